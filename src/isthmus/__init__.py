@@ -1,0 +1,3 @@
+from isthmus.errors import IsthmusError
+
+__all__ = ["IsthmusError"]

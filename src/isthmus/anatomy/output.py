@@ -1,0 +1,56 @@
+"""What flows through an autoencoder in one training step."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from isthmus.anatomy.code import Code
+from isthmus.anatomy.schedule import Clock
+
+
+@dataclass(eq=False)
+class View:
+    """One (possibly corrupted) look at a batch.
+
+    ``x`` is ``(rows, *shape)``. ``visible`` int64 ``(rows, kept)`` names the patches that the
+    encoder may see, where the corruption hides some.
+    """
+
+    x: Tensor
+    visible: Tensor | None = None
+
+
+@dataclass(eq=False)
+class Output:
+    """The result of ``Autoencoder.forward``, which the terms of an objective read.
+
+    ``x`` is the clean input in the model's units and ``target`` what is to be rebuilt, both
+    ``(rows, *shape)``. ``codes`` holds one code for each view; ``code`` is the first. ``params``
+    is what the decoder returned, ``(rows, *shape)`` or, for a code with a sample axis,
+    ``(samples, rows, *shape)``; the likelihood turns it into ``recon``. Both are None without a
+    decoder.
+    """
+
+    x: Tensor
+    target: Tensor
+    views: list[View]
+    codes: list[Code]
+    params: Tensor | None = None
+    recon: Tensor | None = None
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def code(self) -> Code:
+        return self.codes[0]
+
+    def need_recon(self) -> Tensor:
+        """``recon``; an error where the model has no decoder."""
+        if self.recon is None:
+            raise TypeError("this term needs a reconstruction, and the model has no decoder")
+        return self.recon
+
+    def need_params(self) -> Tensor:
+        """``params``; an error where the model has no decoder."""
+        if self.params is None:
+            raise TypeError("this term needs a reconstruction, and the model has no decoder")
+        return self.params

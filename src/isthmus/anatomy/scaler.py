@@ -1,0 +1,55 @@
+"""The affine map between the user's units and the model's, fitted once and saved with it."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.errors import IsthmusError
+
+Scaling = Literal["none", "columns", "global"]
+
+
+class Scaler(nn.Module):
+    """``x -> (x - offset) / scale``.
+
+    ``columns`` standardises every element to mean 0 and variance 1 (a constant element keeps
+    scale 1). ``global`` divides everything by one number so that the mean squared element is 1,
+    which changes no direction and so suits dictionaries. ``none`` leaves the data as they are.
+    """
+
+    offset: Tensor
+    scale: Tensor
+
+    def __init__(self, shape: tuple[int, ...], mode: Scaling = "none") -> None:
+        super().__init__()
+        self.mode = mode
+        size = shape if mode == "columns" else ()
+        self.register_buffer("offset", torch.zeros(size))
+        self.register_buffer("scale", torch.ones(size))
+
+    def fit(self, x: Tensor) -> None:
+        """Estimate offset and scale from rows ``(rows, *shape)``, in float64."""
+        if self.mode == "none":
+            return
+        x = x.double()
+        if self.mode == "columns":
+            std = x.std(0, correction=0)
+            if not bool((std > 0).any()):
+                raise IsthmusError(
+                    "every column of the data is constant: there is nothing to learn"
+                )
+            self.offset.copy_(x.mean(0))
+            self.scale.copy_(torch.where(std > 0, std, torch.ones_like(std)))
+        else:
+            size = x.square().mean().sqrt()
+            if not bool(size > 0):
+                raise IsthmusError("every value of the data is zero: there is nothing to learn")
+            self.scale.copy_(size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.mode == "none" else (x - self.offset) / self.scale
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """Back to the user's units."""
+        return x if self.mode == "none" else x * self.scale + self.offset
