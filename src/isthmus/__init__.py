@@ -1,3 +1,46 @@
+"""Isthmus: every autoencoder from the same few parts.
+
+>>> import isthmus
+>>> model = isthmus.fit("topk", X, latent_dim=256, k=16, seed=0)
+>>> codes = model.encode(X)
+>>> isthmus.evaluate(model, X)
+"""
+
+from typing import TYPE_CHECKING, Any
+
 from isthmus.errors import IsthmusError
 
-__all__ = ["IsthmusError"]
+if TYPE_CHECKING:
+    from isthmus import data, estimators, evaluation
+    from isthmus.anatomy import Autoencoder, Signal
+    from isthmus.api import evaluate, fit, load, resume, save
+    from isthmus.recipes import recipes
+
+_FROM = {
+    "fit": "isthmus.api",
+    "load": "isthmus.api",
+    "save": "isthmus.api",
+    "resume": "isthmus.api",
+    "evaluate": "isthmus.api",
+    "recipes": "isthmus.recipes",
+    "Autoencoder": "isthmus.anatomy",
+    "Signal": "isthmus.anatomy",
+}
+_MODULES = ("data", "estimators", "evaluation", "anatomy", "training")
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use: ``import isthmus`` stays quick."""
+    from importlib import import_module
+
+    if name in _FROM:
+        return getattr(import_module(_FROM[name]), name)
+    if name in _MODULES:
+        return import_module(f"isthmus.{name}")
+    raise AttributeError(f"module 'isthmus' has no attribute {name!r}")
+
+
+__all__ = [
+    "Autoencoder", "IsthmusError", "Signal", "data", "estimators", "evaluate", "evaluation",
+    "fit", "load", "recipes", "resume", "save",
+]  # fmt: skip

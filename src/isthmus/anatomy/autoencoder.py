@@ -54,7 +54,8 @@ class Autoencoder(nn.Module):
     corruption
         A module from a batch to a :class:`View`, or to a list of several.
     target
-        What is to be rebuilt, as a function of the clean batch; the batch itself by default.
+        What is to be rebuilt, as a function of the clean batch; the batch itself by default. A
+        corruption that redraws the data (see :attr:`View.target`) takes the clean batch's place.
     likelihood
         How the decoder's output becomes a reconstruction; unit Gaussian by default.
     critics
@@ -65,6 +66,9 @@ class Autoencoder(nn.Module):
         The affine map from the user's units to the model's.
     solver
         Fits the model in closed form, instead of the gradient trainer.
+
+    ``fit`` leaves ``config`` (recipe, options), ``history`` (the log's records) and
+    ``reference_rows`` (a few inputs, in the user's units) on the model.
 
     Any part may define ``prepare(model, x)`` (set up from a sample of the data, before the first
     step), ``before_update()`` and ``after_update()`` (around each optimiser step: projections,
@@ -100,6 +104,9 @@ class Autoencoder(nn.Module):
         self.prior = prior
         self.scaler = scaler or Scaler(signal.shape)
         self.solver = solver
+        self.config: dict[str, Any] = {}
+        self.history: list[dict[str, Any]] = []
+        self.reference_rows: Tensor | None = None
         strangers = set(self.objective.players) - {MODEL} - set(self.critics)
         if strangers:
             raise ValueError(f"no critic is named {strangers.pop()!r}, but a term is its")
@@ -111,9 +118,11 @@ class Autoencoder(nn.Module):
         x = self.scaler(x)
         views = self._views(x)
         codes = [self.bottleneck(self._encode(view), sample=True) for view in views]
-        target = x if self.target is None else self.target(x)
+        target = x if views[0].target is None else views[0].target
+        if self.target is not None:
+            target = self.target(target)
         out = Output(x, target, views, codes, clock=clock or Clock())
-        if self.decoder is not None:
+        if self.decoder is not None and self.objective.rebuilds:
             out.params = self.decode_code(codes[0])
             out.recon = self.likelihood.mean(out.params)
         return out
@@ -167,11 +176,11 @@ class Autoencoder(nn.Module):
         in the user's units; another shape, dtype, NaN or infinity is an :class:`IsthmusError`.
         """
         with self._inference():
-            codes = [
-                self.clean_code(self.scaler(x)).detached() for x in self.batches(X, batch_size)
-            ]
-        joined = type(codes[0]).join(codes)
-        return joined if code else _like(X, joined.z)
+            batches = (self.clean_code(self.scaler(x)) for x in self.batches(X, batch_size))
+            if not code:
+                return _like(X, torch.cat([part.z.cpu() for part in batches]))
+            codes = [part.detached() for part in batches]
+        return type(codes[0]).join(codes)
 
     def decode(self, Z: Array | Code, *, batch_size: int = ENCODE_BATCH) -> Array:
         """Reconstructions from latents ``(rows, latent)``, in the user's units."""
@@ -226,7 +235,7 @@ class Autoencoder(nn.Module):
         if self.prior is None or self.decoder is None:
             raise IsthmusError("this model has no prior to sample from: it only rebuilds")
         with self._inference(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             z = self.prior(n).to(self.device)
             return self.scaler.inverse(self.likelihood.mean(self.decode_code(Code(z)))).cpu()
 
@@ -281,14 +290,15 @@ class _Inference:
         self.model = model
 
     def __enter__(self) -> None:
-        self.training = self.model.training
+        self.modes = [(part, part.training) for part in self.model.modules()]
         self.model.eval()
         self.no_grad = torch.no_grad()
         self.no_grad.__enter__()
 
     def __exit__(self, *problem: Any) -> None:
         self.no_grad.__exit__(*problem)
-        self.model.train(self.training)
+        for part, training in self.modes:
+            part.training = training
 
 
 def _like(X: Any, result: Tensor) -> Array:

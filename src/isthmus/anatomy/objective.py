@@ -26,13 +26,15 @@ class Term:
     A per-example term returns ``(rows,)`` in ``unit``; repeating the batch leaves its mean
     unchanged. A set-level term (``per_example = False``) returns a scalar and says in
     ``estimator`` how that scalar depends on the batch. ``player`` names whose parameters the term
-    trains.
+    trains. ``rebuilds = False`` says that the term never looks at the reconstruction: where no
+    term does, the training path does not compute it.
     """
 
     name: ClassVar[str]
     unit: ClassVar[str]
     per_example: ClassVar[bool] = True
     estimator: ClassVar[str] = ""
+    rebuilds: ClassVar[bool] = True
     player: str = MODEL
 
     def __call__(self, model: "Autoencoder", out: Output) -> Tensor:
@@ -81,6 +83,11 @@ class Objective:
     def players(self) -> list[str]:
         """The players, in the order in which they step."""
         return list(dict.fromkeys(part.term.player for part in self.parts))
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether any term looks at the reconstruction."""
+        return any(part.term.rebuilds for part in self.parts)
 
     def __iter__(self) -> Iterator[Weighted]:
         return iter(self.parts)

@@ -13,11 +13,14 @@ class View:
     """One (possibly corrupted) look at a batch.
 
     ``x`` is ``(rows, *shape)``. ``visible`` int64 ``(rows, kept)`` names the patches that the
-    encoder may see, where the corruption hides some.
+    encoder may see, where the corruption hides some. ``target`` ``(rows, *shape)`` is set by a
+    corruption that redraws the data themselves (binarisation), and takes the clean batch's place
+    as what is to be rebuilt; only that of the first view counts.
     """
 
     x: Tensor
     visible: Tensor | None = None
+    target: Tensor | None = None
 
 
 @dataclass(eq=False)
@@ -28,7 +31,7 @@ class Output:
     ``(rows, *shape)``. ``codes`` holds one code for each view; ``code`` is the first. ``params``
     is what the decoder returned, ``(rows, *shape)`` or, for a code with a sample axis,
     ``(samples, rows, *shape)``; the likelihood turns it into ``recon``. Both are None without a
-    decoder.
+    decoder, and where no term of the objective rebuilds.
     """
 
     x: Tensor

@@ -7,15 +7,16 @@ from torch import Tensor, nn
 
 from isthmus.errors import IsthmusError
 
-Scaling = Literal["none", "columns", "global"]
+Scaling = Literal["none", "columns", "global", "norm"]
 
 
 class Scaler(nn.Module):
     """``x -> (x - offset) / scale``.
 
     ``columns`` standardises every element to mean 0 and variance 1 (a constant element keeps
-    scale 1). ``global`` divides everything by one number so that the mean squared element is 1,
-    which changes no direction and so suits dictionaries. ``none`` leaves the data as they are.
+    scale 1). ``global`` and ``norm`` divide everything by one number, which changes no direction
+    and so suits dictionaries: the mean squared element is then 1, or the mean squared norm of a
+    row. ``none`` leaves the data as they are.
     """
 
     offset: Tensor
@@ -42,7 +43,8 @@ class Scaler(nn.Module):
             self.offset.copy_(x.mean(0))
             self.scale.copy_(torch.where(std > 0, std, torch.ones_like(std)))
         else:
-            size = x.square().mean().sqrt()
+            squares = x.square().flatten(1)
+            size = (squares.mean() if self.mode == "global" else squares.sum(1).mean()).sqrt()
             if not bool(size > 0):
                 raise IsthmusError("every value of the data is zero: there is nothing to learn")
             self.scale.copy_(size)

@@ -28,7 +28,8 @@ class Schedule:
         raise NotImplementedError
 
     def __mul__(self, factor: float) -> "Schedule":
-        return _Scaled(self, factor)
+        # Anything but a number (a term, say) knows better how to take a schedule as its weight.
+        return _Scaled(self, factor) if isinstance(factor, (int, float)) else NotImplemented
 
     __rmul__ = __mul__
 

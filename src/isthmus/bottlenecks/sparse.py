@@ -1,0 +1,130 @@
+"""What sparse dictionaries share: the linear encoder and decoder, and who fired when."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from isthmus._shapes import Float
+from isthmus.anatomy import Clock, Code, SparseCode
+from isthmus.kernels import sparse_decode
+
+
+class Dictionary(nn.Module):
+    """A linear decoder ``z W + b`` whose atoms are the rows of ``weight`` ``(width, d)``.
+
+    With ``unit`` (the default) rows keep norm 1: the gradient's part along a row is removed before
+    each update, and the row is normalised after it (Gao et al. 2024, section 2.2, after
+    Bricken et al. 2023). A :class:`SparseCode` is decoded without building it densely.
+    """
+
+    reads = "code"
+
+    def __init__(self, width: int, shape: tuple[int, ...], *, unit: bool = True) -> None:
+        super().__init__()
+        self.shape, self.unit = shape, unit
+        d = torch.Size(shape).numel()
+        self.weight = nn.Parameter(F.normalize(torch.randn(width, d), dim=1))
+        self.bias = nn.Parameter(torch.zeros(d))
+
+    def forward(self, code: Code) -> Tensor:
+        if isinstance(code, SparseCode):
+            flat = sparse_decode(code.values, code.indices, self.weight) + self.bias
+        else:
+            flat = torch.addmm(self.bias, code.z, self.weight)
+        return flat.unflatten(1, self.shape)
+
+    def from_latent(self, z: Tensor) -> Code:
+        """The code that a dense latent stands for."""
+        return Code(z)
+
+    @torch.no_grad()
+    def before_update(self) -> None:
+        if self.unit and self.weight.grad is not None:
+            along = (self.weight.grad * self.weight).sum(1, keepdim=True)
+            self.weight.grad.addcmul_(along, self.weight, value=-1.0)
+
+    @torch.no_grad()
+    def after_update(self) -> None:
+        if self.unit:
+            norms = self.weight.norm(dim=1, keepdim=True).clamp_min_(1e-12)
+            self.weight.div_(norms)
+
+
+class DictionaryEncoder(nn.Module):
+    """The linear encoder ``(x - b_dec) W + b`` of a sparse dictionary.
+
+    Latents are the rows of ``weight`` ``(width, d)``. ``dictionary`` gives ``b_dec`` where
+    ``subtract_bias`` asks for it; it is not owned.
+    """
+
+    def __init__(self, dictionary: Dictionary, *, subtract_bias: bool = True) -> None:
+        super().__init__()
+        self._dictionary = (dictionary,)
+        self.subtract_bias = subtract_bias
+        self.weight = nn.Parameter(torch.empty_like(dictionary.weight))
+        self.bias = nn.Parameter(torch.zeros(len(dictionary.weight)))
+        self.tie()
+
+    @torch.no_grad()
+    def tie(self) -> None:
+        """Start as the transpose of the dictionary."""
+        self.weight.copy_(self._dictionary[0].weight)
+
+    def forward(self, x: Tensor) -> Float[Tensor, "rows width"]:
+        x = x.flatten(1)
+        if self.subtract_bias:
+            x = x - self._dictionary[0].bias
+        return F.linear(x, self.weight, self.bias)
+
+
+class FiringCounter(nn.Module):
+    """Rows since each latent last fired: an int64 buffer ``(width,)``, saved with the model.
+
+    A latent selected with value zero has not fired. A latent is *dead* once it has not fired for
+    ``dead_after`` rows.
+    """
+
+    silent_rows: Tensor
+
+    def __init__(self, width: int, dead_after: int) -> None:
+        super().__init__()
+        self.dead_after = dead_after
+        self.register_buffer("silent_rows", torch.zeros(width, dtype=torch.int64))
+
+    @torch.no_grad()
+    def count(self, code: Code) -> None:
+        """Take one training batch into account."""
+        if isinstance(code, SparseCode):
+            fired = code.indices[code.values > 0]
+            rows = len(code.values)
+        else:
+            fired = (code.z > 0).any(0).nonzero().flatten()
+            rows = len(code.z)
+        self.silent_rows += rows
+        self.silent_rows[fired] = 0
+
+    def dead(self, clock: Clock) -> Tensor:
+        """Bool ``(width,)``: which latents are dead.
+
+        In a run that sees fewer than ten times ``dead_after`` rows, a tenth of the run is enough.
+        """
+        tenth = max(1, clock.total * clock.rows_per_step // 10)
+        return self.silent_rows >= min(self.dead_after, tenth)
+
+
+@torch.no_grad()
+def geometric_median(x: Tensor, *, iterations: int = 100, tolerance: float = 1e-5) -> Tensor:
+    """The point of least summed distance to the rows of ``x`` ``(rows, d)``, ``(d,)``.
+
+    Weiszfeld's iteration (1937) with distances kept away from zero, in float64.
+    """
+    rows = x.double()
+    median = rows.mean(0)
+    for _ in range(iterations):
+        weights = 1.0 / (rows - median).norm(dim=1).clamp_min(1e-12)
+        moved = (weights[:, None] * rows).sum(0) / weights.sum()
+        change = (moved - median).norm()
+        median = moved
+        if change <= tolerance * (median.norm() + 1e-12):
+            break
+    return median.to(x.dtype)

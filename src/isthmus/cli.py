@@ -1,0 +1,264 @@
+"""The command line."""
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from isthmus.errors import IsthmusError
+
+app = typer.Typer(
+    help="Any autoencoder from the same few parts: train it on your data, compare, look inside.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+# highlight off: colouring numbers in prose helps nobody.
+out = Console(highlight=False)
+
+OptionList = Annotated[
+    list[str] | None, typer.Argument(metavar="[option=value]...", show_default=False)
+]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="the folder of a run")]
+
+
+@app.command("recipes")
+def recipes_command(
+    word: Annotated[str | None, typer.Argument(help="only those that mention this word")] = None,
+) -> None:
+    """List the recipes."""
+    from isthmus.recipes import recipes
+
+    found = recipes(word)
+    if not found:
+        raise IsthmusError(f"no recipe mentions {word!r}: isthmus recipes lists them all")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("name", "family", "idea"):
+        table.add_column(column, no_wrap=column != "idea")
+    for name, recipe in found.items():
+        table.add_row(name, recipe.family, escape(recipe.idea))
+    out.print(table)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="a recipe")]) -> None:
+    """Show a recipe's page: idea, formula, reference, options with their defaults."""
+    from isthmus.recipes import get_recipe, option_table
+    from isthmus.training import TrainingOptions
+
+    recipe = get_recipe(name)
+    number = f" · catalogue {recipe.catalogue}" if recipe.catalogue else ""
+    out.print(f"[bold]{recipe.name}[/]  {recipe.family}{number}\n")
+    for paragraph in recipe.doc.split("\n\n"):
+        out.print(escape(" ".join(paragraph.split())) + "\n")
+    for title, text in (
+        ("formula", recipe.formula),
+        ("paper", recipe.paper),
+        ("claim", recipe.claim),
+    ):
+        out.print(f"[bold]{title}[/]  {escape(text)}\n")
+    for title, rows in (
+        ("options of this recipe", option_table(recipe.model_options, {})),
+        ("options of every run", option_table(TrainingOptions, recipe.defaults)),
+    ):
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for column in ("name", "default", "description", "type"):
+            table.add_column(column, no_wrap=column == "name")
+        for row in rows:
+            table.add_row(*(escape(row[c]) for c in ("name", "default", "description", "type")))
+        out.print(table)
+        out.print()
+
+
+@app.command()
+def fit(
+    recipe: Annotated[str, typer.Argument(help="a recipe, or a .toml file that names all this")],
+    data: Annotated[
+        str | None, typer.Argument(help="a name, a file or a folder", show_default=False)
+    ] = None,
+    options: OptionList = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="where to save the run")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="replace a run that is already there")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+) -> None:
+    """Fit a recipe to data and save it.
+
+    Options are the recipe's and the trainer's, as NAME=VALUE: latent_dim=32 epochs=5 lr=1e-3.
+    A .toml file holds the same: recipe, data, output, and any options.
+    """
+    from isthmus import api
+
+    given = [*(options or [])]
+    settings: dict[str, Any] = {}
+    if recipe.endswith(".toml"):
+        settings = _read_toml(Path(recipe))
+        if data is not None and "=" in data and "data" in settings:
+            given, data = [data, *given], None
+        recipe = _taken(settings, "recipe", recipe)
+        data = data or _taken(settings, "data", recipe)
+        output = output or Path(_taken(settings, "output", recipe))
+    if data is None:
+        raise IsthmusError("no data given: name a set, a file or a folder after the recipe")
+    if output is None:
+        raise IsthmusError("no place to save given: add -o DIR")
+    settings.update(parse_options(given))
+    settings.pop("data", None), settings.pop("output", None)
+    model = api.fit(recipe, data, out=output, overwrite=overwrite, progress=not quiet, **settings)
+    last = {k: v for k, v in model.history[-1].items() if isinstance(v, float)}
+    out.print("  ".join(f"{k} {v:.5g}" for k, v in last.items()))
+    out.print(f"saved in {escape(str(output))}; next: isthmus evaluate {escape(str(output))}")
+
+
+@app.command()
+def resume(folder: Folder, data: Annotated[str | None, typer.Argument()] = None) -> None:
+    """Go on with an interrupted run, exactly where it was saved."""
+    from isthmus import api
+
+    api.resume(folder, data, progress=True)
+    out.print(f"finished: {escape(str(folder))}")
+
+
+@app.command()
+def evaluate(
+    folder: Folder,
+    data: Annotated[
+        str | None,
+        typer.Argument(help="by default the test part of the set, or the data of the run"),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="importance samples per example")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the samples")] = 0,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="also write the results here")
+    ] = None,
+) -> None:
+    """Evaluate a saved model by the measures that suit its code."""
+    import json
+
+    from isthmus import api
+    from isthmus.evaluation import with_estimators
+
+    model = api.load(folder)
+    if data is None:
+        data = (model.config.get("data") or {}).get("spec")
+        if data is None:
+            raise IsthmusError(f"the data of {folder} were not a file: name some after the folder")
+    source = api.test_source(data)
+    results = api.evaluate(model, source, samples=samples, seed=seed)
+    out.print(f"{model.config['recipe']} on {escape(str(data))}, {len(source):,} rows")
+    out.print(with_estimators(results))
+    if json_file is not None:
+        text = json.dumps({name: result.to_dict() for name, result in results.items()}, indent=1)
+        write_atomically(json_file, text.encode())
+
+
+@app.command()
+def encode(
+    folder: Folder,
+    data: Annotated[str, typer.Argument(help="a name, a file or a folder")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE.npz", help="where to write the codes")
+    ],
+) -> None:
+    """Write the codes of data to a .npz file, one array for each part of the code."""
+    import io
+
+    import numpy as np
+
+    from isthmus import api
+    from isthmus import data as sources
+
+    if output.suffix != ".npz":
+        raise IsthmusError(f"{output} should end in .npz: codes are written in NumPy's archive")
+    model = api.load(folder)
+    code = model.encode(sources.as_source(data), code=True)
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {name: t.numpy() for name, t in code.tensors().items()}
+    np.savez_compressed(buffer, **arrays)
+    write_atomically(output, buffer.getvalue())
+    shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in code.tensors().items())
+    out.print(f"{escape(str(output))}: {shapes}")
+
+
+@app.command("data")
+def data_command() -> None:
+    """List the data sets that have a name."""
+    from isthmus import data
+
+    out.print("\n".join(data.names()))
+
+
+def parse_options(pairs: list[str]) -> dict[str, Any]:
+    """``["k=16", "hidden=512,256"]`` as values; anything TOML reads, lists without brackets too."""
+    parsed: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise IsthmusError(f"{pair!r} is no option: write NAME=VALUE, without spaces")
+        parsed[name.replace("-", "_")] = parse_value(text)
+    return parsed
+
+
+def parse_value(text: str) -> Any:
+    """One option value: ``none``, a number, a truth value, a list, or else the text itself."""
+    if text.lower() == "none":
+        return None
+    if text == "()":
+        return ()
+    for attempt in (text, f"[{text}]") if "," in text else (text,):
+        try:
+            return tomllib.loads(f"v = {attempt}")["v"]
+        except tomllib.TOMLDecodeError:
+            continue
+    return text
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        settings = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise IsthmusError(f"{path} does not exist: name a recipe or a .toml file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        raise IsthmusError(f"{path} is no readable TOML: {problem}") from None
+    options = settings.pop("options", {})
+    return {k: None if v == "none" else v for k, v in {**settings, **options}.items()}
+
+
+def _taken(settings: dict[str, Any], name: str, where: str) -> str:
+    if name not in settings:
+        raise IsthmusError(f'{where} does not say {name}: add {name} = "..."')
+    return str(settings.pop(name))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as problem:
+        partial.unlink(missing_ok=True)
+        raise IsthmusError(f"cannot write {path}: {problem.strerror or problem}") from None
+
+
+def main() -> None:
+    """Run the command line: what the user can mend is one sentence and exit code 2."""
+    try:
+        app()
+    except IsthmusError as problem:
+        print(f"isthmus: {problem}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt as stop:
+        print(f"\nisthmus: {stop or 'stopped'}", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""Data as sources of rows: arrays, files, data sets by name, and made data with known truth."""
+
+from isthmus.data.datasets import DatasetSource
+from isthmus.data.files import open_file
+from isthmus.data.images import ImageFolder
+from isthmus.data.named import Data
+from isthmus.data.opening import as_source, split
+from isthmus.data.planted import Planted, PlantedSource
+from isthmus.data.registry import load, names
+from isthmus.data.sources import ArraySource, CollectionSource, Subset
+from isthmus.data.sprites import Sprites
+
+__all__ = [
+    "ArraySource", "CollectionSource", "Data", "DatasetSource", "ImageFolder", "Planted",
+    "PlantedSource", "Sprites", "Subset", "as_source", "load", "names", "open_file", "split",
+]  # fmt: skip

@@ -1,0 +1,126 @@
+"""Whatever the user has, as a source; and its division into training and validation rows."""
+
+from collections.abc import Mapping
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+
+from isthmus.anatomy import Kind, Source
+from isthmus.data import files, registry, tables
+from isthmus.data.datasets import DatasetSource
+from isthmus.data.named import Data
+from isthmus.data.sources import ArraySource, Subset, collection
+from isthmus.errors import IsthmusError
+
+
+def as_source(X: Any, kind: Kind | None = None) -> Source:
+    """A source over ``X``.
+
+    ``X`` is an array, a tensor, a list of rows, a mapping of names to arrays (a collection), a
+    data frame, a map-style torch data set, a :class:`Data` (its training part), the path of a
+    file or a folder of images, the name of a data set, or a source already. Arrays are scanned
+    for NaN and infinity.
+    """
+    if isinstance(X, Source):
+        return X
+    if isinstance(X, Data):
+        return X.sources()[0]
+    if isinstance(X, (str, Path)):
+        return _by_name(X, kind)
+    if isinstance(X, (np.ndarray, Tensor)):
+        return ArraySource(X, kind)
+    if isinstance(X, Mapping):
+        return collection(X, kind)
+    if issparse(X):
+        raise IsthmusError("the data are a sparse matrix: pass X.toarray()")
+    if hasattr(X, "to_numpy"):
+        return _frame(X, kind)
+    if isinstance(X, TensorDataset) and X.tensors:
+        return ArraySource(X.tensors[0], kind)
+    if isinstance(X, (list, tuple)):
+        return ArraySource(_listed(X), kind)
+    if isinstance(X, Dataset) or (hasattr(X, "__getitem__") and hasattr(X, "__len__")):
+        return DatasetSource(X, kind)
+    raise IsthmusError(
+        f"data of type {type(X).__name__} cannot be read: pass an array, a tensor, a data frame, "
+        "a torch data set, or the name of a file or data set"
+    )
+
+
+def split(source: Source, share: float = 0.1, seed: int = 0) -> tuple[Subset, Subset]:
+    """Training and validation rows: a random share of the rows, by ``seed``, is for validation.
+
+    The validation part has ``ceil(share * rows)`` rows; both parts have at least one.
+    """
+    n = len(source)
+    if not 0 < share < 1:
+        raise IsthmusError(f"a validation share of {share} is out of range: use one in (0, 1)")
+    if n < 2:
+        raise IsthmusError(f"{n} row cannot be divided into two parts: pass at least two rows")
+    held = min(n - 1, ceil(share * n))
+    order = np.random.default_rng(seed).permutation(n)
+    # Sorted, so that reading a part from first to last walks forward through a file.
+    return Subset(source, np.sort(order[held:])), Subset(source, np.sort(order[:held]))
+
+
+def _by_name(name: str | Path, kind: Kind | None) -> Source:
+    if files.located(name) is not None or isinstance(name, Path):
+        return files.open_file(name, kind)
+    looks_like_path = "\\" in name or name.startswith(("/", ".", "~")) or Path(name).suffix != ""
+    if looks_like_path:
+        return files.open_file(name, kind)
+    data = registry.load(name)
+    return ArraySource(data.train, kind or data.kind, name=data.name)
+
+
+def _listed(rows: Any) -> np.ndarray | Tensor:
+    if rows and all(isinstance(row, Tensor) for row in rows):
+        try:
+            return torch.stack(list(rows))
+        except RuntimeError as error:
+            raise _ragged() from error
+    try:
+        return np.asarray(rows)
+    except ValueError as error:
+        raise _ragged() from error
+
+
+def _ragged() -> IsthmusError:
+    return IsthmusError("the rows of the list differ in shape: give all rows one shape")
+
+
+def _frame(frame: Any, kind: Kind | None) -> Source:
+    """A pandas or polars frame, by what both offer."""
+    columns = getattr(frame, "columns", None)
+    if columns is None:
+        return ArraySource(np.asarray(frame.to_numpy()), kind)
+    listed = list(columns)
+    if not listed or len(frame) == 0:
+        raise IsthmusError("the data are empty: pass at least one row and column")
+    values = np.empty((len(frame), len(listed)), np.float32)
+    texts = []
+    for i, name in enumerate(listed):
+        column = _numbers(frame[name])
+        if column is None:
+            texts.append(str(name))
+        else:
+            values[:, i] = column
+    if texts:
+        raise tables.not_numeric("the data frame", texts)
+    return ArraySource(values, kind, columns=[str(name) for name in listed])
+
+
+def _numbers(column: Any) -> np.ndarray | None:
+    """A column's values, missing ones as NaN; None where it is not numeric."""
+    values = np.asarray(column.to_numpy())
+    if values.dtype.kind == "O" and str(column.dtype).lower().startswith(
+        ("int", "uint", "float", "bool")
+    ):
+        values = np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
+    return values if values.dtype.kind in "biuf" else None

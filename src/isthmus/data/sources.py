@@ -1,0 +1,213 @@
+"""Sources over arrays: rows by index, in the model's float32."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.anatomy import Array, Kind, Signal, Source
+from isthmus.errors import IsthmusError
+
+SCAN_ELEMENTS = 1 << 22
+"""Elements that the scan for NaN, infinity and the value range reads at once."""
+
+_NUMPY_ONLY = ("uint16", "uint32", "uint64")
+
+
+class ArraySource:
+    """Rows of a NumPy array, a memory-map or a tensor, kept in their raw dtype.
+
+    The first axis counts the rows. ``kind`` settles what shape alone cannot (see
+    :meth:`Signal.infer`). With ``scan`` the data are read once, in chunks: NaN and infinity are
+    an :class:`IsthmusError` that names the first bad row (and its column, where ``columns`` names
+    them), and the signal gets its value range, in units after reading (bytes of images are
+    fractions of 255). An array in memory is not copied, unless it is read-only; do not change it
+    while the source is in use.
+    """
+
+    signal: Signal
+
+    def __init__(
+        self,
+        rows: Array,
+        kind: Kind | None = None,
+        scan: bool = True,
+        *,
+        columns: Sequence[str] | None = None,
+        name: str | None = None,
+    ) -> None:
+        rows = _plain(rows)
+        self.what = "the data" if name is None else f"the data of {name!r}"
+        if rows.ndim and len(rows) == 0:
+            raise IsthmusError(f"{self.what} are empty: pass at least one row")
+        self.signal = Signal.infer(_native(rows), kind)
+        if self.signal.numel == 0:
+            raise IsthmusError(f"the rows of {self.what} have no elements: pass at least one")
+        self.columns = columns
+        self._tensor, self._array = _stored(rows)
+        # The trainer asks for rows every step: where nothing has to be converted, it only indexes.
+        self._ready = (
+            self._tensor is not None
+            and self._tensor.dtype == torch.float32
+            and tuple(self._tensor.shape[1:]) == self.signal.shape
+        )
+        if scan:
+            self.signal = self.signal.bounded(*self._scan())
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    @property
+    def _raw(self) -> Array:
+        return self._array if self._tensor is None else self._tensor
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Float32 rows ``(len(index), *signal.shape)``, on the CPU or where the tensor lies."""
+        if self._tensor is None:
+            taken = np.take(self._array, index.numpy(), axis=0)
+            return self.signal.tensor(taken, check=False)
+        taken_rows = self._tensor.index_select(0, index.to(self._tensor.device))
+        return taken_rows if self._ready else self.signal.tensor(taken_rows, check=False)
+
+    def _scan(self) -> tuple[float, float]:
+        low, high = np.inf, -np.inf
+        step = max(1, SCAN_ELEMENTS // self.signal.numel)
+        for start in range(0, len(self), step):
+            x = self.signal.tensor(self._raw[start : start + step], check=False)
+            # The extremes are finite only if all values are: aminmax hands NaN on.
+            least, most = (float(v) for v in torch.aminmax(x))
+            if not (np.isfinite(least) and np.isfinite(most)):
+                raise self._not_finite(x, start)
+            low, high = min(low, least), max(high, most)
+        return low, high
+
+    def _not_finite(self, x: Tensor, start: int) -> IsthmusError:
+        row, column = (~torch.isfinite(x.flatten(1))).nonzero()[0].tolist()
+        where = f"first in row {start + row}"
+        if self.columns is not None:
+            where += f", column {self.columns[column]!r}"
+        return IsthmusError(
+            f"{self.what} contain NaN or infinity ({where}): drop or fill these values first"
+        )
+
+
+class CollectionSource:
+    """Several sources side by side, row by row: one signal for every name.
+
+    ``rows`` returns a dictionary of tensors, the parts of the collection.
+    """
+
+    signal: Signal
+
+    def __init__(self, parts: Mapping[str, Source]) -> None:
+        if not parts:
+            raise IsthmusError("the collection is empty: pass at least one named array")
+        lengths = {name: len(part) for name, part in parts.items()}
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{name!r} has {n}" for name, n in lengths.items())
+            raise IsthmusError(
+                f"the parts of a collection need equally many rows, but {listed}: pair them first"
+            )
+        self.parts = dict(parts)
+        self.signal = Signal("collection", parts={k: p.signal for k, p in self.parts.items()})
+
+    def __len__(self) -> int:
+        return len(next(iter(self.parts.values())))
+
+    def rows(self, index: Tensor) -> dict[str, Tensor]:
+        """Rows of every part, ``(len(index), *part.shape)`` each."""
+        return {name: part.rows(index) for name, part in self.parts.items()}
+
+
+class Subset:
+    """Chosen rows of another source: ``index`` holds row numbers, or a mask over all rows."""
+
+    signal: Signal
+
+    def __init__(self, source: Source, index: Tensor | np.ndarray | Sequence[int]) -> None:
+        chosen = torch.as_tensor(index)
+        if chosen.dtype == torch.bool:
+            if len(chosen) != len(source):
+                raise IsthmusError(
+                    f"the mask has {len(chosen)} entries for {len(source)} rows: pass one per row"
+                )
+            chosen = chosen.nonzero().flatten()
+        if chosen.numel() == 0:
+            raise IsthmusError("the subset is empty: choose at least one row")
+        if chosen.ndim != 1 or chosen.is_floating_point():
+            raise IsthmusError("a subset needs a list of row numbers: pass integers in one axis")
+        least, most = int(chosen.min()), int(chosen.max())
+        if least < 0 or most >= len(source):
+            raise IsthmusError(
+                f"the subset asks for row {least if least < 0 else most} of {len(source)}: choose "
+                f"rows from 0 to {len(source) - 1}"
+            )
+        chosen = chosen.to(torch.int64)
+        self.source: Source = source.source if isinstance(source, Subset) else source
+        self.index: Tensor = source.index[chosen] if isinstance(source, Subset) else chosen
+        self.signal = source.signal
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def rows(self, index: Tensor) -> Tensor:
+        """The rows of the underlying source, in its units."""
+        return self.source.rows(self.index.index_select(0, index))
+
+
+def collection(parts: Mapping[str, Any], kind: Kind | None = None) -> Source:
+    """A collection source from a mapping of arrays or sources."""
+    sources = {
+        str(name): part if isinstance(part, Source) else ArraySource(_array(part), kind, name=name)
+        for name, part in parts.items()
+    }
+    # A collection's rows are a dictionary, which the protocol of plain sources does not say.
+    return cast(Source, CollectionSource(sources))
+
+
+def _array(part: Any) -> Array:
+    return part if isinstance(part, (np.ndarray, Tensor)) else np.asarray(part)
+
+
+def _plain(rows: Array) -> Array:
+    """Without gradients, masks and sparse layouts."""
+    if isinstance(rows, Tensor):
+        if rows.layout != torch.strided:
+            raise IsthmusError("the data are a sparse tensor: pass X.to_dense()")
+        return rows.detach()
+    if isinstance(rows, np.ma.MaskedArray):
+        return np.where(np.ma.getmaskarray(rows), np.nan, rows.data)
+    return rows
+
+
+def _native(rows: Array) -> Array:
+    """An array of the same layout whose dtype has its plain name, whatever the byte order."""
+    if isinstance(rows, Tensor) or rows.dtype.isnative or rows.ndim == 0:
+        return rows
+    return rows[:0].astype(rows.dtype.newbyteorder("="))
+
+
+def _stored(rows: Array) -> tuple[Tensor | None, np.ndarray]:
+    """The rows as a tensor that shares their memory, or else (None, array)."""
+    nothing = np.empty(0)
+    if isinstance(rows, Tensor):
+        return rows, nothing
+    if _is_mapped(rows) or rows.dtype.name in _NUMPY_ONLY or not rows.dtype.isnative:
+        return None, rows
+    if not rows.flags.writeable or any(stride < 0 for stride in rows.strides):
+        rows = rows.copy()
+    if rows.dtype.itemsize > 8:
+        rows = rows.astype(np.float64)  # extended precision is unknown to torch
+    return torch.from_numpy(np.asarray(rows)), nothing
+
+
+def _is_mapped(rows: np.ndarray) -> bool:
+    """Whether the memory is a file's, so that a copy would read all of it."""
+    base: Any = rows
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap):
+            return True
+        base = base.base
+    return False

@@ -1,0 +1,107 @@
+"""The scikit-learn face: any recipe as a transformer."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from isthmus.api import fit
+from isthmus.errors import IsthmusError
+
+
+class AutoencoderTransformer(TransformerMixin, BaseEstimator):
+    """A recipe as a scikit-learn transformer, usable in pipelines and searches.
+
+    ``score_samples`` follows scikit-learn's sign: **higher is more normal**; it is minus the mean
+    squared error per element of the deterministic reconstruction.
+
+    Parameters
+    ----------
+    recipe : str
+        Name of a recipe; ``isthmus.recipes()`` lists them.
+    latent_dim, k, steps, epochs, batch_size, lr, device, precision
+        As everywhere; None takes the recipe's published default.
+    seed : int
+        Seed of everything random.
+    options : dict or None
+        Any further options of the recipe or of training: ``{"hidden": (64,), "clip": 1.0}``.
+
+    Attributes
+    ----------
+    model_ : Autoencoder
+        The fitted model.
+    n_features_in_ : int
+        Number of features of the data fitted to.
+    """
+
+    def __init__(
+        self,
+        recipe: str = "plain",
+        *,
+        latent_dim: int | None = None,
+        k: int | None = None,
+        steps: int | None = None,
+        epochs: float | None = None,
+        batch_size: int | None = None,
+        lr: float | None = None,
+        seed: int = 0,
+        device: str | None = None,
+        precision: str | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.latent_dim = latent_dim
+        self.k = k
+        self.steps = steps
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.seed = seed
+        self.device = device
+        self.precision = precision
+        self.options = options
+
+    def fit(self, X: Any, y: Any = None) -> "AutoencoderTransformer":
+        """Fit to ``X`` ``(rows, features)``; ``y`` is ignored."""
+        X = self._checked(X, reset=True)
+        named = {n: v for n, v in self.get_params(deep=False).items() if v is not None}
+        named.pop("recipe"), named.pop("options", None)
+        self.model_ = fit(self.recipe, X, progress=False, **{**(self.options or {}), **named})
+        self._n_features_out = self.model_.encode(X[:1]).shape[1]
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Latents of ``X``, deterministic, ``(rows, latent_dim)``."""
+        check_is_fitted(self)
+        X = self._checked(X)
+        return self.model_.encode(X).astype(X.dtype, copy=False)
+
+    def inverse_transform(self, Z: Any) -> np.ndarray:
+        """Reconstructions ``(rows, features)`` from latents."""
+        check_is_fitted(self)
+        Z = np.asarray(Z)
+        return np.asarray(self.model_.decode(Z)).astype(Z.dtype, copy=False)
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """How normal each row is, ``(rows,)``: higher is more normal."""
+        check_is_fitted(self)
+        return np.asarray(self.model_.score(self._checked(X)))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of :meth:`score_samples`."""
+        return float(self.score_samples(X).mean())
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the latents: the recipe's name and a number."""
+        check_is_fitted(self)
+        stem = self.recipe.replace("-", "_")
+        return np.array([f"{stem}{i}" for i in range(self._n_features_out)], dtype=object)
+
+    def _checked(self, X: Any, *, reset: bool = False) -> np.ndarray:
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
+        if reset and len(X) < 2:
+            raise IsthmusError(
+                f"n_samples={len(X)}: a single row (1 sample) cannot be fitted, pass at least 2"
+            )
+        return X

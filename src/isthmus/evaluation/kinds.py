@@ -1,0 +1,122 @@
+"""The measures that each kind of code gets from ``evaluate``."""
+
+from isthmus.anatomy import Code, DiscreteCode, GaussianCode, SparseCode, ThresholdCode
+from isthmus.evaluation.codebook import CodebookCounts
+from isthmus.evaluation.density import GaussianPosterior
+from isthmus.evaluation.rank import Spectrum, Spread
+from isthmus.evaluation.reconstruction import FVU, ErrorPerElement
+from isthmus.evaluation.registry import Batch, Setting, measures
+from isthmus.evaluation.result import Result
+from isthmus.evaluation.sparsity import Firing
+
+WIDEST = 4096
+"""Latents up to which the rank is measured: it needs a square matrix of that size."""
+
+
+class _Reconstruction:
+    """In the user's units, or in the model's where the target is not the input."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.model = setting.model
+        foreign = self.model.target is not None
+        self.fvu = FVU()
+        self.error = ErrorPerElement(
+            "squared units of the target, as the model scales it"
+            if foreign
+            else "squared units of the data"
+        )
+
+    def update(self, batch: Batch) -> None:
+        assert batch.params is not None
+        recon = self.model.likelihood.mean(batch.params)
+        if self.model.target is None:
+            target, recon = batch.x, self.model.scaler.inverse(recon)
+        else:
+            target = self.model.target(batch.scaled)
+        self.fvu.update(target, recon)
+        self.error.update(target, recon)
+
+    def results(self) -> list[Result]:
+        return [self.fvu.result(), self.error.result()]
+
+
+class _Rank:
+    def __init__(self) -> None:
+        self.spectrum = Spectrum()
+
+    def update(self, batch: Batch) -> None:
+        self.spectrum.update(batch.code)
+
+    def results(self) -> list[Result]:
+        return [self.spectrum.effective_rank(), self.spectrum.numerical_rank()]
+
+
+class _Spread:
+    def __init__(self) -> None:
+        self.spread = Spread()
+
+    def update(self, batch: Batch) -> None:
+        self.spread.update(batch.code.z)
+
+    def results(self) -> list[Result]:
+        return [self.spread.result()]
+
+
+@measures(Code)
+def _reconstruction(setting: Setting) -> _Reconstruction | None:
+    return None if setting.model.decoder is None else _Reconstruction(setting)
+
+
+@measures(Code)
+def _rank(setting: Setting) -> _Rank | None:
+    return _Rank() if _width(setting.first.code) <= WIDEST else None
+
+
+@measures(Code)
+def _spread(setting: Setting) -> _Spread | None:
+    return _Spread() if setting.model.decoder is None else None
+
+
+@measures(SparseCode)
+@measures(ThresholdCode)
+class _Sparsity:
+    def __init__(self, setting: Setting) -> None:
+        self.firing = Firing()
+
+    def update(self, batch: Batch) -> None:
+        self.firing.update(batch.code)
+
+    def results(self) -> list[Result]:
+        return [self.firing.l0(), self.firing.dead_share(), self.firing.dense_share()]
+
+
+@measures(DiscreteCode)
+class _Codebook:
+    def __init__(self, setting: Setting) -> None:
+        code = setting.first.code
+        assert isinstance(code, DiscreteCode)
+        self.counts = CodebookCounts(code.codebook_size, per_position=code.per_position)
+
+    def update(self, batch: Batch) -> None:
+        assert isinstance(batch.code, DiscreteCode)
+        self.counts.update(batch.code.indices)
+
+    def results(self) -> list[Result]:
+        return [self.counts.use(), self.counts.perplexity()]
+
+
+@measures(GaussianCode)
+class _Posterior:
+    def __init__(self, setting: Setting) -> None:
+        self.posterior = GaussianPosterior()
+
+    def update(self, batch: Batch) -> None:
+        assert isinstance(batch.code, GaussianCode)
+        self.posterior.update(batch.code.mean, batch.code.logvar)
+
+    def results(self) -> list[Result]:
+        return [self.posterior.kl(), self.posterior.active_units()]
+
+
+def _width(code: Code) -> int:
+    return code.width if isinstance(code, SparseCode) else code.z[0].numel()

@@ -1,0 +1,125 @@
+"""The log-likelihood bounds that a model with a Gaussian code gets from ``evaluate``."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.anatomy import Autoencoder, Bernoulli, GaussianCode
+from isthmus.evaluation._arrays import float64
+from isthmus.evaluation.density import ImportanceBound, as_bits_per_dim
+from isthmus.evaluation.registry import Batch, Setting, measures
+from isthmus.evaluation.result import Result
+
+CHUNK_ELEMENTS = 2**22
+"""Elements of data that are decoded at once, over samples and rows: bounds the memory."""
+
+
+class _Bounds:
+    """Importance-weighted bound, ELBO and bits per dimension.
+
+    The noise comes from one stream, row after row, so the draws of a row depend on its number and
+    not on the batch size or the device.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        self.model, self.samples = setting.model, setting.samples
+        self.noise = np.random.default_rng(setting.seed)
+        self.importance = ImportanceBound(self.samples)
+        self.discrete = is_discrete(self.model)
+        self.binary = True
+        self.numel = self.model.signal.numel
+
+    def update(self, batch: Batch) -> None:
+        code = batch.code
+        assert isinstance(code, GaussianCode)
+        target = batch.scaled
+        if self.model.target is not None:
+            target = self.model.target(target)
+            self.numel = target[0].numel()
+        if self.discrete:
+            self.binary &= bool(((target == 0) | (target == 1)).all())
+        shift = 0.0 if self.discrete or self.model.target else log_jacobian(self.model)
+        widest = max(target[0].numel(), code.mean[0].numel())
+        rows = max(1, CHUNK_ELEMENTS // (self.samples * widest))
+        chunk = max(1, CHUNK_ELEMENTS // widest)
+        for start in range(0, len(target), rows):
+            part = slice(start, start + rows)
+            pieces = list(self._log_weights(_rows(code, part), target[part], chunk))
+            self.importance.update(torch.cat(pieces) + shift)
+
+    def _log_weights(self, code: GaussianCode, x: Tensor, chunk: int) -> Iterator[Tensor]:
+        shape = (len(x), self.samples, *code.mean.shape[1:])
+        drawn = torch.from_numpy(self.noise.standard_normal(shape, dtype=np.float32))
+        for noise in drawn.to(code.mean).transpose(0, 1).split(chunk):
+            z = code.mean + noise * (0.5 * code.logvar).exp()
+            posterior = replace(code, z=z, samples=len(noise))
+            likelihood = self.model.likelihood.log_prob(self.model.decode_code(posterior), x)
+            q = log_standard_normal(noise) - 0.5 * float64(code.logvar).flatten(1).sum(1)
+            yield float64(likelihood) + self._log_prior(z) - q
+
+    def _log_prior(self, z: Tensor) -> Tensor:
+        own = getattr(self.model.prior, "log_prob", None)
+        return log_standard_normal(z) if own is None else float64(own(z))
+
+    def results(self) -> list[Result]:
+        bound, elbo = self._told(self.importance.bound()), self._told(self.importance.elbo())
+        if not self.discrete or self.binary:
+            return [bound, elbo, as_bits_per_dim(bound, self.numel)]
+        return [bound, elbo]
+
+    def _told(self, result: Result) -> Result:
+        own = getattr(self.model.prior, "log_prob", None) is not None
+        prior = "the model's own prior" if own else "prior N(0, I)"
+        return replace(result, note=self._note(), estimator=f"{result.estimator}; {prior}")
+
+    def _note(self) -> str:
+        if self.discrete and not self.binary:
+            return (
+                "the data are not binary, so this bounds a cross-entropy, not the log-likelihood "
+                "of the data"
+            )
+        if self.model.target is not None:
+            return "of the model's target, in the model's units"
+        if self.discrete:
+            return ""
+        if self.model.signal.dtype == "uint8" and self.model.signal.kind == "image":
+            return "a density over bytes read as fractions of 255, not a probability of bytes"
+        return "a density in the units of the data"
+
+
+@measures(GaussianCode)
+def _bounds(setting: Setting) -> _Bounds | None:
+    return None if setting.model.decoder is None else _Bounds(setting)
+
+
+def is_discrete(model: Autoencoder) -> bool:
+    """Whether the likelihood is a probability mass, which no change of units rescales.
+
+    A likelihood may say so itself with the attribute ``discrete``.
+    """
+    likelihood = model.likelihood
+    return bool(getattr(likelihood, "discrete", isinstance(likelihood, Bernoulli)))
+
+
+def log_jacobian(model: Autoencoder) -> float:
+    """What turns a log-density in the model's units into one in the user's, in nats."""
+    if model.scaler.mode == "none":
+        return 0.0
+    scale = float64(model.scaler.scale).expand(model.signal.shape)
+    return -float(scale.log().sum())
+
+
+def log_standard_normal(z: Tensor) -> Tensor:
+    """log N(z; 0, I): ``(samples, rows, *latent)`` to ``(samples, rows)``, float64."""
+    flat = float64(z).flatten(2)
+    return -0.5 * (flat.square().sum(-1) + flat.shape[-1] * math.log(2 * math.pi))
+
+
+def _rows(code: GaussianCode, part: slice) -> GaussianCode:
+    parts: dict[str, Any] = {name: tensor[part] for name, tensor in code.tensors().items()}
+    return replace(code, **parts)

@@ -1,0 +1,94 @@
+"""Every measure that suits a model, in one pass over the data."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from isthmus.anatomy import Array, Autoencoder, Report, Source
+from isthmus.errors import IsthmusError
+from isthmus.evaluation import kinds, likelihoods  # noqa: F401  (they fill the registry)
+from isthmus.evaluation.registry import Batch, Measure, Setting, measures_for
+from isthmus.evaluation.result import Result
+
+
+def evaluate(
+    model: Autoencoder,
+    X: Array | Source,
+    *,
+    samples: int = 64,
+    batch_size: int = 1024,
+    seed: int = 0,
+    progress: Report | None = None,
+) -> dict[str, Result]:
+    """What can be measured of a model on ``X``, by name, in one pass over the data.
+
+    Which measures these are follows from the parts. A decoder: ``fvu`` and ``error_per_element``,
+    in the user's units. A Gaussian code: ``importance_bound`` with ``samples`` importance samples,
+    ``elbo``, ``bits_per_dim`` where the likelihood is one, ``kl``, ``active_units``. A sparse or
+    thresholded code: ``l0``, ``dead_share``, ``dense_share``. A discrete code: ``codebook_use``,
+    ``perplexity``. Any code of at most 4096 latents: ``latent_rank`` (effective),
+    ``numerical_rank``. No decoder: ``latent_std``. Kinds of code may add to these
+    (:func:`isthmus.evaluation.measures`).
+
+    X
+        Rows in the user's units, or a source of them. Empty data, another shape or dtype, NaN or
+        infinity are an :class:`IsthmusError`.
+    samples
+        Importance samples per row.
+    batch_size
+        Rows at once. It changes no value, beyond rounding.
+    seed
+        Of the importance samples. The global random state is left as it was.
+    progress
+        Called as ``progress(done, total, "evaluate")`` after each batch.
+
+    The model is put in evaluation mode meanwhile, without gradients (an encoder that needs them
+    for itself may switch them on).
+    """
+    _need_positive("samples", samples)
+    _need_positive("batch_size", batch_size)
+    built: list[Measure] | None = None
+    done, total = 0, len(X)
+    with _at_rest(model), _seeded(model.device, seed):
+        for x in model.batches(X, batch_size):
+            batch = Batch.of(model, x)
+            if built is None:
+                built = measures_for(Setting(model, batch, samples, seed))
+            for measure in built:
+                measure.update(batch)
+            done += len(x)
+            if progress is not None:
+                progress(done, total, "evaluate")
+        results = [result for measure in built or [] for result in measure.results()]
+    return {result.name: result for result in results}
+
+
+def _need_positive(option: str, value: int) -> None:
+    if value < 1:
+        raise IsthmusError(f"{option} is {value}: pass a whole number of at least 1")
+
+
+@contextmanager
+def _at_rest(model: Autoencoder) -> Iterator[None]:
+    """Evaluation mode without gradients; each module's own mode is restored after."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def _seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """A fixed random state for parts that draw, the caller's restored after."""
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield

@@ -1,0 +1,78 @@
+"""Which measures suit which kind of code: a table that new kinds of code add to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from torch import Tensor
+
+from isthmus.anatomy import Autoencoder, Code
+from isthmus.evaluation.result import Result
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One batch as measures see it.
+
+    ``x`` is in the user's units and ``scaled`` in the model's, both ``(rows, *shape)``; ``code``
+    is the deterministic code, ``params`` what the decoder made of it (None without a decoder).
+    """
+
+    x: Tensor
+    scaled: Tensor
+    code: Code
+    params: Tensor | None
+
+    @classmethod
+    def of(cls, model: Autoencoder, x: Tensor) -> "Batch":
+        """Push checked rows through the model."""
+        scaled = model.scaler(x)
+        code = model.clean_code(scaled)
+        return cls(x, scaled, code, None if model.decoder is None else model.decode_code(code))
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What a measure is built from: the model, the first batch, and the options of ``evaluate``."""
+
+    model: Autoencoder
+    first: Batch
+    samples: int
+    seed: int
+
+
+class Measure(Protocol):
+    """A streamed measure: sees every batch once, in order, without gradients."""
+
+    def update(self, batch: Batch) -> None: ...
+
+    def results(self) -> list[Result]: ...
+
+
+Factory = Callable[[Setting], Measure | None]
+"""Builds a measure for a model, or returns None where it does not apply."""
+
+_F = TypeVar("_F", bound=Factory)
+_TABLE: dict[type[Code], list[Factory]] = {}
+
+
+def measures(kind: type[Code]) -> Callable[[_F], _F]:
+    """Decorator: ``evaluate`` uses this factory for codes of that kind and of its subclasses.
+
+    A factory is a function or a class that takes a :class:`Setting`. Where a subclass registers a
+    measure whose results carry the names of its parent's, the subclass's are reported.
+    """
+
+    def add(factory: _F) -> _F:
+        _TABLE.setdefault(kind, []).append(factory)
+        return factory
+
+    return add
+
+
+def measures_for(setting: Setting) -> list[Measure]:
+    """The measures that suit a model, those of the most general kind of code first."""
+    kinds = reversed(type(setting.first.code).__mro__)
+    factories = [factory for kind in kinds for factory in _TABLE.get(kind, [])]
+    built = [factory(setting) for factory in factories]
+    return [measure for measure in built if measure is not None]

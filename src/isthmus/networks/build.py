@@ -1,0 +1,101 @@
+"""Networks by name, built for a signal."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from isthmus.anatomy import Signal
+from isthmus.errors import unknown
+from isthmus.networks.conv import ConvDecoder, ConvEncoder
+from isthmus.networks.mlp import MLPDecoder, MLPEncoder
+from isthmus.networks.transformer import TransformerDecoder, TransformerEncoder
+
+NETWORKS = ("auto", "mlp", "conv", "transformer")
+
+SMALLEST_CONV = 8
+"""The shortest image side, in pixels, for which ``"auto"`` takes a convolutional network."""
+
+_ENCODERS: dict[str, type[nn.Module]] = {
+    "mlp": MLPEncoder,
+    "conv": ConvEncoder,
+    "transformer": TransformerEncoder,
+}
+_DECODERS: dict[str, type[nn.Module]] = {
+    "mlp": MLPDecoder,
+    "conv": ConvDecoder,
+    "transformer": TransformerDecoder,
+}
+
+
+def encoder_for(
+    signal: Signal,
+    out_dim: int,
+    network: str | nn.Module = "auto",
+    *,
+    hidden: Sequence[int] | None = None,
+    activation: str | None = None,
+    norm: str | None = None,
+    **options: Any,
+) -> nn.Module:
+    """An encoder from ``(rows, *signal.shape)`` to ``(rows, out_dim)``.
+
+    ``network`` is ``"mlp"``, ``"conv"`` (images only), ``"transformer"`` (on patches) or
+    ``"auto"``: convolutional for images with sides of at least 8 pixels, otherwise an MLP. A
+    module of your own is returned unchanged, and no option applies to it.
+
+    ``hidden``, ``activation`` and ``norm`` describe the fully connected (and convolutional)
+    layers; None takes the network's own default, and a transformer does not read them. Further
+    ``options`` go to the network's class; one that it lacks is an :class:`IsthmusError`.
+    """
+    shared = {"hidden": hidden, "activation": activation, "norm": norm}
+    return _build(_ENCODERS, signal, out_dim, network, shared, options)
+
+
+def decoder_for(
+    signal: Signal,
+    latent_dim: int,
+    network: str | nn.Module = "auto",
+    *,
+    hidden: Sequence[int] | None = None,
+    activation: str | None = None,
+    norm: str | None = None,
+    **options: Any,
+) -> nn.Module:
+    """A decoder from ``(rows, latent_dim)`` to ``(rows, *signal.shape)``.
+
+    The options are those of :func:`encoder_for`, and the same ones give its mirror image:
+    ``hidden`` and ``channels`` are read from data to latent here too. ``final`` names an
+    activation on the output (none by default).
+    """
+    shared = {"hidden": hidden, "activation": activation, "norm": norm}
+    return _build(_DECODERS, signal, latent_dim, network, shared, options)
+
+
+def network_name(signal: Signal, network: str) -> str:
+    """What ``"auto"`` stands for with that signal; any other known name as it is."""
+    if network not in NETWORKS:
+        raise unknown("network", network, NETWORKS)
+    if network != "auto":
+        return network
+    return "conv" if signal.kind == "image" and min(signal.shape[1:]) >= SMALLEST_CONV else "mlp"
+
+
+def _build(
+    classes: Mapping[str, type[nn.Module]],
+    signal: Signal,
+    dim: int,
+    network: str | nn.Module,
+    shared: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> nn.Module:
+    if isinstance(network, nn.Module):
+        return network
+    name = network_name(signal, network)
+    known = list(inspect.signature(classes[name]).parameters)[2:]
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of the {name} network", option, known)
+    own = {key: value for key, value in shared.items() if value is not None and key in known}
+    return classes[name](signal, dim, **own, **options)

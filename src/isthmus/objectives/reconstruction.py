@@ -1,0 +1,36 @@
+"""How far the reconstruction is from the target."""
+
+from torch import Tensor
+
+from isthmus.anatomy import Autoencoder, Output, Term
+
+
+class MSE(Term):
+    """Squared error, averaged over the elements of each example."""
+
+    name = "mse"
+    unit = "squared error per element, in the model's units"
+
+    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+        return (out.need_recon() - out.target).square().flatten(1).mean(1)
+
+
+class SquaredError(Term):
+    """Squared error, summed over the elements of each example."""
+
+    name = "squared_error"
+    unit = "squared error per example, in the model's units"
+
+    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+        return (out.need_recon() - out.target).square().flatten(1).sum(1)
+
+
+class NegativeLogLikelihood(Term):
+    """``-log p(x | z)`` under the model's likelihood, averaged over the draws of z."""
+
+    name = "nll"
+    unit = "nats"
+
+    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+        nll = -model.likelihood.log_prob(out.need_params(), out.target)
+        return nll if out.code.samples is None else nll.mean(0)

@@ -1,0 +1,1 @@
+"""Fitted in parts that merge."""

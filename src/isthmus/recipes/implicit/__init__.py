@@ -1,0 +1,1 @@
+"""Codes found by gradients, decoders of coordinates."""

@@ -1,0 +1,159 @@
+"""Barlow Twins."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from isthmus._shapes import Float
+from isthmus.anatomy import Autoencoder, EmbeddingCode, Output, Signal, Term
+from isthmus.corruptions import (
+    Compose,
+    GaussianNoise,
+    MaskingNoise,
+    RandomErasing,
+    RandomResizedCrop,
+    TwoViews,
+)
+from isthmus.errors import IsthmusError
+from isthmus.networks import Projector, encoder_for
+from isthmus.recipes.options import Hidden, LatentDim, Network, NonNegative, OwnModule
+from isthmus.recipes.registry import recipe
+
+EPSILON = 1e-5
+"""Added to the variance of each dimension, as batch normalisation does in the authors' code."""
+
+
+class Projection(nn.Module):
+    """The features are the code; a projector makes the embedding that the objective compares."""
+
+    def __init__(self, latent_dim: int, width: int) -> None:
+        super().__init__()
+        self.projector = Projector(latent_dim, (width, width), width)
+
+    def forward(self, h: Float[Tensor, "rows latent"], *, sample: bool = False) -> EmbeddingCode:
+        if self.training and len(h) < 2:
+            raise IsthmusError("a batch of one row has no correlations: set batch_size to 2 or more")
+        return EmbeddingCode(h, self.projector(h))
+
+
+def cross_correlation(
+    a: Float[Tensor, "rows width"], b: Float[Tensor, "rows width"]
+) -> Float[Tensor, "width width"]:
+    """Correlations over the rows between the dimensions of ``a`` and those of ``b``."""
+    return _standardised(a).T @ _standardised(b) / len(a)
+
+
+def _standardised(z: Tensor) -> Tensor:
+    return (z - z.mean(0)) / (z.var(0, correction=0) + EPSILON).sqrt()
+
+
+class CrossCorrelation(Term):
+    """``sum_i (1 - C_ii)^2 + redundancy sum_{i != j} C_ij^2`` of the two views' embeddings.
+
+    Zbontar et al. 2021, equation 1: C is their cross-correlation over the batch.
+    """
+
+    name = "cross_correlation"
+    unit = "squared correlation, summed over pairs of dimensions"
+    per_example = False
+    estimator = (
+        "correlations over the batch: repeating it changes nothing, but n independent rows add "
+        "about 1/n to each squared correlation"
+    )
+
+    def __init__(self, redundancy: float) -> None:
+        self.redundancy = redundancy
+
+    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+        first, second = out.codes
+        assert isinstance(first, EmbeddingCode)
+        assert isinstance(second, EmbeddingCode)
+        c = cross_correlation(first.embedding, second.embedding)
+        same = torch.eye(len(c), dtype=torch.bool, device=c.device)
+        invariance = (1.0 - c.diagonal()).square().sum()
+        return invariance + self.redundancy * c.masked_fill(same, 0.0).square().sum()
+
+
+@recipe(
+    "barlow-twins",
+    family="self-supervised",
+    catalogue=28,
+    paper="Zbontar, Jing, Misra, LeCun, Deny, Barlow Twins: Self-Supervised Learning via Redundancy "
+    "Reduction, ICML 2021, arXiv:2103.03230",
+    formula="L = sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2,  C = za^T zb / n, za and zb "
+    "standardised over the batch",
+    claim="Decorrelating the dimensions of the embedding prevents collapse without asymmetry, works "
+    "with small batches and gains from very wide embeddings.",
+    training={
+        "epochs": 1000,
+        "batch_size": 2048,
+        "lr": 0.2,
+        "lr_batch": 256,
+        "optimiser": "lars",
+        "weight_decay": 1e-6,
+        "groups": ({"ndim": 1, "lr": 0.024},),
+        "lr_schedule": "cosine",
+        "warmup": 6250,
+    },
+)
+def barlow_twins(
+    signal: Signal,
+    *,
+    latent_dim: LatentDim = 128,
+    projector: Annotated[
+        int, Field(gt=0, description="width of the projector's layers and of the embedding")
+    ] = 512,
+    redundancy: Annotated[
+        NonNegative, Field(description="lambda, the weight of the off-diagonal correlations")
+    ] = 0.0051,
+    crop: Annotated[
+        float, Field(gt=0, le=1, description="smallest share of an image that a crop keeps")
+    ] = 0.3,
+    noise: Annotated[
+        NonNegative, Field(description="standard deviation of gaussian noise, in the model's units")
+    ] = 0.1,
+    erase: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="probability that a rectangle of an image is erased; for other signals, "
+            "share of the elements set to zero",
+        ),
+    ] = 0.5,
+    network: Network = "auto",
+    hidden: Hidden = None,
+    encoder: OwnModule = None,
+) -> Autoencoder:
+    """Make two views of an example agree in each dimension, and the dimensions say different things.
+
+    The cross-correlation of the two views' embeddings is pulled to the identity matrix: ones on
+    the diagonal make the embedding invariant to the corruption, zeros elsewhere keep it from
+    collapsing. No negatives, predictor, stop-gradient or moving average is needed. The code is
+    what the encoder returns; the projector serves training alone. There is no decoder.
+
+    Published, and the defaults here: lambda 0.0051; LARS at 0.2 for weights and 0.0048 for biases
+    and normalisation, times batch / 256, batches of 2048, decay 1e-6, a cosine over 1000 epochs
+    after 10 of warm-up (6250 steps on ImageNet; cut to a tenth of a shorter run). Other than
+    published: the projector has three layers of 512 instead of 8192, for a laptop; the encoder is
+    the library's own for the signal, with batch normalisation, instead of a ResNet-50 (own
+    encoders return ``(rows, latent_dim)``); images are cropped, noised and erased in part, which
+    any image allows, where the paper crops, flips, blurs and changes colours; everything else
+    gets Gaussian noise and masked elements.
+    """
+    if signal.kind == "image":
+        augmentation = Compose(
+            RandomResizedCrop(scale=(crop, 1.0)), GaussianNoise(noise), RandomErasing(erase)
+        )
+    else:
+        augmentation = Compose(GaussianNoise(noise), MaskingNoise(erase))
+    return Autoencoder(
+        signal,
+        corruption=TwoViews(augmentation),
+        encoder=encoder or encoder_for(signal, latent_dim, network, hidden=hidden, norm="batch"),
+        bottleneck=Projection(latent_dim, projector),
+        decoder=None,
+        objective=CrossCorrelation(redundancy),
+    )

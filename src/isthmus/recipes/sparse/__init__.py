@@ -1,0 +1,1 @@
+"""Sparse dictionaries: few of many latents active."""

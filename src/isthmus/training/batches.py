@@ -1,0 +1,44 @@
+"""Shuffled batches that can be asked for by step number."""
+
+import torch
+from torch import Tensor
+
+from isthmus.anatomy import Source
+from isthmus.errors import IsthmusError
+from isthmus.training.seeds import mix
+
+
+class Batches:
+    """``batches[step]`` is the batch of that step: the same for the same seed, in any order.
+
+    Each epoch is a fresh permutation of the rows, cut into whole batches; the remainder sits out
+    that epoch. ``rows`` and ``index`` take any step, so a resumed run needs no replay.
+    """
+
+    def __init__(self, source: Source, batch_size: int, seed: int = 0) -> None:
+        if len(source) < batch_size:
+            raise IsthmusError(
+                f"the data have {len(source)} rows, fewer than one batch of {batch_size}: "
+                f"set batch_size to {len(source)} or less"
+            )
+        self.source, self.batch_size, self.seed = source, batch_size, seed
+        self.steps_per_epoch = len(source) // batch_size
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    def index(self, step: int) -> Tensor:
+        """Row numbers ``(batch_size,)`` of the batch of that step."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(mix(self.seed, 1, epoch))
+            self._order = torch.randperm(len(self.source), generator=generator)
+            self._epoch = epoch
+        return self._order[place * self.batch_size : (place + 1) * self.batch_size]
+
+    def __getitem__(self, step: int) -> Tensor:
+        return self.source.rows(self.index(step))
+
+    def sample(self, rows: int) -> Tensor:
+        """A fixed random sample of at most ``rows`` rows, for setting a model up."""
+        generator = torch.Generator().manual_seed(mix(self.seed, 2))
+        order = torch.randperm(len(self.source), generator=generator)[:rows]
+        return self.source.rows(order.sort().values)

@@ -1,0 +1,161 @@
+"""The folder of a run on disk: written as one, verified when read, never a pickle.
+
+``config.json``
+    recipe, options, signal, versions, progress, and the SHA-256 of every other file and of itself.
+``model.safetensors``
+    the weights to use: averaged where the run averages.
+``reference.safetensors``
+    a few inputs with their codes and reconstructions.
+``training/state.safetensors``
+    what resuming needs.
+``metrics.jsonl``
+    the log.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save_file
+from torch import Tensor
+
+from isthmus.errors import IsthmusError
+from isthmus.training.journal import Writer, commit, located
+
+CONFIG, MODEL, REFERENCE = "config.json", "model.safetensors", "reference.safetensors"
+STATE, METRICS = "training/state.safetensors", "metrics.jsonl"
+FORMAT = 1
+
+
+@dataclass
+class Checkpoint:
+    """What a folder holds. ``state`` and ``progress`` are empty for a model saved by itself."""
+
+    config: dict[str, Any]
+    weights: dict[str, Tensor]
+    reference: dict[str, Tensor]
+    state: dict[str, Tensor] = field(default_factory=dict)
+    progress: dict[str, Any] = field(default_factory=dict)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        own = version("isthmus")
+    except PackageNotFoundError:
+        own = "unknown"
+    return {
+        "isthmus": own,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write the folder as one: see :mod:`isthmus.training.journal`."""
+    tensors = {MODEL: checkpoint.weights, REFERENCE: checkpoint.reference}
+    if checkpoint.state:
+        tensors[STATE] = checkpoint.state
+    written: dict[str, str] = {}
+
+    def writer(name: str, content: Mapping[str, Tensor]) -> Writer:
+        def write(path: Path) -> None:
+            try:
+                save_file({k: v.detach().cpu().contiguous() for k, v in content.items()}, path)
+            except SafetensorError as problem:
+                raise OSError(str(problem)) from problem
+            written[name] = _sha256(path)
+
+        return write
+
+    def write_config(path: Path) -> None:
+        config = {
+            "format": FORMAT,
+            **checkpoint.config,
+            "versions": versions(),
+            "progress": checkpoint.progress,
+            "sha256": written,
+        }
+        path.write_text(json.dumps({**config, "self": _own_hash(config)}, indent=1) + "\n")
+
+    files: dict[str, Writer] = {name: writer(name, content) for name, content in tensors.items()}
+    commit(folder, {**files, CONFIG: write_config})
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The verified ``config.json``; an error where the folder is no checkpoint."""
+    path = located(folder, CONFIG)
+    try:
+        config = json.loads(path.read_text())
+        claimed = config.pop("self")
+        fits = claimed == _own_hash(config)
+    except FileNotFoundError:
+        pickles = sorted(p.name for p in folder.glob("*") if p.suffix in (".pt", ".pkl", ".bin"))
+        if pickles:
+            raise IsthmusError(
+                f"{folder} holds {pickles[0]}, a pickle of another library, and no config.json: "
+                "pickles can run code and are not read; convert it to safetensors first"
+            ) from None
+        raise IsthmusError(f"{folder} is no checkpoint: it has no config.json") from None
+    except (OSError, ValueError, KeyError, AttributeError):
+        fits = False
+    if not fits:
+        raise IsthmusError(f"{path} is damaged or was edited: restore it or fit the model again")
+    if config["format"] > FORMAT:
+        raise IsthmusError(f"{folder} was written by a newer version: upgrade isthmus to read it")
+    return config
+
+
+def read_checkpoint(folder: Path, *, state: bool = False) -> Checkpoint:
+    """Read and verify the folder; the training state only where asked for.
+
+    Raises :class:`IsthmusError` for a folder that is none, or a missing, truncated or altered file.
+    """
+    config = read_config(folder)
+    sums: dict[str, str] = config.pop("sha256")
+    progress = config.pop("progress")
+    if state and STATE not in sums:
+        raise IsthmusError(f"{folder} was saved without training state: it cannot be resumed")
+
+    def tensors(name: str) -> dict[str, Tensor]:
+        path = located(folder, name)
+        try:
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != sums[name]:
+                raise ValueError("checksum")
+            return load_tensors(content)
+        except FileNotFoundError:
+            raise IsthmusError(f"{path} is missing: restore it or fit the model again") from None
+        except (OSError, ValueError, KeyError, SafetensorError):
+            raise IsthmusError(
+                f"{path} is damaged (its content does not match its checksum): restore it or fit "
+                "the model again"
+            ) from None
+
+    return Checkpoint(
+        config,
+        tensors(MODEL),
+        tensors(REFERENCE),
+        tensors(STATE) if state else {},
+        progress,
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _own_hash(config: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,79 @@
+"""Several files replaced as one: all of them or none, whenever the process dies.
+
+New files are written to ``.staging/`` and synced; then a marker is made, the files are renamed
+into place and the marker goes. A reader that finds the marker reads the staged files, and the
+next writer finishes the renames; a staging folder without the marker is rubbish.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from isthmus.errors import IsthmusError
+
+STAGING = ".staging"
+MARKER = "COMMIT"
+
+Writer = Callable[[Path], None]
+
+
+def commit(folder: Path, files: Mapping[str, Writer]) -> None:
+    """Replace ``files`` (relative name to a function that writes the given path) as one.
+
+    Raises :class:`IsthmusError` where the disk is full or the folder cannot be written; the
+    earlier files are then untouched.
+    """
+    staging = folder / STAGING
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        recover(folder)
+        staging.mkdir()
+        for name, write in files.items():
+            path = staging / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path)
+            _sync(path)
+        (staging / MARKER).touch()
+        _sync(staging)
+    except OSError as problem:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise IsthmusError(
+            f"cannot save to {folder}: {problem.strerror or problem}; free some space or choose "
+            "another folder (what was saved before is intact)"
+        ) from problem
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    recover(folder)
+
+
+def recover(folder: Path) -> None:
+    """Finish a commit that was cut short, or throw away one that had not been decided."""
+    staging = folder / STAGING
+    if not staging.exists():
+        return
+    if (staging / MARKER).exists():
+        for path in sorted(p for p in staging.rglob("*") if p.is_file() and p.name != MARKER):
+            place = folder / path.relative_to(staging)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, place)
+        _sync(folder)
+        (staging / MARKER).unlink()
+    shutil.rmtree(staging)
+
+
+def located(folder: Path, name: str) -> Path:
+    """Where the committed version of a file is, without writing anything."""
+    staged = folder / STAGING / name
+    if (folder / STAGING / MARKER).exists() and staged.exists():
+        return staged
+    return folder / name
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

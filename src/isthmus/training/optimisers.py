@@ -1,0 +1,123 @@
+"""Optimisers by name, parameter groups, and the learning rate over a run."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from isthmus.anatomy import Clock, Cosine, Linear, Schedule, Stairs
+from isthmus.anatomy.schedule import Constant
+from isthmus.errors import IsthmusError, unknown
+from isthmus.training.lars import LARS
+from isthmus.training.options import ParameterGroup, TrainingOptions
+
+_SHORT = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}
+
+
+def optimiser_class(name: str) -> type[torch.optim.Optimizer]:
+    """A class of ``torch.optim``, or ``lars``, by its name, case ignored."""
+    classes: dict[str, type[torch.optim.Optimizer]] = {
+        n.lower(): c
+        for n, c in vars(torch.optim).items()
+        if inspect.isclass(c) and issubclass(c, torch.optim.Optimizer)
+    }
+    classes["lars"] = LARS
+    found = classes.get(name.lower().removeprefix("torch.optim."))
+    if found is None:
+        raise unknown("optimiser", name, classes)
+    return found
+
+
+def make_optimiser(
+    named: list[tuple[str, nn.Parameter]], options: TrainingOptions
+) -> torch.optim.Optimizer:
+    """An optimiser over named parameters, the options' groups applied (the first match wins).
+
+    Adam and its kin run in their fused form where the parameters allow it.
+    """
+    cls = optimiser_class(options.optimiser)
+    accepted = inspect.signature(cls).parameters
+    given: dict[str, Any] = dict(options.optimiser_options)
+    for name in given:
+        if name not in accepted:
+            raise unknown(f"argument of the optimiser {options.optimiser}", name, accepted)
+    if "betas" in given:
+        given["betas"] = tuple(given["betas"])
+    groups = _grouped(named, options)
+    if "lr" in accepted:
+        given["lr"] = options.peak_lr
+    if "fused" in accepted and "fused" not in given:
+        fusible = ("cpu", "cuda", "mps")
+        given["fused"] = all(
+            p.device.type in fusible and p.is_floating_point() for _, p in named
+        ) and not given.get("amsgrad", False)
+    return cls(groups, **given)
+
+
+def _grouped(
+    named: list[tuple[str, nn.Parameter]], options: TrainingOptions
+) -> list[dict[str, Any]]:
+    rules = [*options.groups, ParameterGroup()]
+    buckets: list[list[nn.Parameter]] = [[] for _ in rules]
+    for name, parameter in named:
+        place = next(i for i, rule in enumerate(rules) if rule.covers(name, parameter))
+        buckets[place].append(parameter)
+    groups = []
+    for rule, bucket in zip(rules, buckets, strict=True):
+        if not bucket:
+            continue
+        decay = options.weight_decay if rule.weight_decay is None else rule.weight_decay
+        groups.append({"params": bucket, "weight_decay": decay, "lr_factor": rule.lr})
+    return groups
+
+
+def check_groups(model: nn.Module, groups: tuple[ParameterGroup, ...]) -> None:
+    """An error for a pattern that matches no parameter of the model."""
+    named = dict(model.named_parameters())
+    for group in groups:
+        if not any(group.covers(name, parameter) for name, parameter in named.items()):
+            raise IsthmusError(
+                f"the parameter group {group} matches no parameter: the names begin with "
+                + ", ".join(sorted({n.split(".")[0] for n in named}))
+            )
+
+
+def _burda() -> Schedule:
+    """10^(-i/7) for 3^i parts of the run, i = 0..7 (Burda et al. 2015, section 5)."""
+    parts = [3**i for i in range(8)]
+    ends = [sum(parts[: i + 1]) / sum(parts) for i in range(7)]
+    return Stairs(tuple(10 ** (-i / 7) for i in range(8)), tuple(ends))
+
+
+@dataclass(frozen=True)
+class _HalfExponential(Schedule):
+    """1 for half of the run, then exponentially down to ``end`` (Donahue et al. 2016, code)."""
+
+    end: float = 0.01
+
+    def __call__(self, clock: Clock) -> float:
+        return float(self.end ** max(0.0, 2.0 * clock.progress - 1.0))
+
+
+LR_SCHEDULES: dict[str, Callable[[int], Schedule]] = {
+    "constant": lambda total: Constant(1.0),
+    "linear": lambda total: Linear(1.0, 0.0, total, fit=None),
+    "cosine": lambda total: Cosine(1.0, 0.0),
+    "burda": lambda total: _burda(),
+    "half-exponential": lambda total: _HalfExponential(),
+}
+
+
+def learning_rate(options: TrainingOptions, total: int) -> Callable[[Clock], float]:
+    """The learning rate at each clock; a warm-up longer than a tenth of the run is cut to it."""
+    shape = LR_SCHEDULES[options.lr_schedule](total)
+    warmup = min(options.warmup, max(1, total // 10)) if options.warmup else 0
+
+    def at(clock: Clock) -> float:
+        rise = min(1.0, (clock.step + 1) / warmup) if warmup else 1.0
+        return options.peak_lr * rise * shape(clock)
+
+    return at

@@ -1,0 +1,30 @@
+"""Randomness as a function of (seed, step), so that resuming needs no stored generator state."""
+
+import torch
+
+_MASK = (1 << 64) - 1
+
+
+def mix(*parts: int) -> int:
+    """A 63-bit seed from several integers (SplitMix64, Steele et al. 2014)."""
+    state = 0
+    for part in parts:
+        state = (state + 0x9E3779B97F4A7C15 + (part & _MASK)) & _MASK
+        z = state
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+        state = z ^ (z >> 31)
+    return state >> 1
+
+
+def seed_step(device: torch.device, *parts: int) -> None:
+    """Seed the global generators that a step on ``device`` draws from.
+
+    ``torch.manual_seed`` visits every backend on each call; a training step has no time for that.
+    """
+    seed = mix(*parts)
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
