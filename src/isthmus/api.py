@@ -64,6 +64,8 @@ def fit(
         chosen = get_recipe(recipe)
         model_options, training = chosen.parse(options)
     folder = None if out is None else _fresh_folder(Path(out), overwrite)
+    if len(source) < 2:
+        raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
     train, held = _parts(source, training, validation_data)
     training = _fitting_batch(training, len(train), explicit="batch_size" in given)
     if chosen is None:
@@ -71,6 +73,12 @@ def fit(
         model = recipe
     else:
         model = _build(chosen, source, model_options, training.seed)
+    for part in (train, held):
+        if part is not None and part.signal.shape != model.signal.shape:
+            raise IsthmusError(
+                f"the data are rows of shape {part.signal.shape}, and the model reads "
+                f"{model.signal.shape}: pass rows that fit"
+            )
     model.config = {
         "recipe": None if chosen is None else chosen.name,
         "options": _storable(model_options),
@@ -250,9 +258,6 @@ def _fresh_folder(folder: Path, overwrite: bool) -> Path:
             f"{folder} already holds a run: choose another folder, pass overwrite, or go on with "
             f"isthmus resume {folder}"
         )
-    if taken:
-        for name in (METRICS,):
-            (folder / name).unlink(missing_ok=True)
     return folder
 
 

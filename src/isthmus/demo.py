@@ -14,7 +14,8 @@ from isthmus.report import picture
 RUNS: dict[str, dict[str, Any]] = {
     "plain": {"latent_dim": 16, "epochs": 60, "network": "mlp", "hidden": (128,)},
     "beta-vae": {
-        "latent_dim": 10, "steps": 3000, "batch_size": 64, "network": "mlp", "hidden": (128,),
+        "latent_dim": 10, "capacity": 15.0, "gamma": 20.0, "likelihood": "gaussian",
+        "sigma": 0.15, "steps": 3000, "batch_size": 64, "network": "mlp", "hidden": (128,),
     },
     "topk": {"latent_dim": 256, "k": 8, "steps": 1500, "batch_size": 256, "lr": 2e-3},
 }  # fmt: skip

@@ -1,3 +1,4 @@
+import sys
 from math import ceil
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.data import ArraySource, as_source, load, split
-from isthmus.errors import IsthmusError
+from isthmus.errors import IsthmusError, MissingExtra
 
 X = np.arange(6, dtype=np.float32).reshape(3, 2)
 
@@ -60,7 +61,8 @@ def test_path_comes_before_name(tmp_path, monkeypatch):
         ("nothing.csv", "no file or folder"),
     ],
 )
-def test_unreadable_data_are_one_sentence_errors(bad, said):
+def test_unreadable_data_are_one_sentence_errors(bad, said, monkeypatch):
+    monkeypatch.delenv("ISTHMUS_DATA", raising=False)
     with pytest.raises(IsthmusError, match=said) as caught:
         as_source(bad)
     assert "\n" not in str(caught.value)
@@ -90,3 +92,22 @@ def test_split_refuses_bad_shares(share):
 def test_split_refuses_a_single_row():
     with pytest.raises(IsthmusError, match="at least two rows"):
         split(ArraySource(X[:1]), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [("t.parquet", "pyarrow", "tables"), ("t.csv.zst", "pyarrow", "tables"), ("", "PIL", "images")],
+)
+def test_missing_extras_say_what_to_install(name, module, extra, tmp_path, monkeypatch):
+    if name:
+        (tmp_path / name).write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtra, match=rf"isthmus\[{extra}\]"):
+        as_source(tmp_path / name)
+
+
+def test_csv_needs_no_extra(tmp_path, monkeypatch):
+    for module in ("pandas", "pyarrow"):
+        monkeypatch.setitem(sys.modules, module, None)
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    assert as_source(tmp_path / "t.csv").rows(torch.tensor([0])).tolist() == [[1, 2]]

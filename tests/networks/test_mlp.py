@@ -96,7 +96,6 @@ def test_activations_have_their_usual_formula(name, function):
         ({"activation": "rellu"}, "did you mean 'relu'"),
         ({"norm": "batc"}, "did you mean 'batch'"),
         ({"hidden": (8, 0)}, r"hidden=\(8, 0\)"),
-        ({"hidden": (8.0,)}, "positive whole numbers"),
     ],
 )
 def test_bad_options_are_named(options, message):

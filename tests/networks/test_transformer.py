@@ -200,7 +200,7 @@ def test_the_general_pair_learns_to_rebuild():
         TransformerEncoder(signal, 2, **options), TransformerDecoder(signal, 2, **options)
     )
     optimiser = torch.optim.Adam(pair.parameters(), 3e-3)
-    for _ in range(200):
+    for _ in range(150):
         optimiser.zero_grad()
         loss = (pair(x) - x).square().mean() / x.square().mean()
         loss.backward()

@@ -33,7 +33,7 @@ class Bottleneck(Protocol):
 class Prior(Protocol):
     """A distribution of codes that can be sampled: ``prior(n)`` is ``(n, latent)``."""
 
-    def __call__(self, n: int) -> Tensor: ...
+    def __call__(self, n: int, /) -> Tensor: ...
 
 
 class Autoencoder(nn.Module):
@@ -72,7 +72,8 @@ class Autoencoder(nn.Module):
 
     Any part may define ``prepare(model, x)`` (set up from a sample of the data, before the first
     step), ``before_update()`` and ``after_update()`` (around each optimiser step: projections,
-    counters). They are found by name; nothing has to be inherited.
+    counters), and ``constrain()`` (bring the weights back to where they must lie, after they were
+    averaged). They are found by name; nothing has to be inherited.
     """
 
     def __init__(
@@ -192,11 +193,19 @@ class Autoencoder(nn.Module):
                     "model.encode(X, code=True)"
                 )
         codes = [Z] if isinstance(Z, Code) else _dense_codes(self, Z, batch_size)
-        with self._inference():
-            recon = [
-                self.scaler.inverse(self.likelihood.mean(self.decode_code(_moved(c, self)))).cpu()
-                for c in codes
-            ]
+        try:
+            with self._inference():
+                params = (self.decode_code(_moved(c, self)) for c in codes)
+                recon = [self.scaler.inverse(self.likelihood.mean(p)).cpu() for p in params]
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as problem:
+            if isinstance(Z, Code):
+                raise
+            raise IsthmusError(
+                f"latents of shape {tuple(Z.shape)} do not fit this model's decoder: pass as many "
+                "columns as encode returns"
+            ) from problem
         return _like(Z, torch.cat(recon))
 
     def reconstruct(self, X: Array | Source, *, batch_size: int = ENCODE_BATCH) -> Array:
@@ -266,6 +275,11 @@ class Autoencoder(nn.Module):
 
     def batches(self, X: Array | Source, batch_size: int) -> Iterator[Tensor]:
         """Consecutive checked batches of ``X`` on the model's device, in the user's units."""
+        if not (isinstance(X, (np.ndarray, Tensor)) or hasattr(X, "rows")):
+            raise IsthmusError(
+                f"data of type {type(X).__name__} cannot be read here: pass an array, a tensor or "
+                "isthmus.data.as_source(X)"
+            )
         total = len(X)
         if total == 0:
             raise IsthmusError("the data are empty: pass at least one row")
@@ -310,6 +324,8 @@ def _dense_codes(model: Autoencoder, Z: Array, batch_size: int) -> Iterator[Code
     rows = rows.to(torch.float32)
     if rows.ndim < 2 or len(rows) == 0:
         raise IsthmusError("latents must be a matrix (rows, latent) with at least one row")
+    if not bool(torch.isfinite(rows).all()):
+        raise IsthmusError("the latents contain NaN or infinity: drop these rows first")
     make = getattr(model.decoder, "from_latent", Code)
     return (make(part.to(model.device)) for part in rows.split(batch_size))
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.errors import IsthmusError
+from isthmus.errors import IsthmusError, unknown
 
 Kind = Literal["vector", "image", "tokens", "series", "set", "graph", "coordinates", "collection"]
 Array = np.ndarray | Tensor
@@ -78,6 +78,12 @@ class Signal:
             raise IsthmusError(
                 f"rows of shape {shape} fit no kind of signal: pass rows of one axis (vectors), "
                 "two (series) or three (images)"
+            )
+        if guess not in get_args(Kind):
+            raise unknown("kind of signal", guess, get_args(Kind))
+        if guess == "image" and len(shape) != 3:
+            raise IsthmusError(
+                f"rows of shape {shape} are no images: give them two axes (height, width) or three"
             )
         if guess == "image" and shape[2] in _CHANNELS and shape[0] not in _CHANNELS:
             return cls("image", (shape[2], shape[0], shape[1]), dtype, channels_last=True)
@@ -173,7 +179,9 @@ class Signal:
 
 
 def dtype_name(rows: Array) -> str:
-    """The dtype of an array or tensor by its NumPy name (``bfloat16`` included)."""
+    """The dtype of an array or tensor by its NumPy name, whatever its byte order."""
+    if isinstance(rows, np.ndarray):
+        return rows.dtype.name
     return str(rows.dtype).removeprefix("torch.")
 
 

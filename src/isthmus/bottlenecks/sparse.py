@@ -43,8 +43,12 @@ class Dictionary(nn.Module):
             along = (self.weight.grad * self.weight).sum(1, keepdim=True)
             self.weight.grad.addcmul_(along, self.weight, value=-1.0)
 
-    @torch.no_grad()
     def after_update(self) -> None:
+        self.constrain()
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Bring the rows back to norm 1."""
         if self.unit:
             norms = self.weight.norm(dim=1, keepdim=True).clamp_min_(1e-12)
             self.weight.div_(norms)
@@ -116,15 +120,24 @@ class FiringCounter(nn.Module):
 def geometric_median(x: Tensor, *, iterations: int = 100, tolerance: float = 1e-5) -> Tensor:
     """The point of least summed distance to the rows of ``x`` ``(rows, d)``, ``(d,)``.
 
-    Weiszfeld's iteration (1937) with distances kept away from zero, in float64.
+    Weiszfeld's iteration (1937) in float64, which Vardi and Zhang (2000) keep from getting stuck
+    at a row. It ends when a step is below ``tolerance`` of the mean distance.
     """
     rows = x.double()
     median = rows.mean(0)
     for _ in range(iterations):
-        weights = 1.0 / (rows - median).norm(dim=1).clamp_min(1e-12)
-        moved = (weights[:, None] * rows).sum(0) / weights.sum()
-        change = (moved - median).norm()
-        median = moved
-        if change <= tolerance * (median.norm() + 1e-12):
+        distances = (rows - median).norm(dim=1)
+        spread = distances.mean()
+        apart = distances > 1e-12 * spread
+        if not bool(apart.any()):
+            break
+        weights = torch.where(apart, 1.0 / distances, 0.0)
+        step = (weights @ rows) / weights.sum() - median
+        # Rows that lie on the median hold it back, each with a force of one.
+        pull = step.norm() * weights.sum()
+        held = (~apart).sum() / pull.clamp_min(1e-300)
+        step = step * (1.0 - held).clamp_min(0.0)
+        median = median + step
+        if step.norm() <= tolerance * spread:
             break
     return median.to(x.dtype)

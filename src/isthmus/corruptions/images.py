@@ -19,7 +19,8 @@ class RandomShift(nn.Module):
 
     def __init__(self, pad: int) -> None:
         super().__init__()
-        self.pad = int(check.at_least("pad", pad))
+        check.at_least("pad", float(pad))
+        self.pad = pad
 
     def forward(self, x: Float[Tensor, "rows *shape"]) -> View:
         rows, _, height, width = check.images(x, self).shape

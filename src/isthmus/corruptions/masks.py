@@ -5,7 +5,7 @@ each row, in ``View.visible``. Patches are numbered in raster order.
 """
 
 from math import prod, sqrt
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from isthmus.corruptions._checks import interval, share
 from isthmus.errors import IsthmusError
 
 
+@runtime_checkable
 class Grid(Protocol):
     """Anything that knows the number of patches along each axis (``networks.Patches`` does)."""
 

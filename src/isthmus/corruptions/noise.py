@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus._shapes import Float
-from isthmus.anatomy import Autoencoder, View
+from isthmus.anatomy import View
 from isthmus.corruptions import _checks as check
 from isthmus.errors import IsthmusError
 
@@ -61,7 +61,7 @@ class Binarise(nn.Module):
     that ``prepare`` sees.
     """
 
-    def prepare(self, model: Autoencoder, x: Tensor) -> None:
+    def prepare(self, model: nn.Module, x: Tensor) -> None:
         """Check the data's range before the first step."""
         low, high = float(x.min()), float(x.max())
         if low < 0.0 or high > 1.0:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from isthmus._shapes import Float
 from isthmus.anatomy import Signal
 from isthmus.errors import IsthmusError
+from isthmus.networks.initial import init_hidden
 from isthmus.networks.layers import (
     activation_layer,
     after,
@@ -120,6 +121,7 @@ class ConvEncoder(nn.Module):
         self.dense = nn.Sequential(
             *dense_stack(widths, activation, norm), nn.Linear(widths[-1], out_dim)
         )
+        init_hidden(self, activation)
 
     def forward(self, x: Float[Tensor, "rows channels height width"]) -> Float[Tensor, "rows out"]:
         return self.dense(self.convolutions(x).flatten(1))
@@ -174,6 +176,7 @@ class ConvDecoder(nn.Module):
                 activation_layer(final if last else activation),
             )
         self.convolutions = nn.Sequential(*layers)
+        init_hidden(self, activation)
 
     def forward(
         self, z: Float[Tensor, "rows latent"]

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from isthmus._shapes import Float
 from isthmus.anatomy import Signal
+from isthmus.networks.initial import init_hidden
 from isthmus.networks.layers import activation_layer, after, dense_stack, plain, sizes
 
 
@@ -30,6 +31,7 @@ class MLPEncoder(nn.Module):
         self.layers = nn.Sequential(
             *dense_stack(widths, activation, norm, dropout), nn.Linear(widths[-1], out_dim)
         )
+        init_hidden(self, activation)
 
     def forward(self, x: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows out"]:
         return self.layers(x.flatten(1))
@@ -59,6 +61,7 @@ class MLPDecoder(nn.Module):
             *dense_stack(widths, activation, norm, dropout),
             *after(nn.Linear(widths[-1], signal.numel), activation_layer(final)),
         )
+        init_hidden(self, activation)
 
     def forward(self, z: Float[Tensor, "rows latent"]) -> Float[Tensor, "rows *shape"]:
         return self.layers(z).unflatten(1, self.shape)

@@ -22,9 +22,7 @@ class WeightAverage:
         torch._foreach_lerp_(list(self.mean.values()), list(self.live.values()), 1.0 - decay)
 
     @torch.no_grad()
-    def swap(self) -> None:
-        """Exchange the averaged and the live weights, in place."""
+    def apply(self) -> None:
+        """Put the averaged weights in the place of the live ones."""
         for name, parameter in self.live.items():
-            kept = parameter.detach().clone()
             parameter.copy_(self.mean[name])
-            self.mean[name].copy_(kept)

@@ -108,7 +108,7 @@ def read_config(folder: Path) -> dict[str, Any]:
                 "pickles can run code and are not read; convert it to safetensors first"
             ) from None
         raise IsthmusError(f"{folder} is no checkpoint: it has no config.json") from None
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         fits = False
     if not fits:
         raise IsthmusError(f"{path} is damaged or was edited: restore it or fit the model again")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -43,8 +44,12 @@ def investigate(
     saved = None
     if folder is not None:
         saved = folder / NONFINITE
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({"x": x.detach().cpu().contiguous(), "row": index.contiguous()}, saved)
+        batch = {"x": x.detach().cpu().contiguous(), "row": index.contiguous()}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(batch, saved)
+        except (OSError, SafetensorError):  # the loss is the news, not the disk
+            saved = None
     return NonFiniteLoss(terms or ["total"], out.clock.step, rows, saved)
 
 

@@ -28,24 +28,32 @@ def commit(folder: Path, files: Mapping[str, Writer]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         recover(folder)
+    except OSError as problem:  # what an earlier commit staged stays: it is decided
+        raise _cannot_save(folder, problem) from problem
+    try:
         staging.mkdir()
         for name, write in files.items():
             path = staging / name
             path.parent.mkdir(parents=True, exist_ok=True)
             write(path)
             _sync(path)
+            _sync(path.parent)
+        _sync(staging)
         (staging / MARKER).touch()
         _sync(staging)
     except OSError as problem:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise IsthmusError(
-            f"cannot save to {folder}: {problem.strerror or problem}; free some space or choose "
-            "another folder (what was saved before is intact)"
-        ) from problem
+        _discard(staging)
+        raise _cannot_save(folder, problem) from problem
     except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
+        _discard(staging)
         raise
-    recover(folder)
+    try:
+        recover(folder)
+    except OSError as problem:
+        raise IsthmusError(
+            f"cannot move the saved files into place in {folder}: {problem.strerror or problem}; "
+            f"they are safe in {STAGING} and are read from there"
+        ) from problem
 
 
 def recover(folder: Path) -> None:
@@ -58,6 +66,7 @@ def recover(folder: Path) -> None:
             place = folder / path.relative_to(staging)
             place.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, place)
+            _sync(place.parent)
         _sync(folder)
         (staging / MARKER).unlink()
     shutil.rmtree(staging)
@@ -69,6 +78,22 @@ def located(folder: Path, name: str) -> Path:
     if (folder / STAGING / MARKER).exists() and staged.exists():
         return staged
     return folder / name
+
+
+def _discard(staging: Path) -> None:
+    """Undo a commit: the marker goes first, so that dying in between leaves rubbish only."""
+    try:
+        (staging / MARKER).unlink(missing_ok=True)
+    except OSError:
+        return
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _cannot_save(folder: Path, problem: OSError) -> IsthmusError:
+    return IsthmusError(
+        f"cannot save to {folder}: {problem.strerror or problem}; free some space or choose "
+        "another folder (what was saved before is intact)"
+    )
 
 
 def _sync(path: Path) -> None:

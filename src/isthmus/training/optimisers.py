@@ -17,12 +17,16 @@ from isthmus.training.options import ParameterGroup, TrainingOptions
 _SHORT = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}
 
 
+_UNFIT = ("Optimizer", "LBFGS", "SparseAdam")
+"""The base class, and what needs a closure or sparse gradients."""
+
+
 def optimiser_class(name: str) -> type[torch.optim.Optimizer]:
     """A class of ``torch.optim``, or ``lars``, by its name, case ignored."""
     classes: dict[str, type[torch.optim.Optimizer]] = {
         n.lower(): c
         for n, c in vars(torch.optim).items()
-        if inspect.isclass(c) and issubclass(c, torch.optim.Optimizer)
+        if inspect.isclass(c) and issubclass(c, torch.optim.Optimizer) and n not in _UNFIT
     }
     classes["lars"] = LARS
     found = classes.get(name.lower().removeprefix("torch.optim."))
@@ -39,12 +43,16 @@ def make_optimiser(
     Adam and its kin run in their fused form where the parameters allow it.
     """
     cls = optimiser_class(options.optimiser)
-    accepted = inspect.signature(cls).parameters
+    accepted = inspect.signature(cls).parameters.keys() - {"params"}
     given: dict[str, Any] = dict(options.optimiser_options)
     for name in given:
+        if name in ("lr", "weight_decay"):
+            raise IsthmusError(f"{name} is no optimiser_options: set {name}={given[name]} itself")
         if name not in accepted:
             raise unknown(f"argument of the optimiser {options.optimiser}", name, accepted)
-    if "betas" in given:
+    if options.weight_decay and "weight_decay" not in accepted:
+        raise IsthmusError(f"the optimiser {options.optimiser} has no weight_decay: set it to 0")
+    if isinstance(given.get("betas"), list):
         given["betas"] = tuple(given["betas"])
     groups = _grouped(named, options)
     if "lr" in accepted:
@@ -53,8 +61,13 @@ def make_optimiser(
         fusible = ("cpu", "cuda", "mps")
         given["fused"] = all(
             p.device.type in fusible and p.is_floating_point() for _, p in named
-        ) and not given.get("amsgrad", False)
-    return cls(groups, **given)
+        ) and not any(given.get(other) for other in ("amsgrad", "foreach", "differentiable"))
+    try:
+        return cls(groups, **given)
+    except (ValueError, TypeError, IndexError, RuntimeError) as problem:
+        raise IsthmusError(
+            f"the optimiser {options.optimiser} cannot be set up: {problem}"
+        ) from problem
 
 
 def _grouped(

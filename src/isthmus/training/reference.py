@@ -31,6 +31,7 @@ def verify(model: Autoencoder, stored: dict[str, Tensor], where: str) -> None:
             f"{where} loads as another kind of model than was saved: use the version of isthmus "
             "that wrote it"
         )
+    fresh, stored = _ordered(fresh), _ordered(stored)
     for name, tensor in stored.items():
         same = fresh[name].shape == tensor.shape
         gap = (fresh[name].double() - tensor.double()).norm() if same else torch.tensor(1.0)
@@ -39,3 +40,12 @@ def verify(model: Autoencoder, stored: dict[str, Tensor], where: str) -> None:
                 f"{where} does not reproduce its stored {name}: its weights do not belong to this "
                 "model, or this version of isthmus computes something else"
             )
+
+
+def _ordered(triples: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A sparse code by ascending latent: processors return the k largest in different orders."""
+    if not {"code.values", "code.indices"} <= set(triples):
+        return triples
+    indices, order = triples["code.indices"].sort(-1)
+    values = triples["code.values"].gather(-1, order)
+    return {**triples, "code.values": values, "code.indices": indices}

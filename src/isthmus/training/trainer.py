@@ -95,7 +95,13 @@ class Trainer:
         check_groups(model, options.groups)
         names = {id(p): n for n, p in model.named_parameters()}
         self.players = model.objective.players
-        self.parameters = {p: list(model.player_parameters(p)) for p in self.players}
+        self.parameters = {
+            player: [p for p in model.player_parameters(player) if p.requires_grad]
+            for player in self.players
+        }
+        for player, params in self.parameters.items():
+            if not params:
+                raise IsthmusError(f"the {player} has no weights to train: unfreeze some of them")
         self.optimisers = {
             player: make_optimiser([(names[id(p)], p) for p in params], options)
             for player, params in self.parameters.items()
@@ -109,6 +115,7 @@ class Trainer:
         self.average = None if options.average is None else WeightAverage(model, options.average)
         self.before = _hooks(model, "before_update")
         self.after = _hooks(model, "after_update")
+        self.constraints = _hooks(model, "constrain")
         if options.compile:
             for part in (model.encoder, model.decoder):
                 if isinstance(part, nn.Module) and any(True for _ in part.parameters()):
@@ -121,11 +128,19 @@ class Trainer:
     def run(self) -> Autoencoder:
         """Train to the end and return the model, in evaluation mode, with its final weights."""
         with torch.random.fork_rng(devices=_cuda_devices(self.device)), self._ctrl_c():
-            if not self._built:
+            fresh = not self._built
+            if fresh:
                 self._build(fresh=True)
             for callback in self.callbacks:
                 callback.on_start(self)
-            self._loop()
+            if fresh and self.folder is not None:
+                self._replace_run()
+            try:
+                self._loop()
+            finally:
+                for parameters in self.parameters.values():
+                    for parameter in parameters:
+                        parameter.requires_grad_(True)
             self._finish()
         for callback in self.callbacks:
             callback.on_end(self)
@@ -187,7 +202,7 @@ class Trainer:
         return losses
 
     def _player_step(self, player: str, batch: Tensor, index: Tensor, clock: Clock) -> Losses:
-        own = self.parameters[player]
+        own, done = self.parameters[player], []
         if len(self.players) > 1:
             for name, parameters in self.parameters.items():
                 for parameter in parameters:
@@ -201,8 +216,12 @@ class Trainer:
                 losses: Losses = self.model.objective(self.model, out, player)
             if not math.isfinite(losses.total.item()):
                 rows = index[i * size : (i + 1) * size]
+                # A part of the data numbers its rows anew; the user knows the old numbers.
+                numbers = getattr(self.source, "index", None)
+                rows = numbers[rows] if isinstance(numbers, Tensor) else rows
                 raise investigate(self.model, out, player, rows, x, self.folder)
             (losses.total if parts == 1 else losses.total / parts).backward()
+            done.append(losses)
         if self.options.clip is not None:
             nn.utils.clip_grad_norm_(own, self.options.clip)
         for hook in self.before:
@@ -212,7 +231,7 @@ class Trainer:
         optimiser.zero_grad(set_to_none=True)
         for hook in self.after:
             hook()
-        return losses
+        return done[0] if parts == 1 else _mean(done)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.options.precision == "bf16":
@@ -253,7 +272,7 @@ class Trainer:
         record: Record = {
             "step": self.step,
             "epoch": round(self.step / self.batches.steps_per_epoch, 4),
-            "lr": self.groups[0][0]["lr"],
+            "lr": self.rate(Clock(self.step - 1, self.total, self.options.batch_size)),
         }
         for player, loss in losses.items():
             prefix = "" if player == self.players[0] else f"{player}/"
@@ -328,9 +347,18 @@ class Trainer:
         best = progress["best"]
         self.best = {**best, "loss": math.inf if best["loss"] is None else best["loss"]}
         self.best_weights = unflatten(progress["best_weights"], tensors)
-        self._log_bytes, self._saved_step = progress["log_bytes"], self.step
+        self._saved_step = self.step
         if self.folder is not None and (self.folder / METRICS).exists():
-            os.truncate(self.folder / METRICS, self._log_bytes)
+            log = self.folder / METRICS
+            self._log_bytes = min(progress["log_bytes"], log.stat().st_size)
+            os.truncate(log, self._log_bytes)
+            self.history = [json.loads(line) for line in log.read_text().splitlines()]
+
+    def _replace_run(self) -> None:
+        """A checkpoint of the start, from which a run killed early goes on; an earlier run goes."""
+        assert self.folder is not None
+        self.save()
+        (self.folder / METRICS).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -338,21 +366,30 @@ class Trainer:
         if self.average is None:
             yield
             return
-        self.average.swap()
+        live = {name: p.detach().clone() for name, p in self.average.live.items()}
+        self._use_average()
         try:
             yield
         finally:
-            self.average.swap()
+            with torch.no_grad():
+                for name, parameter in self.average.live.items():
+                    parameter.copy_(live[name])
+
+    def _use_average(self) -> None:
+        """End on the averaged weights, within the model's constraints."""
+        assert self.average is not None
+        self.average.apply()
+        for hook in self.constraints:
+            hook()
 
     def _finish(self) -> None:
         """Save, and end with the weights that the options promise."""
-        self.model.requires_grad_(True)
         if self.folder is not None and self._saved_step != self.step:
             self.save()
         if self.best_weights:
             self.model.load_state_dict(self.best_weights)
         elif self.average is not None:
-            self.average.swap()
+            self._use_average()
 
     def _stop_here(self) -> None:
         at = f"stopped at step {self.step} of {self.total}"
@@ -392,6 +429,14 @@ def resolve_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError):
         raise IsthmusError(f"the device {name!r} is not there: use device=auto") from None
     return device
+
+
+def _mean(parts: list[Losses]) -> Losses:
+    """The losses of a batch from those of its equal parts."""
+    total = torch.stack([part.total.detach() for part in parts]).mean()
+    names = parts[0].terms
+    terms = {n: torch.stack([part.terms[n] for part in parts]).mean() for n in names}
+    return Losses(total, terms)
 
 
 def _hooks(model: nn.Module, name: str) -> list[Callable[[], None]]:

@@ -91,9 +91,9 @@ class LinearPosterior(nn.Module):
 class TransposedConvolutions(nn.Module):
     """The authors' decoder, ``(rows, latent_dim)`` to ``(rows, C, H, W)``, for any image size.
 
-    From one pixel of ``latent_dim`` channels to an eighth of the image (4 x 4 for 32 x 32 pixels)
-    with ``4 width`` channels, then three doublings down to ``width`` and the image's channels;
-    batch normalisation and ELU between.
+    From one pixel of ``latent_dim`` channels to 4 x 4 (for 32 x 32 pixels) with ``4 width``
+    channels, then doubled three times, down to ``width`` and the image's channels; batch
+    normalisation and ELU between. A side below 4 pixels is not halved further.
     """
 
     def __init__(self, signal: Signal, latent_dim: int, width: int, final: str) -> None:
@@ -179,15 +179,18 @@ def gon(
     signals other than images the decoder is an MLP with ELU. A decoder of your own must be twice
     differentiable. The implicit form, on coordinates, is not this page's.
     """
-    if network == "conv" and hidden is not None:
-        raise IsthmusError("hidden is for network=mlp: the convolutional decoder takes width")
+    convolutional = network_name(signal, network) == "conv"
+    if convolutional and hidden is not None:
+        raise IsthmusError(
+            "hidden is for network=mlp, and this decoder is convolutional: set width or network=mlp"
+        )
     unit_image = signal.kind == "image" and signal.is_unit
     name = likelihood
     if name == "auto":
         name = "bernoulli" if variational and unit_image else "gaussian"
     observed = likelihood_for(signal, name, sigma)
     final = "sigmoid" if signal.is_unit and isinstance(observed, Gaussian) else "identity"
-    if decoder is None and network_name(signal, network) == "conv" and hidden is None:
+    if decoder is None and convolutional:
         decoder = TransposedConvolutions(signal, latent_dim, width, final)
     elif decoder is None:
         decoder = decoder_for(

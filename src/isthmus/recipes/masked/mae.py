@@ -1,21 +1,17 @@
 """The masked autoencoder, MAE."""
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
 
+import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Output, Signal, Term
+from isthmus._shapes import Float
+from isthmus.anatomy import Autoencoder, Output, Signal, Term, TokenCode, View
 from isthmus.corruptions import RandomPatchMask
 from isthmus.errors import IsthmusError
-from isthmus.networks import PatchDecoder, PatchEncoder, Patches
-from isthmus.recipes.masked._tokens import (
-    HiddenInTurn,
-    MaskTokenEncoder,
-    RebuildHidden,
-    TokenBottleneck,
-    patch_statistics,
-)
+from isthmus.networks import PatchDecoder, PatchEncoder, Patches, VisibleTokens
 from isthmus.recipes.options import LatentDim, OwnModule
 from isthmus.recipes.registry import recipe
 
@@ -24,6 +20,154 @@ PATCH = 4
 
 COUNTS = {1: (8, 64), 2: (4, 16)}
 """Fewest and most patches along an axis, by the number of axes that are cut."""
+
+
+VARIANCE_FLOOR = 1e-6
+"""Added to the variance of a patch, as in the authors' code."""
+
+
+def patch_statistics(patches: Float[Tensor, "rows patches dim"]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (of n - 1) of each patch, ``(rows, patches, 1)``."""
+    variance, mean = torch.var_mean(patches, dim=2, keepdim=True)
+    return mean, (variance + VARIANCE_FLOOR).sqrt()
+
+
+class MaskTokenEncoder(nn.Module):
+    """The encoder that the paper compares with: it reads a mask token at each hidden place.
+
+    Returns a token for every patch, hidden ones included.
+    """
+
+    reads = "view"
+
+    def __init__(self, encoder: PatchEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.mask_token = nn.Parameter(0.02 * torch.randn(1, 1, encoder.width))
+
+    def forward(self, view: View) -> VisibleTokens:
+        inner = self.encoder
+        if view.visible is None:
+            return inner(view)
+        tokens = inner.embed(inner.patches.patchify(view.x))
+        hidden = _hidden(view.visible, inner.patches.count)
+        tokens = torch.where(hidden[..., None], self.mask_token.to(tokens), tokens)
+        everywhere = torch.arange(inner.patches.count, device=tokens.device)
+        tokens = inner.blocks(tokens + inner.positions)
+        return VisibleTokens(tokens, everywhere.expand(len(tokens), -1))
+
+
+class Turns(NamedTuple):
+    """What :class:`HiddenInTurn` returns for a whole example; see :class:`WholeCode`."""
+
+    whole: VisibleTokens
+    tokens: Tensor
+    places: Tensor
+    hidden: Tensor
+    mean: Tensor | None
+    std: Tensor | None
+
+
+class HiddenInTurn(nn.Module):
+    """Encodes a masked view as it is, and a whole example also with its patches hidden in turn.
+
+    A whole example (``view.visible`` is None) is encoded once as it is and then in views that
+    show ``kept`` patches each, as few as hide every patch at least once. Which patches go
+    together is drawn once and for all.
+    """
+
+    reads = "view"
+    turns: Tensor
+
+    def __init__(
+        self, encoder: nn.Module, patches: Patches, kept: int, *, statistics: bool
+    ) -> None:
+        super().__init__()
+        self.encoder, self.patches, self.statistics = encoder, patches, statistics
+        count, hidden = patches.count, patches.count - kept
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+        starts = range(0, count, hidden)
+        visible = [order.roll(-start)[hidden:].sort().values for start in starts]
+        self.register_buffer("turns", torch.stack(visible))
+
+    def forward(self, view: View) -> VisibleTokens | Turns:
+        if view.visible is not None:
+            return self.encoder(view)
+        rows = len(view.x)
+        views = [View(view.x, visible.expand(rows, -1)) for visible in self.turns]
+        seen: list[VisibleTokens] = [self.encoder(part) for part in views]
+        mean = std = None
+        if self.statistics:
+            mean, std = patch_statistics(self.patches.patchify(view.x))
+        return Turns(
+            self.encoder(view),
+            torch.stack([part.tokens for part in seen], 1),
+            torch.stack([part.visible for part in seen], 1),
+            _hidden(self.turns, self.patches.count).expand(rows, -1, -1),
+            mean,
+            std,
+        )
+
+
+@dataclass(eq=False)
+class WholeCode(TokenCode):
+    """The code of a whole example, with what is needed to predict each patch from others.
+
+    ``turn_tokens`` ``(rows, turns, n, width)`` are the tokens of views that hide the patches in
+    turn and ``turn_places`` ``(rows, turns, n)`` their places; ``turn_hidden``
+    ``(rows, turns, patches)`` says which patches a view hides. ``mean`` and ``std``
+    ``(rows, patches, 1)`` are those of the input's patches, where targets are normalised.
+    """
+
+    turn_tokens: Tensor
+    turn_places: Tensor
+    turn_hidden: Tensor
+    mean: Tensor | None = None
+    std: Tensor | None = None
+
+
+class TokenBottleneck(nn.Module):
+    """One latent per visible patch; ``z`` is their mean."""
+
+    def forward(self, h: VisibleTokens | Turns, *, sample: bool = False) -> TokenCode:
+        if isinstance(h, VisibleTokens):
+            return TokenCode(h.tokens.mean(1), h.tokens, h.visible)
+        tokens, visible = h.whole
+        return WholeCode(
+            tokens.mean(1), tokens, visible, h.tokens, h.places, h.hidden, h.mean, h.std
+        )
+
+
+class RebuildHidden(nn.Module):
+    """Decodes a masked view as it is, and a :class:`WholeCode` turn by turn.
+
+    Each patch is the mean of its predictions from the views that hide it, in the model's units.
+    """
+
+    reads = "code"
+
+    def __init__(self, decoder: nn.Module, patches: Patches) -> None:
+        super().__init__()
+        self.decoder, self.patches = decoder, patches
+
+    def forward(self, code: TokenCode) -> Float[Tensor, "rows *shape"]:
+        if not isinstance(code, WholeCode):
+            return self.decoder(code)
+        hidden = code.turn_hidden.to(code.z)[..., None]
+        rebuilt = torch.zeros_like(hidden[:, 0])
+        for turn in range(hidden.shape[1]):
+            part = TokenCode(code.z, code.turn_tokens[:, turn], code.turn_places[:, turn])
+            rebuilt = rebuilt + hidden[:, turn] * self.patches.patchify(self.decoder(part))
+        rebuilt = rebuilt / hidden.sum(1)
+        if code.mean is not None and code.std is not None:
+            rebuilt = rebuilt * code.std + code.mean
+        return self.patches.unpatchify(rebuilt)
+
+
+def _hidden(visible: Tensor, count: int) -> Tensor:
+    """Bool ``(rows, count)``: which patches are not in ``visible`` ``(rows, kept)``."""
+    everything = torch.ones(len(visible), count, dtype=torch.bool, device=visible.device)
+    return everything.scatter(1, visible, False)
 
 
 class MaskedMSE(Term):
@@ -155,9 +299,7 @@ def mae(
         encoder = PatchEncoder(signal, latent_dim, depth, heads, size)
         if mask_tokens == "encoder":
             encoder = MaskTokenEncoder(encoder)
-    decoder = decoder or PatchDecoder(
-        signal, latent_dim, decoder_width, decoder_depth, heads, size
-    )
+    decoder = decoder or PatchDecoder(signal, latent_dim, decoder_width, decoder_depth, heads, size)
     return Autoencoder(
         signal,
         corruption=mask,

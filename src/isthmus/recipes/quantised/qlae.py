@@ -43,9 +43,7 @@ class ScalarCodebooks(nn.Module):
         z = quantised.detach() + (h - h.detach())
         return DiscreteCode(z, indices, quantised, h, self.values.shape[1], per_position=True)
 
-    def indices_to_codes(
-        self, indices: Int[Tensor, "rows latent"]
-    ) -> Float[Tensor, "rows latent"]:
+    def indices_to_codes(self, indices: Int[Tensor, "rows latent"]) -> Float[Tensor, "rows latent"]:
         """The latents that these entries stand for."""
         return self.values.gather(1, indices.T).T
 

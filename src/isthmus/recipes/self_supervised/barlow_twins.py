@@ -34,7 +34,9 @@ class Projection(nn.Module):
 
     def forward(self, h: Float[Tensor, "rows latent"], *, sample: bool = False) -> EmbeddingCode:
         if self.training and len(h) < 2:
-            raise IsthmusError("a batch of one row has no correlations: set batch_size to 2 or more")
+            raise IsthmusError(
+                "a batch of one row has no correlations: set batch_size to 2 or more"
+            )
         return EmbeddingCode(h, self.projector(h))
 
 
@@ -80,12 +82,12 @@ class CrossCorrelation(Term):
     "barlow-twins",
     family="self-supervised",
     catalogue=28,
-    paper="Zbontar, Jing, Misra, LeCun, Deny, Barlow Twins: Self-Supervised Learning via Redundancy "
-    "Reduction, ICML 2021, arXiv:2103.03230",
+    paper="Zbontar, Jing, Misra, LeCun, Deny, Barlow Twins: Self-Supervised Learning via "
+    "Redundancy Reduction, ICML 2021, arXiv:2103.03230",
     formula="L = sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2,  C = za^T zb / n, za and zb "
     "standardised over the batch",
-    claim="Decorrelating the dimensions of the embedding prevents collapse without asymmetry, works "
-    "with small batches and gains from very wide embeddings.",
+    claim="Decorrelating the dimensions of the embedding prevents collapse without asymmetry, "
+    "works with small batches and gains from very wide embeddings.",
     training={
         "epochs": 1000,
         "batch_size": 2048,
@@ -127,7 +129,7 @@ def barlow_twins(
     hidden: Hidden = None,
     encoder: OwnModule = None,
 ) -> Autoencoder:
-    """Make two views of an example agree in each dimension, and the dimensions say different things.
+    """Make two views agree in each dimension of an embedding, and its dimensions differ.
 
     The cross-correlation of the two views' embeddings is pulled to the identity matrix: ones on
     the diagonal make the embedding invariant to the corruption, zeros elsewhere keep it from

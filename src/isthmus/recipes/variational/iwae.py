@@ -53,7 +53,7 @@ class ImportanceWeightedBound(Term):
     """``-log (1/K) sum_k w_k``, ``w_k = p(x, z_k) / q(z_k | x)`` over the K draws of a code.
 
     Minus the bound L_K of Burda et al. (2015), equation 8. Its gradient is minus
-    ``sum_k (w_k / sum_j w_j) grad log w_k`` (equation 14).
+    ``sum_k (w_k / sum_j w_j) grad log w_k`` (section 3).
     """
 
     name = "iwae"
@@ -67,7 +67,8 @@ class ImportanceWeightedBound(Term):
 class AveragedBound(Term):
     """``-(1/K) sum_k log w_k``: the ELBO with K draws, which only lowers its variance.
 
-    The paper's control (section 5.1): what the importance weights do, more draws alone do not.
+    The paper's control (its VAE with k samples, table 1): what the importance weights do, more
+    draws alone do not.
     """
 
     name = "elbo"
@@ -78,15 +79,17 @@ class AveragedBound(Term):
 
 
 class DataMean(nn.Module):
-    """A decoder plus an offset, which starts where the decoder's zero gives the data's mean.
+    """A decoder plus a fixed offset, so that the decoder's zero gives the data's mean.
 
-    The authors' code sets the output bias so. ``offset`` ``(*shape)`` is trained in its place.
+    The authors' code starts the output bias there, which comes to the same.
     """
+
+    offset: Tensor
 
     def __init__(self, signal: Signal, decoder: nn.Module) -> None:
         super().__init__()
         self.decoder = decoder
-        self.offset = nn.Parameter(torch.zeros(signal.shape))
+        self.register_buffer("offset", torch.zeros(signal.shape))
 
     def prepare(self, model: Autoencoder, x: Tensor) -> None:
         """Set the offset from a sample of the data, ``(rows, *shape)`` in the model's units."""
@@ -171,15 +174,18 @@ def iwae(
             "binarise=true draws binary data, which a gaussian likelihood does not describe: set "
             "likelihood=bernoulli"
         )
-    shared = {"hidden": hidden, "activation": "tanh"}
-    built = encoder or _glorot(encoder_for(signal, 2 * latent_dim, network, **shared))
+    if encoder is None:
+        encoder = encoder_for(signal, 2 * latent_dim, network, hidden=hidden, activation="tanh")
+        _glorot(encoder)
+    if decoder is None:
+        decoder = decoder_for(signal, latent_dim, network, hidden=hidden, activation="tanh")
+        decoder = DataMean(signal, _glorot(decoder))
     return Autoencoder(
         signal,
         corruption=Binarise() if (binary if binarise is None else binarise) else None,
-        encoder=built,
+        encoder=encoder,
         bottleneck=GaussianBottleneck(samples),
-        decoder=decoder
-        or DataMean(signal, _glorot(decoder_for(signal, latent_dim, network, **shared))),
+        decoder=decoder,
         objective=ImportanceWeightedBound() if bound == "importance" else AveragedBound(),
         likelihood=observed,
         prior=StandardNormal(latent_dim),

@@ -1,8 +1,8 @@
 """The sliced-Wasserstein autoencoder."""
 
-import math
 from collections.abc import Callable
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -10,9 +10,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from isthmus._shapes import Float
-from isthmus.anatomy import Autoencoder, Bernoulli, Objective, Output, Prior, Signal, Stairs, Term
+from isthmus.anatomy import (
+    Autoencoder,
+    Bernoulli,
+    Clock,
+    Objective,
+    Output,
+    Prior,
+    Schedule,
+    Signal,
+    Term,
+)
 from isthmus.bottlenecks import Identity, StandardNormal
-from isthmus.errors import IsthmusError
+from isthmus.errors import IsthmusError, unknown
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.objectives import MSE, NegativeLogLikelihood
 from isthmus.recipes.options import (
@@ -46,8 +56,7 @@ def sliced_wasserstein(
     """Squared 2-Wasserstein distance of two sets of points, averaged over lines.
 
     Points of both are projected on each row of ``along`` (unit vectors); on a line the optimal
-    transport pairs the sorted values. In squared units of the points. Kolouri et al. 2018,
-    equation 14 with the mean over lines and rows.
+    transport pairs the sorted values. In squared units of the points. Kolouri et al. 2018.
     """
     first, second = (a @ along.T).sort(0).values, (b @ along.T).sort(0).values
     return (first - second).square().mean()
@@ -137,6 +146,8 @@ _PRIORS: dict[str, Callable[[int], Prior]] = {
 def _prior(chosen: str | Callable[[int], Tensor], latent_dim: int) -> Prior:
     """The sampler of that name; one of the user's own is tried, since it may return anything."""
     if isinstance(chosen, str):
+        if chosen not in _PRIORS:
+            raise unknown("prior", chosen, _PRIORS)
         return _PRIORS[chosen](latent_dim)
     with torch.random.fork_rng(devices=[]):
         drawn = chosen(2)
@@ -149,10 +160,20 @@ def _prior(chosen: str | Callable[[int], Tensor], latent_dim: int) -> Prior:
     return chosen
 
 
-def rising(weight: float, growth: float) -> Stairs:
-    """``weight`` for eleven of the authors' thirty epochs, then times ``growth`` at each more."""
-    values = tuple(weight * growth**i for i in range(EPOCHS - _HELD + 1))
-    return Stairs(values, tuple(epoch / EPOCHS for epoch in range(_HELD, EPOCHS)))
+@dataclass(frozen=True)
+class Rising(Schedule):
+    """``weight`` for eleven of the authors' thirty epochs, then times ``growth`` at each more.
+
+    An epoch is a thirtieth of the run, whatever its length.
+    """
+
+    weight: float
+    growth: float
+
+    def __call__(self, clock: Clock) -> float:
+        # In whole numbers, since a share such as 11/30 of the run may fall short by rounding.
+        epoch = min(EPOCHS * clock.step // max(1, clock.total), EPOCHS - 1)
+        return self.weight * self.growth ** max(0, epoch - _HELD + 1)
 
 
 @recipe(
@@ -178,7 +199,7 @@ def swae(
     *,
     latent_dim: LatentDim = 2,
     prior: Annotated[
-        Literal["ring", "disk", "square", "gaussian"] | Callable[[int], Tensor],
+        str | Callable[[int], Tensor],
         Field(
             description="distribution of the codes: ring, disk, square, gaussian, or from Python "
             "any function n -> (n, latent_dim)"
@@ -189,7 +210,10 @@ def swae(
         NonNegative, Field(description="weight lambda of the sliced distance at first")
     ] = 10.0,
     growth: Annotated[
-        float, Field(gt=0, description="factor on the weight at each thirtieth of the run after 11")
+        float,
+        Field(
+            gt=0, le=10, description="factor on the weight at each thirtieth of the run after 11"
+        ),
     ] = 1.1,
     l1: Annotated[NonNegative, Field(description="weight of the absolute error")] = 1.0,
     network: Network = "auto",
@@ -212,10 +236,6 @@ def swae(
     disk and square are theirs too, continued here to more than two latents. The networks are the
     library's own for the signal.
     """
-    if not math.isfinite(weight * growth ** (EPOCHS - _HELD)):
-        raise IsthmusError(
-            f"the weight grows beyond all numbers with growth={growth}: use one nearer 1"
-        )
     observed = likelihood_for(signal, likelihood, sigma=1.0)
     cost: Term = CrossEntropy() if isinstance(observed, Bernoulli) else MSE()
     objective: Objective = cost + l1 * AbsoluteError() if l1 else cost * 1.0
@@ -224,7 +244,7 @@ def swae(
         encoder=encoder or encoder_for(signal, latent_dim, network, hidden=hidden),
         bottleneck=Identity(),
         decoder=decoder or decoder_for(signal, latent_dim, network, hidden=hidden),
-        objective=objective + SlicedWasserstein(projections) * rising(weight, growth),
+        objective=objective + SlicedWasserstein(projections) * Rising(weight, growth),
         likelihood=observed,
         prior=_prior(prior, latent_dim),
     )

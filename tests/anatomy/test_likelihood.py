@@ -1,0 +1,66 @@
+"""Observation models against torch.distributions."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import distributions as D
+
+from isthmus.anatomy import Bernoulli, Gaussian
+
+
+def case(shape, lead=(), rows=5):
+    generator = torch.Generator().manual_seed(1)
+    params = torch.randn((*lead, rows, *shape), generator=generator, dtype=torch.float64)
+    return params, torch.rand((rows, *shape), generator=generator, dtype=torch.float64)
+
+
+shapes = st.sampled_from([(3,), (1,), (1, 4, 5), (6, 2)])
+leads = st.sampled_from([(), (4,), (2, 3)])
+
+
+@given(shapes, leads, st.floats(0.05, 10.0))
+def test_gaussian(shape, lead, sigma):
+    params, x = case(shape, lead)
+    expected = D.Normal(params, sigma).log_prob(x.expand_as(params))
+    got = Gaussian(sigma).log_prob(params, x)
+    assert got.shape == (*lead, 5)
+    torch.testing.assert_close(got, expected.flatten(len(lead) + 1).sum(-1))
+
+
+@given(shapes, leads)
+def test_bernoulli(shape, lead):
+    params, x = case(shape, lead)
+    binary = x.round()
+    expected = D.Bernoulli(logits=params).log_prob(binary.expand_as(params))
+    got = Bernoulli().log_prob(params, binary)
+    assert got.shape == (*lead, 5)
+    torch.testing.assert_close(got, expected.flatten(len(lead) + 1).sum(-1))
+
+
+def test_bernoulli_reads_grey_levels_as_probabilities():
+    params, x = case((7,))
+    both = D.Bernoulli(logits=params)
+    expected = x * both.log_prob(torch.ones_like(x)) + (1 - x) * both.log_prob(torch.zeros_like(x))
+    torch.testing.assert_close(Bernoulli().log_prob(params, x), expected.sum(1))
+
+
+def test_bernoulli_is_finite_for_extreme_logits():
+    params = torch.tensor([[200.0, -200.0]])
+    assert Bernoulli().log_prob(params, torch.tensor([[1.0, 0.0]])).item() == 0.0
+    assert Bernoulli().log_prob(params, torch.tensor([[0.0, 1.0]])).item() == -400.0
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "variance"),
+    [(Gaussian(0.3), lambda mean: 0.09), (Bernoulli(), lambda mean: mean * (1 - mean))],
+)
+def test_samples_have_the_stated_moments(likelihood, variance):
+    params = torch.linspace(-1, 1, 4).repeat(40_000, 1)
+    mean = likelihood.mean(params)[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        drawn = likelihood.sample(params)
+    torch.testing.assert_close(drawn.mean(0), mean, atol=0.015, rtol=0)
+    expected = torch.as_tensor(variance(mean)).expand(4)
+    torch.testing.assert_close(drawn.var(0), expected.float(), atol=0.005, rtol=0.03)

@@ -1,0 +1,30 @@
+"""What all tests share: one thread, shapes checked at every annotated call, fixed hypotheses."""
+
+import os
+from pathlib import Path
+
+import torch
+from hypothesis import HealthCheck, settings
+from jaxtyping import install_import_hook
+
+# Before anything of the package is imported, or its functions would stay unchecked.
+_hook = install_import_hook(
+    ["isthmus.kernels", "isthmus.networks", "isthmus.bottlenecks", "isthmus.objectives"],
+    "beartype.beartype",
+)
+_hook.__enter__()
+
+torch.set_num_threads(1)
+settings.register_profile(
+    "isthmus",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
+)
+settings.load_profile("isthmus")
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+if SHARED.is_dir():
+    os.environ.setdefault("ISTHMUS_DATA", str(SHARED))

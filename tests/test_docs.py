@@ -1,0 +1,55 @@
+"""What is generated is up to date, and what the documentation says can be run."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def _generator():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_generated_documentation_is_up_to_date():
+    for path, content in _generator().generated().items():
+        assert path.exists(), f"{path} is missing: run make docs"
+        assert path.read_text() == content, f"{path} is out of date: run make docs"
+
+
+def test_no_page_is_left_of_a_recipe_that_is_gone():
+    from isthmus.recipes import recipes
+
+    pages = {path.stem for path in (ROOT / "docs" / "recipes").glob("*.md")}
+    assert pages == set(recipes())
+
+
+def test_files_that_the_documentation_names_exist():
+    texts = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for text in texts:
+        for link in re.findall(r"\]\(([^)#]+)\)", text.read_text()):
+            if "://" not in link:
+                assert (text.parent / link).exists(), f"{text.name} links to {link}"
+        for named in re.findall(r"`(src/isthmus/[\w/]+\.py)`", text.read_text()):
+            assert (ROOT / named).exists(), f"{text.name} names {named}"
+
+
+def test_the_readme_python_runs(tmp_path, monkeypatch):
+    import numpy as np
+
+    monkeypatch.chdir(tmp_path)
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert code
+    x = np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32)
+    for block in code:
+        exec(compile(block, "README.md", "exec"), {"X": x})
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "src").rglob("*.py")), ids=lambda p: p.stem)
+def test_files_are_short(path):
+    assert len(path.read_text().splitlines()) <= 500
