@@ -87,11 +87,6 @@ def sha(model: Autoencoder) -> str:
     return digest.hexdigest()
 
 
-def same_weights(a: Autoencoder, b: Autoencoder) -> bool:
-    """Whether all weights and buffers are equal, bit for bit."""
-    return sha(a) == sha(b)
-
-
 def repeated(out: Output, times: int = 2) -> Output:
     """The output that the same rows, ``times`` over, would have given."""
     rows = len(out.x)

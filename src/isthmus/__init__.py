@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from isthmus.errors import IsthmusError
 
 if TYPE_CHECKING:
-    from isthmus import data, estimators, evaluation
+    import isthmus.data as data
+    import isthmus.estimators as estimators
+    import isthmus.evaluation as evaluation
     from isthmus.anatomy import Autoencoder, Signal
     from isthmus.api import evaluate, fit, load, resume, save
     from isthmus.recipes import recipes

@@ -208,7 +208,7 @@ def evaluate(
 
 def test_source(X: Data) -> Source:
     """The held-out part of a named set that has one; otherwise the data themselves."""
-    if isinstance(X, str) and not Path(X).exists():
+    if data.is_name(X):
         X = data.load(X)
     if isinstance(X, data.Data):
         return data.as_source(X.train if X.test is None else X.test)
@@ -361,7 +361,7 @@ def _describe(X: Data, source: Source) -> dict[str, Any]:
     """Where the data came from, and a fingerprint of their first and last rows."""
     spec = None
     if isinstance(X, (str, Path)):
-        spec = os.path.abspath(X) if Path(X).exists() else str(X)
+        spec = os.path.abspath(X) if Path(X).exists() and not data.is_name(X) else str(X)
     ends = torch.tensor(sorted({0, len(source) // 2, len(source) - 1}))
     digest = hashlib.sha256(json.dumps([len(source), source.signal.to_dict()]).encode())
     digest.update(source.rows(ends).numpy().tobytes())

@@ -100,10 +100,10 @@ def test_a_rows_code_does_not_depend_on_the_other_rows(name):
 def test_saved_and_loaded_it_gives_the_same_codes(name, tmp_path):
     model, rows = run(name, out=tmp_path / "run")
     loaded = isthmus.load(tmp_path / "run")
-    assert zoo.same_weights(model, loaded)
+    assert zoo.sha(model) == zoo.sha(loaded)
     np.testing.assert_array_equal(loaded.encode(rows), model.encode(rows))
     isthmus.save(loaded, tmp_path / "copy")
-    assert zoo.same_weights(isthmus.load(tmp_path / "copy"), model)
+    assert zoo.sha(isthmus.load(tmp_path / "copy")) == zoo.sha(model)
 
 
 @pytest.mark.parametrize("name", zoo.NAMES)

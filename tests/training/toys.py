@@ -98,7 +98,7 @@ def fresh(kind: str = "deterministic") -> Autoencoder:
 
 def trainer(model: Autoencoder, folder: Any = None, *, held: bool = False, **options: Any):
     callbacks = options.pop("callbacks", ())
-    settings = {"steps": 12, "batch_size": 16, "lr": 1e-2, "device": "cpu", **options}
+    settings = {"steps": 9, "batch_size": 16, "lr": 1e-2, "device": "cpu", **options}
     return Trainer(
         model,
         SOURCE,

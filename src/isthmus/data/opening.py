@@ -23,9 +23,9 @@ def as_source(X: Any, kind: Kind | None = None) -> Source:
     """A source over ``X``.
 
     ``X`` is an array, a tensor, a list of rows, a mapping of names to arrays (a collection), a
-    data frame, a map-style torch data set, a :class:`Data` (its training part), the path of a
-    file or a folder of images, the name of a data set, or a source already. Arrays are scanned
-    for NaN and infinity.
+    data frame, a map-style torch data set, a :class:`Data` (its training part), the name of a
+    data set, the path of a file or a folder of images (``./mnist`` for a folder that bears the
+    name of a set), or a source already. Arrays are scanned for NaN and infinity.
     """
     if isinstance(X, Source):
         return X
@@ -70,6 +70,10 @@ def split(source: Source, share: float = 0.1, seed: int = 0) -> tuple[Subset, Su
 
 
 def _by_name(name: str | Path, kind: Kind | None) -> Source:
+    # A set's name wins over a folder of that name, which a run saved beside it may well have.
+    if isinstance(name, str) and registry.is_name(name):
+        data = registry.load(name)
+        return ArraySource(data.train, kind or data.kind, name=data.name)
     if files.located(name) is not None or isinstance(name, Path):
         return files.open_file(name, kind)
     looks_like_path = "\\" in name or name.startswith(("/", ".", "~")) or Path(name).suffix != ""

@@ -41,6 +41,15 @@ def load(name: str) -> Data:
     return catalogue.read(listed[_key(head)], channel or None)
 
 
+def is_name(text: object) -> bool:
+    """Whether ``text`` names a data set; a file or folder of that name is then ``./name``."""
+    if not isinstance(text, str):
+        return False
+    listed = catalogue.entries()
+    known = {_key(n) for n in (*BUNDLED, *listed)} | {_key(n).rsplit("/", 1)[-1] for n in listed}
+    return _key(text.partition(":")[0]) in known
+
+
 def _unknown(name: str, known: list[str]) -> IsthmusError:
     """The error for a name in no list, which says when a whole list is missing."""
     keys = {_key(n): n for n in known}

@@ -27,7 +27,7 @@ class Callback:
         """After a checkpoint is in place."""
 
     def on_end(self, trainer: "Trainer") -> None:
-        """After the last step, also when the run stopped early."""
+        """After the last step, also when the run stopped early or failed."""
 
 
 class TensorBoard(Callback):

@@ -25,6 +25,6 @@ def seed_step(device: torch.device, *parts: int) -> None:
     seed = mix(*parts)
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+        torch.cuda.manual_seed_all(seed)
     elif device.type == "mps":
         torch.mps.manual_seed(seed)

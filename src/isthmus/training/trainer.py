@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Clock, Losses, Source
+from isthmus.anatomy import MODEL, Autoencoder, Clock, Losses, Source
 from isthmus.errors import IsthmusError
 from isthmus.training.average import WeightAverage
 from isthmus.training.batches import Batches
@@ -106,16 +106,11 @@ class Trainer:
             player: make_optimiser([(names[id(p)], p) for p in params], options)
             for player, params in self.parameters.items()
         }
-        self.groups = [
-            (group, group.get("lr_factor", 1.0))
-            for optimiser in self.optimisers.values()
-            for group in optimiser.param_groups
-        ]
         self.rate = learning_rate(options, self.total)
         self.average = None if options.average is None else WeightAverage(model, options.average)
-        self.before = _hooks(model, "before_update")
-        self.after = _hooks(model, "after_update")
-        self.constraints = _hooks(model, "constrain")
+        self.before = {p: _hooks(model, "before_update", p) for p in self.players}
+        self.after = {p: _hooks(model, "after_update", p) for p in self.players}
+        self.constraints = _hooks(model, "constrain", MODEL)
         if options.compile:
             for part in (model.encoder, model.decoder):
                 if isinstance(part, nn.Module) and any(True for _ in part.parameters()):
@@ -127,6 +122,17 @@ class Trainer:
 
     def run(self) -> Autoencoder:
         """Train to the end and return the model, in evaluation mode, with its final weights."""
+        self._interrupted = False
+        try:
+            self._run()
+        finally:
+            for callback in self.callbacks:
+                callback.on_end(self)
+            self.model.eval()
+        self.model.history, self.model.reference_rows = self.history, self._sample
+        return self.model
+
+    def _run(self) -> None:
         with torch.random.fork_rng(devices=_cuda_devices(self.device)), self._ctrl_c():
             fresh = not self._built
             if fresh:
@@ -142,11 +148,6 @@ class Trainer:
                     for parameter in parameters:
                         parameter.requires_grad_(True)
             self._finish()
-        for callback in self.callbacks:
-            callback.on_end(self)
-        self.model.eval()
-        self.model.history, self.model.reference_rows = self.history, self._sample
-        return self.model
 
     def _loop(self) -> None:
         options, begun, saved = self.options, time.monotonic(), time.monotonic()
@@ -174,7 +175,7 @@ class Trainer:
                     rows = (self.step - first) * options.batch_size
                     epoch = f"{self.title} · epoch {(self.step - 1) // spe + 1}"
                     bar.draw(self.step, rows, note, epoch)
-                if self._interrupted:
+                if self._interrupted and not (last or self.stopped):
                     self._stop_here()
                 if self.folder is not None and not last:
                     due = (
@@ -192,8 +193,10 @@ class Trainer:
         batch = self.source.rows(index).to(self.device)
         seed_step(self.device, self.options.seed, 4, self.step)
         rate = self.rate(clock)
-        for group, factor in self.groups:
-            group["lr"] = rate * factor
+        for optimiser in self.optimisers.values():
+            # Asked for afresh: loading an optimiser's state replaces its groups.
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group.get("lr_factor", 1.0)
         losses: dict[str, Losses] = {}
         for player in self.players:
             losses[player] = self._player_step(player, batch, index, clock)
@@ -224,12 +227,12 @@ class Trainer:
             done.append(losses)
         if self.options.clip is not None:
             nn.utils.clip_grad_norm_(own, self.options.clip)
-        for hook in self.before:
+        for hook in self.before[player]:
             hook()
         optimiser = self.optimisers[player]
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        for hook in self.after:
+        for hook in self.after[player]:
             hook()
         return done[0] if parts == 1 else _mean(done)
 
@@ -245,18 +248,22 @@ class Trainer:
         assert self.validation is not None
         options, model = self.options, self.model
         sums: dict[str, float] = {}
-        size = min(options.batch_size, len(self.validation))
+        rows = torch.arange(len(self.validation))
+        # Parts of nearly equal size: a last part of a row or two would suit no set-level term.
+        parts = rows.tensor_split(-(-len(rows) // options.batch_size))
         clock = Clock(self.step - 1, self.total, options.batch_size)
-        starts = range(0, len(self.validation) - size + 1, size)
         model.eval()
         with self._averaged():
-            for n, start in enumerate(starts):
+            for n, part in enumerate(parts):
                 seed_step(self.device, options.seed, 5, n)
-                x = self.validation.rows(torch.arange(start, start + size)).to(self.device)
+                x = self.validation.rows(part).to(self.device)
                 with self._autocast():
-                    losses = model.objective(model, model(x, clock))
+                    out = model(x, clock)
+                    losses = model.objective(model, out)
+                if not math.isfinite(losses.total.item()):
+                    raise investigate(model, out, MODEL, part, x, self.folder)
                 for name, value in {"loss": losses.total, **losses.terms}.items():
-                    sums[name] = sums.get(name, 0.0) + value.item() / len(starts)
+                    sums[name] = sums.get(name, 0.0) + value.item() * len(part) / len(rows)
             better = sums["loss"] < self.best["loss"]
             if better and options.patience is not None:
                 self.best_weights = {k: v.clone() for k, v in model.state_dict().items()}
@@ -275,7 +282,7 @@ class Trainer:
             "lr": self.rate(Clock(self.step - 1, self.total, self.options.batch_size)),
         }
         for player, loss in losses.items():
-            prefix = "" if player == self.players[0] else f"{player}/"
+            prefix = "" if player == MODEL else f"{player}/"
             record[f"{prefix}loss"] = loss.total.item()
             record.update({prefix + name: value.item() for name, value in loss.terms.items()})
         return record
@@ -352,7 +359,7 @@ class Trainer:
             log = self.folder / METRICS
             self._log_bytes = min(progress["log_bytes"], log.stat().st_size)
             os.truncate(log, self._log_bytes)
-            self.history = [json.loads(line) for line in log.read_text().splitlines()]
+            self.history = _records(log)
 
     def _replace_run(self) -> None:
         """A checkpoint of the start, from which a run killed early goes on; an earlier run goes."""
@@ -431,6 +438,17 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def _records(log: Path) -> list[Record]:
+    """The records of a log; what follows a line that a power cut tore is left out."""
+    records: list[Record] = []
+    for line in log.read_text(errors="replace").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
 def _mean(parts: list[Losses]) -> Losses:
     """The losses of a batch from those of its equal parts."""
     total = torch.stack([part.total.detach() for part in parts]).mean()
@@ -439,8 +457,15 @@ def _mean(parts: list[Losses]) -> Losses:
     return Losses(total, terms)
 
 
-def _hooks(model: nn.Module, name: str) -> list[Callable[[], None]]:
-    return [getattr(part, name) for part in model.modules() if hasattr(part, name)]
+def _hooks(model: Autoencoder, name: str, player: str) -> list[Callable[[], None]]:
+    """The methods of that name on the parts of one player, so that each runs once a step."""
+    theirs = set(model.critics.modules())
+    parts = (
+        (part for part in model.modules() if part not in theirs)
+        if player == MODEL
+        else model.critics[player].modules()
+    )
+    return [getattr(part, name) for part in parts if hasattr(part, name)]
 
 
 def _cuda_devices(device: torch.device) -> list[torch.device]:
