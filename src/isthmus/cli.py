@@ -1,7 +1,9 @@
 """The command line."""
 
+import contextlib
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,7 +112,10 @@ def fit(
         raise IsthmusError("no place to save given: add -o DIR")
     settings.update(parse_options(given))
     settings.pop("data", None), settings.pop("output", None)
-    model = api.fit(recipe, data, out=output, overwrite=overwrite, progress=not quiet, **settings)
+    with _interruptible():
+        model = api.fit(
+            recipe, data, out=output, overwrite=overwrite, progress=not quiet, **settings
+        )
     last = {k: v for k, v in model.history[-1].items() if isinstance(v, float)}
     out.print("  ".join(f"{k} {v:.5g}" for k, v in last.items()))
     out.print(f"saved in {escape(str(output))}; next: isthmus evaluate {escape(str(output))}")
@@ -121,7 +126,8 @@ def resume(folder: Folder, data: Annotated[str | None, typer.Argument()] = None)
     """Go on with an interrupted run, exactly where it was saved."""
     from isthmus import api
 
-    api.resume(folder, data, progress=True)
+    with _interruptible():
+        api.resume(folder, data, progress=True)
     out.print(f"finished: {escape(str(folder))}")
 
 
@@ -192,6 +198,16 @@ def data_command() -> None:
     from isthmus import data
 
     out.print("\n".join(data.names()))
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends a run with what to do next; the command line library would end it silently."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        print(f"\nisthmus: {stop or 'stopped'}", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:

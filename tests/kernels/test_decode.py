@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isthmus.kernels import adaptive_decode, sparse_decode
 from isthmus.kernels import decode as decode_module
-from isthmus.kernels import sparse_decode
 
 
 def case(rows, k, width, d, seed, distinct):
@@ -77,9 +77,7 @@ def test_only_the_gradients_that_are_wanted(to_values, to_atoms):
     values.requires_grad_(to_values)
     atoms.requires_grad_(to_atoms)
     sparse_decode(values, indices, atoms).backward(upstream)
-    for tensor, expected, asked in zip(
-        (values, atoms), wanted, (to_values, to_atoms), strict=True
-    ):
+    for tensor, expected, asked in zip((values, atoms), wanted, (to_values, to_atoms), strict=True):
         if asked:
             torch.testing.assert_close(tensor.grad, expected)
         else:
@@ -108,3 +106,17 @@ def test_shapes_are_checked():
     values, indices, atoms, _ = case(5, 3, 7, 4, 5, distinct=False)
     with pytest.raises(Exception, match="Type-check error"):
         sparse_decode(values, indices[:4], atoms)
+
+
+@pytest.mark.parametrize("width", [40, 400])
+def test_decode_takes_either_way_to_the_same_numbers(width):
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(6, 4, dtype=torch.float64, generator=generator)
+    indices = torch.randint(0, width, (6, 4), generator=generator)
+    atoms = torch.randn(width, 3, dtype=torch.float64, generator=generator)
+    upstream = torch.randn(6, 3, dtype=torch.float64, generator=generator)
+    either = gradients(adaptive_decode, values, indices, atoms, upstream)
+    for a, b in zip(
+        either, gradients(sparse_decode, values, indices, atoms, upstream), strict=True
+    ):
+        assert torch.allclose(a, b, atol=1e-12)

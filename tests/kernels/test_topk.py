@@ -15,9 +15,7 @@ def test_against_a_full_sort(rows, width, seed, data):
     values, indices = topk_relu(torch.from_numpy(u), k)
     assert values.shape == indices.shape == (rows, k)
     largest = np.sort(u, 1)[:, ::-1][:, :k]
-    np.testing.assert_array_equal(
-        np.sort(values.numpy(), 1)[:, ::-1], np.maximum(largest, 0.0)
-    )
+    np.testing.assert_array_equal(np.sort(values.numpy(), 1)[:, ::-1], np.maximum(largest, 0.0))
     np.testing.assert_array_equal(
         values.numpy(), np.maximum(np.take_along_axis(u, indices.numpy(), 1), 0.0)
     )

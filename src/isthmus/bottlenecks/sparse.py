@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from isthmus._shapes import Float
 from isthmus.anatomy import Clock, Code, SparseCode
-from isthmus.kernels import sparse_decode
+from isthmus.kernels import adaptive_decode
 
 
 class Dictionary(nn.Module):
@@ -28,7 +28,7 @@ class Dictionary(nn.Module):
 
     def forward(self, code: Code) -> Tensor:
         if isinstance(code, SparseCode):
-            flat = sparse_decode(code.values, code.indices, self.weight) + self.bias
+            flat = adaptive_decode(code.values, code.indices, self.weight) + self.bias
         else:
             flat = torch.addmm(self.bias, code.z, self.weight)
         return flat.unflatten(1, self.shape)
@@ -75,10 +75,11 @@ class DictionaryEncoder(nn.Module):
         self.weight.copy_(self._dictionary[0].weight)
 
     def forward(self, x: Tensor) -> Float[Tensor, "rows width"]:
-        x = x.flatten(1)
+        bias = self.bias
         if self.subtract_bias:
-            x = x - self._dictionary[0].bias
-        return F.linear(x, self.weight, self.bias)
+            # (x - b) W = x W - b W: the gradient of b is then a matrix-vector product.
+            bias = torch.addmv(bias, self.weight, self._dictionary[0].bias, alpha=-1.0)
+        return F.linear(x.flatten(1), self.weight, bias)
 
 
 class FiringCounter(nn.Module):

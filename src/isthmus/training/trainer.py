@@ -218,10 +218,7 @@ class Trainer:
                 out = self.model(x, clock)
                 losses: Losses = self.model.objective(self.model, out, player)
             if not math.isfinite(losses.total.item()):
-                rows = index[i * size : (i + 1) * size]
-                # A part of the data numbers its rows anew; the user knows the old numbers.
-                numbers = getattr(self.source, "index", None)
-                rows = numbers[rows] if isinstance(numbers, Tensor) else rows
+                rows = _users_rows(self.source, index[i * size : (i + 1) * size])
                 raise investigate(self.model, out, player, rows, x, self.folder)
             (losses.total if parts == 1 else losses.total / parts).backward()
             done.append(losses)
@@ -261,7 +258,8 @@ class Trainer:
                     out = model(x, clock)
                     losses = model.objective(model, out)
                 if not math.isfinite(losses.total.item()):
-                    raise investigate(model, out, MODEL, part, x, self.folder)
+                    held = _users_rows(self.validation, part)
+                    raise investigate(model, out, MODEL, held, x, self.folder)
                 for name, value in {"loss": losses.total, **losses.terms}.items():
                     sums[name] = sums.get(name, 0.0) + value.item() * len(part) / len(rows)
             better = sums["loss"] < self.best["loss"]
@@ -447,6 +445,12 @@ def _records(log: Path) -> list[Record]:
         except json.JSONDecodeError:
             break
     return records
+
+
+def _users_rows(source: Source, rows: Tensor) -> Tensor:
+    """Row numbers as the user knows them: a part of the data numbers its rows anew."""
+    numbers = getattr(source, "index", None)
+    return numbers[rows] if isinstance(numbers, Tensor) else rows
 
 
 def _mean(parts: list[Losses]) -> Losses:

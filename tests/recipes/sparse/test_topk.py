@@ -7,7 +7,6 @@ import torch
 import isthmus
 from isthmus.anatomy import Clock, SparseCode
 from isthmus.bottlenecks import geometric_median
-from isthmus.data import Planted
 from isthmus.errors import IsthmusError
 from isthmus.recipes import get_recipe
 
@@ -132,27 +131,6 @@ def test_fewer_dead_latents_than_k_aux():
     out, dead = forced(made, [0, 1, 2, 3])
     assert int(dead.sum()) == 1
     assert bool(torch.isfinite(auxk(made)(made, out)).all())
-
-
-def test_auxk_brings_dead_latents_back():
-    """Without it latents that never win stay dead for good."""
-    data = Planted(latents=12, dim=8, active=2, seed=0) if False else None
-    del data
-    rng = np.random.default_rng(1)
-    atoms = rng.normal(size=(16, 8))
-    atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
-    z = rng.exponential(size=(2000, 16)) * (rng.random((2000, 16)) < 0.1)
-    rows = (z @ atoms).astype(np.float32)
-
-    def dead(weight):
-        fitted = isthmus.fit(
-            "topk", rows, latent_dim=64, k=2, k_aux=32, auxk_weight=weight, dead_after=500,
-            steps=400, batch_size=100, lr=1e-2, progress=False,
-        )  # fmt: skip
-        fired = (fitted.encode(rows) > 0).any(0)
-        return int((~fired).sum())
-
-    assert dead(1.0) < dead(0.0)
 
 
 def test_more_active_latents_than_latents_is_an_error():

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from isthmus.anatomy import Autoencoder, Output, Signal, SparseCode, Term
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, FiringCounter, geometric_median
 from isthmus.errors import IsthmusError
-from isthmus.kernels import sparse_decode, topk_relu
+from isthmus.kernels import adaptive_decode, topk_relu
 from isthmus.objectives import MSE
 from isthmus.recipes.options import ActiveLatents, LatentDim, NonNegative
 from isthmus.recipes.registry import recipe
@@ -56,14 +56,13 @@ class AuxK(Term):
         assert isinstance(code, SparseCode)
         assert isinstance(bottleneck, TopK)
         assert isinstance(dictionary, Dictionary)
-        dead = bottleneck.counter.dead(out.clock)
-        number = int(dead.sum())
-        if number == 0 or code.preactivations is None:
+        dead = bottleneck.counter.dead(out.clock).nonzero().flatten()
+        if len(dead) == 0 or code.preactivations is None:
             return torch.zeros(len(out.x), device=out.x.device)
-        masked = code.preactivations.masked_fill(~dead, -torch.inf)
-        values, indices = topk_relu(masked, min(self.k_aux, number))
+        candidates = code.preactivations.index_select(1, dead)
+        values, indices = topk_relu(candidates, min(self.k_aux, len(dead)))
         error = (out.target - out.need_recon()).detach().flatten(1)
-        explained = sparse_decode(values, indices, dictionary.weight)
+        explained = adaptive_decode(values, indices, dictionary.weight.index_select(0, dead))
         return (error - explained).square().mean(1)
 
 
