@@ -276,7 +276,8 @@ def _solve(
     model.to(device)
     with torch.random.fork_rng(devices=[]), ProgressBar(title, 1, "rows", progress) as bar:
         seed_step(device, training.seed, 3)
-        model.prepare(Batches(source, 1, training.seed).sample(PREPARE_ROWS).to(device))
+        with torch.no_grad():
+            model.prepare(Batches(source, 1, training.seed).sample(PREPARE_ROWS).to(device))
 
         def report(done: int, total: int, what: str) -> None:
             bar.total = total

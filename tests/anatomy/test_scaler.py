@@ -47,7 +47,9 @@ def test_none_is_the_identity_itself():
 
 
 @given(
-    hnp.arrays(np.float32, (17,), elements=st.floats(-(2.0**20), 2.0**20, width=32, allow_subnormal=False)),
+    hnp.arrays(
+        np.float32, (17,), elements=st.floats(-(2.0**20), 2.0**20, width=32, allow_subnormal=False)
+    ),
     st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False),
 )
 def test_a_constant_column_keeps_scale_one(varying, constant):

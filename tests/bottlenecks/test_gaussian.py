@@ -27,9 +27,7 @@ def test_draws_have_the_posteriors_moments_and_gradients():
         torch.manual_seed(0)
         code = GaussianBottleneck()(h, sample=True)
     torch.testing.assert_close(code.z.mean(0), torch.tensor([1.0, -1.0]), atol=0.02, rtol=0)
-    torch.testing.assert_close(
-        code.z.var(0), torch.tensor([0.0, -3.0]).exp(), atol=0.0, rtol=0.03
-    )
+    torch.testing.assert_close(code.z.var(0), torch.tensor([0.0, -3.0]).exp(), atol=0.0, rtol=0.03)
     # z = m + e exp(v / 2): dz/dm = 1 and dz/dv = (z - m) / 2
     code.z.sum().backward()
     assert torch.equal(h.grad[:, :2], torch.ones(80_000, 2))

@@ -79,6 +79,20 @@ def test_the_encoder_is_the_transpose_at_first_and_not_shared():
     torch.testing.assert_close(plain(x), x.flatten(1) @ plain.weight.T)
 
 
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_half_precision_does_not_drown_in_the_offset_of_the_data(offset):
+    """The decoder's bias is subtracted before rounding, as language models' activations need."""
+    made = dictionary()
+    with torch.no_grad():
+        made.bias.add_(offset)
+    encoder = DictionaryEncoder(made)
+    x = made.bias.detach() + torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    exact = encoder(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = encoder(x)
+    assert (rounded - exact).norm() < 0.01 * exact.norm()
+
+
 # --- who fired when ---------------------------------------------------------------------------
 
 

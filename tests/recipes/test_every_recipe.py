@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-import zoo
 
 import isthmus
+import zoo
 from isthmus.anatomy import Clock
 from isthmus.anatomy.autoencoder import Autoencoder
 
@@ -109,7 +109,7 @@ def test_saved_and_loaded_it_gives_the_same_codes(name, tmp_path):
 @pytest.mark.parametrize("name", zoo.NAMES)
 def test_the_loss_falls(name):
     """On data of rank three every recipe learns something in a hundred steps."""
-    model, _, rows = zoo.build(name)
+    model, _, _ = zoo.build(name)
     if model.solver is not None or len(model.objective.players) > 1:
         pytest.skip("no single loss falls")
     fitted, _ = run(name, steps=100, lr=3e-3, warmup=0, lr_schedule="constant", log_every=1)

@@ -120,7 +120,7 @@ def test_scaled_data_are_no_longer_in_the_unit_range():
         found.build(UNIT, found.parse(asked)[0])
 
 
-@pytest.fixture()
+@pytest.fixture
 def private(monkeypatch):
     monkeypatch.setattr(registry_module, "_RECIPES", {})
 

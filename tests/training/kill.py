@@ -25,7 +25,7 @@ from isthmus.training import journal
 
 RNG = np.random.default_rng(0)
 X = (RNG.normal(size=(512, 4)) @ RNG.normal(size=(4, 16))).astype(np.float32)
-STEPS = 100
+STEPS = 60
 COMMON = {"steps": STEPS, "batch_size": 32, "save_every": 2, "log_every": 5, "progress": False}
 OPTIONS = {
     "plain": {"latent_dim": 4, "hidden": (32,), "lr_schedule": "cosine", "warmup": 20},

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import toys
 import torch
+import toys
 from torch import nn
 
 from isthmus.training.average import WeightAverage

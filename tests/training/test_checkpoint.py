@@ -5,12 +5,12 @@ import json
 
 import numpy as np
 import pytest
-import toys
 import torch
-import zoo
+import toys
 from safetensors.torch import load_file, save_file
 
 import isthmus
+import zoo
 from isthmus.errors import IsthmusError
 from isthmus.training import Checkpoint, read_checkpoint, write_checkpoint
 
@@ -27,7 +27,7 @@ def written(tmp_path_factory):
     return folder, model
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(written, tmp_path):
     import shutil
 
@@ -35,11 +35,15 @@ def folder(written, tmp_path):
     return tmp_path / "run"
 
 
-def refused(folder, **more):
+def loaded_whole(folder):
+    read_checkpoint(folder, state=True)
+    return isthmus.load(folder)
+
+
+def refused(folder):
     """The error with which reading (state included) ends; one sentence it must be."""
     with pytest.raises(IsthmusError) as problem:
-        read_checkpoint(folder, state=True, **more)
-        isthmus.load(folder)
+        loaded_whole(folder)
     text = str(problem.value)
     assert "\n" not in text
     assert not text.endswith(".")

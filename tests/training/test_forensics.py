@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import toys
 import torch
+import toys
 from safetensors.torch import load_file
 from torch import nn
 

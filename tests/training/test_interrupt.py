@@ -9,11 +9,11 @@ import time
 
 import numpy as np
 import pytest
-import toys
 import torch
-import zoo
+import toys
 
 import isthmus
+import zoo
 from isthmus.training import Callback, Interrupted, read_checkpoint
 
 
@@ -94,7 +94,7 @@ def test_on_the_command_line(tmp_path):
     """Interrupted in the middle it exits with 130 and one line; resumed it ends the same."""
     np.save(tmp_path / "x.npy", toys.X)
     folder = tmp_path / "run"
-    options = {"latent_dim": 3, "batch_size": 16, "steps": 2000, "log_every": 10}
+    options = {"latent_dim": 3, "batch_size": 16, "steps": 600, "log_every": 5}
     given = [f"{name}={value}" for name, value in options.items()]
     run = isthmus_command("fit", "plain", tmp_path / "x.npy", *given, "-o", folder, "-q")
     log, deadline = folder / "metrics.jsonl", time.monotonic() + 60
@@ -103,12 +103,12 @@ def test_on_the_command_line(tmp_path):
     run.send_signal(signal.SIGINT)
     _, told = run.communicate(timeout=60)
     assert run.returncode == 130
-    said = re.search(r"isthmus: stopped at step (\d+) of 2000 and saved; go on with: (.*)", told)
+    said = re.search(r"isthmus: stopped at step (\d+) of 600 and saved; go on with: (.*)", told)
     assert said, told
     assert said[2] == f"isthmus resume {folder}"
     assert "Traceback" not in told
 
-    assert int(said[1]) < 2000
+    assert int(said[1]) < 600
 
     whole = isthmus.fit("plain", toys.X, **options, device="cpu", progress=False)
     assert zoo.sha(isthmus.resume(folder, progress=False)) == zoo.sha(whole)

@@ -3,8 +3,8 @@
 import math
 
 import pytest
-import toys
 import torch
+import toys
 from torch import nn
 
 import isthmus
@@ -57,7 +57,9 @@ def test_the_schedule_reaches_every_group_of_the_optimiser_and_the_log():
     last = 0.1 * 0.1
     seen = {g["lr"] for o in run.optimisers.values() for g in o.param_groups}
     assert sorted(seen) == pytest.approx([0.5 * last, last])
-    assert [r["lr"] for r in model.history] == pytest.approx([0.1 * (1 - t / 10) for t in range(10)])
+    assert [r["lr"] for r in model.history] == pytest.approx(
+        [0.1 * (1 - t / 10) for t in range(10)]
+    )
 
 
 # --- groups -----------------------------------------------------------------------------------

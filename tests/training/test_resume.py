@@ -4,11 +4,11 @@ import json
 import shutil
 
 import pytest
-import toys
 import torch
-import zoo
+import toys
 
 import isthmus
+import zoo
 from isthmus.errors import IsthmusError
 from isthmus.training import Callback, journal, read_checkpoint
 
@@ -86,7 +86,7 @@ PAIRS += [("sampled", setting) for setting in list(SETTINGS)[5:-1]]
 def test_stopped_after_any_step(tmp_path, kind, setting):
     options = {**SETTINGS[setting], "log_every": 1}
     model, run, kept = whole_run(tmp_path, kind, options)
-    steps = sorted((int(p.name) for p in kept.iterdir()))
+    steps = sorted(int(p.name) for p in kept.iterdir())
     assert steps == list(range(run.step + 1))
     for step in steps:
         again, other = continued(kind, kept / str(step), options)
@@ -144,7 +144,14 @@ class Stop(Callback):
             raise RuntimeError("killed")
 
 
-FIT = {"latent_dim": 3, "steps": 20, "batch_size": 16, "save_every": 4, "progress": False}
+FIT = {
+    "latent_dim": 3,
+    "log_every": 1,
+    "steps": 20,
+    "batch_size": 16,
+    "save_every": 4,
+    "progress": False,
+}
 
 
 @pytest.mark.parametrize("after", [1, 4, 7, 20])
@@ -206,7 +213,7 @@ def test_a_model_of_own_parts_resumes(tmp_path):
     assert zoo.sha(again) == zoo.sha(whole)
 
 
-@pytest.fixture()
+@pytest.fixture
 def stopped(tmp_path):
     folder = tmp_path / "run"
     with pytest.raises(RuntimeError, match="killed"):
@@ -259,9 +266,7 @@ def test_a_taken_folder_is_refused_and_kept_when_the_new_run_fails(stopped):
 def test_overwriting_replaces_the_run_from_its_first_step(stopped):
     """Killed at once, the folder holds the new run and nothing of the old one."""
     with pytest.raises(RuntimeError, match="killed"):
-        isthmus.fit(
-            "denoising", toys.X, out=stopped, overwrite=True, callbacks=[Stop(1)], **FIT
-        )
+        isthmus.fit("denoising", toys.X, out=stopped, overwrite=True, callbacks=[Stop(1)], **FIT)
     again = isthmus.resume(stopped, toys.X, progress=False)
     assert again.config["recipe"] == "denoising"
     assert zoo.sha(again) == zoo.sha(isthmus.fit("denoising", toys.X, **FIT))

@@ -6,13 +6,13 @@ import shutil
 
 import numpy as np
 import pytest
-import toys
 import torch
-import zoo
+import toys
 from torch import nn
 from torch.nn import functional as F
 
 import isthmus
+import zoo
 from isthmus.anatomy import Autoencoder, Signal, Term
 from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError
@@ -248,7 +248,7 @@ def test_a_validation_loss_that_is_not_finite_ends_the_run():
 
 
 def test_patience_needs_validation():
-    with pytest.raises(IsthmusError, match="set validation=0.1"):
+    with pytest.raises(IsthmusError, match=r"set validation=0\.1"):
         isthmus.fit("plain", toys.X, patience=3, steps=3)
 
 
@@ -361,6 +361,7 @@ def test_compiled_it_learns_the_same(tmp_path):
         (lambda: isthmus.fit("plain", toys.X.astype(str)), "numeric"),
         (lambda: isthmus.fit("plain", np.full((50, 3), 7.0)), "nothing to learn"),
         (lambda: isthmus.fit("plain", toys.X, network="conv", steps=1), "network"),
+        (lambda: isthmus.fit(toys.fresh(), toys.X, batch_size=1, steps=1), "more than one row"),
         (lambda: isthmus.fit(linear(), toys.X, k=3), "unknown training option 'k'"),
         (lambda: isthmus.fit(linear(), toys.X[:, :4], steps=1), "the model reads"),
         (

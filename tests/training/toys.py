@@ -44,9 +44,7 @@ class Judge(Term):
 
 
 def deterministic() -> Autoencoder:
-    return Autoencoder(
-        Signal("vector", (6,)), bottleneck=Identity(), objective=MSE(), **networks()
-    )
+    return Autoencoder(Signal("vector", (6,)), bottleneck=Identity(), objective=MSE(), **networks())
 
 
 def sampled() -> Autoencoder:

@@ -75,11 +75,15 @@ class DictionaryEncoder(nn.Module):
         self.weight.copy_(self._dictionary[0].weight)
 
     def forward(self, x: Tensor) -> Float[Tensor, "rows width"]:
-        bias = self.bias
-        if self.subtract_bias:
+        x = x.flatten(1)
+        bias: Tensor = self.bias
+        if self.subtract_bias and torch.is_autocast_enabled(x.device.type):
+            # Rounded first, large and nearly equal x W and b W would leave nothing but rounding.
+            x = x - self._dictionary[0].bias
+        elif self.subtract_bias:
             # (x - b) W = x W - b W: the gradient of b is then a matrix-vector product.
             bias = torch.addmv(bias, self.weight, self._dictionary[0].bias, alpha=-1.0)
-        return F.linear(x.flatten(1), self.weight, bias)
+        return F.linear(x, self.weight, bias)
 
 
 class FiringCounter(nn.Module):

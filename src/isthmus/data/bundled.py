@@ -1,11 +1,10 @@
 """Data sets that are always there: scikit-learn's bundled ones and made data."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn import datasets
-from sklearn.model_selection import train_test_split
 
 from isthmus.data.named import Data
 from isthmus.data.planted import Planted
@@ -22,7 +21,7 @@ _SPLIT = "A quarter of the rows, drawn with seed 0, is the test part."
 
 def digits() -> Data:
     """1,797 handwritten digits of 8x8 pixels, float32 ``(rows, 1, 8, 8)`` in [0, 1]."""
-    bunch = datasets.load_digits()
+    bunch = _bunch("digits")
     return _split(
         "digits",
         (bunch.images[:, None] / 16.0).astype(np.float32),
@@ -35,7 +34,7 @@ def digits() -> Data:
 
 def breast_cancer() -> Data:
     """569 tumours, 30 measurements, benign or malignant."""
-    bunch = datasets.load_breast_cancer()
+    bunch = _bunch("breast_cancer")
     return _split(
         "breast-cancer",
         bunch.data.astype(np.float32),
@@ -48,7 +47,7 @@ def breast_cancer() -> Data:
 
 def wine() -> Data:
     """178 wines, 13 chemical measurements, three growers."""
-    bunch = datasets.load_wine()
+    bunch = _bunch("wine")
     return _split(
         "wine",
         bunch.data.astype(np.float32),
@@ -61,7 +60,7 @@ def wine() -> Data:
 
 def iris() -> Data:
     """150 flowers, 4 lengths, three species."""
-    bunch = datasets.load_iris()
+    bunch = _bunch("iris")
     return _split(
         "iris",
         bunch.data.astype(np.float32),
@@ -74,7 +73,7 @@ def iris() -> Data:
 
 def diabetes() -> Data:
     """442 patients, 10 standardised measurements, progression after a year."""
-    bunch = datasets.load_diabetes()
+    bunch = _bunch("diabetes")
     return _split(
         "diabetes",
         bunch.data.astype(np.float32),
@@ -133,6 +132,13 @@ BUNDLED: dict[str, Callable[[], Data]] = {
 }
 
 
+def _bunch(name: str) -> Any:
+    # Imported late: scikit-learn takes a second, and brings pandas where that is installed.
+    from sklearn import datasets
+
+    return getattr(datasets, f"load_{name}")()
+
+
 def _split(
     name: str,
     x: np.ndarray,
@@ -142,6 +148,8 @@ def _split(
     description: str,
     stratified: bool,
 ) -> Data:
+    from sklearn.model_selection import train_test_split
+
     train, test, train_labels, test_labels = train_test_split(
         x, y, test_size=TEST_SHARE, random_state=SPLIT_SEED, stratify=y if stratified else None
     )

@@ -214,9 +214,17 @@ class Trainer:
         size = len(batch) // parts
         for i in range(parts):
             x = batch if parts == 1 else batch[i * size : (i + 1) * size]
-            with self._autocast():
-                out = self.model(x, clock)
-                losses: Losses = self.model.objective(self.model, out, player)
+            try:
+                with self._autocast():
+                    out = self.model(x, clock)
+                    losses: Losses = self.model.objective(self.model, out, player)
+            except ValueError as problem:
+                if "more than 1 value per channel" not in str(problem):
+                    raise
+                raise IsthmusError(
+                    "batch normalisation needs more than one row at a time: raise batch_size or "
+                    "lower accumulate"
+                ) from problem
             if not math.isfinite(losses.total.item()):
                 rows = _users_rows(self.source, index[i * size : (i + 1) * size])
                 raise investigate(self.model, out, player, rows, x, self.folder)

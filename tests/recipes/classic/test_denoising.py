@@ -18,7 +18,7 @@ def test_linear_it_reaches_the_marginalised_closed_form():
     x += 0.3 * rng.normal(size=x.shape).astype(np.float32)
     model = isthmus.fit(
         "denoising", x, noise="gaussian", strength=1.0, network="mlp", hidden=(), latent_dim=4,
-        likelihood="gaussian", steps=3000, batch_size=512, lr=1e-2, lr_schedule="cosine",
+        likelihood="gaussian", steps=1200, batch_size=512, lr=2e-2, lr_schedule="cosine",
         progress=False,
     )  # fmt: skip
     weights = model.encoder.layers[0].weight, model.decoder.layers[0].weight

@@ -1,7 +1,6 @@
 """The plain autoencoder: linear it is PCA."""
 
 import numpy as np
-import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -13,14 +12,18 @@ def error(x, recon):
     return ((x - recon) ** 2).mean()
 
 
-@pytest.mark.parametrize("latent_dim", [8])
-def test_linear_it_reaches_the_error_of_pca(latent_dim):
-    """Baldi and Hornik 1989: the optimum of a linear autoencoder spans the principal subspace."""
+def test_linear_it_reaches_the_error_of_pca():
+    """Baldi and Hornik 1989: the optimum of a linear autoencoder spans the principal subspace.
+
+    Three components, after which the spectrum of the digits drops: where two neighbouring
+    components are nearly equal, any optimiser takes long to tell them apart.
+    """
+    latent_dim = 3
     x = (load_digits().data / 16.0).astype(np.float32)
     pca = PCA(latent_dim).fit(x)
     best = error(x, pca.inverse_transform(pca.transform(x)))
     model = isthmus.fit(
-        "plain", x, network="mlp", hidden=(), latent_dim=latent_dim, epochs=150, lr=5e-3,
+        "plain", x, network="mlp", hidden=(), latent_dim=latent_dim, steps=600, lr=4e-2,
         batch_size=256, lr_schedule="cosine", progress=False,
     )  # fmt: skip
     mine = error(x, model.reconstruct(x))

@@ -94,9 +94,9 @@ def test_the_kernel_estimates_the_derivative_of_the_expected_loss(theta, penalty
     per_row = (weight * z[:, 0] - target).square() + penalty * active[:, 0]
     per_row.mean().backward()
     estimate = log_theta.grad.item() / theta  # d log(theta) = d theta / theta
-    # Exactly, with p the density of u: -p(theta) (weight^2 theta^2 - 2 weight theta E[x|u=theta]
-    # + penalty), where the estimator replaces z^2 by its derivative's linearisation at z: the
-    # jump (from 0 to theta) is weighed by the slope above and below it, whose average it is.
+    # By hand, with p the density of u: raising theta drops rows at u = theta, which changes their
+    # loss from that of z = theta to that of z = 0. The estimator weighs the loss's slope on both
+    # sides of the jump, which for a squared error is the same.
     density = np.exp(-0.5 * ((theta - 0.4) / 0.7) ** 2) / (0.7 * np.sqrt(2 * np.pi))
     exact = -density * (weight**2 * theta**2 - 2 * weight * theta * (theta + 0.2) + penalty)
     assert numeric == pytest.approx(exact, abs=0.02)

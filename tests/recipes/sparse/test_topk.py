@@ -133,6 +133,23 @@ def test_fewer_dead_latents_than_k_aux():
     assert bool(torch.isfinite(auxk(made)(made, out)).all())
 
 
+def test_following_auxk_dead_latents_come_to_explain_the_residual():
+    made = untrained(latent_dim=24, k=4, k_aux=6)
+    out, _ = forced(made, [1, 5, 9, 13])
+    left = (out.target - out.recon).detach().square().mean().item()
+    weights = [made.encoder.weight, made.encoder.bias, made.decoder.weight]
+    optimiser = torch.optim.Adam(weights, lr=3e-2)
+    for _ in range(150):
+        out, _ = forced(made, [1, 5, 9, 13])
+        loss = auxk(made)(made, out).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        made.decoder.before_update()
+        optimiser.step()
+        made.decoder.after_update()
+    assert loss.item() < 0.7 * left
+
+
 def test_more_active_latents_than_latents_is_an_error():
     with pytest.raises(IsthmusError, match="k=9 is more than latent_dim=8"):
         model(latent_dim=8, k=9)

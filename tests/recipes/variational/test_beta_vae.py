@@ -70,7 +70,7 @@ def test_a_linear_vae_finds_the_principal_subspace():
     from sklearn.decomposition import PCA
 
     model = isthmus.fit(
-        "beta-vae", X, latent_dim=3, hidden=(), capacity=None, beta=1.0, sigma=0.2, steps=1500,
+        "beta-vae", X, latent_dim=3, hidden=(), capacity=None, beta=1.0, sigma=0.2, steps=700,
         lr=1e-2, batch_size=400, lr_schedule="cosine", progress=False,
     )  # fmt: skip
     scaled = model.scaler(torch.from_numpy(X)).numpy()

@@ -178,7 +178,7 @@ class Rising(Schedule):
 
 @recipe(
     "swae",
-    family="wasserstein_adversarial",
+    family="wasserstein-adversarial",
     catalogue=137,
     paper="Kolouri, Pope, Martin, Rohde, Sliced-Wasserstein Autoencoder: An Embarrassingly Simple "
     "Generative Model, 2018, arXiv:1804.01947",
