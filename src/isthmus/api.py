@@ -31,6 +31,7 @@ from isthmus.training.reference import ROWS, reference_triples, verify
 from isthmus.training.seeds import seed_step
 from isthmus.training.trainer import PREPARE_ROWS, resolve_device
 
+FINGERPRINT_ROWS = 4096
 Data = Any
 """Anything ``isthmus.data.as_source`` takes: an array, a tensor, a name, a file, a folder, ..."""
 
@@ -291,8 +292,9 @@ def _solve(
         weights = {n: t.clone() for n, t in model.state_dict().items()}
         done = {"step": 1, "total": 1, "finished": True}
         triples = reference_triples(model, sample)
-        write_checkpoint(folder, Checkpoint(model.config, weights, triples, progress=done))
-        (folder / METRICS).write_text(json.dumps(model.history[0]) + "\n")
+        log = json.dumps(model.history[0]) + "\n"
+        checkpoint = Checkpoint(model.config, weights, triples, progress=done)
+        write_checkpoint(folder, checkpoint, log=log)
     return model
 
 
@@ -359,11 +361,11 @@ def _storable(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe(X: Data, source: Source) -> dict[str, Any]:
-    """Where the data came from, and a fingerprint of their first and last rows."""
+    """Where the data came from, and a fingerprint of up to 4096 rows spread over them."""
     spec = None
     if isinstance(X, (str, Path)):
         spec = os.path.abspath(X) if Path(X).exists() and not data.is_name(X) else str(X)
-    ends = torch.tensor(sorted({0, len(source) // 2, len(source) - 1}))
+    spread = torch.arange(0, len(source), max(1, len(source) // FINGERPRINT_ROWS))
     digest = hashlib.sha256(json.dumps([len(source), source.signal.to_dict()]).encode())
-    digest.update(source.rows(ends).numpy().tobytes())
+    digest.update(source.rows(spread).numpy().tobytes())
     return {"spec": spec, "rows": len(source), "fingerprint": digest.hexdigest()}

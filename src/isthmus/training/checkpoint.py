@@ -62,8 +62,8 @@ def versions() -> dict[str, str]:
     }
 
 
-def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write the folder as one: see :mod:`isthmus.training.journal`."""
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, log: str | None = None) -> None:
+    """Write the folder as one (see :mod:`isthmus.training.journal`), with ``log`` where given."""
     tensors = {MODEL: checkpoint.weights, REFERENCE: checkpoint.reference}
     if checkpoint.state:
         tensors[STATE] = checkpoint.state
@@ -90,6 +90,8 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         path.write_text(json.dumps({**config, "self": _own_hash(config)}, indent=1) + "\n")
 
     files: dict[str, Writer] = {name: writer(name, content) for name, content in tensors.items()}
+    if log is not None:
+        files[METRICS] = lambda path: path.write_text(log)
     commit(folder, {**files, CONFIG: write_config})
 
 

@@ -15,7 +15,7 @@ from isthmus.errors import IsthmusError
 STAGING = ".staging"
 MARKER = "COMMIT"
 
-Writer = Callable[[Path], None]
+Writer = Callable[[Path], object]
 
 
 def commit(folder: Path, files: Mapping[str, Writer]) -> None:

@@ -145,7 +145,7 @@ def test_each_step_gives_gradients_to_its_player_alone():
     def record() -> None:
         steps.append({n for n, p in model.named_parameters() if p.grad is not None})
 
-    model.bottleneck.before_update = record
+    model.bottleneck.before_update = model.critics["critic"].before_update = record
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     Trainer(model, source, TrainingOptions(steps=3, batch_size=16, device="cpu")).run()
     names = set(before)

@@ -328,8 +328,8 @@ def daef(
     encoder = (numel, *sizes("encoder_hidden", encoder_hidden), latent_dim)
     if any(after > before for before, after in pairwise(encoder)):
         raise IsthmusError(
-            f"the encoder's layers {encoder} grow, and no layer has more singular vectors than "
-            f"inputs: set latent_dim to {min(encoder[:-1])} or less"
+            f"the encoder's layers {encoder} grow, but {numel} feature(s) have no more singular "
+            f"vectors than that: set latent_dim to {min(encoder[:-1])} or less"
         )
     if output == "sigmoid" and not signal.is_unit:
         raise IsthmusError(
