@@ -108,7 +108,7 @@ def repeated(out: Output, times: int = 2) -> Output:
         views,
         codes,
         again(out.params),
-        again(out.recon),
+        out.likelihood,
         out.clock,
     )
 

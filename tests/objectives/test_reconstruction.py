@@ -6,7 +6,16 @@ import torch
 from torch import nn
 from torch.distributions import Bernoulli as TorchBernoulli
 
-from isthmus.anatomy import Autoencoder, Bernoulli, Code, GaussianCode, Output, Signal, View
+from isthmus.anatomy import (
+    Autoencoder,
+    Bernoulli,
+    Code,
+    Gaussian,
+    GaussianCode,
+    Output,
+    Signal,
+    View,
+)
 from isthmus.bottlenecks import Identity
 from isthmus.objectives import MSE, NegativeLogLikelihood, SquaredError
 
@@ -24,7 +33,7 @@ RECON = torch.randn(5, 2, 3, 4, generator=G)
 
 
 def output(params, code=None, target=X):
-    return Output(X, target, [View(X)], [code or Code(X)], params, params)
+    return Output(X, target, [View(X)], [code or Code(X)], params, Gaussian())
 
 
 def test_squared_errors_are_per_example():

@@ -125,7 +125,7 @@ class Autoencoder(nn.Module):
         out = Output(x, target, views, codes, clock=clock or Clock())
         if self.decoder is not None and self.objective.rebuilds:
             out.params = self.decode_code(codes[0])
-            out.recon = self.likelihood.mean(out.params)
+            out.likelihood = self.likelihood
         return out
 
     def _views(self, x: Tensor) -> list[View]:

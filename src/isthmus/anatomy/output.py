@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from isthmus.anatomy.code import Code
+from isthmus.anatomy.likelihood import Likelihood
 from isthmus.anatomy.schedule import Clock
 
 
@@ -39,8 +40,16 @@ class Output:
     views: list[View]
     codes: list[Code]
     params: Tensor | None = None
-    recon: Tensor | None = None
+    likelihood: Likelihood | None = None
     clock: Clock = field(default_factory=Clock)
+    _recon: Tensor | None = field(default=None, init=False, repr=False)
+
+    @property
+    def recon(self) -> Tensor | None:
+        """The mean of x under ``params``, computed when a term first asks; None without them."""
+        if self._recon is None and self.params is not None and self.likelihood is not None:
+            self._recon = self.likelihood.mean(self.params)
+        return self._recon
 
     @property
     def code(self) -> Code:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import isthmus
-from isthmus.anatomy import Clock, Output, Signal, TokenCode, View
+from isthmus.anatomy import Clock, Gaussian, Output, Signal, TokenCode, View
 from isthmus.corruptions import RandomPatchMask
 from isthmus.errors import IsthmusError
 from isthmus.networks import PatchEncoder, Patches
@@ -31,7 +31,7 @@ def build(signal: Signal, **options):
 
 
 def output_of(x: Tensor, params: Tensor, visible: Tensor) -> Output:
-    return Output(x, x, [View(x, visible)], [], params, params)
+    return Output(x, x, [View(x, visible)], [], params, Gaussian())
 
 
 def by_hand(x: Tensor, params: Tensor, hidden: list[list[int]], side: int, norm: bool) -> list:

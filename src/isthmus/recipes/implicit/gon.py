@@ -54,8 +54,7 @@ class GradientOrigin(nn.Module):
             code = model.bottleneck(origin, sample=self.training)
             target = view.x if model.target is None else model.target(view.x)
             params = model.decode_code(code)
-            recon = model.likelihood.mean(params)
-            out = Output(view.x, target, [view], [code], params, recon)
+            out = Output(view.x, target, [view], [code], params, model.likelihood)
             # The objective averages over the rows; each row's gradient is wanted.
             loss = len(view.x) * model.objective(model, out).total
             (gradient,) = torch.autograd.grad(loss, origin, create_graph=recorded)
