@@ -22,8 +22,12 @@ check: $(STAMP)
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
-bench: $(STAMP)
+bench: $(STAMP) $(VENV)/.peers
 	$(BIN)/python -m benchmarks
+
+$(VENV)/.peers: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pythae==0.1.2
+	touch $@
 
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
