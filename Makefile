@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-export ISTHMUS_DATA ?= $(wildcard ../shared/data)
+export ISTHMUS_DATA ?= $(abspath $(wildcard ../shared/data))
 
 .PHONY: demo test check slow bench docs clean
 

@@ -112,3 +112,11 @@ def test_csv_needs_no_extra(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     assert as_source(tmp_path / "t.csv").rows(torch.tensor([0])).tolist() == [[1, 2]]
+
+
+def test_a_file_is_read_wherever_the_data_folder_variable_points(tmp_path, monkeypatch):
+    monkeypatch.setenv("ISTHMUS_DATA", str(tmp_path / "nowhere"))
+    np.save(tmp_path / "x.npy", X)
+    assert as_source(str(tmp_path / "x.npy")).signal.shape == X.shape[1:]
+    with pytest.raises(IsthmusError, match="ISTHMUS_DATA"):
+        as_source("mnist")

@@ -45,7 +45,10 @@ def is_name(text: object) -> bool:
     """Whether ``text`` names a data set; a file or folder of that name is then ``./name``."""
     if not isinstance(text, str):
         return False
-    listed = catalogue.entries()
+    try:
+        listed = catalogue.entries()
+    except IsthmusError:  # ISTHMUS_DATA points nowhere, which only matters to who loads from there
+        listed = {}
     known = {_key(n) for n in (*BUNDLED, *listed)} | {_key(n).rsplit("/", 1)[-1] for n in listed}
     return _key(text.partition(":")[0]) in known
 
