@@ -29,8 +29,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 RECIPES: dict[str, dict[str, Any]] = {
     "topk": {"latent_dim": 1024, "steps": 4000, "batch_size": 1024, "lr": 3e-3},
     "jumprelu": {
-        "latent_dim": 1024, "steps": 4000, "batch_size": 1024, "lr": 1e-3, "bandwidth": 0.05,
-        "threshold": 0.05, "sparsity": 3e-3, "sparsity_steps": 1000,
+        "latent_dim": 1536, "steps": 7000, "batch_size": 512, "lr": 3e-3, "bandwidth": 0.45,
+        "threshold": 0.25, "sparsity": 0.012, "sparsity_steps": 1000,
+        "optimiser_options": {"betas": [0.9, 0.999]},
     },
 }  # fmt: skip
 
