@@ -93,10 +93,6 @@ class TrainingOptions(BaseModel):
     tensorboard: bool = Field(False, description="also write TensorBoard events")
 
     @property
-    def needs_validation(self) -> bool:
-        return self.validation > 0
-
-    @property
     def peak_lr(self) -> float:
         """The learning rate at this batch size, before warm-up and schedule."""
         return self.lr if self.lr_batch is None else self.lr * self.batch_size / self.lr_batch
