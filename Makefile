@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PEERS := $(VENV)/peers
 STAMP := $(VENV)/.installed
 export ISTHMUS_DATA ?= $(abspath $(wildcard ../shared/data))
 
@@ -22,17 +23,32 @@ check: $(STAMP)
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
-bench: $(STAMP) $(VENV)/.peers
+bench: $(STAMP) $(VENV)/.peers $(PEERS)/.installed
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.sparse.step_time
+	$(BIN)/python -m benchmarks.sparse.time_to_fvu
+	$(BIN)/python -m benchmarks.sparse.quality
 
 $(VENV)/.peers: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pythae==0.1.2
 	touch $@
 
+# The wheels of torchvision on the index are built for CUDA and break whatever finds them beside
+# a CPU torch; none of the peers' training needs it.
+$(PEERS)/.installed: benchmarks/sparse/constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c $< torch==2.13.0
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c $< \
+		eai-sparsify sae-lens dictionary-learning overcomplete
+	$(PEERS)/bin/python -m pip uninstall --quiet --yes torchvision timm
+	touch $@
+
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
 
-$(STAMP): pyproject.toml constraints.txt
+NATIVE := $(wildcard src/isthmus/kernels/native/*.[ch]) hatch_build.py
+
+$(STAMP): pyproject.toml constraints.txt $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'

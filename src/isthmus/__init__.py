@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import isthmus.evaluation as evaluation
     from isthmus.anatomy import Autoencoder, Signal
     from isthmus.api import evaluate, fit, load, resume, save
+    from isthmus.many import fit_many, resume_many
     from isthmus.recipes import recipes
 
 _FROM = {
@@ -23,6 +24,8 @@ _FROM = {
     "load": "isthmus.api",
     "save": "isthmus.api",
     "resume": "isthmus.api",
+    "fit_many": "isthmus.many",
+    "resume_many": "isthmus.many",
     "evaluate": "isthmus.api",
     "recipes": "isthmus.recipes",
     "Autoencoder": "isthmus.anatomy",
@@ -44,5 +47,5 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Autoencoder", "IsthmusError", "Signal", "data", "estimators", "evaluate", "evaluation",
-    "fit", "load", "recipes", "resume", "save",
+    "fit", "fit_many", "load", "recipes", "resume", "resume_many", "save",
 ]  # fmt: skip

@@ -1,8 +1,6 @@
 """What users call: fit, load, save, resume, evaluate."""
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from isthmus import data, evaluation
-from isthmus.anatomy import Autoencoder, Signal, Source
+from isthmus import data, evaluation, runs
+from isthmus.anatomy import Autoencoder, Source
 from isthmus.errors import IsthmusError, unknown
 from isthmus.recipes import Recipe, get_recipe
-from isthmus.recipes.registry import module_options, validated
+from isthmus.recipes.registry import validated
+from isthmus.runs import Data
 from isthmus.training import (
     Batches,
     Callback,
@@ -24,16 +23,12 @@ from isthmus.training import (
     read_checkpoint,
     write_checkpoint,
 )
-from isthmus.training.checkpoint import CONFIG, METRICS, read_config
-from isthmus.training.journal import located
+from isthmus.training.checkpoint import read_config
+from isthmus.training.many import read_manifest
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, reference_triples, verify
 from isthmus.training.seeds import seed_step
 from isthmus.training.trainer import PREPARE_ROWS, resolve_device
-
-FINGERPRINT_ROWS = 4096
-Data = Any
-"""Anything ``isthmus.data.as_source`` takes: an array, a tensor, a name, a file, a folder, ..."""
 
 
 def fit(
@@ -64,30 +59,25 @@ def fit(
     else:
         chosen = get_recipe(recipe)
         model_options, training = chosen.parse(options)
-    folder = None if out is None else _fresh_folder(Path(out), overwrite)
+    folder = None if out is None else runs.fresh_folder(Path(out), overwrite)
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
-    train, held = _parts(source, training, validation_data)
-    training = _fitting_batch(training, len(train), explicit="batch_size" in given)
+    train, held = runs.parts(source, training, validation_data)
+    training = runs.fitting_batch(training, len(train), explicit="batch_size" in given)
     if chosen is None:
         assert isinstance(recipe, Autoencoder)
         model = recipe
     else:
-        model = _build(chosen, source, model_options, training.seed)
-    for part in (train, held):
-        if part is not None and part.signal.shape != model.signal.shape:
-            raise IsthmusError(
-                f"the data are rows of shape {part.signal.shape}, and the model reads "
-                f"{model.signal.shape}: pass rows that fit"
-            )
-    model.config = {
-        "recipe": None if chosen is None else chosen.name,
-        "options": _storable(model_options),
-        "training": training.model_dump(mode="json"),
-        "signal": model.signal.to_dict(),
-        "data": _describe(X, source),
-        "own_validation": validation_data is not None,
-    }
+        model = runs.build(chosen, source, model_options, training.seed)
+    runs.check_fit(model, train, held)
+    model.config = runs.config_of(
+        None if chosen is None else chosen.name,
+        model,
+        model_options,
+        training,
+        runs.described(X, source),
+        own_validation=validation_data is not None,
+    )
     title = chosen.name if chosen is not None else type(model).__name__
     if model.solver is not None:
         return _solve(model, train, training, folder, title, progress)
@@ -142,7 +132,7 @@ def save(model: Autoencoder, path: str | Path, X: Data | None = None) -> None:
         "data": None,
     }
     weights = {n: t.clone() for n, t in model.state_dict().items()}
-    folder = _fresh_folder(Path(path), overwrite=False)
+    folder = runs.fresh_folder(Path(path), overwrite=False)
     write_checkpoint(folder, Checkpoint(config, weights, reference_triples(model, rows)))
 
 
@@ -162,23 +152,19 @@ def resume(
     are an :class:`IsthmusError`.
     """
     folder = Path(path)
+    if read_manifest(folder) is not None:
+        raise IsthmusError(
+            f"{folder} holds several runs of one pass: go on with them by resume_many"
+        )
     finished = read_config(folder)["progress"].get("finished")
     if finished or finished is None:
         return load(folder, model, device="cpu", **modules)
     checkpoint = read_checkpoint(folder, state=True)
     config = checkpoint.config
-    if X is None:
-        X = (config["data"] or {}).get("spec")
-        if X is None:
-            raise IsthmusError(f"the data of {folder} were not a file: pass them again as X")
-    source = data.as_source(X)
-    if _describe(X, source)["fingerprint"] != config["data"]["fingerprint"]:
-        raise IsthmusError(f"these are not the data that {folder} was fitted to: pass the same")
-    if config.get("own_validation") and validation_data is None:
-        raise IsthmusError(f"{folder} used its own validation data: pass them as validation_data")
+    source = runs.reopened(config, folder, X, validation_data)
     training = validated(TrainingOptions, config["training"])
-    train, held = _parts(source, training, validation_data)
-    rebuilt = _rebuilt(config, folder, model, modules)
+    train, held = runs.parts(source, training, validation_data)
+    rebuilt = runs.rebuilt(config, folder, model, modules)
     rebuilt.config = config
     trainer = Trainer(
         rebuilt,
@@ -219,47 +205,11 @@ def test_source(X: Data) -> Source:
 # --- how the pieces come together ------------------------------------------------------------
 
 
-def _build(recipe: Recipe, source: Source, options: dict[str, Any], seed: int) -> Autoencoder:
-    with torch.random.fork_rng(devices=[]):
-        seed_step(torch.device("cpu"), seed, 0)
-        return recipe.build(source.signal, options)
-
-
 def _training_only(options: Mapping[str, Any]) -> TrainingOptions:
     for name in options:
         if name not in TrainingOptions.model_fields:
             raise unknown("training option", name, TrainingOptions.model_fields)
     return validated(TrainingOptions, options)
-
-
-def _parts(
-    source: Source, training: TrainingOptions, validation_data: Data | None
-) -> tuple[Source, Source | None]:
-    if validation_data is not None:
-        return source, data.as_source(validation_data)
-    if training.validation > 0:
-        return data.split(source, training.validation, training.seed)
-    if training.patience is not None:
-        raise IsthmusError("patience needs something to watch: set validation=0.1")
-    return source, None
-
-
-def _fitting_batch(training: TrainingOptions, rows: int, *, explicit: bool) -> TrainingOptions:
-    if explicit or rows >= training.batch_size:
-        return training
-    return training.model_copy(update={"batch_size": rows, "accumulate": 1})
-
-
-def _fresh_folder(folder: Path, overwrite: bool) -> Path:
-    if folder.exists() and not folder.is_dir():
-        raise IsthmusError(f"{folder} is a file: choose a folder for the run")
-    taken = located(folder, CONFIG).exists() or (folder / METRICS).exists()
-    if taken and not overwrite:
-        raise IsthmusError(
-            f"{folder} already holds a run: choose another folder, pass overwrite, or go on with "
-            f"isthmus resume {folder}"
-        )
-    return folder
 
 
 def _solve(
@@ -278,12 +228,11 @@ def _solve(
     with torch.random.fork_rng(devices=[]), ProgressBar(title, 1, "rows", progress) as bar:
         seed_step(device, training.seed, 3)
         with torch.no_grad():
-            model.prepare(Batches(source, 1, training.seed).sample(PREPARE_ROWS).to(device))
+            model.prepare(Batches(source, 1, training.order_seed).sample(PREPARE_ROWS).to(device))
 
         def report(done: int, total: int, what: str) -> None:
-            bar.total = total
             if bar.due or done == total:
-                bar.draw(done, done, what)
+                bar.draw(done, done, what, total=total)
 
         figures = model.solver.fit(model, source, report)
     model.eval()
@@ -298,41 +247,13 @@ def _solve(
     return model
 
 
-def _rebuilt(
-    config: Mapping[str, Any],
-    folder: Path,
-    model: Autoencoder | None,
-    modules: Mapping[str, nn.Module],
-) -> Autoencoder:
-    """The untrained model that a checkpoint's configuration describes."""
-    if config["recipe"] is None:
-        if model is None:
-            raise IsthmusError(
-                f"{folder} was not built by a recipe: pass the untrained autoencoder as model"
-            )
-        return model
-    options = dict(config["options"])
-    for name, value in options.items():
-        if isinstance(value, dict) and "module" in value:
-            if name not in modules:
-                raise IsthmusError(
-                    f"{folder} was fitted with a {name} of your own ({value['module']}): pass it "
-                    f"again as {name}=..."
-                )
-            options[name] = modules[name]
-    recipe = get_recipe(config["recipe"])
-    model_options, _ = recipe.parse(options)
-    with torch.random.fork_rng(devices=[]):
-        return recipe.build(Signal.from_dict(config["signal"]), model_options)
-
-
 def _restored(
     checkpoint: Checkpoint,
     folder: Path,
     model: Autoencoder | None,
     modules: Mapping[str, nn.Module],
 ) -> Autoencoder:
-    rebuilt = _rebuilt(checkpoint.config, folder, model, modules)
+    rebuilt = runs.rebuilt(checkpoint.config, folder, model, modules)
     try:
         rebuilt.load_state_dict(checkpoint.weights)
     except RuntimeError:
@@ -345,27 +266,3 @@ def _restored(
     rebuilt.reference_rows = checkpoint.reference["input"]
     verify(rebuilt, checkpoint.reference, str(folder))
     return rebuilt
-
-
-def _storable(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options for ``config.json``; a module of the user's own is stored as its class name."""
-    own = module_options(options)
-    plain: dict[str, Any] = {}
-    for name, value in options.items():
-        if name in own or callable(value):
-            kind = type(value) if name in own else value
-            plain[name] = {"module": f"{kind.__module__}.{getattr(kind, '__qualname__', kind)}"}
-        else:
-            plain[name] = list(value) if isinstance(value, tuple) else value
-    return plain
-
-
-def _describe(X: Data, source: Source) -> dict[str, Any]:
-    """Where the data came from, and a fingerprint of up to 4096 rows spread over them."""
-    spec = None
-    if isinstance(X, (str, Path)):
-        spec = os.path.abspath(X) if Path(X).exists() and not data.is_name(X) else str(X)
-    spread = torch.arange(0, len(source), max(1, len(source) // FINGERPRINT_ROWS))
-    digest = hashlib.sha256(json.dumps([len(source), source.signal.to_dict()]).encode())
-    digest.update(source.rows(spread).numpy().tobytes())
-    return {"spec": spec, "rows": len(source), "fingerprint": digest.hexdigest()}

@@ -121,13 +121,58 @@ def fit(
     out.print(f"saved in {escape(str(output))}; next: isthmus evaluate {escape(str(output))}")
 
 
+@app.command("fit-many")
+def fit_many_command(
+    sweep: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="the variants")],
+    data: Annotated[
+        str | None, typer.Argument(help="a name, a file or a folder", show_default=False)
+    ] = None,
+    options: OptionList = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="where to save the runs, by name"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="replace runs that are already there")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+) -> None:
+    """Fit several models while the data are read once.
+
+    The .toml file has a table for each, [variants.NAME], or [[variants]] to have them named by
+    what differs, with recipe = "topk" and options; what stands above the tables, and NAME=VALUE
+    here, holds for all: data = "x.npy", output = "runs", batch_size = 1024.
+    """
+    from isthmus import many
+
+    given = [*(options or [])]
+    settings = _read_toml(sweep)
+    if data is not None and "=" in data and "data" in settings:
+        given, data = [data, *given], None
+    data = data or _taken(settings, "data", str(sweep))
+    output = output or Path(_taken(settings, "output", str(sweep)))
+    settings.update(parse_options(given))
+    settings.pop("data", None), settings.pop("output", None)
+    variants = _variants(settings.pop("variants", None), sweep)
+    with _interruptible():
+        models = many.fit_many(
+            variants, data, out=output, overwrite=overwrite, progress=not quiet, **settings
+        )
+    for name, model in models.items():
+        last = {k: v for k, v in model.history[-1].items() if isinstance(v, float)}
+        out.print(f"{escape(name)}  " + "  ".join(f"{k} {v:.5g}" for k, v in last.items()))
+    out.print(f"saved in {escape(str(output))}; next: isthmus evaluate {escape(str(output))}/NAME")
+
+
 @app.command()
 def resume(folder: Folder, data: Annotated[str | None, typer.Argument()] = None) -> None:
-    """Go on with an interrupted run, exactly where it was saved."""
-    from isthmus import api
+    """Go on with an interrupted run, or the runs of fit-many, exactly where it was saved."""
+    from isthmus import api, many
+    from isthmus.training.many import read_manifest
 
     with _interruptible():
-        api.resume(folder, data, progress=True)
+        if read_manifest(folder) is None:
+            api.resume(folder, data, progress=True)
+        else:
+            many.resume_many(folder, data, progress=True)
     out.print(f"finished: {escape(str(folder))}")
 
 
@@ -244,6 +289,21 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise IsthmusError(f"{path} is no readable TOML: {problem}") from None
     options = settings.pop("options", {})
     return {k: None if v == "none" else v for k, v in {**settings, **options}.items()}
+
+
+def _variants(asked: Any, path: Path) -> Any:
+    """The variants of a sweep, with none for "none"."""
+
+    def plain(table: Any) -> dict[str, Any]:
+        if not isinstance(table, dict):
+            raise IsthmusError(f"a variant of {path} is no table: write [variants.NAME]")
+        return {k: None if v == "none" else v for k, v in table.items()}
+
+    if isinstance(asked, dict):
+        return {name: plain(table) for name, table in asked.items()}
+    if isinstance(asked, list):
+        return [plain(table) for table in asked]
+    raise IsthmusError(f"{path} has no variants: add tables [variants.NAME]")
 
 
 def _taken(settings: dict[str, Any], name: str, where: str) -> str:

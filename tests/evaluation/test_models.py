@@ -36,7 +36,7 @@ KINDS = {
 }
 ALWAYS = {"latent_rank", "numerical_rank"}
 REBUILDS = ALWAYS | {"fvu", "error_per_element"}
-SPARSE = REBUILDS | {"l0", "dead_share", "dense_share"}
+SPARSE = REBUILDS | {"l0", "dead_share", "dense_share", "shrinkage", "norm_ratio"}
 BOUNDS = {"importance_bound", "elbo", "bits_per_dim", "kl", "active_units"}
 EXPECTED = {
     "dense": REBUILDS,

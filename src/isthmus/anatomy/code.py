@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Code:
@@ -77,18 +78,26 @@ class GaussianCode(_Fields):
 
 
 class SparseCode(Code):
-    """At most k active latents per row, held as ``values`` and ``indices``, both ``(rows, k)``.
+    """The few active latents of each row, as ``values`` and ``indices``, both ``(rows, most)``.
 
-    ``width`` is the number of latents. ``preactivations`` ``(rows, width)`` is kept during
-    training only, for terms that look at latents which were not selected. ``z`` builds the dense
-    ``(rows, width)`` tensor, on request only.
+    ``width`` is the number of latents. Rows with fewer than ``most`` active latents are filled up
+    with the value zero (at any index): a latent whose value is zero is not active. ``z`` builds the
+    dense ``(rows, width)`` tensor, on request only. Kept during training only: ``preactivations``,
+    what the bottleneck read, for terms that look at latents which were not selected; and
+    ``gates``, the pre-activations and log thresholds of the entries, ``(rows, most)`` each, where a
+    threshold is learnt.
     """
 
     def __init__(
-        self, values: Tensor, indices: Tensor, width: int, preactivations: Tensor | None = None
+        self,
+        values: Tensor,
+        indices: Tensor,
+        width: int,
+        preactivations: Any = None,
+        gates: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.values, self.indices, self.width = values, indices, width
-        self.preactivations = preactivations
+        self.preactivations, self.gates = preactivations, gates
 
     @property
     def z(self) -> Tensor:  # type: ignore[override]
@@ -97,8 +106,26 @@ class SparseCode(Code):
             -1, self.indices, self.values
         )
 
+    @property
+    def entries(self) -> Tensor:
+        """The values that may differ from zero, ``(rows, most)``."""
+        return self.values
+
     def tensors(self) -> dict[str, Tensor]:
         return {"values": self.values, "indices": self.indices}
+
+    @classmethod
+    def join(cls, codes: Sequence[Code]) -> "Code":
+        """The codes of consecutive batches as one; narrower ones are filled up with zeros."""
+        parts = [c.tensors() for c in codes]
+        if any("z" in part for part in parts):
+            return ThresholdCode(torch.cat([c.z for c in codes]))
+        most = max(part["values"].shape[-1] for part in parts)
+        joined = {
+            name: torch.cat([F.pad(p[name], (0, most - p[name].shape[-1])) for p in parts])
+            for name in parts[0]
+        }
+        return codes[0]._rebuilt(joined)
 
     def _rebuilt(self, tensors: dict[str, Tensor]) -> "SparseCode":
         return SparseCode(tensors["values"], tensors["indices"], self.width)
@@ -108,18 +135,35 @@ class SparseCode(Code):
 class ThresholdCode(_Fields):
     """A dense code most of whose entries are exactly zero because a threshold cut them.
 
-    ``z``, ``preactivations`` are ``(rows, width)``, ``log_threshold`` is ``(width,)``.
+    ``z`` is ``(rows, width)``. During training ``preactivations`` is what the bottleneck read, and
+    ``log_threshold`` ``(width,)`` the thresholds, where they are learnt.
     """
 
     z: Tensor
-    preactivations: Tensor
-    log_threshold: Tensor
+    preactivations: Any = None
+    log_threshold: Tensor | None = None
+
+    @property
+    def entries(self) -> Tensor:
+        """The values that may differ from zero: all of ``z``."""
+        return self.z
+
+    @property
+    def gates(self) -> tuple[Tensor, Tensor] | None:
+        """The pre-activations and the log thresholds, where these are learnt."""
+        if self.log_threshold is None:
+            return None
+        return self.preactivations, self.log_threshold
 
     def tensors(self) -> dict[str, Tensor]:
         return {"z": self.z}
 
+    @classmethod
+    def join(cls, codes: Sequence[Code]) -> "Code":
+        return ThresholdCode(torch.cat([c.z for c in codes]))
+
     def _rebuilt(self, tensors: dict[str, Tensor]) -> Code:
-        return ThresholdCode(tensors["z"], tensors["z"], self.log_threshold)
+        return ThresholdCode(tensors["z"])
 
 
 @dataclass(eq=False)

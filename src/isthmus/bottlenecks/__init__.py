@@ -2,14 +2,16 @@
 
 from isthmus.bottlenecks.gaussian import GaussianBottleneck, StandardNormal
 from isthmus.bottlenecks.identity import Identity
+from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck
 from isthmus.bottlenecks.sparse import (
     Dictionary,
     DictionaryEncoder,
     FiringCounter,
     geometric_median,
 )
+from isthmus.bottlenecks.topk import BatchTopK, TopK
 
 __all__ = [
-    "Dictionary", "DictionaryEncoder", "FiringCounter", "GaussianBottleneck", "Identity",
-    "StandardNormal", "geometric_median",
+    "BatchTopK", "Dictionary", "DictionaryEncoder", "FiringCounter", "GaussianBottleneck",
+    "Identity", "JumpReLUBottleneck", "StandardNormal", "TopK", "geometric_median",
 ]  # fmt: skip

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Clock, Code, SparseCode
-from isthmus.kernels import adaptive_decode
+from isthmus.kernels import Preactivations, RowGradient, adaptive_decode, sum_by_latent
 
 
 class Dictionary(nn.Module):
@@ -37,14 +36,21 @@ class Dictionary(nn.Module):
         """The code that a dense latent stands for."""
         return Code(z)
 
+    def row_weights(self) -> list[tuple[nn.Parameter, bool]]:
+        """Weights whose gradients come row by row, and whether their rows have norm 1."""
+        return [(self.weight, self.unit)]
+
     @torch.no_grad()
     def before_update(self) -> None:
+        if RowGradient.claims(self.weight):
+            return
         if self.unit and self.weight.grad is not None:
             along = (self.weight.grad * self.weight).sum(1, keepdim=True)
             self.weight.grad.addcmul_(along, self.weight, value=-1.0)
 
     def after_update(self) -> None:
-        self.constrain()
+        if not RowGradient.claims(self.weight):
+            self.constrain()
 
     @torch.no_grad()
     def constrain(self) -> None:
@@ -58,7 +64,8 @@ class DictionaryEncoder(nn.Module):
     """The linear encoder ``(x - b_dec) W + b`` of a sparse dictionary.
 
     Latents are the rows of ``weight`` ``(width, d)``. ``dictionary`` gives ``b_dec`` where
-    ``subtract_bias`` asks for it; it is not owned.
+    ``subtract_bias`` asks for it; it is not owned. What comes out are
+    :class:`~isthmus.kernels.Preactivations`: the bottleneck says which of them it needs.
     """
 
     def __init__(self, dictionary: Dictionary, *, subtract_bias: bool = True) -> None:
@@ -74,16 +81,13 @@ class DictionaryEncoder(nn.Module):
         """Start as the transpose of the dictionary."""
         self.weight.copy_(self._dictionary[0].weight)
 
-    def forward(self, x: Tensor) -> Float[Tensor, "rows width"]:
-        x = x.flatten(1)
-        bias: Tensor = self.bias
-        if self.subtract_bias and torch.is_autocast_enabled(x.device.type):
-            # Rounded first, large and nearly equal x W and b W would leave nothing but rounding.
-            x = x - self._dictionary[0].bias
-        elif self.subtract_bias:
-            # (x - b) W = x W - b W: the gradient of b is then a matrix-vector product.
-            bias = torch.addmv(bias, self.weight, self._dictionary[0].bias, alpha=-1.0)
-        return F.linear(x, self.weight, bias)
+    def row_weights(self) -> list[tuple[nn.Parameter, bool]]:
+        """Weights whose gradients come row by row, and whether their rows have norm 1."""
+        return [(self.weight, False)]
+
+    def forward(self, x: Tensor) -> Preactivations:
+        centre = self._dictionary[0].bias if self.subtract_bias else None
+        return Preactivations(x.flatten(1), self.weight, self.bias, centre)
 
 
 class FiringCounter(nn.Module):
@@ -104,13 +108,14 @@ class FiringCounter(nn.Module):
     def count(self, code: Code) -> None:
         """Take one training batch into account."""
         if isinstance(code, SparseCode):
-            fired = code.indices[code.values > 0]
+            active = (code.values != 0).to(code.values.dtype)
+            fired = sum_by_latent(active, code.indices, len(self.silent_rows)) > 0
             rows = len(code.values)
         else:
-            fired = (code.z > 0).any(0).nonzero().flatten()
+            fired = (code.z != 0).any(0)
             rows = len(code.z)
         self.silent_rows += rows
-        self.silent_rows[fired] = 0
+        self.silent_rows.masked_fill_(fired, 0)
 
     def dead(self, clock: Clock) -> Tensor:
         """Bool ``(width,)``: which latents are dead.

@@ -13,6 +13,15 @@ from isthmus.evaluation.density import (
     importance_bound,
     kl_per_dimension,
 )
+from isthmus.evaluation.dictionary import (
+    antipodal_share,
+    decoder_cosine,
+    matched_cosine,
+    mean_max_cosine,
+    recovery,
+)
+from isthmus.evaluation.hierarchy import Absorption, absorption
+from isthmus.evaluation.lengths import Shrinkage, norm_ratio, shrinkage, shrinkage_measure
 from isthmus.evaluation.models import evaluate
 from isthmus.evaluation.moments import Moments
 from isthmus.evaluation.rank import Spectrum, Spread, latent_rank, latent_std, numerical_rank
@@ -20,13 +29,16 @@ from isthmus.evaluation.reconstruction import FVU, ErrorPerElement, error_per_el
 from isthmus.evaluation.registry import Batch, Measure, Setting, measures
 from isthmus.evaluation.result import Result
 from isthmus.evaluation.sparsity import Firing, dead_share, dense_share, l0
+from isthmus.evaluation.stability import seed_stability
 from isthmus.evaluation.table import as_table, render, with_estimators
 
 __all__ = [
-    "FVU", "Batch", "CodebookCounts", "ErrorPerElement", "Firing", "GaussianPosterior",
-    "ImportanceBound", "Measure", "Moments", "Result", "Setting", "Spectrum", "Spread",
-    "active_units", "as_table", "bits_per_dim", "codebook_use", "dead_share", "dense_share",
+    "FVU", "Absorption", "Batch", "CodebookCounts", "ErrorPerElement", "Firing",
+    "GaussianPosterior", "ImportanceBound", "Measure", "Moments", "Result", "Setting",
+    "Shrinkage", "Spectrum", "Spread", "absorption", "active_units", "antipodal_share", "as_table",
+    "bits_per_dim", "codebook_use", "dead_share", "decoder_cosine", "dense_share",
     "error_per_element", "evaluate", "fvu", "importance_bound", "kl_per_dimension", "l0",
-    "latent_rank", "latent_std", "measures", "numerical_rank", "perplexity", "render",
-    "with_estimators",
+    "latent_rank", "latent_std", "matched_cosine", "mean_max_cosine", "measures", "norm_ratio",
+    "numerical_rank", "perplexity", "recovery", "render", "seed_stability", "shrinkage",
+    "shrinkage_measure", "with_estimators",
 ]  # fmt: skip

@@ -1,6 +1,19 @@
 """Sparse products: a reference in plain PyTorch, and faster paths that equal it."""
 
 from isthmus.kernels.decode import adaptive_decode, sparse_decode
-from isthmus.kernels.topk import topk_relu
+from isthmus.kernels.paths import path_in_use, use, using
+from isthmus.kernels.preactivations import Preactivations, sum_by_latent, take_at, take_rows
+from isthmus.kernels.row_gradient import RowGradient
 
-__all__ = ["adaptive_decode", "sparse_decode", "topk_relu"]
+__all__ = [
+    "Preactivations",
+    "RowGradient",
+    "adaptive_decode",
+    "path_in_use",
+    "sparse_decode",
+    "sum_by_latent",
+    "take_at",
+    "take_rows",
+    "use",
+    "using",
+]

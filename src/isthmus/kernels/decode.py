@@ -9,6 +9,9 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from isthmus._shapes import Float, Int
+from isthmus.kernels.library import pointer, threads
+from isthmus.kernels.paths import is_reference, native_for
+from isthmus.kernels.row_gradient import RowGradient, sparse_gradient
 
 with warnings.catch_warnings():
     # PyTorch says once per process that compressed sparse tensors are in beta; let it say so here.
@@ -16,10 +19,18 @@ with warnings.catch_warnings():
     torch.sparse_csr_tensor([0, 0], [], [], size=(1, 1))
 
 _SPARSE = 48
+_SPARSE_NATIVE = 16
 """Width over k from which the sparse product is the faster one (measured on 2 cores)."""
 
 _CHUNK = 1 << 22
 """Elements of the dictionary that the backward pass gathers at once: it bounds its memory."""
+
+
+def sparse_pays(width: int, k: int, *tensors: Tensor | None) -> bool:
+    """Whether ``k`` of ``width`` latents are few enough for the sparse products to be faster."""
+    if is_reference():
+        return False
+    return width >= (_SPARSE if native_for(*tensors) is None else _SPARSE_NATIVE) * k
 
 
 def adaptive_decode(
@@ -27,10 +38,10 @@ def adaptive_decode(
 ) -> Float[Tensor, "rows d"]:
     """:func:`sparse_decode`, or the same by a dense product where that is faster.
 
-    That is where more than one latent in 48 is active: a product's arithmetic then costs less
-    than gathering the same numbers from memory.
+    That is where many latents are active: a product's arithmetic then costs less than gathering
+    the same numbers from memory.
     """
-    if rows.shape[0] >= _SPARSE * indices.shape[1]:
+    if sparse_pays(rows.shape[0], indices.shape[1], values, rows):
         return sparse_decode(values, indices, rows)
     dense = values.new_zeros(len(values), rows.shape[0]).scatter_add(1, indices, values)
     return dense.to(rows.dtype) @ rows
@@ -51,7 +62,8 @@ class _SparseDecode(Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, indices: Tensor, rows: Tensor) -> Tensor:
         ctx.save_for_backward(values, indices, rows)
-        return F.embedding_bag(indices, rows, per_sample_weights=values.to(rows.dtype), mode="sum")
+        ctx.collector = RowGradient.of(rows)
+        return weighted_rows(values, indices, rows)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
@@ -59,35 +71,43 @@ class _SparseDecode(Function):
         gradient = gradients[0].contiguous()
         to_values = to_rows = None
         if ctx.needs_input_grad[0]:
-            to_values = _values_gradient(gradient, indices, rows).to(values.dtype)
+            to_values = products_at(gradient, indices, rows).to(values.dtype)
         if ctx.needs_input_grad[2]:
-            to_rows = _rows_gradient(gradient, values, indices, rows)
+            to_rows = sparse_gradient(rows, ctx.collector, values, indices, gradient)
         return to_values, None, to_rows
 
 
-def _values_gradient(gradient: Tensor, indices: Tensor, rows: Tensor) -> Tensor:
-    """``<gradient[n], dictionary[indices[n, j]]>`` for each n and j, a chunk of rows at a time."""
+def weighted_rows(values: Tensor, indices: Tensor, rows: Tensor) -> Tensor:
+    """``sum_j values[:, j] rows[indices[:, j]]``, ``(rows, d)``, without derivatives."""
+    library = native_for(values, rows)
+    if library is None:
+        weights = values.to(rows.dtype)
+        return F.embedding_bag(indices, rows, per_sample_weights=weights, mode="sum")
     n, k = indices.shape
-    result = gradient.new_empty(n, k)
+    values, indices, rows = values.contiguous(), indices.contiguous(), rows.contiguous()
+    out = rows.new_empty(n, rows.shape[1])
+    library.decode(
+        pointer(values), pointer(indices), pointer(rows), None, n, k, rows.shape[1], pointer(out),
+        threads(),
+    )  # fmt: skip
+    return out
+
+
+def products_at(left: Tensor, indices: Tensor, rows: Tensor) -> Tensor:
+    """``<left[n], rows[indices[n, j]]>`` for each n and j, ``(rows, k)``, without derivatives."""
+    n, k = indices.shape
+    result = left.new_empty(n, k)
+    library = native_for(left, rows)
+    if library is not None:
+        left, indices, rows = left.contiguous(), indices.contiguous(), rows.contiguous()
+        library.at_places(
+            pointer(left), pointer(indices), None, pointer(rows), n, k, rows.shape[1],
+            pointer(result), threads(),
+        )  # fmt: skip
+        return result
     step = max(1, _CHUNK // max(1, k * rows.shape[1]))
     for start in range(0, n, step):
         part = slice(start, start + step)
         gathered = rows[indices[part]]
-        torch.bmm(gathered, gradient[part].unsqueeze(2), out=result[part].unsqueeze(2))
+        torch.bmm(gathered, left[part].unsqueeze(2), out=result[part].unsqueeze(2))
     return result
-
-
-def _rows_gradient(gradient: Tensor, values: Tensor, indices: Tensor, rows: Tensor) -> Tensor:
-    """The sparse code, transposed, times the gradient: a compressed sparse product."""
-    n, k = indices.shape
-    order = torch.argsort(indices.flatten(), stable=True)
-    counts = torch.bincount(indices.flatten(), minlength=rows.shape[0])
-    offsets = F.pad(counts.cumsum(0), (1, 0))
-    matrix = torch.sparse_csr_tensor(
-        offsets,
-        torch.div(order, k, rounding_mode="floor"),
-        values.flatten()[order].to(gradient.dtype),
-        size=(rows.shape[0], n),
-        check_invariants=False,
-    )
-    return (matrix @ gradient).to(rows.dtype)

@@ -2,5 +2,8 @@
 
 from isthmus.objectives.divergence import KL, kl_to_standard_normal
 from isthmus.objectives.reconstruction import MSE, NegativeLogLikelihood, SquaredError
+from isthmus.objectives.sparsity import AuxK
 
-__all__ = ["KL", "MSE", "NegativeLogLikelihood", "SquaredError", "kl_to_standard_normal"]
+__all__ = [
+    "KL", "MSE", "AuxK", "NegativeLogLikelihood", "SquaredError", "kl_to_standard_normal",
+]  # fmt: skip

@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Output
+from isthmus.anatomy import Autoencoder, Output, Source
 from isthmus.errors import IsthmusError
 
 NONFINITE = "nonfinite.safetensors"
@@ -51,6 +51,12 @@ def investigate(
         except (OSError, SafetensorError):  # the loss is the news, not the disk
             saved = None
     return NonFiniteLoss(terms or ["total"], out.clock.step, rows, saved)
+
+
+def users_rows(source: Source, rows: Tensor) -> Tensor:
+    """Row numbers as the user knows them: a part of the data numbers its rows anew."""
+    numbers = getattr(source, "index", None)
+    return numbers[rows] if isinstance(numbers, Tensor) else rows
 
 
 def _short(rows: list[int], most: int = 6) -> str:

@@ -13,12 +13,18 @@ from isthmus.anatomy.schedule import Constant
 from isthmus.errors import IsthmusError, unknown
 from isthmus.training.lars import LARS
 from isthmus.training.options import ParameterGroup, TrainingOptions
+from isthmus.training.row_adam import RowAdam, RowWeights
 
 _SHORT = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}
 
 
 _UNFIT = ("Optimizer", "LBFGS", "SparseAdam")
 """The base class, and what needs a closure or sparse gradients."""
+
+
+_NOT_BY_ROWS = (
+    "amsgrad", "maximize", "capturable", "differentiable", "foreach", "decoupled_weight_decay",
+)  # fmt: skip
 
 
 def optimiser_class(name: str) -> type[torch.optim.Optimizer]:
@@ -36,11 +42,14 @@ def optimiser_class(name: str) -> type[torch.optim.Optimizer]:
 
 
 def make_optimiser(
-    named: list[tuple[str, nn.Parameter]], options: TrainingOptions
+    named: list[tuple[str, nn.Parameter]],
+    options: TrainingOptions,
+    rows: RowWeights | None = None,
 ) -> torch.optim.Optimizer:
     """An optimiser over named parameters, the options' groups applied (the first match wins).
 
-    Adam and its kin run in their fused form where the parameters allow it.
+    Adam and its kin run in their fused form where the parameters allow it; plain Adam takes the
+    weights in ``rows`` row by row.
     """
     cls = optimiser_class(options.optimiser)
     accepted = inspect.signature(cls).parameters.keys() - {"params"}
@@ -63,6 +72,8 @@ def make_optimiser(
             p.device.type in fusible and p.is_floating_point() for _, p in named
         ) and not any(given.get(other) for other in ("amsgrad", "foreach", "differentiable"))
     try:
+        if cls is torch.optim.Adam and rows and not any(given.get(n) for n in _NOT_BY_ROWS):
+            return RowAdam(groups, rows, collect=options.clip is None, **given)
         return cls(groups, **given)
     except (ValueError, TypeError, IndexError, RuntimeError) as problem:
         raise IsthmusError(

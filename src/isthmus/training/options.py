@@ -85,6 +85,9 @@ class TrainingOptions(BaseModel):
         None, description="stop after so many validations without improvement; keep the best"
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of everything random")
+    data_seed: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="seed of the held-out part and the order of the rows (none: seed)"
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     log_every: Annotated[int, Field(gt=0)] = Field(50, description="steps between log records")
     save_every: Annotated[int, Field(gt=0)] | None = Field(
@@ -96,6 +99,11 @@ class TrainingOptions(BaseModel):
     def peak_lr(self) -> float:
         """The learning rate at this batch size, before warm-up and schedule."""
         return self.lr if self.lr_batch is None else self.lr * self.batch_size / self.lr_batch
+
+    @property
+    def order_seed(self) -> int:
+        """What the choice and the order of the rows depend on."""
+        return self.seed if self.data_seed is None else self.data_seed
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Length of the run in steps."""

@@ -71,16 +71,28 @@ class ProgressBar:
         period = _LINE_PERIOD if self.lines else _PERIOD
         return time.monotonic() - self.drawn >= period
 
-    def draw(self, done: int, units: float, note: str, title: str | None = None) -> None:
-        """Show ``done`` steps, ``units`` (rows, say) processed since the start, and a note."""
+    def draw(
+        self,
+        done: int,
+        units: float,
+        note: str,
+        title: str | None = None,
+        total: int | None = None,
+    ) -> None:
+        """Show ``done`` steps, ``units`` (rows, say) processed since the start, and a note.
+
+        ``total`` is the new number of steps, where it has changed.
+        """
         now = time.monotonic()
         self.drawn = now
+        self.total = total or self.total
         rate = units / max(1e-9, now - self.began)
         text = f"{rate:,.0f} {self.unit}/s"
         if self.bar is not None:
             self.bar.update(
                 self.task,
                 completed=done,
+                total=self.total,
                 rate=text,
                 note=note,
                 description=title or self.title,

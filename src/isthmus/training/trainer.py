@@ -4,8 +4,6 @@ import contextlib
 import json
 import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,24 +14,24 @@ from torch import Tensor, nn
 
 from isthmus.anatomy import MODEL, Autoencoder, Clock, Losses, Source
 from isthmus.errors import IsthmusError
+from isthmus.kernels.allocator import keep_freed_memory
 from isthmus.training.average import WeightAverage
 from isthmus.training.batches import Batches
 from isthmus.training.callbacks import Callback, Record, TensorBoard
 from isthmus.training.checkpoint import METRICS, Checkpoint, write_checkpoint
-from isthmus.training.forensics import investigate
+from isthmus.training.forensics import investigate, users_rows
+from isthmus.training.interrupt import CtrlC, Interrupted
 from isthmus.training.optimisers import check_groups, learning_rate, make_optimiser
 from isthmus.training.options import TrainingOptions
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, reference_triples
+from isthmus.training.row_adam import RowAdam, row_weights
 from isthmus.training.seeds import seed_step
 from isthmus.training.state import flatten, optimiser_state, restore_optimiser, unflatten
+from isthmus.training.validation import Judge, held_parts
 
 PREPARE_ROWS = 1 << 15
-_SAVE_SECONDS = 60.0
-
-
-class Interrupted(KeyboardInterrupt):
-    """The run was stopped by Ctrl-C after saving; the message says how to go on."""
+SAVE_SECONDS = 60.0
 
 
 class Trainer:
@@ -43,6 +41,10 @@ class Trainer:
     wants in ``config.json``. ``validation`` holds rows for early stopping. The state after step t
     depends on the data, the options and t alone, never on when the run was saved, killed or
     looked at.
+
+    :meth:`run` does it all. :class:`~isthmus.training.many.Together` calls the pieces instead, for
+    several trainers in turn: :meth:`build`, :meth:`start`, :meth:`advance` once a step,
+    :meth:`finish` and :meth:`end`.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class Trainer:
         self.validation, self.folder, self.config = validation, folder, config or {}
         self.progress, self.title = progress, title
         self.device = resolve_device(options.device)
-        self.batches = Batches(source, options.batch_size, options.seed)
+        self.batches = Batches(source, options.batch_size, options.order_seed)
         if options.batch_size % options.accumulate:
             raise IsthmusError(
                 f"accumulate={options.accumulate} does not divide batch_size="
@@ -74,24 +76,42 @@ class Trainer:
         self.best: dict[str, Any] = {"loss": math.inf, "step": -1, "waited": 0}
         self.best_weights: dict[str, Tensor] = {}
         self.history: list[Record] = []
+        self.parameters: dict[str, list[nn.Parameter]] = {}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.callbacks = list(callbacks)
         if options.tensorboard and folder is not None:
             self.callbacks.append(TensorBoard(folder / "tensorboard"))
+        self.save_seconds = SAVE_SECONDS
         self._log_bytes = 0
         self._saved_step = -1
-        self._interrupted = False
-        self._built = False
+        self._built = self.begun = False
 
     # --- setting up --------------------------------------------------------------------------
 
-    def _build(self, *, fresh: bool) -> None:
-        """Move the model, make optimisers; a fresh run also sets the model up from the data."""
+    def build(self, sample: Tensor | None = None, first: Tensor | None = None) -> None:
+        """Set the model up from the data and make the optimisers, where that is still to be done.
+
+        ``sample`` is ``batches.sample(PREPARE_ROWS)`` and ``first`` the first ``ROWS`` rows, where
+        the caller has read them already.
+        """
+        if self._built:
+            return
+        if sample is None:
+            sample = self.batches.sample(PREPARE_ROWS)
+        if first is None:
+            first = self.source.rows(torch.arange(min(ROWS, len(self.source))))
+        self._sample = first
+        self.model.to(self.device)
+        seed_step(self.device, self.options.seed, 3)
+        with torch.no_grad():
+            self.model.prepare(sample.to(self.device))
+        self._equip()
+
+    def _equip(self) -> None:
+        """Optimisers, schedules and hooks, from the model and the options alone."""
         options, model = self.options, self.model
+        keep_freed_memory()
         model.to(self.device)
-        if fresh:
-            seed_step(self.device, options.seed, 3)
-            with torch.no_grad():
-                model.prepare(self.batches.sample(PREPARE_ROWS).to(self.device))
         check_groups(model, options.groups)
         names = {id(p): n for n, p in model.named_parameters()}
         self.players = model.objective.players
@@ -103,7 +123,9 @@ class Trainer:
             if not params:
                 raise IsthmusError(f"the {player} has no weights to train: unfreeze some of them")
         self.optimisers = {
-            player: make_optimiser([(names[id(p)], p) for p in params], options)
+            player: make_optimiser(
+                [(names[id(p)], p) for p in params], options, row_weights(model, params)
+            )
             for player, params in self.parameters.items()
         }
         self.rate = learning_rate(options, self.total)
@@ -115,82 +137,80 @@ class Trainer:
             for part in (model.encoder, model.decoder):
                 if isinstance(part, nn.Module) and any(True for _ in part.parameters()):
                     part.compile()
-        self._sample = self.source.rows(torch.arange(min(ROWS, len(self.source))))
         self._built = True
 
     # --- the loop ----------------------------------------------------------------------------
 
     def run(self) -> Autoencoder:
         """Train to the end and return the model, in evaluation mode, with its final weights."""
-        self._interrupted = False
         try:
-            self._run()
+            with torch.random.fork_rng(devices=cuda_devices(self.device)), CtrlC() as ctrl_c:
+                self.build()
+                self.start()
+                self._loop(ctrl_c)
+                self.finish()
         finally:
-            for callback in self.callbacks:
-                callback.on_end(self)
-            self.model.eval()
-        self.model.history, self.model.reference_rows = self.history, self._sample
+            self.end()
         return self.model
 
-    def _run(self) -> None:
-        with torch.random.fork_rng(devices=_cuda_devices(self.device)), self._ctrl_c():
-            fresh = not self._built
-            if fresh:
-                self._build(fresh=True)
-            for callback in self.callbacks:
-                callback.on_start(self)
-            if fresh and self.folder is not None:
-                self._replace_run()
-            try:
-                self._loop()
-            finally:
-                for parameters in self.parameters.values():
-                    for parameter in parameters:
-                        parameter.requires_grad_(True)
-            self._finish()
-
-    def _loop(self) -> None:
-        options, begun, saved = self.options, time.monotonic(), time.monotonic()
-        first = self.step
-        spe = self.batches.steps_per_epoch
-        validate_every = options.validate_every or spe
-        bar = ProgressBar(self.title, self.total, "rows", self.progress, done=self.step)
+    def start(self) -> None:
+        """Before the first step of this process; a fresh run replaces what its folder holds."""
+        for callback in self.callbacks:
+            callback.on_start(self)
+        if not self.begun and self.folder is not None:
+            self._replace_run()
+        self.begun = True
+        self._first, self._since = self.step, time.monotonic()
+        self._saved = self._since
         self.model.train()
+
+    def _loop(self, ctrl_c: CtrlC) -> None:
+        bar = ProgressBar(self.title, self.total, "rows", self.progress, done=self.step)
         with bar:
-            while self.step < self.total and not self.stopped:
-                losses = self._train_step()
-                self.step += 1
-                last = self.step == self.total
-                for callback in self.callbacks:
-                    callback.on_step(self, self.step)
-                if self.step % options.log_every == 0 or last:
-                    rate = (self.step - first) * options.batch_size / (time.monotonic() - begun)
-                    self._log({**self._record(losses), "rows_per_second": round(rate, 1)})
-                if self.validation is not None and (self.step % validate_every == 0 or last):
-                    self._validate()
-                if bar.due or last:
+            while self.running:
+                index = self.batches.index(self.step)
+                losses = self.advance(self.source.rows(index), index)
+                if self.validation_due:
+                    self.validate()
+                if bar.due or self.step == self.total:
                     note = " ".join(
                         f"{n} {v.item():.4g}" for o in losses.values() for n, v in o.terms.items()
                     )
-                    rows = (self.step - first) * options.batch_size
-                    epoch = f"{self.title} · epoch {(self.step - 1) // spe + 1}"
-                    bar.draw(self.step, rows, note, epoch)
-                if self._interrupted and not (last or self.stopped):
+                    rows = (self.step - self._first) * self.options.batch_size
+                    bar.draw(self.step, rows, note, f"{self.title} · epoch {self.epoch}")
+                if ctrl_c.pressed and self.running:
                     self._stop_here()
-                if self.folder is not None and not last:
-                    due = (
-                        self.step % options.save_every == 0
-                        if options.save_every
-                        else time.monotonic() - saved > _SAVE_SECONDS
-                    )
-                    if due:
-                        self.save()
-                        saved = time.monotonic()
+                if self.save_due:
+                    self.save()
 
-    def _train_step(self) -> dict[str, Losses]:
+    @property
+    def running(self) -> bool:
+        """Whether there is a step left to train."""
+        return self.step < self.total and not self.stopped
+
+    @property
+    def epoch(self) -> int:
+        """The pass over the data that the latest step belongs to, counted from 1."""
+        return max(0, self.step - 1) // self.batches.steps_per_epoch + 1
+
+    def advance(self, batch: Tensor, index: Tensor) -> dict[str, Losses]:
+        """One step on the rows ``batch`` with the numbers ``index``, and its record in the log.
+
+        They must be the batch of this step. The losses are by player. Validation and saving are
+        left to the caller: see :attr:`validation_due` and :attr:`save_due`.
+        """
+        losses = self._train_step(batch.to(self.device), index)
+        self.step += 1
+        for callback in self.callbacks:
+            callback.on_step(self, self.step)
+        if self.step % self.options.log_every == 0 or self.step == self.total:
+            rows = (self.step - self._first) * self.options.batch_size
+            rate = rows / (time.monotonic() - self._since)
+            self.log({**self._record(losses), "rows_per_second": round(rate, 1)})
+        return losses
+
+    def _train_step(self, batch: Tensor, index: Tensor) -> dict[str, Losses]:
         clock = Clock(self.step, self.total, self.options.batch_size)
-        index = self.batches.index(self.step)
-        batch = self.source.rows(index).to(self.device)
         seed_step(self.device, self.options.seed, 4, self.step)
         rate = self.rate(clock)
         for optimiser in self.optimisers.values():
@@ -215,7 +235,7 @@ class Trainer:
         for i in range(parts):
             x = batch if parts == 1 else batch[i * size : (i + 1) * size]
             try:
-                with self._autocast():
+                with self.autocast():
                     out = self.model(x, clock)
                     losses: Losses = self.model.objective(self.model, out, player)
             except ValueError as problem:
@@ -226,7 +246,7 @@ class Trainer:
                     "lower accumulate"
                 ) from problem
             if not math.isfinite(losses.total.item()):
-                rows = _users_rows(self.source, index[i * size : (i + 1) * size])
+                rows = users_rows(self.source, index[i * size : (i + 1) * size])
                 raise investigate(self.model, out, player, rows, x, self.folder)
             (losses.total if parts == 1 else losses.total / parts).backward()
             done.append(losses)
@@ -241,45 +261,30 @@ class Trainer:
             hook()
         return done[0] if parts == 1 else _mean(done)
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The precision of the run's forward passes."""
         if self.options.precision == "bf16":
             return torch.autocast(self.device.type, torch.bfloat16)
         return contextlib.nullcontext()
 
     # --- validation and the log --------------------------------------------------------------
 
-    @torch.no_grad()
-    def _validate(self) -> None:
+    @property
+    def validation_due(self) -> bool:
+        """Whether the latest step is one after which the held-out rows are looked at."""
+        if self.validation is None:
+            return False
+        every = self.options.validate_every or self.batches.steps_per_epoch
+        return self.step % every == 0 or self.step == self.total
+
+    def validate(self) -> None:
+        """The losses of the held-out rows, for the log and for early stopping."""
         assert self.validation is not None
-        options, model = self.options, self.model
-        sums: dict[str, float] = {}
-        rows = torch.arange(len(self.validation))
-        # Parts of nearly equal size: a last part of a row or two would suit no set-level term.
-        parts = rows.tensor_split(-(-len(rows) // options.batch_size))
-        clock = Clock(self.step - 1, self.total, options.batch_size)
-        model.eval()
-        with self._averaged():
-            for n, part in enumerate(parts):
-                seed_step(self.device, options.seed, 5, n)
-                x = self.validation.rows(part).to(self.device)
-                with self._autocast():
-                    out = model(x, clock)
-                    losses = model.objective(model, out)
-                if not math.isfinite(losses.total.item()):
-                    held = _users_rows(self.validation, part)
-                    raise investigate(model, out, MODEL, held, x, self.folder)
-                for name, value in {"loss": losses.total, **losses.terms}.items():
-                    sums[name] = sums.get(name, 0.0) + value.item() * len(part) / len(rows)
-            better = sums["loss"] < self.best["loss"]
-            if better and options.patience is not None:
-                self.best_weights = {k: v.clone() for k, v in model.state_dict().items()}
-        model.train()
-        self._log({"step": self.step, **{f"validation/{k}": v for k, v in sums.items()}})
-        if better:
-            self.best = {"loss": sums["loss"], "step": self.step, "waited": 0}
-        else:
-            self.best["waited"] += 1
-            self.stopped = options.patience is not None and self.best["waited"] >= options.patience
+        with Judge(self) as judge:
+            for part in held_parts(self.validation, self.options.batch_size):
+                judge.see(*part)
+            judge.weigh()
+        judge.report()
 
     def _record(self, losses: dict[str, Losses]) -> Record:
         record: Record = {
@@ -293,7 +298,8 @@ class Trainer:
             record.update({prefix + name: value.item() for name, value in loss.terms.items()})
         return record
 
-    def _log(self, record: Record) -> None:
+    def log(self, record: Record) -> None:
+        """Tell the callbacks, and add a line to ``metrics.jsonl``."""
         self.history.append(record)
         for callback in self.callbacks:
             callback.on_log(self, record)
@@ -311,6 +317,15 @@ class Trainer:
             self._log_bytes += len(line)
 
     # --- saving, resuming, stopping ----------------------------------------------------------
+
+    @property
+    def save_due(self) -> bool:
+        """Whether it is time for a checkpoint; the last one is :meth:`finish`'s."""
+        if self.folder is None or self.step == self.total:
+            return False
+        if self.options.save_every:
+            return self.step % self.options.save_every == 0
+        return time.monotonic() - self._saved > self.save_seconds
 
     def save(self) -> None:
         """Write a checkpoint from which :meth:`restore` goes on exactly."""
@@ -333,7 +348,7 @@ class Trainer:
         }
         if self.average is not None:
             progress["average"] = flatten(self.average.mean, "average", state)
-        with self._averaged():
+        with self.averaged():
             live = {n: t.clone() for n, t in self.model.state_dict().items()}
             if progress["finished"] and self.best_weights:
                 self.model.load_state_dict(self.best_weights)
@@ -341,13 +356,14 @@ class Trainer:
             reference = reference_triples(self.model, self._sample)
             self.model.load_state_dict(live)
         write_checkpoint(self.folder, Checkpoint(self.config, weights, reference, state, progress))
-        self._saved_step = self.step
+        self._saved_step, self._saved = self.step, time.monotonic()
         for callback in self.callbacks:
             callback.on_save(self, self.folder)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to the state that ``checkpoint`` holds, before :meth:`run`."""
-        self._build(fresh=False)
+        self._sample = checkpoint.reference["input"]
+        self._equip()
         tensors, progress = checkpoint.state, checkpoint.progress
         model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
         self.model.load_state_dict(model)
@@ -360,7 +376,7 @@ class Trainer:
         best = progress["best"]
         self.best = {**best, "loss": math.inf if best["loss"] is None else best["loss"]}
         self.best_weights = unflatten(progress["best_weights"], tensors)
-        self._saved_step = self.step
+        self._saved_step, self.begun = self.step, True
         if self.folder is not None and (self.folder / METRICS).exists():
             log = self.folder / METRICS
             self._log_bytes = min(progress["log_bytes"], log.stat().st_size)
@@ -374,7 +390,7 @@ class Trainer:
         (self.folder / METRICS).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
+    def averaged(self) -> Iterator[None]:
         """The averaged weights in the model for a while, where the run averages."""
         if self.average is None:
             yield
@@ -395,8 +411,8 @@ class Trainer:
         for hook in self.constraints:
             hook()
 
-    def _finish(self) -> None:
-        """Save, and end with the weights that the options promise."""
+    def finish(self) -> None:
+        """After the last step: save, and end with the weights that the options promise."""
         if self.folder is not None and self._saved_step != self.step:
             self.save()
         if self.best_weights:
@@ -404,30 +420,27 @@ class Trainer:
         elif self.average is not None:
             self._use_average()
 
+    def end(self) -> None:
+        """Leave the model as users meet it, however the run ended."""
+        for optimiser in self.optimisers.values():
+            if isinstance(optimiser, RowAdam):
+                optimiser.release()
+        for parameters in self.parameters.values():
+            for parameter in parameters:
+                parameter.requires_grad_(True)
+        for callback in self.callbacks:
+            callback.on_end(self)
+        self.model.eval()
+        self.model.history = self.history
+        if self._built:
+            self.model.reference_rows = self._sample
+
     def _stop_here(self) -> None:
         at = f"stopped at step {self.step} of {self.total}"
         if self.folder is None:
             raise Interrupted(f"{at}; nothing was saved, since no folder was given")
         self.save()
         raise Interrupted(f"{at} and saved; go on with: isthmus resume {self.folder}")
-
-    @contextlib.contextmanager
-    def _ctrl_c(self) -> Iterator[None]:
-        """The first Ctrl-C ends the step and saves; a second one stops at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        earlier = signal.getsignal(signal.SIGINT)
-
-        def note(number: int, frame: Any) -> None:
-            self._interrupted = True
-            signal.signal(signal.SIGINT, earlier)
-
-        signal.signal(signal.SIGINT, note)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, earlier)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -455,12 +468,6 @@ def _records(log: Path) -> list[Record]:
     return records
 
 
-def _users_rows(source: Source, rows: Tensor) -> Tensor:
-    """Row numbers as the user knows them: a part of the data numbers its rows anew."""
-    numbers = getattr(source, "index", None)
-    return numbers[rows] if isinstance(numbers, Tensor) else rows
-
-
 def _mean(parts: list[Losses]) -> Losses:
     """The losses of a batch from those of its equal parts."""
     total = torch.stack([part.total.detach() for part in parts]).mean()
@@ -480,7 +487,8 @@ def _hooks(model: Autoencoder, name: str, player: str) -> list[Callable[[], None
     return [getattr(part, name) for part in parts if hasattr(part, name)]
 
 
-def _cuda_devices(device: torch.device) -> list[torch.device]:
+def cuda_devices(device: torch.device) -> list[torch.device]:
+    """The devices beside the CPU whose generators a run on ``device`` seeds."""
     return [device] if device.type == "cuda" else []
 
 

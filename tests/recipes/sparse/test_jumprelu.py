@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import isthmus
-from isthmus.recipes.sparse.jumprelu import JumpReLU, Step, rectangle
+from isthmus.bottlenecks.jumprelu import JumpReLU, Step, rectangle
 
 X = np.random.default_rng(0).normal(1.0, 2.0, (300, 10)).astype(np.float32)
 
@@ -119,7 +119,7 @@ def test_rows_of_the_decoder_have_norm_one_after_training():
 def test_codes_are_zero_below_their_threshold_and_untouched_above():
     model = fitted()
     with torch.no_grad():
-        u = model.encoder(model.scaler(torch.from_numpy(X))).numpy()
+        u = model.encoder(model.scaler(torch.from_numpy(X))).dense().numpy()
     theta = model.bottleneck.log_threshold.detach().exp().numpy()
     assert theta.std() > 0  # thresholds were trained
     np.testing.assert_allclose(model.encode(X), np.where(u > theta, u, 0.0), atol=1e-6)

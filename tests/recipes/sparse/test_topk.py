@@ -101,7 +101,7 @@ def test_auxk_reaches_rows_of_dead_latents_only():
 def test_auxk_is_what_the_paper_says():
     made = untrained(latent_dim=24, k=4, k_aux=6)
     out, dead = forced(made, [1, 5, 9, 13])
-    u = out.code.preactivations.detach().double().numpy()
+    u = out.code.preactivations.dense().detach().double().numpy()
     u[:, ~dead.numpy()] = -np.inf
     kth = np.sort(u, 1)[:, -6][:, None]
     z = np.where(u >= kth, np.maximum(u, 0.0), 0.0)

@@ -1,79 +1,16 @@
 """The JumpReLU sparse autoencoder."""
 
-import math
-from typing import Annotated, Any
+from typing import Annotated
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.autograd import Function
+from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Linear, Output, Signal, Term, ThresholdCode
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder, FiringCounter
+from isthmus.anatomy import Autoencoder, Linear, Output, Signal, SparseCode, Term, ThresholdCode
+from isthmus.bottlenecks import Dictionary, DictionaryEncoder, JumpReLUBottleneck
+from isthmus.bottlenecks.jumprelu import Step
 from isthmus.objectives import SquaredError
 from isthmus.recipes.options import LatentDim, NonNegative, Positive
 from isthmus.recipes.registry import recipe
-
-
-def rectangle(t: Tensor) -> Tensor:
-    """The kernel K(t) = 1 where abs(t) < 1/2, else 0."""
-    return (t.abs() < 0.5).to(t.dtype)
-
-
-class JumpReLU(Function):
-    """``u H(u - theta)`` with the straight-through derivative for the threshold.
-
-    ``d/du = H(u - theta)`` and ``d/dtheta = -(theta / eps) K((u - theta) / eps)`` (equation 11),
-    carried on to ``log theta``. ``u`` is ``(rows, width)``, ``log_threshold`` ``(width,)``.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, u: Tensor, log_threshold: Tensor, bandwidth: float) -> Tensor:
-        ctx.save_for_backward(u, log_threshold)
-        ctx.bandwidth = bandwidth
-        return u * (u > log_threshold.exp())
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        u, log_threshold = ctx.saved_tensors
-        threshold, eps = log_threshold.exp(), ctx.bandwidth
-        near = rectangle((u - threshold) / eps)
-        to_threshold = -(threshold / eps) * (near * gradients[0]).sum(0)
-        return gradients[0] * (u > threshold), to_threshold * threshold, None
-
-
-class Step(Function):
-    """``H(u - theta)``: no gradient to u, ``-(1 / eps) K((u - theta) / eps)`` to theta (eq. 12)."""
-
-    @staticmethod
-    def forward(ctx: Any, u: Tensor, log_threshold: Tensor, bandwidth: float) -> Tensor:
-        ctx.save_for_backward(u, log_threshold)
-        ctx.bandwidth = bandwidth
-        return (u > log_threshold.exp()).to(u.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
-        u, log_threshold = ctx.saved_tensors
-        threshold, eps = log_threshold.exp(), ctx.bandwidth
-        near = rectangle((u - threshold) / eps)
-        return None, -(threshold / eps) * (near * gradients[0]).sum(0), None
-
-
-class JumpReLUBottleneck(nn.Module):
-    """One learned, positive threshold per latent; below it a latent is exactly zero."""
-
-    def __init__(self, width: int, threshold: float, bandwidth: float) -> None:
-        super().__init__()
-        self.bandwidth = bandwidth
-        self.log_threshold = nn.Parameter(torch.full((width,), math.log(threshold)))
-        self.counter = FiringCounter(width, dead_after=10_000_000)
-
-    def forward(self, h: Tensor, *, sample: bool = False) -> ThresholdCode:
-        z = JumpReLU.apply(h, self.log_threshold, self.bandwidth)  # type: ignore[no-untyped-call]
-        code = ThresholdCode(z, h, self.log_threshold)
-        if sample and self.training:
-            self.counter.count(code)
-        return code
 
 
 class L0(Term):
@@ -87,10 +24,9 @@ class L0(Term):
 
     def __call__(self, model: Autoencoder, out: Output) -> Tensor:
         code = out.code
-        assert isinstance(code, ThresholdCode)
-        active: Tensor = Step.apply(  # type: ignore[no-untyped-call]
-            code.preactivations, code.log_threshold, self.bandwidth
-        )
+        assert isinstance(code, (SparseCode, ThresholdCode))
+        assert code.gates is not None
+        active: Tensor = Step.apply(*code.gates, self.bandwidth)  # type: ignore[no-untyped-call]
         return active.sum(1)
 
 

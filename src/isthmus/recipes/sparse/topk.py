@@ -2,68 +2,14 @@
 
 from typing import Annotated
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Output, Signal, SparseCode, Term
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder, FiringCounter, geometric_median
+from isthmus.anatomy import Autoencoder, Signal
+from isthmus.bottlenecks import Dictionary, DictionaryEncoder, TopK
 from isthmus.errors import IsthmusError
-from isthmus.kernels import adaptive_decode, topk_relu
-from isthmus.objectives import MSE
+from isthmus.objectives import MSE, AuxK
 from isthmus.recipes.options import ActiveLatents, LatentDim, NonNegative
 from isthmus.recipes.registry import recipe
-
-
-class TopK(nn.Module):
-    """Keeps the k largest pre-activations of each row, rectified; counts who fires in training."""
-
-    def __init__(self, width: int, k: int, dead_after: int) -> None:
-        super().__init__()
-        self.width, self.k = width, k
-        self.counter = FiringCounter(width, dead_after)
-
-    def forward(self, h: Tensor, *, sample: bool = False) -> SparseCode:
-        values, indices = topk_relu(h, self.k)
-        code = SparseCode(values, indices, self.width, h if sample else None)
-        if sample and self.training:
-            self.counter.count(code)
-        return code
-
-    @torch.no_grad()
-    def prepare(self, model: Autoencoder, x: Tensor) -> None:
-        """Start the decoder's bias at the geometric median of the data."""
-        dictionary = model.decoder
-        assert isinstance(dictionary, Dictionary)
-        dictionary.bias.copy_(geometric_median(x.flatten(1)))
-
-
-class AuxK(Term):
-    """How well the ``k_aux`` strongest dead latents explain what the others left over.
-
-    ``|e - e^|^2 / elements`` with the error ``e = x - x^`` held fixed (Gao et al. 2024, appendix
-    A.2). Zero where no latent is dead. Gradients reach the dead latents' encoder rows.
-    """
-
-    name = "auxk"
-    unit = "squared error per element, in the model's units"
-
-    def __init__(self, k_aux: int) -> None:
-        self.k_aux = k_aux
-
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
-        code, bottleneck, dictionary = out.code, model.bottleneck, model.decoder
-        assert isinstance(code, SparseCode)
-        assert isinstance(bottleneck, TopK)
-        assert isinstance(dictionary, Dictionary)
-        dead = bottleneck.counter.dead(out.clock).nonzero().flatten()
-        if len(dead) == 0 or code.preactivations is None:
-            return torch.zeros(len(out.x), device=out.x.device)
-        candidates = code.preactivations.index_select(1, dead)
-        values, indices = topk_relu(candidates, min(self.k_aux, len(dead)))
-        error = (out.target - out.need_recon()).detach().flatten(1)
-        explained = adaptive_decode(values, indices, dictionary.weight.index_select(0, dead))
-        return (error - explained).square().mean(1)
 
 
 @recipe(

@@ -1,0 +1,133 @@
+"""The rows of dictionaries as unit vectors, their cosines in pieces, and their matchings."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from isthmus.anatomy import Array, Autoencoder
+from isthmus.errors import IsthmusError, unknown
+
+Matching = Literal["auto", "hungarian", "mutual"]
+
+PIECE = 2**24
+"""Cosines held at once, where not all of them are needed."""
+
+LARGEST_ASSIGNMENT = 8192**2
+"""Cosines that an assignment is solved for: it holds all of them in float64, 512 MiB."""
+
+
+def decoder_rows(model: Autoencoder) -> Tensor:
+    """What one unit of each latent adds to the reconstruction, ``(width, d)``, user's units."""
+    decoder, size = model.decoder, torch.Size(model.signal.shape).numel()
+    weight = getattr(decoder, "weight", None)
+    linear = getattr(decoder, "reads", "z") == "code"
+    if not linear or not isinstance(weight, Tensor) or weight.shape[1:] != (size,):
+        raise IsthmusError(
+            "this model's decoder is no dictionary of one row for each latent: pass the rows "
+            "themselves, (latents, elements)"
+        )
+    return weight.detach() * _scale(model, weight)
+
+
+def encoder_rows(model: Autoencoder) -> Tensor:
+    """The direction that each latent of a linear encoder reads, ``(width, d)``, user's units."""
+    weight = getattr(model.encoder, "weight", None)
+    if not isinstance(weight, Tensor) or weight.shape != decoder_rows(model).shape:
+        raise IsthmusError(
+            "this model's encoder has no row for each latent: pass (decoder, encoder) rows, each "
+            "(latents, elements)"
+        )
+    return weight.detach() / _scale(model, weight)
+
+
+def _scale(model: Autoencoder, like: Tensor) -> Tensor:
+    return model.scaler.scale.detach().flatten().to(like)
+
+
+def unit_rows(given: Array | Autoencoder, what: str) -> Tensor:
+    """Rows ``(n, d)`` of norm 1, float32 or (where given so) float64; zero rows stay zero."""
+    if isinstance(given, Autoencoder):
+        given = decoder_rows(given)
+    rows = given.detach() if isinstance(given, Tensor) else torch.from_numpy(np.array(given))
+    if rows.ndim != 2 or rows.numel() == 0:
+        raise IsthmusError(
+            f"the {what} have the shape {tuple(rows.shape)}: pass (rows, elements), one row or more"
+        )
+    if rows.dtype != torch.float64:
+        rows = rows.to(torch.float32)
+    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    if not bool(torch.isfinite(norms).all()):
+        raise IsthmusError(f"the {what} contain NaN or infinity: fit the model anew")
+    return rows / torch.where(norms > 0, norms, 1.0)
+
+
+def alike(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Both on one device and in one dtype; an error where their rows differ in length."""
+    if a.shape[1] != b.shape[1]:
+        raise IsthmusError(
+            f"rows of {a.shape[1]} elements cannot be compared with rows of {b.shape[1]}: pass "
+            "rows of one length"
+        )
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    return a.to(dtype), b.to(a.device, dtype)
+
+
+def nearest(
+    a: Tensor, b: Tensor, *, absolute: bool = False, skip_self: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The largest cosine of each row of ``a`` with a row of ``b``, and that row's number.
+
+    Both ``(len(a),)``. Rows are of norm 1. ``absolute`` takes the sign off; ``skip_self`` leaves
+    out row i of ``b`` for row i of ``a``.
+    """
+    cosines, numbers = [], []
+    for start, block in _pieces(a, b):
+        if absolute:
+            block = block.abs_()
+        if skip_self:
+            block.diagonal(start).fill_(-torch.inf)
+        best = block.max(1)
+        cosines.append(best.values.cpu().clamp(-1, 1))
+        numbers.append(best.indices.cpu())
+    return torch.cat(cosines).double().numpy(), torch.cat(numbers).numpy()
+
+
+def _pieces(a: Tensor, b: Tensor) -> Iterator[tuple[int, Tensor]]:
+    step = max(1, PIECE // len(b))
+    for start in range(0, len(a), step):
+        yield start, a[start : start + step] @ b.T
+
+
+def assigned(a: Tensor, b: Tensor, *, absolute: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The one-to-one pairing of the largest summed cosine: numbers into ``b`` and cosines.
+
+    Both ``(len(a),)``; where ``b`` is the shorter, rows without a partner have -1 and NaN.
+    """
+    cosines = (a @ b.T).clamp_(-1, 1).cpu().double().numpy()
+    if absolute:
+        np.abs(cosines, out=cosines)
+    left, right = linear_sum_assignment(cosines, maximize=True)
+    numbers, values = np.full(len(a), -1), np.full(len(a), np.nan)
+    numbers[left], values[left] = right, cosines[left, right]
+    return numbers, values
+
+
+def mutual(a: Tensor, b: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of rows that are each other's nearest: as `assigned`, in memory linear in the rows."""
+    values, there = nearest(a, b)
+    back = nearest(b, a)[1]
+    paired = back[there] == np.arange(len(a))
+    return np.where(paired, there, -1), np.where(paired, values, np.nan)
+
+
+def chosen(matching: Matching, largest: int) -> Literal["hungarian", "mutual"]:
+    """The matching to use where the largest comparison has that many cosines."""
+    if matching not in ("auto", "hungarian", "mutual"):
+        raise unknown("matching", matching, ("auto", "hungarian", "mutual"))
+    if matching != "auto":
+        return matching
+    return "hungarian" if largest <= LARGEST_ASSIGNMENT else "mutual"

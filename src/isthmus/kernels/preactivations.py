@@ -1,0 +1,210 @@
+"""The pre-activations of a linear encoder, not computed until somebody says which are wanted."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional as F
+
+from isthmus._shapes import Float, Int
+from isthmus.kernels.decode import sparse_pays, weighted_rows
+from isthmus.kernels.library import pointer
+from isthmus.kernels.paths import is_reference, native_for
+from isthmus.kernels.row_gradient import RowGradient, sparse_gradient
+from isthmus.kernels.select import select_above, select_top
+
+_MOST = 8
+"""A row may have width / 8 latents above a cutoff before the dense product is preferred."""
+
+
+class Preactivations:
+    """``u = (x - centre) W^T + b``, ``(rows, width)``.
+
+    ``x`` ``(rows, d)``; ``weight`` ``(width, d)``; ``bias`` ``(width,)``; ``centre`` ``(d,)`` or
+    None. A bottleneck asks for what it needs, and gradients reach all four: :meth:`top` and
+    :meth:`above` never hold the whole matrix, :meth:`dense` is it.
+    """
+
+    def __init__(self, x: Tensor, weight: Tensor, bias: Tensor, centre: Tensor | None) -> None:
+        self.x, self.weight, self.bias, self.centre = x, weight, bias, centre
+        self._dense: Tensor | None = None
+        self._centred: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def width(self) -> int:
+        return len(self.weight)
+
+    def dense(self) -> Float[Tensor, "rows width"]:
+        """All of them."""
+        if self._dense is None:
+            x, bias = self.x, self.bias
+            if self.centre is not None and torch.is_autocast_enabled(x.device.type):
+                # Rounded first, large and nearly equal x W and c W would leave only rounding.
+                x = x - self.centre
+            elif self.centre is not None:
+                # (x - c) W = x W - c W: the gradient of c is then a matrix-vector product.
+                bias = torch.addmv(bias, self.weight, self.centre, alpha=-1.0)
+            self._dense = F.linear(x, self.weight, bias)
+        return self._dense
+
+    def top(
+        self, k: int, *, magnitude: bool = False, priority: Tensor | None = None
+    ) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:
+        """The k largest of each row, as they are (negative ones too), and their latents.
+
+        ``magnitude`` takes the largest by absolute value; ``priority`` ``(width,)`` are positive
+        factors to compare by, which no gradient reaches.
+        """
+        if self._stay_dense(k):
+            u = self.dense()
+            key = u.detach().abs() if magnitude else u.detach()
+            key = key if priority is None else key * priority.detach()
+            indices = key.topk(k, dim=1, sorted=False).indices
+            return u.gather(1, indices), indices
+        with torch.no_grad():
+            fixed = None if priority is None else priority.detach()
+            values, indices = select_top(
+                self._inner(), self.weight, self.bias, k, magnitude=magnitude, priority=fixed
+            )
+        return self._differentiable(values, indices), indices
+
+    def above(
+        self, cutoff: Float[Tensor, " width"]
+    ) -> tuple[Float[Tensor, "rows most"], Int[Tensor, "rows most"], Int[Tensor, " rows"]] | None:
+        """All that exceed ``cutoff``, their latents, and how many a row has; None if too many.
+
+        Places beyond a row's count hold latent 0 and a value that is none of the row's: mask them.
+        """
+        room = self.width // _MOST
+        if room == 0 or self._stay_dense(1):
+            return None
+        with torch.no_grad():
+            found = select_above(self._inner(), self.weight, self.bias, cutoff.detach(), room)
+        if found is None:
+            return None
+        values, indices, counts = found
+        return self._differentiable(values, indices), indices, counts
+
+    def at(self, indices: Int[Tensor, "rows k"]) -> Float[Tensor, "rows k"]:
+        """The pre-activations of given latents."""
+        return self.dense().gather(1, indices)
+
+    def of(self, latents: Int[Tensor, " some"]) -> "Preactivations":
+        """Those of some latents only; gradients reach the whole weight."""
+        return Preactivations(
+            self.x, take_rows(self.weight, latents), self.bias[latents], self.centre
+        )
+
+    def _stay_dense(self, k: int) -> bool:
+        return (
+            self._dense is not None
+            or is_reference()
+            or torch.is_autocast_enabled(self.x.device.type)
+            or not sparse_pays(self.width, k, self.x, self.weight)
+        )
+
+    def _inner(self) -> Tensor:
+        if self._centred is None:
+            with torch.no_grad():
+                self._centred = self.x if self.centre is None else self.x - self.centre
+        return self._centred
+
+    def _differentiable(self, values: Tensor, indices: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return values
+        return _Selected.apply(  # type: ignore[no-untyped-call]
+            self.x, self.centre, self.weight, self.bias, self._inner(), values, indices
+        )
+
+
+class _Selected(Function):
+    """Values already computed, with the gradients of the product that they come from."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        centre: Tensor | None,
+        weight: Tensor,
+        bias: Tensor,
+        inner: Tensor,
+        values: Tensor,
+        indices: Tensor,
+    ) -> Tensor:
+        ctx.save_for_backward(weight, inner, indices)
+        ctx.collector = RowGradient.of(weight)
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        weight, inner, indices = ctx.saved_tensors
+        gradient = gradients[0].contiguous()
+        to_x = to_centre = to_weight = to_bias = None
+        need_x, need_centre, need_weight, need_bias = ctx.needs_input_grad[:4]
+        if need_bias or need_centre:
+            to_bias = sum_by_latent(gradient, indices, len(weight)).to(weight.dtype)
+        if need_centre:
+            to_centre = -(to_bias @ weight)
+        if need_weight:
+            to_weight = sparse_gradient(weight, ctx.collector, gradient, indices, inner)
+        if need_x:
+            to_x = weighted_rows(gradient, indices, weight)
+        return to_x, to_centre, to_weight, to_bias if need_bias else None, None, None, None
+
+
+def sum_by_latent(values: Tensor, indices: Tensor, width: int) -> Tensor:
+    """``sum of values[n, j] over indices[n, j] == i`` for each latent i, ``(width,)``."""
+    if native_for(values) is None:
+        sums = values.new_zeros(width)
+        return sums.index_add_(0, indices.flatten(), values.flatten())
+    library = native_for(values)
+    assert library is not None
+    sums = torch.zeros(width, dtype=torch.float64)
+    values, indices = values.contiguous(), indices.contiguous()
+    library.sum_by_latent(pointer(values), pointer(indices), values.numel(), pointer(sums))
+    return sums
+
+
+def take_at(parameter: Float[Tensor, " width"], indices: Int[Tensor, "rows k"]) -> Tensor:
+    """``parameter[indices]``, ``(rows, k)``, with a backward pass that sums by latent."""
+    return _TakeAt.apply(parameter, indices)  # type: ignore[no-untyped-call]
+
+
+class _TakeAt(Function):
+    @staticmethod
+    def forward(ctx: Any, parameter: Tensor, indices: Tensor) -> Tensor:
+        ctx.save_for_backward(indices)
+        ctx.width = len(parameter)
+        return parameter[indices]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (indices,) = ctx.saved_tensors
+        gradient = gradients[0]
+        return sum_by_latent(gradient, indices, ctx.width).to(gradient.dtype), None
+
+
+def take_rows(weight: Float[Tensor, "width d"], latents: Int[Tensor, " some"]) -> Tensor:
+    """``weight[latents]``, ``(some, d)``; the latents are distinct."""
+    return _TakeRows.apply(weight, latents)  # type: ignore[no-untyped-call]
+
+
+class _TakeRows(Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, latents: Tensor) -> Tensor:
+        ctx.save_for_backward(latents)
+        ctx.collector, ctx.like = RowGradient.of(weight), weight.shape
+        return weight.index_select(0, latents)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None]:
+        (latents,) = ctx.saved_tensors
+        if ctx.collector is not None:
+            ctx.collector.rows.append((latents, gradients[0]))
+            return None, None
+        whole = gradients[0].new_zeros(ctx.like)
+        return whole.index_copy_(0, latents, gradients[0]), None

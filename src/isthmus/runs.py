@@ -1,0 +1,163 @@
+"""How a run's pieces come together: data, options, model, folder, and what is noted of them."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from isthmus import data
+from isthmus.anatomy import Autoencoder, Signal, Source
+from isthmus.errors import IsthmusError
+from isthmus.recipes import Recipe, get_recipe
+from isthmus.recipes.registry import module_options
+from isthmus.training import TrainingOptions
+from isthmus.training.checkpoint import CONFIG, METRICS
+from isthmus.training.journal import located
+from isthmus.training.seeds import seed_step
+
+FINGERPRINT_ROWS = 4096
+Data = Any
+"""Anything ``isthmus.data.as_source`` takes: an array, a tensor, a name, a file, a folder, ..."""
+
+
+def build(recipe: Recipe, source: Source, options: dict[str, Any], seed: int) -> Autoencoder:
+    """The untrained model, initialised from ``seed`` alone."""
+    with torch.random.fork_rng(devices=[]):
+        seed_step(torch.device("cpu"), seed, 0)
+        return recipe.build(source.signal, options)
+
+
+def parts(
+    source: Source, training: TrainingOptions, validation_data: Data | None
+) -> tuple[Source, Source | None]:
+    """The rows to train on, and those for validation where there are any."""
+    if validation_data is not None:
+        return source, data.as_source(validation_data)
+    if training.validation > 0:
+        return data.split(source, training.validation, training.order_seed)
+    if training.patience is not None:
+        raise IsthmusError("patience needs something to watch: set validation=0.1")
+    return source, None
+
+
+def fitting_batch(training: TrainingOptions, rows: int, *, explicit: bool) -> TrainingOptions:
+    """The options with all rows as one batch, where they are fewer than a batch by default."""
+    if explicit or rows >= training.batch_size:
+        return training
+    return training.model_copy(update={"batch_size": rows, "accumulate": 1})
+
+
+def fresh_folder(folder: Path, overwrite: bool) -> Path:
+    """The folder of a new run; an error where it cannot be, or holds a run to be kept."""
+    if folder.exists() and not folder.is_dir():
+        raise IsthmusError(f"{folder} is a file: choose a folder for the run")
+    taken = located(folder, CONFIG).exists() or (folder / METRICS).exists()
+    if taken and not overwrite:
+        raise IsthmusError(
+            f"{folder} already holds a run: choose another folder, pass overwrite, or go on with "
+            f"isthmus resume {folder}"
+        )
+    return folder
+
+
+def rebuilt(
+    config: Mapping[str, Any],
+    folder: Path,
+    model: Autoencoder | None,
+    modules: Mapping[str, nn.Module],
+) -> Autoencoder:
+    """The untrained model that a checkpoint's configuration describes."""
+    if config["recipe"] is None:
+        if model is None:
+            raise IsthmusError(
+                f"{folder} was not built by a recipe: pass the untrained autoencoder as model"
+            )
+        return model
+    options = dict(config["options"])
+    for name, value in options.items():
+        if isinstance(value, dict) and "module" in value:
+            if name not in modules:
+                raise IsthmusError(
+                    f"{folder} was fitted with a {name} of your own ({value['module']}): pass it "
+                    f"again as {name}=..."
+                )
+            options[name] = modules[name]
+    recipe = get_recipe(config["recipe"])
+    model_options, _ = recipe.parse(options)
+    with torch.random.fork_rng(devices=[]):
+        return recipe.build(Signal.from_dict(config["signal"]), model_options)
+
+
+def storable(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options for ``config.json``; a module of the user's own is stored as its class name."""
+    own = module_options(options)
+    plain: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in own or callable(value):
+            kind = type(value) if name in own else value
+            plain[name] = {"module": f"{kind.__module__}.{getattr(kind, '__qualname__', kind)}"}
+        else:
+            plain[name] = list(value) if isinstance(value, tuple) else value
+    return plain
+
+
+def described(X: Data, source: Source) -> dict[str, Any]:
+    """Where the data came from, and a fingerprint of up to 4096 rows spread over them."""
+    spec = None
+    if isinstance(X, (str, Path)):
+        spec = os.path.abspath(X) if Path(X).exists() and not data.is_name(X) else str(X)
+    spread = torch.arange(0, len(source), max(1, len(source) // FINGERPRINT_ROWS))
+    digest = hashlib.sha256(json.dumps([len(source), source.signal.to_dict()]).encode())
+    digest.update(source.rows(spread).numpy().tobytes())
+    return {"spec": spec, "rows": len(source), "fingerprint": digest.hexdigest()}
+
+
+def config_of(
+    recipe: str | None,
+    model: Autoencoder,
+    options: Mapping[str, Any],
+    training: TrainingOptions,
+    about: Mapping[str, Any],
+    *,
+    own_validation: bool,
+) -> dict[str, Any]:
+    """What ``config.json`` says of a run on the data ``about``, as :func:`described` them."""
+    return {
+        "recipe": recipe,
+        "options": storable(options),
+        "training": training.model_dump(mode="json"),
+        "signal": model.signal.to_dict(),
+        "data": dict(about),
+        "own_validation": own_validation,
+    }
+
+
+def check_fit(model: Autoencoder, *sources: Source | None) -> None:
+    """An error for rows of another shape than the model reads."""
+    for source in sources:
+        if source is not None and source.signal.shape != model.signal.shape:
+            raise IsthmusError(
+                f"the data are rows of shape {source.signal.shape}, and the model reads "
+                f"{model.signal.shape}: pass rows that fit"
+            )
+
+
+def reopened(
+    config: Mapping[str, Any], folder: Path, X: Data | None, validation_data: Data | None
+) -> Source:
+    """The data that the run in ``folder`` began with; an error for others."""
+    if X is None:
+        X = (config["data"] or {}).get("spec")
+        if X is None:
+            raise IsthmusError(f"the data of {folder} were not a file: pass them again as X")
+    source = data.as_source(X)
+    if described(X, source)["fingerprint"] != config["data"]["fingerprint"]:
+        raise IsthmusError(f"these are not the data that {folder} was fitted to: pass the same")
+    if config.get("own_validation") and validation_data is None:
+        raise IsthmusError(f"{folder} used its own validation data: pass them as validation_data")
+    return source
