@@ -11,6 +11,7 @@ from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Code, Output, Signal, View
 from isthmus.errors import IsthmusError
+from isthmus.kernels import Preactivations
 from isthmus.recipes import Recipe, get_recipe, recipes
 from isthmus.training.seeds import mix
 
@@ -118,6 +119,8 @@ def _repeated_code(code: Code, rows: int, again: Any) -> Code:
     fresh = object.__new__(type(code))
     for name in names:
         value = getattr(code, name)
+        if isinstance(value, Preactivations):
+            value = Preactivations(again(value.x), value.weight, value.bias, value.centre)
         of_rows = isinstance(value, Tensor) and rows in value.shape[:2]
         object.__setattr__(fresh, name, again(value) if of_rows else value)
     return fresh

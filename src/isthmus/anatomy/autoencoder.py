@@ -45,7 +45,8 @@ class Autoencoder(nn.Module):
         with ``reads = "model"`` it gets the view and this autoencoder, and may find the code by
         optimisation through :meth:`decode_code` (a model without an encoder).
     bottleneck
-        A module ``(h, sample=False) -> Code``.
+        A module ``(h, sample=False) -> Code``. With the attribute ``reads = "clock"`` the training
+        path also passes ``clock=``, where the run stands, or None outside a run.
     decoder
         Any module from ``z`` to the parameters of the likelihood, ``(rows, *shape)``; None for a
         joint embedding. With the attribute ``reads = "code"`` it gets the code itself.
@@ -118,7 +119,9 @@ class Autoencoder(nn.Module):
         """The path that the objective sees: corrupted, sampled. ``x`` is in the user's units."""
         x = self.scaler(x)
         views = self._views(x)
-        codes = [self.bottleneck(self._encode(view), sample=True) for view in views]
+        timed = getattr(self.bottleneck, "reads", "h") == "clock"
+        more = {"clock": clock} if timed else {}
+        codes = [self.bottleneck(self._encode(view), sample=True, **more) for view in views]
         target = x if views[0].target is None else views[0].target
         if self.target is not None:
             target = self.target(target)

@@ -1,39 +1,135 @@
-"""Bottlenecks that keep a given number of latents: of each row, or of the whole batch."""
+"""Keeping a given number of latents of each row."""
 
-import math
-from typing import cast
+import sys
 
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Code, SparseCode, ThresholdCode
-from isthmus.bottlenecks.sparse import Dictionary, FiringCounter, geometric_median
+from isthmus.anatomy import Autoencoder, Clock, Code, Linear, SparseCode
+from isthmus.bottlenecks.sparse import (
+    Dictionary,
+    DictionaryEncoder,
+    FiringCounter,
+    geometric_median,
+)
 from isthmus.kernels import Preactivations
+
+ANNEALED = 0.1
+"""Share of the run over which k falls to its end."""
+_SAMPLE = 4096
+"""Rows that the scale of the start is fitted to."""
+
+
+class WideSparseCode(SparseCode):
+    """A sparse code that also holds the larger number of latents it was chosen from.
+
+    ``wide_values`` and ``wide_indices`` ``(rows, wide)`` include the ``values`` and ``indices``.
+    """
+
+    def __init__(
+        self,
+        values: Tensor,
+        indices: Tensor,
+        width: int,
+        preactivations: Preactivations,
+        wide_values: Tensor,
+        wide_indices: Tensor,
+    ) -> None:
+        super().__init__(values, indices, width, preactivations)
+        self.wide_values, self.wide_indices = wide_values, wide_indices
+
+    @property
+    def wide(self) -> SparseCode:
+        """The code with more latents."""
+        return SparseCode(self.wide_values, self.wide_indices, self.width)
 
 
 class TopK(nn.Module):
     """Keeps the k largest pre-activations of each row, rectified; counts who fires in training.
 
-    With ``magnitude`` the k largest by absolute value, their sign kept.
+    magnitude
+        The k largest by absolute value, their sign kept (AbsTopK).
+    wide
+        A larger number of latents, which the training path keeps as well, in a
+        :class:`WideSparseCode`. Who fires is counted among the k.
+    start
+        The k of the first training step, from which it falls to k in a straight line over the
+        first tenth of the run (He et al. 2024, Llama Scope). Evaluation always has k.
+    weighing
+        The dictionary by whose row norms the pre-activations are multiplied when they are compared
+        (not when they are used; He et al. 2024). It is not owned.
+    fit_scale
+        Multiply the encoder by the number with which the first reconstruction is best. Atoms that
+        overlap overshoot, the more so with the larger k of the start, and the steps that mend it
+        spoil the atoms as well.
     """
 
-    def __init__(self, width: int, k: int, dead_after: int, *, magnitude: bool = False) -> None:
+    reads = "clock"
+
+    def __init__(
+        self,
+        width: int,
+        k: int,
+        dead_after: int,
+        *,
+        magnitude: bool = False,
+        wide: int | None = None,
+        start: int | None = None,
+        weighing: Dictionary | None = None,
+        fit_scale: bool = False,
+    ) -> None:
         super().__init__()
-        self.width, self.k, self.magnitude = width, k, magnitude
+        self.fit_scale = fit_scale
+        self.width, self.k, self.magnitude, self.wide = width, k, magnitude, wide
+        self.annealing = Linear(k if start is None else start, k, sys.maxsize, fit=ANNEALED)
+        self._weighing = (weighing,)
         self.counter = FiringCounter(width, dead_after)
 
-    def forward(self, h: Preactivations, *, sample: bool = False) -> SparseCode:
-        values, indices = h.top(self.k, magnitude=self.magnitude)
-        values = values if self.magnitude else torch.relu(values)
-        code = SparseCode(values, indices, self.width, h if sample else None)
-        if sample and self.training:
+    @property
+    def weighing(self) -> Dictionary | None:
+        """The dictionary whose row norms count in the selection."""
+        return self._weighing[0]
+
+    def forward(
+        self, h: Preactivations, *, sample: bool = False, clock: Clock | None = None
+    ) -> SparseCode:
+        training = sample and self.training
+        k = self.k if clock is None or not training else round(self.annealing(clock))
+        most = min(self.width, max(k, self.wide or 0)) if sample else k
+        norms = None if self.weighing is None else self.weighing.weight.detach().norm(dim=1)
+        values, indices = self._top(h, most, norms)
+        if sample and self.wide is not None:
+            best = _strongest(values.detach(), indices, k, norms)
+            code: SparseCode = WideSparseCode(
+                values.gather(1, best), indices.gather(1, best), self.width, h, values, indices
+            )
+        else:
+            code = SparseCode(values, indices, self.width, h if sample else None)
+        if training:
             self.counter.count(code)
         return code
 
+    def _top(self, h: Preactivations, k: int, norms: Tensor | None) -> tuple[Tensor, Tensor]:
+        values, indices = h.top(k, magnitude=self.magnitude, priority=norms)
+        return (values if self.magnitude else torch.relu(values)), indices
+
     @torch.no_grad()
     def prepare(self, model: Autoencoder, x: Tensor) -> None:
-        """Start the decoder's bias at the geometric median of the data."""
+        """Start the decoder's bias at the geometric median of the data, and fit the scale."""
         start_at_median(model, x)
+        if not self.fit_scale:
+            return
+        some = sample_of(x)
+        norms = None if self.weighing is None else self.weighing.weight.norm(dim=1)
+        values, indices = self._top(model.encoder(some), round(self.annealing.start), norms)
+        fit_scale(model, some, SparseCode(values, indices, self.width))
+
+
+def _strongest(values: Tensor, indices: Tensor, k: int, norms: Tensor | None) -> Tensor:
+    """Places of the k largest of each row's entries, ``(rows, k)``."""
+    key = values.abs()
+    key = key if norms is None else key * norms[indices]
+    return key.topk(k, dim=1, sorted=False).indices
 
 
 @torch.no_grad()
@@ -44,112 +140,23 @@ def start_at_median(model: Autoencoder, x: Tensor) -> None:
     dictionary.bias.copy_(geometric_median(x.flatten(1)))
 
 
-class BatchTopK(nn.Module):
-    """Keeps the ``k rows`` largest rectified pre-activations of the whole batch.
-
-    The smallest value kept, averaged over the batches of training, is the ``threshold`` that a
-    latent must exceed at inference, whatever else is in the batch (Bussmann et al. 2024, section
-    3). The average weighs the recent batches with ``1 - decay`` each, and all alike while there are
-    fewer than that.
-    """
-
-    threshold: Tensor
-    batches: Tensor
-
-    def __init__(self, width: int, k: int, dead_after: int, *, decay: float = 0.999) -> None:
-        super().__init__()
-        self.width, self.k, self.decay = width, k, decay
-        self.counter = FiringCounter(width, dead_after)
-        # Double: a step of 1 - decay must not be lost to rounding.
-        self.register_buffer("threshold", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
-
-    def forward(self, h: Preactivations, *, sample: bool = False) -> Code:
-        if not (sample and self.training):
-            return over(h, float(self.threshold), h if sample else None)
-        code, smallest = top_of_batch(h, self.k)
-        self._track(smallest)
-        self.counter.count(code)
-        return code
-
-    @torch.no_grad()
-    def _track(self, smallest: Tensor) -> None:
-        self.batches += 1
-        share = max(1.0 - self.decay, 1.0 / float(self.batches))
-        self.threshold += share * (smallest.double().cpu() - self.threshold.cpu()).to(
-            self.threshold.device
-        )
-
-    @torch.no_grad()
-    def prepare(self, model: Autoencoder, x: Tensor) -> None:
-        """Start the decoder's bias at the geometric median of the data."""
-        start_at_median(model, x)
-
-
-def over(h: Preactivations, threshold: float, keep: Preactivations | None = None) -> Code:
-    """The code of all pre-activations that exceed a (non-negative) threshold."""
-    cutoff = torch.full((h.width,), max(threshold, 0.0), device=h.x.device, dtype=h.x.dtype)
-    found = h.above(cutoff)
-    if found is None:
-        u = h.dense()
-        return ThresholdCode(torch.where(u > cutoff, u, 0.0), keep)
-    values, indices, counts = found
-    return SparseCode(_filled(values, counts), indices, h.width, keep)
-
-
-def _filled(values: Tensor, counts: Tensor) -> Tensor:
-    """Zeros, which no gradient leaves, beyond each row's count."""
-    places = torch.arange(values.shape[1], device=values.device)
-    return torch.where(places < counts[:, None], values, 0.0)
-
-
-_SAMPLE = 128
-_SLACK = (1.25, 2.5)
-
-
-def top_of_batch(h: Preactivations, k: int) -> tuple[Code, Tensor]:
-    """The code with the ``k rows`` largest rectified values of a batch, and the smallest of them.
-
-    A few rows say roughly where the cut will be; what lies above a cautious guess is then found
-    exactly, and the cut made among it. Where the guess was too bold another is made, and at last
-    everything computed.
-    """
-    wanted = k * len(h)
-    for slack in _SLACK:
-        guess = _guess(h, k, slack)
-        found = None if guess is None else h.above(torch.full_like(h.bias.detach(), guess))
-        if found is None or guess is None:
-            break
-        values, indices, counts = found
-        if int(counts.sum()) < wanted and guess > 0.0:
-            continue
-        values = _filled(values, counts)
-        smallest, cut = _cut(values.detach().flatten(), wanted)
-        return SparseCode(torch.where(values >= cut, values, 0.0), indices, h.width, h), smallest
-    u = torch.relu(h.dense())
-    smallest, cut = _cut(u.detach().flatten(), wanted)
-    return ThresholdCode(torch.where(u >= cut, u, 0.0), h), smallest
+def sample_of(x: Tensor) -> Tensor:
+    """Some of the rows, enough to fit a scale to."""
+    return x[:: -(-len(x) // _SAMPLE)]
 
 
 @torch.no_grad()
-def _guess(h: Preactivations, k: int, slack: float) -> float | None:
-    """A number that more than ``k`` latents a row exceed, judged by some of the rows."""
-    rows = torch.arange(0, len(h), max(1, len(h) // _SAMPLE), device=h.x.device)
-    sample = Preactivations(h.x[rows], h.weight, h.bias, h.centre).dense().flatten()
-    place = math.ceil(slack * k * len(rows))
-    if place >= len(sample):
-        return None
-    return max(0.0, float(_kth_largest(sample, place)))
+def fit_scale(model: Autoencoder, x: Tensor, code: Code) -> None:
+    """Multiply the encoder by the number with which ``code`` best rebuilds ``x``.
 
-
-def _cut(values: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
-    """The smallest positive value kept (0 if none), and the bound at or above which values stay."""
-    positive = values[values > 0]
-    if len(positive) == 0:
-        return values.new_zeros(()), values.new_full((), torch.inf)
-    cut = positive.min() if len(positive) <= wanted else _kth_largest(positive, wanted)
-    return cut, cut
-
-
-def _kth_largest(values: Tensor, k: int) -> Tensor:
-    return cast(Tensor, values.kthvalue(len(values) - k + 1).values)
+    ``code`` is that of the rows ``x`` ``(rows, *shape)``, in the model's units, and without biases
+    in the encoder it grows with the encoder's weight.
+    """
+    encoder, dictionary = model.encoder, model.decoder
+    assert isinstance(encoder, DictionaryEncoder)
+    assert isinstance(dictionary, Dictionary)
+    rebuilt = dictionary(code).flatten(1) - dictionary.bias
+    squares = rebuilt.square().sum().clamp_min(torch.finfo(rebuilt.dtype).tiny)
+    scale = (rebuilt * (x.flatten(1) - dictionary.bias)).sum() / squares
+    if bool(scale > 0):
+        encoder.weight.mul_(scale)

@@ -1,9 +1,12 @@
 """Terms that several recipes share. Terms of one recipe only live on its page."""
 
+from isthmus.objectives.control import ActiveLatents, Coefficient, Held, L0Control
 from isthmus.objectives.divergence import KL, kl_to_standard_normal
 from isthmus.objectives.reconstruction import MSE, NegativeLogLikelihood, SquaredError
-from isthmus.objectives.sparsity import AuxK
+from isthmus.objectives.sparsity import L0, L1, AuxK, GateError, GateL1, dead_used
 
 __all__ = [
-    "KL", "MSE", "AuxK", "NegativeLogLikelihood", "SquaredError", "kl_to_standard_normal",
+    "KL", "L0", "L1", "MSE", "ActiveLatents", "AuxK", "Coefficient", "GateError", "GateL1", "Held",
+    "L0Control", "NegativeLogLikelihood", "SquaredError", "dead_used",
+    "kl_to_standard_normal",
 ]  # fmt: skip

@@ -4,7 +4,91 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Output, SparseCode, Term, ThresholdCode
+from isthmus.bottlenecks.gated import GatedSparseCode, GatedThresholdCode
+from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck, Step
+from isthmus.bottlenecks.sparse import Dictionary, FiringCounter
 from isthmus.kernels import Preactivations, adaptive_decode, take_rows
+
+
+class L1(Term):
+    """``|z|_1``, the sum of the active latents' sizes."""
+
+    name = "l1"
+    unit = "sum of the latents, in the model's units"
+    rebuilds = False
+
+    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+        code = out.code
+        assert isinstance(code, (SparseCode, ThresholdCode))
+        return code.entries.abs().sum(1)
+
+
+class L0(Term):
+    """The number of active latents, with a gradient to learnt thresholds only.
+
+    The gradient is the straight-through estimate of Rajamanoharan et al. 2024, equation 12.
+    """
+
+    name = "l0"
+    unit = "active latents"
+    rebuilds = False
+
+    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+        code, bottleneck = out.code, model.bottleneck
+        assert isinstance(code, (SparseCode, ThresholdCode))
+        assert isinstance(bottleneck, JumpReLUBottleneck)
+        assert code.gates is not None
+        active: Tensor = Step.apply(*code.gates, float(bottleneck.bandwidth))  # type: ignore[no-untyped-call]
+        return active.sum(1)
+
+
+class GateL1(Term):
+    """``|ReLU(pi)|_1``, the penalty on the gates (Rajamanoharan et al. 2024, equation 8)."""
+
+    name = "l1"
+    unit = "sum of the gates, in the model's units"
+    rebuilds = False
+
+    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+        return _gate(out).sum(1)
+
+
+class GateError(Term):
+    """``|x - x^(ReLU(pi))|^2``: how well the open gates themselves rebuild, decoder held fixed.
+
+    It keeps the gates truthful (Rajamanoharan et al. 2024, equation 8): no gradient reaches the
+    decoder's weight or bias through it.
+    """
+
+    name = "gate_error"
+    unit = "squared error per example, in the model's units"
+    rebuilds = False
+
+    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+        dictionary, gate = model.decoder, _gate(out)
+        assert isinstance(dictionary, Dictionary)
+        weight, bias = dictionary.weight.detach(), dictionary.bias.detach()
+        if isinstance(out.code, GatedSparseCode):
+            flat = adaptive_decode(gate, out.code.indices, weight) + bias
+        else:
+            flat = torch.addmm(bias, gate, weight)
+        return (out.target.flatten(1) - flat).square().sum(1)
+
+
+def dead_used(dictionary: Dictionary) -> int:
+    """How many dead latents AuxK uses per example by default: half the elements of a row.
+
+    The rule of Gao et al. 2024, appendix A.1; at most as many as there are latents.
+    """
+    width, elements = dictionary.weight.shape
+    return min(width, max(1, elements // 2))
+
+
+def _gate(out: Output) -> Tensor:
+    code = out.code
+    assert isinstance(code, (GatedSparseCode, GatedThresholdCode))
+    assert code.gate is not None
+    return code.gate
 
 
 class AuxK(Term):
@@ -25,7 +109,9 @@ class AuxK(Term):
         code, weight = out.code, model.decoder.weight  # type: ignore[union-attr]
         assert isinstance(code, (SparseCode, ThresholdCode))
         assert isinstance(weight, Tensor)
-        dead = model.bottleneck.counter.dead(out.clock).nonzero().flatten()  # type: ignore[attr-defined]
+        counter = model.bottleneck.counter
+        assert isinstance(counter, FiringCounter)
+        dead = counter.dead(out.clock).nonzero().flatten()
         if len(dead) == 0 or not isinstance(code.preactivations, Preactivations):
             return torch.zeros(len(out.x), device=out.x.device)
         values, indices = code.preactivations.of(dead).top(min(self.k_aux, len(dead)))

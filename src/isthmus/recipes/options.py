@@ -10,8 +10,20 @@ from isthmus.errors import IsthmusError
 
 LatentDim = Annotated[int, Field(gt=0, description="number of latents")]
 ActiveLatents = Annotated[int, Field(gt=0, description="active latents per example")]
+TargetL0 = Annotated[
+    float | None,
+    Field(gt=0, description="active latents to aim at; the coefficient is then found, not chosen"),
+]
+DeadAfter = Annotated[
+    int,
+    Field(
+        gt=0, description="silent rows after which a latent is dead (at most a tenth of the run)"
+    ),
+]
+AuxLatents = Annotated[int, Field(gt=0, description="dead latents that AuxK uses per example")]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+AuxWeight = Annotated[NonNegative, Field(description="weight of AuxK; 0 is without")]
 Network = Annotated[
     Literal["auto", "mlp", "conv", "transformer"],
     Field(description="kind of encoder and decoder; auto is conv for images, mlp otherwise"),
@@ -40,3 +52,12 @@ def likelihood_for(signal: Signal, name: LikelihoodName, sigma: float) -> Likeli
             "scaling=none, or use likelihood=gaussian"
         )
     return Bernoulli()
+
+
+def check_active(latent_dim: int, **counts: int | None) -> None:
+    """Refuse a number of active latents, by the name of its option, above the number there are."""
+    for name, count in counts.items():
+        if count is not None and count > latent_dim:
+            raise IsthmusError(
+                f"{name}={count} is more than latent_dim={latent_dim}: choose a smaller {name}"
+            )

@@ -1,13 +1,16 @@
-"""TopK: exactly k atoms, AuxK for dead latents, unit rows."""
+"""TopK: exactly k atoms, AuxK for dead latents, unit rows, Multi-TopK and a falling k."""
 
 import numpy as np
 import pytest
 import torch
 
 import isthmus
+import isthmus.training
+import zoo
 from isthmus.anatomy import Clock, SparseCode
 from isthmus.bottlenecks import geometric_median
 from isthmus.errors import IsthmusError
+from isthmus.kernels import using
 from isthmus.recipes import get_recipe
 
 X = np.random.default_rng(0).normal(1.0, 2.0, (300, 10)).astype(np.float32)
@@ -163,3 +166,140 @@ def test_only_training_counts_who_fires():
     fitted(torch.from_numpy(X))  # in evaluation mode
     assert torch.equal(fitted.bottleneck.counter.silent_rows, before)
     assert before.min() == 0
+
+
+# --- values and gradients, AuxK and Multi-TopK included ----------------------------------------
+
+WIDE = {"latent_dim": 640, "k": 2, "k_aux": 3, "multi_weight": 0.125}
+BATCH, LONG = torch.from_numpy(X[:50]), Clock(5, 1000, 50)
+
+
+def with_dead(**options):
+    """A model in training, half of whose latents are dead, and which these are."""
+    made = untrained(**{**WIDE, **options})
+    made.train()
+    dead = torch.arange(640) % 2 == 1
+    with torch.no_grad():
+        made.encoder.bias.copy_(torch.where(dead, -1.5, 0.3))  # some dead ones are positive
+        made.bottleneck.counter.silent_rows.copy_(torch.where(dead, 10**9, 0))
+    return made, dead
+
+
+def losses_of(made, x=BATCH):
+    return made.objective(made, made(x, LONG))
+
+
+def strongest(u, k):
+    cut = u.detach().sort(1).values[:, -k][:, None]
+    return torch.where(u.detach() >= cut, u, 0.0).clamp_min(0.0)
+
+
+def plain_loss(w, x, dead):
+    """All three terms in a few lines of dense PyTorch."""
+    u = (x - w["decoder.bias"]) @ w["encoder.weight"].T + w["encoder.bias"]
+    recon = {k: strongest(u, k) @ w["decoder.weight"] + w["decoder.bias"] for k in (2, 8)}
+    rest = strongest(u[:, dead], 3) @ w["decoder.weight"][dead]
+    error = (x - recon[2]).detach()
+    squares = (x - recon[2]) ** 2 + (x - recon[8]) ** 2 / 8 + (error - rest) ** 2 / 32
+    return squares.mean()
+
+
+@pytest.mark.parametrize("path", ["reference", "torch", "auto"])
+def test_loss_and_gradients_are_those_of_the_dense_formula(path):
+    made, dead = with_dead()
+    with using(path):
+        losses = losses_of(made)
+        losses.total.backward()
+    assert set(losses.terms) == {"mse", "auxk", "multi_topk"}
+    w = {n: p.detach().double().requires_grad_() for n, p in made.named_parameters()}
+    expected = plain_loss(w, made.scaler(BATCH).double(), dead)
+    expected.backward()
+    assert losses.total.item() == pytest.approx(expected.item(), rel=1e-5)
+    for name, parameter in made.named_parameters():
+        torch.testing.assert_close(
+            parameter.grad.double(), w[name].grad, rtol=2e-4, atol=2e-6, msg=name
+        )
+
+
+def slope(made, parameter, place, term):
+    """The central difference of one term in one weight."""
+    values = []
+    for step in (1e-6, -2e-6):
+        with torch.no_grad():
+            parameter[place] += step
+        values.append(losses_of(made, BATCH.double()).terms[term].item())
+    with torch.no_grad():
+        parameter[place] += 1e-6
+    return (values[0] - values[1]) / 2e-6
+
+
+@pytest.mark.parametrize(("term", "which"), [("multi_topk", "alive"), ("auxk", "dead")])
+def test_gradients_reach_the_encoder_as_finite_differences_say(term, which):
+    """Of latents that only this term uses: another's gradient cannot stand in for it."""
+    made, dead = with_dead()
+    made.double()
+    losses = made(BATCH.double(), LONG)
+    part = next(p.term for p in made.objective if p.term.name == term)
+    part(made, losses).mean().backward()
+    weight = made.encoder.weight
+    sizes = weight.grad.abs().sum(1)
+    assert sizes[dead if term == "multi_topk" else ~dead].max() == 0
+    unused = torch.ones(640, dtype=torch.bool)
+    unused[losses.code.indices.flatten()] = False  # not among the k of any row
+    latents = (sizes * unused * (dead if which == "dead" else ~dead)).topk(3).indices.tolist()
+    for latent in latents:
+        assert sizes[latent] > 0
+        got = weight.grad[latent, 2].item()
+        assert got == pytest.approx(slope(made, weight, (latent, 2), term), rel=1e-4, abs=1e-9)
+
+
+def test_multi_topk_is_for_training_only():
+    fitted = model(multi_weight=0.125)
+    assert type(fitted.encode(X, code=True)) is SparseCode
+    assert fitted.encode(X, code=True).values.shape == (300, 4)
+    plain = model()
+    assert zoo.sha(plain) != zoo.sha(fitted)
+
+
+def test_multi_topk_rebuilds_better_at_four_times_k():
+    """Trained at k = 2 alone, further latents spoil the reconstruction."""
+    error = {}
+    for weight in (0.0, 0.125):
+        fitted = isthmus.fit(
+            "topk", X, latent_dim=64, k=2, multi_weight=weight, steps=200, lr=3e-3, batch_size=50,
+            progress=False,
+        )  # fmt: skip
+        fitted.bottleneck.k = 8
+        error[weight] = -fitted.score(X).mean()
+    assert error[0.125] < 0.7 * error[0.0]
+
+
+# --- a falling k ------------------------------------------------------------------------------
+
+
+class Stop(isthmus.training.Callback):
+    def __init__(self, after):
+        self.after = after
+
+    def on_step(self, trainer, step):
+        if step == self.after:
+            raise RuntimeError("killed")
+
+
+@pytest.mark.parametrize("after", [3, 7, 30])
+def test_resumed_while_k_falls_the_weights_are_the_same(tmp_path, after):
+    options = {
+        "latent_dim": 24, "k": 2, "k_start": 20, "multi_weight": 0.125, "steps": 60,
+        "batch_size": 50, "progress": False, "save_every": 2,
+    }  # fmt: skip
+    whole = isthmus.fit("topk", X, **options)
+    with pytest.raises(RuntimeError, match="killed"):
+        isthmus.fit("topk", X, out=tmp_path / "run", callbacks=[Stop(after)], **options)
+    assert zoo.sha(isthmus.resume(tmp_path / "run", X, progress=False)) == zoo.sha(whole)
+    assert zoo.sha(isthmus.fit("topk", X, **{**options, "k_start": None})) != zoo.sha(whole)
+    assert whole.encode(X, code=True).values.shape == (300, 2)
+
+
+def test_a_start_above_the_number_of_latents_is_an_error():
+    with pytest.raises(IsthmusError, match="k_start=30 is more than latent_dim=24"):
+        model(k_start=30)

@@ -89,7 +89,8 @@ typedef struct {
     const isthmus_selection *job;
     const uint8_t *packed;
     /* Of each latent, in units of what is compared, padded to whole panels. */
-    float *scale, *bias, *norm, *step;
+    float *scale, *bias, *width_of; /* width_of: the margin in units of the row's */
+    float largest_norm, largest_step;
     int64_t room, scratch_bytes;
     char *scratch;
     atomic_llong in_full;
@@ -103,21 +104,19 @@ typedef struct {
 } interval_list;
 
 typedef struct {
-    float step, per_norm, per_step, bound;
-    int32_t offset; /* 128 times the sum of the rounded row */
+    float step, margin, bound;
+    int32_t offset; /* minus 128 times the sum of the rounded row */
     interval_list c;
 } row_state;
 
 /* Append those of 16 latents whose upper end reaches the bound. */
 INLINE void append(row_state *row, const int8_job *p, int64_t first, __m512i sums, int magnitude) {
-    __m512 product = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums, _mm512_set1_epi32(row->offset)));
     __m512 scale = _mm512_mul_ps(_mm512_loadu_ps(p->scale + first), _mm512_set1_ps(row->step));
-    __m512 score = _mm512_fmadd_ps(product, scale, _mm512_loadu_ps(p->bias + first));
+    __m512 score = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), scale,
+                                   _mm512_loadu_ps(p->bias + first));
     if (magnitude) score = _mm512_abs_ps(score);
     __m512 margin =
-        _mm512_mul_ps(_mm512_set1_ps(row->per_norm), _mm512_loadu_ps(p->norm + first));
-    margin = _mm512_fmadd_ps(_mm512_set1_ps(row->per_step), _mm512_loadu_ps(p->step + first),
-                             margin);
+        _mm512_mul_ps(_mm512_set1_ps(row->margin), _mm512_loadu_ps(p->width_of + first));
     __m512 upper = _mm512_add_ps(score, margin);
     /* Not "less than": NaN is a candidate, so that it shows. */
     __mmask16 in = _mm512_cmp_ps_mask(upper, _mm512_set1_ps(row->bound), _CMP_NLT_UQ);
@@ -183,10 +182,11 @@ INLINE void tighten(row_state *row, int64_t k, int rounds) {
 }
 
 /* One panel of latents with MICRO rows. */
-INLINE void micro(const uint8_t *panel, const int8_t *x, int64_t quads, __m512i out[MICRO][4]) {
+INLINE void micro(const uint8_t *panel, const int8_t *x, int64_t quads, const row_state *state,
+                  __m512i out[MICRO][4]) {
     __m512i s[MICRO][4];
     for (int r = 0; r < MICRO; r++)
-        for (int v = 0; v < 4; v++) s[r][v] = _mm512_setzero_si512();
+        for (int v = 0; v < 4; v++) s[r][v] = _mm512_set1_epi32(state[r].offset);
     for (int64_t q = 0; q < quads; q++) {
         __m512i w[4];
         for (int v = 0; v < 4; v++) w[v] = _mm512_loadu_si512(panel + (q * 4 + v) * 64);
@@ -215,10 +215,9 @@ static void start_row(const int8_job *p, int64_t n, int8_t *bytes, row_state *ro
         memcpy(bytes + i, part, (size_t)(quads * 4 - i < 16 ? quads * 4 - i : 16));
     }
     row->step = step;
-    row->offset = 128 * _mm512_reduce_add_epi32(total);
+    row->offset = -128 * _mm512_reduce_add_epi32(total);
     const float unit = SIGMAS / sqrtf(12.0f);
-    row->per_norm = unit * step;
-    row->per_step = unit * sqrtf(dot(x, x, d));
+    row->margin = unit * (step * p->largest_norm + sqrtf(dot(x, x, d)) * p->largest_step);
     row->bound = job->mode == SELECT_ABOVE ? 0.0f : -FLT_MAX;
     row->c.count = 0;
 }
@@ -257,7 +256,7 @@ static void int8_task(void *argument, int64_t task, int slot) {
         const uint8_t *weights = p->packed + panel * PANEL * quads * 4;
         for (int64_t r = 0; r < rows; r += MICRO) {
             __m512i sums[MICRO][4];
-            micro(weights, bytes + r * quads * 4, quads, sums);
+            micro(weights, bytes + r * quads * 4, quads, state + r, sums);
             for (int i = 0; i < MICRO && r + i < rows; i++) {
                 row_state *row = &state[r + i];
                 if (overflow[r + i]) continue;
@@ -297,22 +296,27 @@ int64_t isthmus_select_int8(const isthmus_selection *job, const uint8_t *packed,
     int64_t bytes = ROW_TASK * (int64_t)sizeof(row_state) + ROW_TASK * quads * 4 + 64 +
                     room * (int64_t)sizeof(float) * 3 * ROW_TASK;
     bytes = (bytes + 127) / 64 * 64;
-    float *latents = malloc((size_t)(padded * 4) * sizeof(float));
+    float *latents = malloc((size_t)(padded * 3) * sizeof(float));
     char *scratch = aligned_alloc(64, (size_t)(bytes * threads));
     int8_job p = {.job = job, .packed = packed, .scale = latents, .bias = latents + padded,
-                  .norm = latents + 2 * padded, .step = latents + 3 * padded, .room = room,
-                  .scratch_bytes = bytes, .scratch = scratch};
+                  .width_of = latents + 2 * padded, .room = room, .scratch_bytes = bytes,
+                  .scratch = scratch};
     for (int64_t i = 0; i < padded; i++) {
-        if (i >= job->width) {
-            p.scale[i] = p.bias[i] = p.norm[i] = p.step[i] = 0.0f;
-            continue;
-        }
+        p.scale[i] = p.bias[i] = p.width_of[i] = 0.0f;
+        if (i >= job->width) continue;
         float factor = job->priority && job->mode != SELECT_ABOVE ? job->priority[i] : 1.0f;
         p.scale[i] = step[i] * factor;
         p.bias[i] = job->bias[i] * factor;
         if (job->mode == SELECT_ABOVE) p.bias[i] -= job->cutoff[i];
-        p.norm[i] = norm[i] * factor;
-        p.step[i] = step[i] * factor;
+        if (norm[i] * factor > p.largest_norm) p.largest_norm = norm[i] * factor;
+        if (step[i] * factor > p.largest_step) p.largest_step = step[i] * factor;
+    }
+    /* One factor bounds both parts of a latent's margin. */
+    for (int64_t i = 0; i < job->width; i++) {
+        float factor = job->priority && job->mode != SELECT_ABOVE ? job->priority[i] : 1.0f;
+        float by_norm = p.largest_norm > 0.0f ? norm[i] * factor / p.largest_norm : 1.0f;
+        float by_step = p.largest_step > 0.0f ? step[i] * factor / p.largest_step : 1.0f;
+        p.width_of[i] = by_norm > by_step ? by_norm : by_step;
     }
     run_tasks(int8_task, &p, (job->rows + ROW_TASK - 1) / ROW_TASK, threads);
     free(scratch);

@@ -3,31 +3,15 @@
 from typing import Annotated
 
 from pydantic import Field
-from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Linear, Output, Signal, SparseCode, Term, ThresholdCode
+from isthmus.anatomy import Autoencoder, Linear, Signal
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, JumpReLUBottleneck
-from isthmus.bottlenecks.jumprelu import Step
-from isthmus.objectives import SquaredError
-from isthmus.recipes.options import LatentDim, NonNegative, Positive
+from isthmus.objectives import L0, AuxK, Coefficient, Held, L0Control, SquaredError, dead_used
+from isthmus.recipes.options import AuxWeight, DeadAfter, LatentDim, NonNegative, Positive, TargetL0
 from isthmus.recipes.registry import recipe
 
-
-class L0(Term):
-    """The number of active latents, with a gradient to the thresholds only."""
-
-    name = "l0"
-    unit = "active latents"
-
-    def __init__(self, bandwidth: float) -> None:
-        self.bandwidth = bandwidth
-
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
-        code = out.code
-        assert isinstance(code, (SparseCode, ThresholdCode))
-        assert code.gates is not None
-        active: Tensor = Step.apply(*code.gates, self.bandwidth)  # type: ignore[no-untyped-call]
-        return active.sum(1)
+PUBLISHED = 0.001
+"""Initial threshold and bandwidth."""
 
 
 @recipe(
@@ -53,16 +37,26 @@ def jumprelu(
     signal: Signal,
     *,
     latent_dim: LatentDim = 4096,
+    l0: TargetL0 = None,
     sparsity: Annotated[
         NonNegative, Field(description="lambda: price of one active latent")
     ] = 1e-3,
     sparsity_steps: Annotated[
         int, Field(gt=0, description="steps over which lambda rises (at most 0.8 of the run)")
     ] = 10_000,
-    threshold: Annotated[Positive, Field(description="initial threshold")] = 0.001,
+    threshold: Annotated[
+        Positive | None,
+        Field(description="initial threshold (none: 0.001, or where l0 latents are active)"),
+    ] = None,
     bandwidth: Annotated[
-        Positive, Field(description="width eps of the kernel that estimates gradients")
-    ] = 0.001,
+        Positive | None,
+        Field(
+            description="width eps of the kernel that estimates gradients (none: 0.001, or with l0 "
+            "half the spread of the pre-activations)"
+        ),
+    ] = None,
+    auxk_weight: AuxWeight = 0.0,
+    dead_after: DeadAfter = 10_000_000,
     subtract_bias: Annotated[
         bool, Field(description="subtract the decoder's bias before encoding")
     ] = True,
@@ -74,15 +68,29 @@ def jumprelu(
     alone. Inputs are scaled to a mean squared norm of 1 (``scaling=norm``), on which threshold,
     bandwidth and lambda depend; decoder rows keep norm 1.
 
+    With ``l0`` no lambda has to be chosen: thresholds start where that many latents are active,
+    the kernel is as wide as half the spread of the pre-activations, and a control holds L0 at the
+    target by lambda and by a common shift of the thresholds.
+
     Published: threshold and bandwidth 0.001, Adam with beta1 = 0 at 7e-5 after 1000 steps of
     warm-up, lambda rising over 10,000 steps, batches of 4096; lambda is swept. With few steps a
-    bandwidth of 0.001 gives the thresholds hardly any gradient: widen it.
+    bandwidth of 0.001 gives the thresholds hardly any gradient: widen it, or ask for an ``l0``.
     """
     dictionary = Dictionary(latent_dim, signal.shape)
+    control = None if l0 is None else L0Control(l0, latent_dim)
+    if control is None:
+        threshold, bandwidth = threshold or PUBLISHED, bandwidth or PUBLISHED
+        objective = SquaredError() + Linear(0.0, sparsity, sparsity_steps) * L0()
+    else:
+        objective = SquaredError() + L0() * Held(control) + 0.0 * Coefficient(control)
+    if auxk_weight:
+        objective = objective + auxk_weight * dictionary.bias.numel() * AuxK(dead_used(dictionary))
     return Autoencoder(
         signal,
         encoder=DictionaryEncoder(dictionary, subtract_bias=subtract_bias),
-        bottleneck=JumpReLUBottleneck(latent_dim, threshold, bandwidth),
+        bottleneck=JumpReLUBottleneck(
+            latent_dim, threshold, bandwidth, dead_after=dead_after, control=control
+        ),
         decoder=dictionary,
-        objective=SquaredError() + Linear(0.0, sparsity, sparsity_steps) * L0(bandwidth),
+        objective=objective,
     )

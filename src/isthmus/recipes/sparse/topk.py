@@ -1,15 +1,40 @@
-"""The TopK sparse autoencoder with AuxK."""
+"""The TopK sparse autoencoder with AuxK, and with Multi-TopK."""
 
 from typing import Annotated
 
 from pydantic import Field
+from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Signal
+from isthmus.anatomy import Autoencoder, Output, Signal, Term
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, TopK
-from isthmus.errors import IsthmusError
+from isthmus.bottlenecks.topk import WideSparseCode
 from isthmus.objectives import MSE, AuxK
-from isthmus.recipes.options import ActiveLatents, LatentDim, NonNegative
+from isthmus.recipes.options import (
+    ActiveLatents,
+    AuxLatents,
+    AuxWeight,
+    DeadAfter,
+    LatentDim,
+    NonNegative,
+    check_active,
+)
 from isthmus.recipes.registry import recipe
+
+MULTI = 4
+"""Multi-TopK also rebuilds from this many times k latents (Gao et al. 2024, section 4.4)."""
+
+
+class MultiTopK(Term):
+    """How well four times k latents rebuild, ``|x - x^(4k)|^2 / elements``."""
+
+    name = "multi_topk"
+    unit = "squared error per element, in the model's units"
+    rebuilds = False
+
+    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+        assert isinstance(out.code, WideSparseCode)
+        recon = model.decode_code(out.code.wide)
+        return (recon - out.target).square().flatten(1).mean(1)
 
 
 @recipe(
@@ -19,7 +44,7 @@ from isthmus.recipes.registry import recipe
     paper="Gao, Dupre la Tour, Tillman, Goh, Troll, Radford, Sutskever, Leike, Wu, Scaling and "
     "evaluating sparse autoencoders, 2024, arXiv:2406.04093",
     formula="z = TopK(W_e (x - b) + b_e),  x^ = W_d z + b,  "
-    "L = |x - x^|^2 / d + (1/32) |e - e^|^2 / d",
+    "L = |x - x^|^2 / d + (1/32) |e - e^|^2 / d [+ (1/8) |x - x^_4k|^2 / d]",
     claim="TopK rebuilds better than ReLU with an L1 penalty at equal L0 and scales as a power law "
     "in width and k; tied initialisation and AuxK keep nearly all latents alive.",
     training={
@@ -38,21 +63,29 @@ def topk(
     *,
     latent_dim: LatentDim = 4096,
     k: ActiveLatents = 32,
-    k_aux: Annotated[int, Field(gt=0, description="dead latents that AuxK uses per example")] = 512,
-    auxk_weight: Annotated[NonNegative, Field(description="weight of AuxK")] = 1 / 32,
-    dead_after: Annotated[
-        int,
-        Field(
-            gt=0,
-            description="silent rows after which a latent is dead (at most a tenth of the run)",
-        ),
-    ] = 10_000_000,
+    k_aux: AuxLatents = 512,
+    auxk_weight: AuxWeight = 1 / 32,
+    dead_after: DeadAfter = 10_000_000,
+    multi_weight: Annotated[
+        NonNegative, Field(description="weight of the error with 4k latents; 0 is without")
+    ] = 0.0,
+    k_start: Annotated[
+        int | None,
+        Field(gt=0, description="k at first, falling over a tenth of the run (none: always k)"),
+    ] = None,
 ) -> Autoencoder:
     """A wide dictionary of which each example uses exactly k atoms.
 
     The encoder starts as the transpose of the decoder, whose rows keep norm 1 and whose bias
     starts at the geometric median of the data. AuxK lets dead latents explain the residual, which
-    brings them back. Sparsity is chosen, not tuned, and values are not shrunk.
+    brings them back. Sparsity is chosen, not tuned, and values are not shrunk. Rows are encoded
+    with exactly k latents at inference, whatever the two options below did in training.
+
+    A TopK dictionary is good at its own k only. Multi-TopK (``multi_weight``, published 1/8) adds
+    the error with 4k latents, after which other k serve as well. ``k_start`` begins with more
+    latents, from which k falls linearly over the first tenth of the run (Llama Scope, catalogue
+    64): every latent is used before latents have to compete. The encoder then starts scaled so that
+    the first reconstruction is best.
 
     Published: 131,072 tokens a batch, a learning rate near 1e-4 that falls with the square root of
     the width, Adam with eps 6.25e-10, weight average 0.999, gradients clipped at 1, AuxK with 512
@@ -61,13 +94,20 @@ def topk(
     by the data's mean square (``scaling=global``) rather than by each batch's variance, so that
     they are per example.
     """
-    if k > latent_dim:
-        raise IsthmusError(f"k={k} is more than latent_dim={latent_dim}: choose a smaller k")
+    check_active(latent_dim, k=k, k_start=k_start)
     dictionary = Dictionary(latent_dim, signal.shape)
+    wide = min(MULTI * k, latent_dim) if multi_weight else None
+    objective = MSE() * 1.0
+    if auxk_weight:
+        objective = objective + auxk_weight * AuxK(min(k_aux, latent_dim))
+    if multi_weight:
+        objective = objective + multi_weight * MultiTopK()
     return Autoencoder(
         signal,
         encoder=DictionaryEncoder(dictionary),
-        bottleneck=TopK(latent_dim, k, dead_after),
+        bottleneck=TopK(
+            latent_dim, k, dead_after, wide=wide, start=k_start, fit_scale=k_start is not None
+        ),
         decoder=dictionary,
-        objective=MSE() + auxk_weight * AuxK(min(k_aux, latent_dim)),
+        objective=objective,
     )

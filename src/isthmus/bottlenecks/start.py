@@ -1,0 +1,99 @@
+"""A start at a given number of active latents, from a sample of the data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from isthmus.anatomy import Autoencoder, Code
+from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder
+from isthmus.bottlenecks.topk import start_at_median
+
+_ELEMENTS = 1 << 24
+"""Pre-activations that are looked at: it bounds the memory."""
+_MOST_GAIN = 20.0
+
+
+@runtime_checkable
+class Control(Protocol):
+    """What a bottleneck asks of a control of L0: see :class:`isthmus.objectives.L0Control`."""
+
+    target: float
+    shift: Callable[[float], None] | None
+
+    def begin(self, coefficient: float, spread: float) -> None: ...
+
+    def measure(self, code: Code) -> None: ...
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a sample of the data says about an untrained dictionary.
+
+    ``inner`` ``(rows, d)`` are the rows without the decoder's bias, ``u`` ``(rows, width)`` their
+    pre-activations, ``cutoffs`` ``(width,)`` what the wanted number of latents exceeds on average.
+    ``spread`` is the standard deviation of one latent's pre-activations, ``height`` the mean cutoff
+    above their mean, both in the units of the pre-activations.
+    """
+
+    inner: Tensor
+    u: Tensor
+    cutoffs: Tensor
+    spread: float
+    height: float
+
+    @torch.no_grad()
+    def gain(self, z: Tensor, weight: Tensor) -> float:
+        """The number by which to multiply codes ``z`` so that ``z weight`` rebuilds best.
+
+        Atoms that overlap overshoot: without it many active latents start far above the data.
+        """
+        rebuilt = z @ weight
+        least = torch.finfo(z.dtype).tiny
+        best = (rebuilt * self.inner).sum() / rebuilt.square().sum().clamp_min(least)
+        return min(_MOST_GAIN, max(1.0 / _MOST_GAIN, float(best)))
+
+
+@torch.no_grad()
+def cutoffs_for(u: Tensor, l0: float) -> tuple[Tensor, float, float]:
+    """Cutoffs ``(width,)`` that ``l0`` of the ``u`` ``(rows, width)`` of a row exceed on average.
+
+    They lie the same number of standard deviations above each latent's mean. Also the standard
+    deviation of one latent, and the mean height of the cutoffs above the means.
+    """
+    mean, std = u.mean(0), u.std(0, correction=0).clamp_min(torch.finfo(u.dtype).tiny)
+    standard = ((u - mean) / std).flatten()
+    place = min(len(standard), max(1, len(standard) - round(l0 * len(u))))
+    deviations = float(standard.kthvalue(place).values)
+    spread = float(std.square().mean().sqrt())
+    return mean + deviations * std, spread, deviations * spread
+
+
+@torch.no_grad()
+def start_for(model: Autoencoder, x: Tensor, l0: float) -> Start:
+    """Look at rows ``x`` ``(rows, *shape)``, in the model's units, for a start at ``l0`` latents.
+
+    The decoder's bias is first set to their geometric median, from which the pre-activations are
+    measured. A large model looks at some of the rows only.
+    """
+    start_at_median(model, x)
+    encoder, dictionary = model.encoder, model.decoder
+    assert isinstance(encoder, DictionaryEncoder)
+    assert isinstance(dictionary, Dictionary)
+    most = max(64, _ELEMENTS // len(encoder.bias))
+    some = x[:: -(-len(x) // most)]
+    u = encoder(some).dense()
+    return Start(some.flatten(1) - dictionary.bias, u, *cutoffs_for(u, l0))
+
+
+class BiasShift:
+    """Raises the cutoff of every latent of an encoder by lowering its bias."""
+
+    def __init__(self, encoder: DictionaryEncoder) -> None:
+        self.encoder = encoder
+
+    @torch.no_grad()
+    def __call__(self, amount: float) -> None:
+        self.encoder.bias.sub_(amount)
