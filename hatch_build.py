@@ -1,7 +1,7 @@
 """Compiles the native kernels when a wheel is made or the package is installed for development.
 
-Where there is no compiler the package is installed without them and works, slower; ``isthmus doctor``
-says so.
+Where there is no compiler the package is installed without them and works, slower:
+``isthmus doctor`` says so.
 """
 
 import runpy

@@ -48,6 +48,21 @@ def recipes_command(
 
 
 @app.command()
+def doctor(
+    build: Annotated[bool, typer.Option("--build", help="compile the native kernels now")] = False,
+) -> None:
+    """Say which kernels serve on this machine, and why."""
+    from isthmus.doctor import build_kernels, findings
+
+    if build:
+        build_kernels()
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, text in findings().items():
+        table.add_row(f"[bold]{name}[/]", escape(text))
+    out.print(table)
+
+
+@app.command()
 def show(name: Annotated[str, typer.Argument(help="a recipe")]) -> None:
     """Show a recipe's page: idea, formula, reference, options with their defaults."""
     from isthmus.recipes import get_recipe, option_table

@@ -26,7 +26,8 @@ class CtrlC(Callback):
     def on_step(self, trainer, step):
         if step == self.at:
             for _ in range(self.times):
-                os.kill(os.getpid(), signal.SIGINT)
+                # To this very thread: two signals to the process may arrive as one.
+                signal.raise_signal(signal.SIGINT)
 
     def on_end(self, trainer):
         self.ended = True

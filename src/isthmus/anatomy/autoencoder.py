@@ -49,7 +49,8 @@ class Autoencoder(nn.Module):
         path also passes ``clock=``, where the run stands, or None outside a run.
     decoder
         Any module from ``z`` to the parameters of the likelihood, ``(rows, *shape)``; None for a
-        joint embedding. With the attribute ``reads = "code"`` it gets the code itself.
+        joint embedding. With the attribute ``reads = "code"`` it gets the code itself. With a
+        method ``residual(code, target)`` it may offer its error directly, or return None.
     objective
         A term or a sum of terms.
     corruption
@@ -127,8 +128,12 @@ class Autoencoder(nn.Module):
             target = self.target(target)
         out = Output(x, target, views, codes, clock=clock or Clock())
         if self.decoder is not None and self.objective.rebuilds:
-            out.params = self.decode_code(codes[0])
             out.likelihood = self.likelihood
+            direct = getattr(self.decoder, "residual", None)
+            if direct is not None and isinstance(self.likelihood, Gaussian):
+                out.residual = direct(codes[0], target)
+            if out.residual is None:
+                out.params = self.decode_code(codes[0])
         return out
 
     def _views(self, x: Tensor) -> list[View]:

@@ -5,7 +5,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isthmus.anatomy import Clock, Code, SparseCode
-from isthmus.kernels import Preactivations, RowGradient, adaptive_decode, sum_by_latent
+from isthmus.kernels import (
+    Preactivations,
+    Residual,
+    RowGradient,
+    adaptive_decode,
+    residual,
+    sum_by_latent,
+)
 
 
 class Dictionary(nn.Module):
@@ -31,6 +38,12 @@ class Dictionary(nn.Module):
         else:
             flat = torch.addmm(self.bias, code.z, self.weight)
         return flat.unflatten(1, self.shape)
+
+    def residual(self, code: Code, target: Tensor) -> Residual | None:
+        """The error of the reconstruction, computed as it is decoded, where that is faster."""
+        if not isinstance(code, SparseCode):
+            return None
+        return residual(code.values, code.indices, self.weight, self.bias, target.flatten(1))
 
     def from_latent(self, z: Tensor) -> Code:
         """The code that a dense latent stands for."""

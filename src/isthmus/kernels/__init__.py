@@ -3,13 +3,16 @@
 from isthmus.kernels.decode import adaptive_decode, sparse_decode
 from isthmus.kernels.paths import path_in_use, use, using
 from isthmus.kernels.preactivations import Preactivations, sum_by_latent, take_at, take_rows
+from isthmus.kernels.residual import Residual, residual
 from isthmus.kernels.row_gradient import RowGradient
 
 __all__ = [
     "Preactivations",
+    "Residual",
     "RowGradient",
     "adaptive_decode",
     "path_in_use",
+    "residual",
     "sparse_decode",
     "sum_by_latent",
     "take_at",

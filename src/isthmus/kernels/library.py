@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isthmus.kernels.native.build import LIBRARY, BuildError, build
 
-ABI = 1
+ABI = 2
 LEVELS = ("portable", "AVX2", "AVX-512", "AVX-512 with VNNI")
 TOP, TOP_MAGNITUDE, ABOVE = 0, 1, 2
 
@@ -59,6 +59,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "select_int8": (_I64, [ctypes.POINTER(Selection), _P, _P, _P]),
     "select_products": (None, [ctypes.POINTER(Selection), _P, _I32, _P]),
     "decode": (None, [_P, _P, _P, _P, _I64, _I64, _I64, _P, _I32]),
+    "decode_error": (None, [_P, _P, _P, _P, _P, _I64, _I64, _I64, _P, _P, _P, _I32]),
     "at_places": (None, [_P, _P, _P, _P, _I64, _I64, _I64, _P, _I32]),
     "by_latent": (None, [_P, _P, _I64, _I64, _I64, _P, _P]),
     "row_gradient": (None, [ctypes.POINTER(RowUpdate), _P]),

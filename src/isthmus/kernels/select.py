@@ -169,6 +169,18 @@ def _native(
     return values, indices, counts
 
 
+def screening() -> str:
+    """How the native path finds the active latents on this processor."""
+    library = native_for()
+    if library is None:
+        return "no native kernels"
+    if _has_bf16_tiles():
+        return "products in bfloat16 (AMX), what may be active again in float32"
+    if library.level >= _WITH_VNNI:
+        return "products in 8 bits (VNNI), what may be active again in float32"
+    return "products in float32"
+
+
 def _has_bf16_tiles() -> bool:
     """Whether the processor multiplies bfloat16 matrices in hardware (AMX)."""
     supported = getattr(torch.cpu, "_is_amx_tile_supported", None)

@@ -12,7 +12,7 @@ class MSE(Term):
     unit = "squared error per element, in the model's units"
 
     def __call__(self, model: Autoencoder, out: Output) -> Tensor:
-        return (out.need_recon() - out.target).square().flatten(1).mean(1)
+        return out.squared_error() / out.target[0].numel()
 
 
 class SquaredError(Term):
@@ -22,7 +22,7 @@ class SquaredError(Term):
     unit = "squared error per example, in the model's units"
 
     def __call__(self, model: Autoencoder, out: Output) -> Tensor:
-        return (out.need_recon() - out.target).square().flatten(1).sum(1)
+        return out.squared_error()
 
 
 class NegativeLogLikelihood(Term):

@@ -115,6 +115,6 @@ class AuxK(Term):
         if len(dead) == 0 or not isinstance(code.preactivations, Preactivations):
             return torch.zeros(len(out.x), device=out.x.device)
         values, indices = code.preactivations.of(dead).top(min(self.k_aux, len(dead)))
-        error = (out.target - out.need_recon()).detach().flatten(1)
+        error = -out.error().detach().flatten(1)
         explained = adaptive_decode(torch.relu(values), indices, take_rows(weight, dead))
         return (error - explained).square().mean(1)

@@ -67,6 +67,14 @@ void isthmus_decode(const float *values, const int64_t *indices, const float *at
     CALL(decode, values, indices, atoms, bias, rows, k, d, out, threads);
 }
 
+void isthmus_decode_error(const float *values, const int64_t *indices, const float *atoms,
+                          const float *bias, const float *target, int64_t rows, int64_t k,
+                          int64_t d, float *error, float *squares, float *products,
+                          int32_t threads) {
+    CALL(decode_error, values, indices, atoms, bias, target, rows, k, d, error, squares, products,
+         threads);
+}
+
 void isthmus_at_places(const float *gradient, const int64_t *indices, const float *mask,
                        const float *atoms, int64_t rows, int64_t k, int64_t d, float *out,
                        int32_t threads) {

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#define ISTHMUS_ABI 1
+#define ISTHMUS_ABI 2
 
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
@@ -81,6 +81,12 @@ EXPORT void isthmus_select_products(const isthmus_selection *job, const void *pr
 EXPORT void isthmus_decode(const float *values, const int64_t *indices, const float *atoms,
                            const float *bias, int64_t rows, int64_t k, int64_t d, float *out,
                            int32_t threads);
+/* error[n] = bias + sum_j values[n, j] rows[indices[n, j]] - target[n], its squared length, and
+ * products[n, j] = <error[n], atoms[indices[n, j]]>, in one visit to each atom. */
+EXPORT void isthmus_decode_error(const float *values, const int64_t *indices, const float *atoms,
+                                 const float *bias, const float *target, int64_t rows, int64_t k,
+                                 int64_t d, float *error, float *squares, float *products,
+                                 int32_t threads);
 /* out[n, j] = <gradient[n], atoms[indices[n, j]]>, zero where mask is given and zero there. */
 EXPORT void isthmus_at_places(const float *gradient, const int64_t *indices, const float *mask,
                               const float *atoms, int64_t rows, int64_t k, int64_t d, float *out,

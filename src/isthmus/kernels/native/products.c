@@ -110,11 +110,8 @@ static void products_task(void *argument, int64_t task, int slot) {
                 c.count += in[l] != 0;
             }
         }
-        if (p->bfloat16)
-            recompute(job, n, &c);
-        else
-            for (int64_t i = 0; i < c.count; i++)
-                score[i] = ((const float *)row)[latent[i]] + job->bias[latent[i]];
+        /* Also for float32: a product's last bits depend on how many rows were multiplied. */
+        recompute(job, n, &c);
         write_row(job, n, &c);
     }
 }

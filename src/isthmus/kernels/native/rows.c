@@ -82,6 +82,43 @@ void LEVEL(decode)(const float *values, const int64_t *indices, const float *ato
     run_tasks(decode_task, &job, (rows + ROW_TASK - 1) / ROW_TASK, threads);
 }
 
+typedef struct {
+    row_job base;
+    const float *target;
+    float *squares, *products;
+} error_job;
+
+static void error_task(void *argument, int64_t task, int slot) {
+    const error_job *job = argument;
+    const row_job *base = &job->base;
+    const int64_t d = base->d, k = base->k;
+    row_job one = *base;
+    int64_t stop = (task + 1) * ROW_TASK < base->rows ? (task + 1) * ROW_TASK : base->rows;
+    for (int64_t n = task * ROW_TASK; n < stop; n++) {
+        one.values = base->values + n * k;
+        one.indices = base->indices + n * k;
+        one.out = base->out + n * d;
+        one.rows = 1;
+        decode_task(&one, 0, slot);
+        float *error = one.out;
+        const float *target = job->target + n * d;
+        for (int64_t i = 0; i < d; i++) error[i] -= target[i];
+        job->squares[n] = dot(error, error, d);
+        for (int64_t j = 0; j < k; j++)
+            job->products[n * k + j] = dot(error, base->atoms + one.indices[j] * d, d);
+    }
+}
+
+void LEVEL(decode_error)(const float *values, const int64_t *indices, const float *atoms,
+                         const float *bias, const float *target, int64_t rows, int64_t k,
+                         int64_t d, float *error, float *squares, float *products,
+                         int32_t threads) {
+    error_job job = {{.values = values, .indices = indices, .atoms = atoms, .bias = bias,
+                      .rows = rows, .k = k, .d = d, .out = error},
+                     target, squares, products};
+    run_tasks(error_task, &job, (rows + ROW_TASK - 1) / ROW_TASK, threads);
+}
+
 static void places_task(void *argument, int64_t task, int slot) {
     (void)slot;
     const row_job *job = argument;

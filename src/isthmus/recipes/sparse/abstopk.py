@@ -31,7 +31,7 @@ class SignedAuxK(AuxK):
             return torch.zeros(len(out.x), device=out.x.device)
         k = min(self.k_aux, len(dead))
         values, indices = code.preactivations.of(dead).top(k, magnitude=True)
-        error = (out.target - out.need_recon()).detach().flatten(1)
+        error = -out.error().detach().flatten(1)
         explained = adaptive_decode(values, indices, take_rows(dictionary.weight, dead))
         return (error - explained).square().mean(1)
 

@@ -1,0 +1,94 @@
+"""Decoding and comparing in one: the error of a sparse reconstruction."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from isthmus.kernels.decode import products_at, sparse_pays
+from isthmus.kernels.library import pointer, threads
+from isthmus.kernels.paths import native_for
+from isthmus.kernels.row_gradient import RowGradient, sparse_gradient
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """``error`` = reconstruction - target ``(rows, d)`` and its squared length ``(rows,)``."""
+
+    error: Tensor
+    squares: Tensor
+
+
+def residual(
+    values: Tensor, indices: Tensor, rows: Tensor, bias: Tensor, target: Tensor
+) -> Residual | None:
+    """The residual of ``values`` at ``indices`` ``(rows, k)`` of the dictionary ``rows``.
+
+    Each atom is read once for the reconstruction and for the gradient of a squared error. None
+    where only decoding and comparing one after the other will do: without the native library, where
+    many latents are active, or where the target needs a gradient.
+    """
+    k = indices.shape[1]
+    fits = native_for(values, rows, bias, target) is not None and not target.requires_grad
+    if not fits or not torch.is_grad_enabled() or not sparse_pays(len(rows), k, values, rows):
+        return None
+    error, squares = _Residual.apply(  # type: ignore[no-untyped-call]
+        values, indices, rows, bias, target
+    )
+    return Residual(error, squares)
+
+
+class _Residual(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, indices: Tensor, rows: Tensor, bias: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        library = native_for(values)
+        assert library is not None
+        n, k = indices.shape
+        d = rows.shape[1]
+        values, indices, target = values.contiguous(), indices.contiguous(), target.contiguous()
+        dictionary, offset = rows.contiguous(), bias.contiguous()
+        error, squares = target.new_empty(n, d), target.new_empty(n)
+        products = values.new_empty(n, k)
+        library.decode_error(
+            pointer(values), pointer(indices), pointer(dictionary), pointer(offset),
+            pointer(target), n, k, d, pointer(error), pointer(squares), pointer(products),
+            threads(),
+        )  # fmt: skip
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(values, indices, rows, error, products)
+        ctx.collector = RowGradient.of(rows)
+        return error, squares
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        values, indices, rows, error, products = ctx.saved_tensors
+        to_error, to_squares = gradients
+        if to_error is None and to_squares is None:
+            return None, None, None, None, None
+        if to_error is None:
+            # The gradient of the error is a multiple of it in each row: nothing of the size of the
+            # batch has to be computed.
+            assert to_squares is not None
+            factor = 2.0 * to_squares
+            to_values = products * factor[:, None]
+            weights, dense, to_bias = values * factor[:, None], error, factor @ error
+        else:
+            dense = to_error.contiguous()
+            if to_squares is not None:
+                dense = torch.addcmul(dense, error, to_squares[:, None], value=2.0)
+            to_values, weights, to_bias = products_at(dense, indices, rows), values, dense.sum(0)
+        need_values, _, need_rows, need_bias, _ = ctx.needs_input_grad
+        to_rows = (
+            sparse_gradient(rows, ctx.collector, weights, indices, dense) if need_rows else None
+        )
+        return (
+            to_values if need_values else None,
+            None,
+            to_rows,
+            to_bias if need_bias else None,
+            None,
+        )
