@@ -2,11 +2,13 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.kernels import adaptive_decode, sparse_decode
 from isthmus.kernels import decode as decode_module
+
+from .cases import ENGINES, close, engine
 
 
 def case(rows, k, width, d, seed, distinct):
@@ -120,3 +122,41 @@ def test_decode_takes_either_way_to_the_same_numbers(width):
         either, gradients(sparse_decode, values, indices, atoms, upstream), strict=True
     ):
         assert torch.allclose(a, b, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["reference", *ENGINES[: len(ENGINES) // 2 + 1]])
+@pytest.mark.parametrize("decode", [sparse_decode, adaptive_decode])
+@settings(max_examples=8)
+@given(
+    st.tuples(st.integers(1, 70), st.integers(1, 70), st.integers(1, 300), st.integers(1, 150)),
+    st.integers(0, 10_000),
+    st.booleans(),
+)
+def test_float32_on_every_path(name, decode, size, seed, distinct):
+    """To 1e-5 of the largest element; zero coefficients and zero rows among them."""
+    rows, k, width, d = size
+    size = (rows, min(k, width), width, d)
+    values, indices, atoms, upstream = (
+        t if t.dtype == torch.int64 else t.float() for t in case(*size, seed, distinct)
+    )
+    values[::3] = 0.0
+    values[:, ::4] = 0.0
+    with engine(name):
+        mine = gradients(decode, values, indices, atoms, upstream)
+    theirs = gradients(dense, values.double(), indices, atoms.double(), upstream.double())
+    for a, b in zip(mine, theirs, strict=True):
+        assert a.dtype == torch.float32
+        close(a, b, 1e-5)
+
+
+@pytest.mark.parametrize("name", ["reference", "torch", "native 0"])
+def test_bfloat16(name):
+    """To 0.03 of the largest element."""
+    values, indices, atoms, upstream = case(9, 3, 60, 7, 6, distinct=True)
+    low = [t.bfloat16() for t in (values, atoms, upstream)]
+    with engine(name):
+        mine = gradients(sparse_decode, low[0], indices, low[1], low[2])
+    theirs = gradients(dense, low[0].double(), indices, low[1].double(), low[2].double())
+    for a, b in zip(mine, theirs, strict=True):
+        assert a.dtype == torch.bfloat16
+        close(a, b, 0.03)

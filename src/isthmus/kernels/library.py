@@ -14,7 +14,7 @@ ABI = 2
 LEVELS = ("portable", "AVX2", "AVX-512", "AVX-512 with VNNI")
 TOP, TOP_MAGNITUDE, ABOVE = 0, 1, 2
 
-_P, _I64, _I32, _F32 = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_float
+_P, _I64, _I32, _F64 = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_double
 
 
 class Selection(ctypes.Structure):
@@ -44,8 +44,8 @@ class RowUpdate(ctypes.Structure):
         *((n, _P) for n in ("weight", "mean", "square", "gradient", "factors")),
         *((n, _P) for n in ("extra_place", "extra")),
         *((n, _I64) for n in ("factor_count", "width", "d")),
-        *((n, _F32) for n in ("lr", "beta1", "beta2", "eps", "correction1", "correction2")),
-        ("weight_decay", _F32),
+        *((n, _F64) for n in ("lr", "beta1", "beta2", "eps", "correction1", "correction2")),
+        ("weight_decay", _F64),
         *((n, _I32) for n in ("unit", "threads")),
     ]
 
@@ -55,8 +55,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "best_level": (_I32, []),
     "set_level": (_I32, [_I32]),
     "packed_bytes": (_I64, [_I64, _I64]),
-    "pack": (None, [_P, _I64, _I64, _P, _P, _P, _I32]),
-    "select_int8": (_I64, [ctypes.POINTER(Selection), _P, _P, _P]),
+    "pack": (None, [_P, _I64, _I64, _P, _P, _P, _P, _I32]),
+    "select_int8": (_I64, [ctypes.POINTER(Selection), _P, _P, _P, _P]),
     "select_products": (None, [ctypes.POINTER(Selection), _P, _I32, _P]),
     "decode": (None, [_P, _P, _P, _P, _I64, _I64, _I64, _P, _I32]),
     "decode_error": (None, [_P, _P, _P, _P, _P, _I64, _I64, _I64, _P, _P, _P, _I32]),

@@ -101,14 +101,17 @@ def _by_compressed_product(part: SparseFactor, weight: Tensor) -> Tensor:
     flat = part.indices.flatten()
     order = torch.argsort(flat, stable=True)
     offsets = F.pad(torch.bincount(flat, minlength=width).cumsum(0), (1, 0))
+    # PyTorch's compressed product knows no half precision.
+    half = part.dense.dtype in (torch.bfloat16, torch.float16)
+    dense = part.dense.float() if half else part.dense
     matrix = torch.sparse_csr_tensor(
         offsets,
         torch.div(order, k, rounding_mode="floor"),
-        part.values.flatten()[order].to(part.dense.dtype),
+        part.values.flatten()[order].to(dense.dtype),
         size=(width, n),
         check_invariants=False,
     )
-    return (matrix @ part.dense).to(weight.dtype)
+    return (matrix @ dense).to(weight.dtype)
 
 
 class RowPass:

@@ -50,10 +50,12 @@ def select_above(
     ``cutoff`` is ``(width,)``. Places beyond a row's count hold the value 0 and the latent 0.
     None where some row has more than ``room`` of them: then a dense product is the better way.
     """
+    if len(x) == 0:
+        return None
     library = native_for(x, weight, bias, cutoff)
     if library is not None:
         values, indices, counts = _native(library, x, weight, bias, ABOVE, room, cutoff=cutoff)
-        if len(counts) == 0 or int(counts.min()) < 0:
+        if int(counts.min()) < 0:
             return None
         most = max(1, int(counts.max()))
         return values[:, :most].contiguous(), indices[:, :most].contiguous(), counts.long()
@@ -144,20 +146,24 @@ def _native(
 
     if library.level >= _WITH_VNNI and not _has_bf16_tiles() and 4 * k <= width:
         packed = _scratch("packed", library.packed_bytes(width, x.shape[1]), torch.uint8)
-        step, norm = _scratch("step", width), _scratch("norm", width)
+        step, norm, rounding = (_scratch(name, width) for name in ("step", "norm", "rounding"))
         library.pack(
             pointer(weight), width, x.shape[1], pointer(packed), pointer(step), pointer(norm),
-            threads(),
+            pointer(rounding), threads(),
         )  # fmt: skip
         library.select_int8(
-            ctypes.byref(job(0, rows)), pointer(packed), pointer(step), pointer(norm)
+            ctypes.byref(job(0, rows)),
+            pointer(packed),
+            pointer(step),
+            pointer(norm),
+            pointer(rounding),
         )
         return values, indices, counts
     rounded = _has_bf16_tiles()
     dtype = torch.bfloat16 if rounded else torch.float32
     norms = weight.norm(dim=1) if rounded else None
     factor = weight.to(dtype).T
-    block = min(rows, max(1, _BLOCK // width))
+    block = max(1, min(rows, _BLOCK // width))
     buffer = _scratch("products", block * width, dtype).view(block, width)
     for start in range(0, rows, block):
         stop = min(rows, start + block)

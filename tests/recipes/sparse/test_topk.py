@@ -50,8 +50,16 @@ def test_codes_have_k_entries_and_decode_as_in_numpy():
 
 def test_it_starts_tied_at_the_geometric_median_of_scaled_data():
     made = untrained(latent_dim=24, k=4)
-    assert torch.equal(made.encoder.weight, made.decoder.weight)
     scaled = made.scaler(torch.from_numpy(X))
+    factor = made.encoder.weight.norm() / made.decoder.weight.norm()
+    torch.testing.assert_close(made.encoder.weight, factor * made.decoder.weight)
+    made.eval()
+    error = made(torch.from_numpy(X)).squared_error().mean().item()
+    for change in (0.98, 1.02):
+        with torch.no_grad():
+            made.encoder.weight.mul_(change)
+            assert made(torch.from_numpy(X)).squared_error().mean().item() > error
+            made.encoder.weight.div_(change)
     assert scaled.square().mean().item() == pytest.approx(1.0, rel=1e-5)
     torch.testing.assert_close(made.decoder.bias.data, geometric_median(scaled))
 

@@ -62,7 +62,9 @@ INLINE float exact_kth(float *keys, int64_t n, int64_t k) {
     return keys[place];
 }
 
+/* NaN is the largest, so that it shows. */
 INLINE float key_of(const isthmus_selection *job, int32_t latent, float u) {
+    if (isnan(u)) return INFINITY;
     if (job->mode == SELECT_ABOVE) return u - job->cutoff[latent];
     float key = job->mode == SELECT_TOP_MAGNITUDE ? fabsf(u) : u;
     return job->priority ? key * job->priority[latent] : key;
@@ -75,7 +77,7 @@ INLINE void write_row(const isthmus_selection *job, int64_t n, candidates *c) {
     int64_t *indices = job->indices + n * k, used = 0;
     if (job->mode == SELECT_ABOVE) {
         for (int64_t i = 0; i < c->count; i++) {
-            if (!(c->score[i] > job->cutoff[c->latent[i]])) continue;
+            if (c->score[i] <= job->cutoff[c->latent[i]]) continue; /* NaN stays */
             if (used == k) {
                 used = -1;
                 break;
@@ -97,7 +99,6 @@ INLINE void write_row(const isthmus_selection *job, int64_t n, candidates *c) {
         }
         for (int64_t i = 0; i < c->count && used < k; i++) {
             float key = key_of(job, c->latent[i], c->score[i]);
-            /* The negation lets NaN through: it must show, not vanish. */
             if (key < bound) continue;
             if (key == bound && c->count > k && ties-- <= 0) continue;
             values[used] = c->score[i];

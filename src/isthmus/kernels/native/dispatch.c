@@ -46,12 +46,12 @@ int32_t isthmus_set_level(int32_t wanted) {
 #define CALL(name, ...) isthmus_##name##_portable(__VA_ARGS__)
 int64_t isthmus_packed_bytes(int64_t width, int64_t d) { return (void)width, (void)d, 0; }
 void isthmus_pack(const float *w, int64_t width, int64_t d, uint8_t *p, float *s, float *n,
-                  int32_t t) {
-    (void)w, (void)width, (void)d, (void)p, (void)s, (void)n, (void)t;
+                  float *r, int32_t t) {
+    (void)w, (void)width, (void)d, (void)p, (void)s, (void)n, (void)r, (void)t;
 }
 int64_t isthmus_select_int8(const isthmus_selection *j, const uint8_t *p, const float *s,
-                            const float *n) {
-    (void)j, (void)p, (void)s, (void)n;
+                            const float *n, const float *r) {
+    (void)j, (void)p, (void)s, (void)n, (void)r;
     return -1;
 }
 #endif

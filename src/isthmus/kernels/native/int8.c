@@ -5,7 +5,8 @@
  * appended to the row's candidates, and those that remain are computed again in float32. Rounding
  * to the nearest multiple of s leaves errors that are sub-Gaussian with variance s^2 / 12 each, so
  * a product's error exceeds SIGMAS (s_x |w| + s_w |x|) / sqrt(12) with a chance below
- * 2 exp(-SIGMAS^2 / 2), and less where the two parts are alike.
+ * 2 exp(-SIGMAS^2 / 2), and less where the two parts are alike. Where errors are not independent see
+ * rounding_of.
  */
 #include "candidates.h"
 #include "isthmus.h"
@@ -33,8 +34,12 @@ typedef struct {
     const float *weight;
     int64_t width, d;
     uint8_t *packed;
-    float *step, *norm;
+    float *step, *norm, *rounding;
 } pack_job;
+
+INLINE __mmask16 lanes(int64_t left) {
+    return left < LANES ? (__mmask16)((1u << left) - 1) : (__mmask16)0xFFFF;
+}
 
 INLINE float largest_of(const float *x, int64_t d) {
     __m512 top = _mm512_setzero_ps();
@@ -52,6 +57,28 @@ INLINE __m128i rounded(const float *x, int64_t left, float inverse) {
     return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(scaled));
 }
 
+/* How much the rounding of v in steps may move its product with a vector of length 1.
+ *
+ * Errors of elements of several steps are as good as random. What is smaller than a step and a half
+ * is rounded towards zero or away from it alike wherever it is alike, as where one element dwarfs the
+ * rest: this error lies along the small elements themselves, and so may the other vector.
+ */
+INLINE float rounding_of(const float *v, int64_t d, float step) {
+    const __m512 limit = _mm512_set1_ps(1.5f * step), inverse = _mm512_set1_ps(1.0f / step);
+    __m512 along = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
+    for (int64_t i = 0; i < d; i += LANES) {
+        __m512 x = _mm512_maskz_loadu_ps(lanes(d - i), v + i);
+        __m512 near = _mm512_roundscale_ps(_mm512_mul_ps(x, inverse), 0);
+        __m512 error = _mm512_fnmadd_ps(near, _mm512_set1_ps(step), x);
+        __mmask16 small = _mm512_cmp_ps_mask(_mm512_abs_ps(x), limit, _CMP_LT_OQ);
+        along = _mm512_mask3_fmadd_ps(error, x, along, small);
+        squares = _mm512_mask3_fmadd_ps(x, x, squares, small);
+    }
+    float length = sqrtf(_mm512_reduce_add_ps(squares));
+    float part = length > 0.0f ? fabsf(_mm512_reduce_add_ps(along)) / length : 0.0f;
+    return SIGMAS / sqrtf(12.0f) * step + part;
+}
+
 /* One panel: for each four elements, four vectors of 16 latents times four bytes, offset by 128. */
 static void pack_task(void *argument, int64_t panel, int slot) {
     (void)slot;
@@ -66,8 +93,10 @@ static void pack_task(void *argument, int64_t panel, int slot) {
         }
         const float *w = job->weight + latent * d;
         float top = largest_of(w, d), step = top > 0.0f ? top / 127.0f : 1.0f;
-        job->step[latent] = step;
-        job->norm[latent] = sqrtf(dot(w, w, d));
+        float norm = sqrtf(dot(w, w, d));
+        job->step[latent] = isfinite(norm) ? step : NAN; /* NaN shows: see append */
+        job->norm[latent] = norm;
+        job->rounding[latent] = rounding_of(w, d, step);
         for (int64_t i = 0; i < d; i += LANES) {
             __m128i bytes = _mm_xor_si128(rounded(w + i, d - i, 1.0f / step),
                                           _mm_set1_epi8((char)0x80));
@@ -80,8 +109,8 @@ static void pack_task(void *argument, int64_t panel, int slot) {
 }
 
 void isthmus_pack(const float *weight, int64_t width, int64_t d, uint8_t *packed, float *step,
-                  float *norm, int32_t threads) {
-    pack_job job = {weight, width, d, packed, step, norm};
+                  float *norm, float *rounding, int32_t threads) {
+    pack_job job = {weight, width, d, packed, step, norm, rounding};
     run_tasks(pack_task, &job, panels_of(width), threads);
 }
 
@@ -90,7 +119,7 @@ typedef struct {
     const uint8_t *packed;
     /* Of each latent, in units of what is compared, padded to whole panels. */
     float *scale, *bias, *width_of; /* width_of: the margin in units of the row's */
-    float largest_norm, largest_step;
+    float largest_norm, largest_rounding;
     int64_t room, scratch_bytes;
     char *scratch;
     atomic_llong in_full;
@@ -134,17 +163,14 @@ INLINE void append(row_state *row, const int8_job *p, int64_t first, __m512i sum
     c->count += __builtin_popcount(in);
 }
 
-INLINE __mmask16 lanes(int64_t left) {
-    return left < LANES ? (__mmask16)((1u << left) - 1) : (__mmask16)0xFFFF;
-}
-
 /* A number that at least k of the lower ends reach, close to the largest such number. */
 INLINE float nearly_kth_lower(const interval_list *c, int64_t k, int rounds) {
     __m512 low_v = _mm512_set1_ps(FLT_MAX), high_v = _mm512_set1_ps(-FLT_MAX);
     for (int64_t i = 0; i < c->count; i += LANES) {
         __m512 v = _mm512_loadu_ps(c->lower + i);
-        low_v = _mm512_mask_min_ps(low_v, lanes(c->count - i), low_v, v);
-        high_v = _mm512_mask_max_ps(high_v, lanes(c->count - i), high_v, v);
+        /* In this order a NaN leaves the other operand. */
+        low_v = _mm512_mask_min_ps(low_v, lanes(c->count - i), v, low_v);
+        high_v = _mm512_mask_max_ps(high_v, lanes(c->count - i), v, high_v);
     }
     float low = _mm512_reduce_min_ps(low_v), high = _mm512_reduce_max_ps(high_v);
     for (int round = 0; round < rounds; round++) {
@@ -216,8 +242,8 @@ static void start_row(const int8_job *p, int64_t n, int8_t *bytes, row_state *ro
     }
     row->step = step;
     row->offset = -128 * _mm512_reduce_add_epi32(total);
-    const float unit = SIGMAS / sqrtf(12.0f);
-    row->margin = unit * (step * p->largest_norm + sqrtf(dot(x, x, d)) * p->largest_step);
+    row->margin = rounding_of(x, d, step) * p->largest_norm +
+                  sqrtf(dot(x, x, d)) * p->largest_rounding;
     row->bound = job->mode == SELECT_ABOVE ? 0.0f : -FLT_MAX;
     row->c.count = 0;
 }
@@ -288,7 +314,7 @@ static void int8_task(void *argument, int64_t task, int slot) {
 }
 
 int64_t isthmus_select_int8(const isthmus_selection *job, const uint8_t *packed, const float *step,
-                            const float *norm) {
+                            const float *norm, const float *rounding) {
     const int64_t quads = quads_of(job->d), padded = panels_of(job->width) * PANEL;
     int64_t room = (job->mode == SELECT_ABOVE ? job->k + job->k / 2 : 4 * job->k) + 4 * PANEL;
     room = (room + LANES + 63) / 64 * 64;
@@ -309,14 +335,14 @@ int64_t isthmus_select_int8(const isthmus_selection *job, const uint8_t *packed,
         p.bias[i] = job->bias[i] * factor;
         if (job->mode == SELECT_ABOVE) p.bias[i] -= job->cutoff[i];
         if (norm[i] * factor > p.largest_norm) p.largest_norm = norm[i] * factor;
-        if (step[i] * factor > p.largest_step) p.largest_step = step[i] * factor;
+        if (rounding[i] * factor > p.largest_rounding) p.largest_rounding = rounding[i] * factor;
     }
     /* One factor bounds both parts of a latent's margin. */
     for (int64_t i = 0; i < job->width; i++) {
         float factor = job->priority && job->mode != SELECT_ABOVE ? job->priority[i] : 1.0f;
         float by_norm = p.largest_norm > 0.0f ? norm[i] * factor / p.largest_norm : 1.0f;
-        float by_step = p.largest_step > 0.0f ? step[i] * factor / p.largest_step : 1.0f;
-        p.width_of[i] = by_norm > by_step ? by_norm : by_step;
+        float by_own = p.largest_rounding > 0.0f ? rounding[i] * factor / p.largest_rounding : 1.0f;
+        p.width_of[i] = by_norm > by_own ? by_norm : by_own;
     }
     run_tasks(int8_task, &p, (job->rows + ROW_TASK - 1) / ROW_TASK, threads);
     free(scratch);

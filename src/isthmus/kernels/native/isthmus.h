@@ -51,8 +51,8 @@ typedef struct {
     const int64_t *extra_place;     /* (width): row of `extra` for each latent, or -1; or NULL */
     const float *extra;             /* (some, d) added to the rows it names */
     int64_t factor_count, width, d;
-    float lr, beta1, beta2, eps, correction1, correction2; /* corrections: 1 - beta^t */
-    float weight_decay;             /* added to the gradient, as in Adam */
+    double lr, beta1, beta2, eps, correction1, correction2; /* corrections: 1 - beta^t */
+    double weight_decay;            /* added to the gradient, as in Adam */
     int32_t unit;                   /* project the gradient, then keep rows at norm 1 */
     int32_t threads;
 } isthmus_row_update;
@@ -65,13 +65,14 @@ EXPORT int32_t isthmus_set_level(int32_t level);
 
 /* Bytes of the int8 copy of a weight matrix that isthmus_pack writes. */
 EXPORT int64_t isthmus_packed_bytes(int64_t width, int64_t d);
-/* The int8 copy, and for each latent its step and its norm. Needs level 3. */
+/* The int8 copy, and for each latent its step, its norm and how much its rounding may move a product
+ * with an example of length 1. Needs level 3. */
 EXPORT void isthmus_pack(const float *weight, int64_t width, int64_t d, uint8_t *packed,
-                         float *step, float *norm, int32_t threads);
+                         float *step, float *norm, float *rounding, int32_t threads);
 /* Select by int8 products, then compute what was selected in float32. Needs level 3. Returns the
  * number of rows that had to be computed in full. */
 EXPORT int64_t isthmus_select_int8(const isthmus_selection *job, const uint8_t *packed,
-                                   const float *step, const float *norm);
+                                   const float *step, const float *norm, const float *rounding);
 /* Select from given products (job->rows, width) without bias: float32, or bfloat16 (as uint16_t),
  * whose rounding is bridged by computing the candidates again in float32 (`norm` as above). */
 EXPORT void isthmus_select_products(const isthmus_selection *job, const void *products,

@@ -188,10 +188,11 @@ static void adam_row(const isthmus_row_update *u, int64_t latent, float *g) {
         float along = dot(g, w, d);
         for (int64_t i = 0; i < d; i++) g[i] -= along * w[i];
     }
-    const vec b1 = splat(1.0f - u->beta1), b2 = splat(u->beta2), c2 = splat(1.0f - u->beta2);
-    const vec eps = splat(u->eps), step = splat(u->lr / u->correction1);
-    const float root = sqrtf(u->correction2);
-    const vec decay = splat(u->weight_decay);
+    const vec b1 = splat((float)(1.0 - u->beta1));
+    const vec b2 = splat((float)u->beta2), c2 = splat((float)(1.0 - u->beta2));
+    const vec eps = splat((float)u->eps), step = splat((float)(u->lr / u->correction1));
+    const float root = (float)sqrt(u->correction2);
+    const vec decay = splat((float)u->weight_decay);
     vec norm = {0};
     for (int64_t i = 0; i < d; i += LANES) {
         int64_t n = d - i < LANES ? d - i : LANES;

@@ -77,15 +77,15 @@ def topk(
     """A wide dictionary of which each example uses exactly k atoms.
 
     The encoder starts as the transpose of the decoder, whose rows keep norm 1 and whose bias
-    starts at the geometric median of the data. AuxK lets dead latents explain the residual, which
+    starts at the geometric median of the data; it is multiplied by the number with which the first
+    reconstruction is best (the paper's overshoots where atoms overlap). AuxK lets dead latents explain the residual, which
     brings them back. Sparsity is chosen, not tuned, and values are not shrunk. Rows are encoded
     with exactly k latents at inference, whatever the two options below did in training.
 
     A TopK dictionary is good at its own k only. Multi-TopK (``multi_weight``, published 1/8) adds
     the error with 4k latents, after which other k serve as well. ``k_start`` begins with more
     latents, from which k falls linearly over the first tenth of the run (Llama Scope, catalogue
-    64): every latent is used before latents have to compete. The encoder then starts scaled so that
-    the first reconstruction is best.
+    64): every latent is used before latents have to compete.
 
     Published: 131,072 tokens a batch, a learning rate near 1e-4 that falls with the square root of
     the width, Adam with eps 6.25e-10, weight average 0.999, gradients clipped at 1, AuxK with 512
@@ -105,9 +105,7 @@ def topk(
     return Autoencoder(
         signal,
         encoder=DictionaryEncoder(dictionary),
-        bottleneck=TopK(
-            latent_dim, k, dead_after, wide=wide, start=k_start, fit_scale=k_start is not None
-        ),
+        bottleneck=TopK(latent_dim, k, dead_after, wide=wide, start=k_start, fit_scale=True),
         decoder=dictionary,
         objective=objective,
     )
