@@ -78,9 +78,10 @@ def topk(
 
     The encoder starts as the transpose of the decoder, whose rows keep norm 1 and whose bias
     starts at the geometric median of the data; it is multiplied by the number with which the first
-    reconstruction is best (the paper's overshoots where atoms overlap). AuxK lets dead latents explain the residual, which
-    brings them back. Sparsity is chosen, not tuned, and values are not shrunk. Rows are encoded
-    with exactly k latents at inference, whatever the two options below did in training.
+    reconstruction is best (the paper's overshoots where atoms overlap). AuxK lets dead latents
+    explain the residual, which brings them back. Sparsity is chosen, not tuned, and values are not
+    shrunk. Rows are encoded with exactly k latents at inference, whatever the two options below did
+    in training.
 
     A TopK dictionary is good at its own k only. Multi-TopK (``multi_weight``, published 1/8) adds
     the error with 4k latents, after which other k serve as well. ``k_start`` begins with more
