@@ -72,12 +72,22 @@ AT_BEST = (
 )
 
 
-def ours(paths: list[str]) -> tuple[Arm, ...]:
-    """isthmus on each kernel path, in a plain environment; the first is called by its name only."""
-    return tuple(
-        Arm("isthmus" if i == 0 else f"isthmus {path}", "isthmus", options={"path": path})
+def ours(paths: list[str], **options: Any) -> tuple[Arm, ...]:
+    """isthmus on each kernel path, in a plain environment; the first is called by its name only.
+
+    ``options`` go to all of them but the last, which is as it comes.
+    """
+    made = tuple(
+        Arm(
+            "isthmus" if i == 0 else f"isthmus {path}",
+            "isthmus",
+            options={"path": path, **options},
+        )
         for i, path in enumerate(paths)
     )
+    if not options:
+        return made
+    return (*made, Arm("isthmus as it comes", "isthmus", options={"path": paths[0]}))
 
 
 class Failed(RuntimeError):

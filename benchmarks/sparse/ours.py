@@ -89,7 +89,7 @@ class Isthmus:
         chosen: dict[str, Any] = {
             "latent_dim": width, "batch_size": batch, "steps": steps, "seed": seed, **options,
         }  # fmt: skip
-        for name in ("k", "target_l0"):
+        for name in ("k", "l0"):
             if name in recipe.model_options.model_fields:
                 chosen.setdefault(name, k)
         if rate != 1.0:
