@@ -2,10 +2,9 @@
 
 Every library trains the same dictionary with float32 parameters and Adam on the same planted rows,
 each in a process of its own: as it comes, and at its best (allocator kept warm, bf16 products
-allowed, its own speed options). isthmus runs through ``isthmus.fit``: on
-each kernel path without clipping and weight averaging, which the fastest peer does not do either,
-and as it comes, with what the recipe's paper prescribes. Ratios are medians of paired rounds with their
-middle half.
+allowed, its own speed options). isthmus runs through ``isthmus.fit``: on each kernel path without
+clipping and weight averaging, which the fastest peer does not do either, and as it comes, with what
+the recipe's paper prescribes. Ratios are medians of paired rounds with their middle half.
 """
 
 import json

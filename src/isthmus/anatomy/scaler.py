@@ -9,6 +9,9 @@ from isthmus.errors import IsthmusError
 
 Scaling = Literal["none", "columns", "global", "norm"]
 
+_PART = 4096
+"""Rows that are turned to double at once."""
+
 
 class Scaler(nn.Module):
     """``x -> (x - offset) / scale``.
@@ -33,8 +36,8 @@ class Scaler(nn.Module):
         """Estimate offset and scale from rows ``(rows, *shape)``, in float64."""
         if self.mode == "none":
             return
-        x = x.double()
         if self.mode == "columns":
+            x = x.double()
             std = x.std(0, correction=0)
             if not bool((std > 0).any()):
                 raise IsthmusError(
@@ -43,8 +46,9 @@ class Scaler(nn.Module):
             self.offset.copy_(x.mean(0))
             self.scale.copy_(torch.where(std > 0, std, torch.ones_like(std)))
         else:
-            squares = x.square().flatten(1)
-            size = (squares.mean() if self.mode == "global" else squares.sum(1).mean()).sqrt()
+            # In parts: the whole sample in double would be the most memory that a run ever needs.
+            total = torch.stack([part.double().square().sum() for part in x.split(_PART)]).sum()
+            size = (total / (x.numel() if self.mode == "global" else len(x))).sqrt()
             if not bool(size > 0):
                 raise IsthmusError("every value of the data is zero: there is nothing to learn")
             self.scale.copy_(size)

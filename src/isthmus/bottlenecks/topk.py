@@ -134,14 +134,14 @@ def _strongest(values: Tensor, indices: Tensor, k: int, norms: Tensor | None) ->
 
 @torch.no_grad()
 def start_at_median(model: Autoencoder, x: Tensor) -> None:
-    """Set the decoder's bias to the geometric median of rows ``x`` in the model's units."""
+    """Set the decoder's bias to the geometric median of some rows ``x``, in model's units."""
     dictionary = model.decoder
     assert isinstance(dictionary, Dictionary)
-    dictionary.bias.copy_(geometric_median(x.flatten(1)))
+    dictionary.bias.copy_(geometric_median(sample_of(x).flatten(1)))
 
 
 def sample_of(x: Tensor) -> Tensor:
-    """Some of the rows, enough to fit a scale to."""
+    """Some of the rows, enough to fit a scale or a centre to."""
     return x[:: -(-len(x) // _SAMPLE)]
 
 
