@@ -20,7 +20,7 @@ FLOORS = [
     ["api"],
     ["many"],
     ["studies"],
-    ["reproduction", "report", "estimators"],
+    ["reproduction", "comparison", "report", "estimators"],
     ["doctor"],
     ["cli", "demo"],
 ]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from isthmus.api import evaluate, fit, load, resume, save
     from isthmus.many import fit_many, resume_many
     from isthmus.recipes import recipes
+    from isthmus.reproduction import reproduce
 
 _FROM = {
     "fit": "isthmus.api",
@@ -28,10 +29,11 @@ _FROM = {
     "resume_many": "isthmus.many",
     "evaluate": "isthmus.api",
     "recipes": "isthmus.recipes",
+    "reproduce": "isthmus.reproduction",
     "Autoencoder": "isthmus.anatomy",
     "Signal": "isthmus.anatomy",
 }
-_MODULES = ("data", "estimators", "evaluation", "anatomy", "training")
+_MODULES = ("data", "estimators", "evaluation", "anatomy", "studies", "training")
 
 
 def __getattr__(name: str) -> Any:
@@ -47,5 +49,6 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Autoencoder", "IsthmusError", "Signal", "data", "estimators", "evaluate", "evaluation",
-    "fit", "fit_many", "load", "recipes", "resume", "resume_many", "save",
+    "fit", "fit_many", "load", "recipes", "reproduce", "resume", "resume_many",
+    "save",
 ]  # fmt: skip

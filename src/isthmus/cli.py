@@ -159,7 +159,7 @@ def fit_many_command(
     from isthmus import many
 
     given = [*(options or [])]
-    settings = _read_toml(sweep)
+    settings = _read_toml(sweep, "name the .toml file that lists the variants")
     if data is not None and "=" in data and "data" in settings:
         given, data = [data, *given], None
     data = data or _taken(settings, "data", str(sweep))
@@ -209,6 +209,7 @@ def evaluate(
 
     from isthmus import api
     from isthmus.evaluation import with_estimators
+    from isthmus.runs import write_atomically
 
     model = api.load(folder)
     if data is None:
@@ -239,6 +240,7 @@ def encode(
 
     from isthmus import api
     from isthmus import data as sources
+    from isthmus.runs import write_atomically
 
     if output.suffix != ".npz":
         raise IsthmusError(f"{output} should end in .npz: codes are written in NumPy's archive")
@@ -250,6 +252,47 @@ def encode(
     write_atomically(output, buffer.getvalue())
     shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in code.tensors().items())
     out.print(f"{escape(str(output))}: {shapes}")
+
+
+@app.command()
+def reproduce(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="studies", show_default=False)
+    ] = None,
+    family: Annotated[str | None, typer.Option(help="all of this family")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="all there are")] = False,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="how many; by default each study's own number")
+    ] = None,
+    budget: Annotated[float, typer.Option(help="scales the work; verdicts count at 1")] = 1.0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="processes")] = None,
+    pilot: Annotated[bool, typer.Option(help="run seed 0, which counts for nothing")] = False,
+    again: Annotated[bool, typer.Option(help="run what is there already, too")] = False,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="where results are kept")
+    ] = Path("reproductions"),
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+) -> None:
+    """Check published claims: run the experiments of studies and give the verdicts.
+
+    Without a name, list the studies and what is known of each.
+    """
+    from isthmus import reproduction
+    from isthmus.reproduction.show import listed, shown
+    from isthmus.studies import studies
+    from isthmus.training.progress import ProgressBar
+
+    chosen = [*studies(family)] if everything or family else [*(names or [])]
+    if not chosen:
+        out.print(listed(output))
+        return
+    with _interruptible(), ProgressBar("trials", 1, "trials", not quiet) as bar:
+        outcomes = reproduction.reproduce(
+            chosen, seeds=seeds, budget=budget, jobs=jobs, folder=output, pilot=pilot,
+            again=again, report=lambda what, done, total: bar.draw(done, done, what, total=total),
+        )  # fmt: skip
+    for outcome in outcomes.values():
+        out.print(shown(outcome))
 
 
 @app.command("data")
@@ -295,11 +338,11 @@ def parse_value(text: str) -> Any:
     return text
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path, remedy: str = "name a recipe or a .toml file") -> dict[str, Any]:
     try:
         settings = tomllib.loads(path.read_text())
     except FileNotFoundError:
-        raise IsthmusError(f"{path} does not exist: name a recipe or a .toml file") from None
+        raise IsthmusError(f"{path} does not exist: {remedy}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         raise IsthmusError(f"{path} is no readable TOML: {problem}") from None
     options = settings.pop("options", {})
@@ -325,18 +368,6 @@ def _taken(settings: dict[str, Any], name: str, where: str) -> str:
     if name not in settings:
         raise IsthmusError(f'{where} does not say {name}: add {name} = "..."')
     return str(settings.pop(name))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as problem:
-        partial.unlink(missing_ok=True)
-        raise IsthmusError(f"cannot write {path}: {problem.strerror or problem}") from None
 
 
 def main() -> None:

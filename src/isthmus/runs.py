@@ -161,3 +161,15 @@ def reopened(
     if config.get("own_validation") and validation_data is None:
         raise IsthmusError(f"{folder} used its own validation data: pass them as validation_data")
     return source
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as problem:
+        partial.unlink(missing_ok=True)
+        raise IsthmusError(f"cannot write {path}: {problem.strerror or problem}") from None
