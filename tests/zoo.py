@@ -115,12 +115,16 @@ def repeated(out: Output, times: int = 2) -> Output:
 
 
 def _repeated_code(code: Code, rows: int, again: Any) -> Code:
+    def of_rows(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(of_rows(part) for part in value)
+        return again(value) if isinstance(value, Tensor) and rows in value.shape[:2] else value
+
     names = [f.name for f in fields(code)] if is_dataclass(code) else list(vars(code))
     fresh = object.__new__(type(code))
     for name in names:
         value = getattr(code, name)
         if isinstance(value, Preactivations):
             value = Preactivations(again(value.x), value.weight, value.bias, value.centre)
-        of_rows = isinstance(value, Tensor) and rows in value.shape[:2]
-        object.__setattr__(fresh, name, again(value) if of_rows else value)
+        object.__setattr__(fresh, name, of_rows(value))
     return fresh

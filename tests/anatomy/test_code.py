@@ -43,8 +43,8 @@ def examples():
     return [
         Code(x),
         GaussianCode(x, x, -x),
-        SparseCode(x.abs(), index, 9, torch.randn(6, 9)),
-        ThresholdCode(x.relu(), x, torch.zeros(4)),
+        SparseCode(x.abs(), index, 9, torch.randn(6, 9), (x, x)),
+        ThresholdCode(x.relu(), x, (x, torch.zeros(4))),
         DiscreteCode(x, index, x, x, 9, True),
     ]
 

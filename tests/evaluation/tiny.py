@@ -1,7 +1,5 @@
 """Autoencoders of a few lines, with every kind of code, for the tests of ``evaluate``."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -81,7 +79,7 @@ class SparseDecoder(nn.Module):
 
 class Threshold(nn.Module):
     def forward(self, h: Tensor, *, sample: bool = False) -> ThresholdCode:
-        return ThresholdCode(h * (h > 0.5), h, torch.full((h.shape[1],), math.log(0.5)))
+        return ThresholdCode(h * (h > 0.5), h)
 
 
 class Signs(nn.Module):

@@ -100,14 +100,12 @@ def rows_of_weights(lib: Watched, kind: str, shape: tuple[int, ...], threads: in
     values[torch.rand(rows, k) < 0.3] = 0.0
     dense, offset = torch.randn(rows, d), torch.randn(d)
     out, places, squares = torch.empty(rows, d), torch.empty(rows, k), torch.empty(rows)
-    for added, mask in ((None, None), (offset, values)):
-        lib.decode(values, indices, weight, added, rows, k, d, out, threads)
-        lib.at_places(dense, indices, mask, weight, rows, k, d, places, threads)
+    lib.decode(values, indices, weight, rows, k, d, out, threads)
+    lib.at_places(dense, indices, weight, rows, k, d, places, threads)
     lib.decode_error(
         values, indices, weight, offset, dense, rows, k, d, out, squares, places, threads
     )
     lib.sum_by_latent(values, indices, rows * k, torch.zeros(width, dtype=torch.float64))
-    lib.column_sums(dense, rows, d, torch.empty(d), threads)
     order, offsets = (torch.empty(n, dtype=torch.int64) for n in (rows * k, width + 1))
     lib.by_latent(values, indices, rows, k, width, order, offsets)
     factors = (Factor * 2)(

@@ -6,7 +6,6 @@ import torch
 
 from isthmus.anatomy import Autoencoder, Code, Output, Signal, SparseCode, ThresholdCode, View
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, Gated
-from isthmus.bottlenecks.gated import GatedSparseCode, GatedThresholdCode
 from isthmus.objectives import L1, ActiveLatents, GateError, GateL1
 
 WIDTH, D = 6, 4
@@ -51,11 +50,12 @@ def test_active_latents_have_no_gradient():
 def codes(model, x):
     """The same gated code, dense and sparse."""
     dense = model.bottleneck(model.encoder(x))
-    assert isinstance(dense, GatedThresholdCode)
+    assert isinstance(dense, ThresholdCode)
     # every open gate has a place, whether its size is positive or not
-    indices = dense.gate.detach().argsort(dim=1, descending=True)[:, :WIDTH]
-    sparse = GatedSparseCode(
-        dense.z.gather(1, indices), indices, WIDTH, None, dense.gate.gather(1, indices)
+    (gate,) = dense.gates
+    indices = gate.detach().argsort(dim=1, descending=True)[:, :WIDTH]
+    sparse = SparseCode(
+        dense.z.gather(1, indices), indices, WIDTH, gates=(gate.gather(1, indices),)
     )
     return dense, sparse
 

@@ -82,10 +82,13 @@ class SparseCode(Code):
 
     ``width`` is the number of latents. Rows with fewer than ``most`` active latents are filled up
     with the value zero (at any index): a latent whose value is zero is not active. ``z`` builds the
-    dense ``(rows, width)`` tensor, on request only. Kept during training only: ``preactivations``,
-    what the bottleneck read, for terms that look at latents which were not selected; and
-    ``gates``, the pre-activations and log thresholds of the entries, ``(rows, most)`` each, where a
-    threshold is learnt.
+    dense ``(rows, width)`` tensor, on request only.
+
+    Neither of the following is stored. ``preactivations``, kept during training only, is what the
+    bottleneck read, for terms that look at latents which were not selected. ``gates``, for terms
+    that train what decides whether a latent is on, are tensors for each entry, ``(rows, most)``:
+    of a JumpReLU the pre-activations and the log thresholds, of a gated bottleneck the rectified
+    gates; None where nothing decides but the values.
     """
 
     def __init__(
@@ -94,7 +97,7 @@ class SparseCode(Code):
         indices: Tensor,
         width: int,
         preactivations: Any = None,
-        gates: tuple[Tensor, Tensor] | None = None,
+        gates: tuple[Tensor, ...] | None = None,
     ) -> None:
         self.values, self.indices, self.width = values, indices, width
         self.preactivations, self.gates = preactivations, gates
@@ -135,25 +138,19 @@ class SparseCode(Code):
 class ThresholdCode(_Fields):
     """A dense code most of whose entries are exactly zero because a threshold cut them.
 
-    ``z`` is ``(rows, width)``. During training ``preactivations`` is what the bottleneck read, and
-    ``log_threshold`` ``(width,)`` the thresholds, where they are learnt.
+    ``z`` is ``(rows, width)``. ``preactivations`` and ``gates`` are those of a
+    :class:`SparseCode`, for each latent instead of each entry: gates are ``(rows, width)``, log
+    thresholds ``(width,)``. Neither is stored.
     """
 
     z: Tensor
     preactivations: Any = None
-    log_threshold: Tensor | None = None
+    gates: tuple[Tensor, ...] | None = None
 
     @property
     def entries(self) -> Tensor:
         """The values that may differ from zero: all of ``z``."""
         return self.z
-
-    @property
-    def gates(self) -> tuple[Tensor, Tensor] | None:
-        """The pre-activations and the log thresholds, where these are learnt."""
-        if self.log_threshold is None:
-            return None
-        return self.preactivations, self.log_threshold
 
     def tensors(self) -> dict[str, Tensor]:
         return {"z": self.z}

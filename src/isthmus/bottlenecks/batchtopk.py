@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from isthmus.anatomy import Autoencoder, Clock, Code, SparseCode, ThresholdCode
 from isthmus.bottlenecks.sparse import FiringCounter
-from isthmus.bottlenecks.topk import fit_scale, sample_of, start_at_median
+from isthmus.bottlenecks.start import fit_scale, sample_of, start_at_median
 from isthmus.kernels import Preactivations
 
 _SAMPLE = 128
@@ -74,14 +74,8 @@ def over(h: Preactivations, threshold: float, keep: Preactivations | None = None
     if found is None:
         u = h.dense()
         return ThresholdCode(torch.where(u > cutoff, u, 0.0), keep)
-    values, indices, counts = found
-    return SparseCode(_filled(values, counts), indices, h.width, keep)
-
-
-def _filled(values: Tensor, counts: Tensor) -> Tensor:
-    """Zeros, which no gradient leaves, beyond each row's count."""
-    places = torch.arange(values.shape[1], device=values.device)
-    return torch.where(places < counts[:, None], values, 0.0)
+    values, indices = found
+    return SparseCode(values, indices, h.width, keep)
 
 
 def top_of_batch(h: Preactivations, k: int) -> tuple[Code, Tensor]:
@@ -100,10 +94,9 @@ def top_of_batch(h: Preactivations, k: int) -> tuple[Code, Tensor]:
         found = None if guess is None else h.above(torch.full_like(h.bias.detach(), guess))
         if found is None or guess is None:
             break
-        values, indices, counts = found
-        if int(counts.sum()) < wanted and guess > 0.0:
+        values, indices = found
+        if int((values != 0).sum()) < wanted and guess > 0.0:
             continue
-        values = _filled(values, counts)
         kept, smallest = _cut(values.detach(), wanted)
         return SparseCode(torch.where(kept, values, 0.0), indices, h.width, h), smallest
     u = torch.relu(h.dense())

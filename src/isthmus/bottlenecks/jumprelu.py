@@ -1,17 +1,16 @@
 """Learnt thresholds with the pseudo-derivatives that train them."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from isthmus.anatomy import Autoencoder, Code, SparseCode, ThresholdCode
-from isthmus.bottlenecks.relu import EARLY
-from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder, FiringCounter
-from isthmus.bottlenecks.start import Control, start_for
+from isthmus.anatomy import Code, SparseCode, ThresholdCode
+from isthmus.bottlenecks.penalised import Penalised
+from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder
+from isthmus.bottlenecks.start import EARLY, Control, Start
 from isthmus.kernels import Preactivations, take_at
 
 BANDWIDTH = 0.5
@@ -79,23 +78,7 @@ class ThresholdShift:
         self.log_threshold.copy_(raised.log())
 
 
-@dataclass(eq=False)
-class JumpReLUCode(ThresholdCode):
-    """A dense code with the pre-activations ``u`` ``(rows, width)`` that its thresholds cut."""
-
-    u: Tensor | None = None
-
-    @property
-    def gates(self) -> tuple[Tensor, Tensor] | None:
-        if self.u is None or self.log_threshold is None:
-            return None
-        return self.u, self.log_threshold
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {"z": self.z}
-
-
-class JumpReLUBottleneck(nn.Module):
+class JumpReLUBottleneck(Penalised):
     """One learned, positive threshold per latent; below it a latent is exactly zero.
 
     With a ``control`` the thresholds start where the control's target of latents is active, and
@@ -114,50 +97,33 @@ class JumpReLUBottleneck(nn.Module):
         dead_after: int = 10_000_000,
         control: Control | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(width, dead_after, control)
         if control is None and (threshold is None or bandwidth is None):
             raise ValueError("without a control, threshold and bandwidth are needed")
         self._starts = (threshold is None, bandwidth is None)
         self.register_buffer("bandwidth", torch.tensor(bandwidth or 1.0, dtype=torch.float64))
         self.log_threshold = nn.Parameter(torch.full((width,), math.log(threshold or 1.0)))
-        self.counter = FiringCounter(width, dead_after)
-        self.control = control
         if control is not None:
             control.shift = ThresholdShift(self.log_threshold)
-
-    def forward(self, h: Preactivations, *, sample: bool = False) -> Code:
-        code = self._code(h, h if sample else None)
-        if sample and self.training:
-            self.counter.count(code)
-            if self.control is not None:
-                self.control.measure(code)
-        return code
 
     def _code(self, h: Preactivations, keep: Preactivations | None) -> Code:
         bandwidth = float(self.bandwidth)
         # Entries up to half a bandwidth below their threshold are zero but train it.
         near = 0.5 * bandwidth if self.training and torch.is_grad_enabled() else 0.0
-        found = h.above(self.log_threshold.exp() - near)
+        below_all = torch.finfo(self.log_threshold.dtype).min
+        found = h.above(self.log_threshold.exp() - near, fill=below_all)
         if found is None:
             u = h.dense()
             z = JumpReLU.apply(u, self.log_threshold, bandwidth)  # type: ignore[no-untyped-call]
-            return JumpReLUCode(z, keep, self.log_threshold, u)
-        u, indices, counts = found
-        real = torch.arange(u.shape[1], device=u.device) < counts[:, None]
-        u = torch.where(real, u, torch.finfo(u.dtype).min)
+            return ThresholdCode(z, keep, gates=(u, self.log_threshold))
+        u, indices = found
         log_threshold = take_at(self.log_threshold, indices)
         z = JumpReLU.apply(u, log_threshold, bandwidth)  # type: ignore[no-untyped-call]
         return SparseCode(z, indices, h.width, keep, gates=(u, log_threshold))
 
-    @torch.no_grad()
-    def prepare(self, model: Autoencoder, x: Tensor) -> None:
-        """Start at the control's target."""
-        if self.control is None:
-            return
-        encoder, dictionary = model.encoder, model.decoder
-        assert isinstance(encoder, DictionaryEncoder)
-        assert isinstance(dictionary, Dictionary)
-        start = start_for(model, x, self.control.target)
+    def _begin(
+        self, control: Control, start: Start, encoder: DictionaryEncoder, dictionary: Dictionary
+    ) -> None:
         active = torch.where(start.u > start.cutoffs, start.u, 0.0).clamp_min(0.0)
         gain = start.gain(active, dictionary.weight)
         encoder.weight.mul_(gain)
@@ -169,4 +135,4 @@ class JumpReLUBottleneck(nn.Module):
         if own_bandwidth:
             self.bandwidth.fill_(BANDWIDTH * spread)
         # Switching off a latent of size t costs about t^2.
-        self.control.begin(EARLY * max(gain * start.height, least) ** 2, spread)
+        control.begin(EARLY * max(gain * start.height, least) ** 2, spread)

@@ -1,19 +1,16 @@
 """The rectifier: latents are on where their pre-activation is positive."""
 
 import torch
-from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Code
+from isthmus.anatomy import Code
 from isthmus.bottlenecks.batchtopk import over
-from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder, FiringCounter
-from isthmus.bottlenecks.start import Control, start_for
+from isthmus.bottlenecks.penalised import Penalised
+from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder
+from isthmus.bottlenecks.start import EARLY, Control, Start
 from isthmus.kernels import Preactivations
 
-EARLY = 0.5
-"""The first coefficient as a share of its estimate: too low a price is the lesser harm."""
 
-
-class ReLU(nn.Module):
+class ReLU(Penalised):
     """``z = max(u, 0)``; counts who fires in training.
 
     With a ``control`` the encoder's biases start where the control's target of latents is active.
@@ -29,27 +26,15 @@ class ReLU(nn.Module):
         control: Control | None = None,
         price: float = 2.0,
     ) -> None:
-        super().__init__()
-        self.counter = FiringCounter(width, dead_after)
-        self.control, self.price = control, price
+        super().__init__(width, dead_after, control)
+        self.price = price
 
-    def forward(self, h: Preactivations, *, sample: bool = False) -> Code:
-        code = over(h, 0.0, h if sample else None)
-        if sample and self.training:
-            self.counter.count(code)
-            if self.control is not None:
-                self.control.measure(code)
-        return code
+    def _code(self, h: Preactivations, keep: Preactivations | None) -> Code:
+        return over(h, 0.0, keep)
 
-    @torch.no_grad()
-    def prepare(self, model: Autoencoder, x: Tensor) -> None:
-        """Start at the control's target."""
-        if self.control is None:
-            return
-        encoder, dictionary = model.encoder, model.decoder
-        assert isinstance(encoder, DictionaryEncoder)
-        assert isinstance(dictionary, Dictionary)
-        start = start_for(model, x, self.control.target)
+    def _begin(
+        self, control: Control, start: Start, encoder: DictionaryEncoder, dictionary: Dictionary
+    ) -> None:
         # A tied weight keeps its rows at norm 1.
         tied = encoder.weight is dictionary.weight
         active = torch.relu(start.u - start.cutoffs)
@@ -59,4 +44,4 @@ class ReLU(nn.Module):
             encoder.weight.mul_(gain)
         # Where |x - x^|^2 + c |z|_1 is stationary, a latent at its cutoff t gains 2 t and costs c.
         price = EARLY * self.price * abs(start.height)
-        self.control.begin(price, gain * start.spread)
+        control.begin(price, gain * start.spread)

@@ -1,4 +1,4 @@
-"""A start at a given number of active latents, from a sample of the data."""
+"""Where a dictionary starts, from a sample of the data: its centre, its scale, its cutoffs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +8,60 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Code
-from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder
-from isthmus.bottlenecks.topk import start_at_median
+from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder, geometric_median
 
+EARLY = 0.5
+"""The first coefficient as a share of its estimate: too low a price is the lesser harm."""
+_SAMPLE = 4096
+"""Rows that a centre or a scale is fitted to."""
 _ELEMENTS = 1 << 24
 """Pre-activations that are looked at: it bounds the memory."""
 _MOST_GAIN = 20.0
+
+
+def dictionary_of(model: Autoencoder) -> tuple[DictionaryEncoder, Dictionary]:
+    """The two halves of a model that is a sparse dictionary."""
+    encoder, dictionary = model.encoder, model.decoder
+    assert isinstance(encoder, DictionaryEncoder)
+    assert isinstance(dictionary, Dictionary)
+    return encoder, dictionary
+
+
+def sample_of(x: Tensor, most: int = _SAMPLE) -> Tensor:
+    """At most ``most`` of the rows, evenly spread."""
+    return x[:: -(-len(x) // most)]
+
+
+@torch.no_grad()
+def start_at_median(model: Autoencoder, x: Tensor) -> None:
+    """Set the decoder's bias to the geometric median of some rows ``x``, in model's units."""
+    dictionary = model.decoder
+    assert isinstance(dictionary, Dictionary)
+    dictionary.bias.copy_(geometric_median(sample_of(x).flatten(1)))
+
+
+@torch.no_grad()
+def best_scale(rebuilt: Tensor, wanted: Tensor) -> float:
+    """The number c with the least ``|c rebuilt - wanted|^2``, in closed form.
+
+    Atoms that overlap overshoot: without it many active latents start far above the data.
+    """
+    squares = rebuilt.square().sum().clamp_min(torch.finfo(rebuilt.dtype).tiny)
+    return float((rebuilt * wanted).sum() / squares)
+
+
+@torch.no_grad()
+def fit_scale(model: Autoencoder, x: Tensor, code: Code) -> None:
+    """Multiply the encoder by the number with which ``code`` best rebuilds ``x``.
+
+    ``code`` is that of the rows ``x`` ``(rows, *shape)``, in the model's units, and without biases
+    in the encoder it grows with the encoder's weight.
+    """
+    encoder, dictionary = dictionary_of(model)
+    rebuilt = dictionary(code).flatten(1) - dictionary.bias
+    scale = best_scale(rebuilt, x.flatten(1) - dictionary.bias)
+    if scale > 0.0:
+        encoder.weight.mul_(scale)
 
 
 @runtime_checkable
@@ -46,14 +94,8 @@ class Start:
 
     @torch.no_grad()
     def gain(self, z: Tensor, weight: Tensor) -> float:
-        """The number by which to multiply codes ``z`` so that ``z weight`` rebuilds best.
-
-        Atoms that overlap overshoot: without it many active latents start far above the data.
-        """
-        rebuilt = z @ weight
-        least = torch.finfo(z.dtype).tiny
-        best = (rebuilt * self.inner).sum() / rebuilt.square().sum().clamp_min(least)
-        return min(_MOST_GAIN, max(1.0 / _MOST_GAIN, float(best)))
+        """The number by which to multiply codes ``z`` so that ``z weight`` rebuilds best."""
+        return min(_MOST_GAIN, max(1.0 / _MOST_GAIN, best_scale(z @ weight, self.inner)))
 
 
 @torch.no_grad()
@@ -79,11 +121,8 @@ def start_for(model: Autoencoder, x: Tensor, l0: float) -> Start:
     measured. A large model looks at some of the rows only.
     """
     start_at_median(model, x)
-    encoder, dictionary = model.encoder, model.decoder
-    assert isinstance(encoder, DictionaryEncoder)
-    assert isinstance(dictionary, Dictionary)
-    most = max(64, _ELEMENTS // len(encoder.bias))
-    some = x[:: -(-len(x) // most)]
+    encoder, dictionary = dictionary_of(model)
+    some = sample_of(x, max(64, _ELEMENTS // len(encoder.bias)))
     u = encoder(some).dense()
     return Start(some.flatten(1) - dictionary.bias, u, *cutoffs_for(u, l0))
 

@@ -5,19 +5,14 @@ import sys
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Clock, Code, Linear, SparseCode
-from isthmus.bottlenecks.sparse import (
-    Dictionary,
-    DictionaryEncoder,
-    FiringCounter,
-    geometric_median,
-)
+from isthmus.anatomy import Autoencoder, Clock, Linear, SparseCode
+from isthmus.bottlenecks.sparse import Dictionary, FiringCounter
+from isthmus.bottlenecks.start import fit_scale, sample_of, start_at_median
+from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
 
 ANNEALED = 0.1
 """Share of the run over which k falls to its end."""
-_SAMPLE = 4096
-"""Rows that the scale of the start is fitted to."""
 
 
 class WideSparseCode(SparseCode):
@@ -54,7 +49,8 @@ class TopK(nn.Module):
         :class:`WideSparseCode`. Who fires is counted among the k.
     start
         The k of the first training step, from which it falls to k in a straight line over the
-        first tenth of the run (He et al. 2024, Llama Scope). Evaluation always has k.
+        first tenth of the run (He et al. 2024, Llama Scope). Evaluation always has k. Less than k
+        is an :class:`IsthmusError`.
     weighing
         The dictionary by whose row norms the pre-activations are multiplied when they are compared
         (not when they are used; He et al. 2024). It is not owned.
@@ -79,6 +75,11 @@ class TopK(nn.Module):
         fit_scale: bool = False,
     ) -> None:
         super().__init__()
+        if start is not None and start < k:
+            raise IsthmusError(
+                f"k_start={start} is less than k={k}, to which it falls: choose a k_start of {k} "
+                "or more"
+            )
         self.fit_scale = fit_scale
         self.width, self.k, self.magnitude, self.wide = width, k, magnitude, wide
         self.annealing = Linear(k if start is None else start, k, sys.maxsize, fit=ANNEALED)
@@ -130,33 +131,3 @@ def _strongest(values: Tensor, indices: Tensor, k: int, norms: Tensor | None) ->
     key = values.abs()
     key = key if norms is None else key * norms[indices]
     return key.topk(k, dim=1, sorted=False).indices
-
-
-@torch.no_grad()
-def start_at_median(model: Autoencoder, x: Tensor) -> None:
-    """Set the decoder's bias to the geometric median of some rows ``x``, in model's units."""
-    dictionary = model.decoder
-    assert isinstance(dictionary, Dictionary)
-    dictionary.bias.copy_(geometric_median(sample_of(x).flatten(1)))
-
-
-def sample_of(x: Tensor) -> Tensor:
-    """Some of the rows, enough to fit a scale or a centre to."""
-    return x[:: -(-len(x) // _SAMPLE)]
-
-
-@torch.no_grad()
-def fit_scale(model: Autoencoder, x: Tensor, code: Code) -> None:
-    """Multiply the encoder by the number with which ``code`` best rebuilds ``x``.
-
-    ``code`` is that of the rows ``x`` ``(rows, *shape)``, in the model's units, and without biases
-    in the encoder it grows with the encoder's weight.
-    """
-    encoder, dictionary = model.encoder, model.decoder
-    assert isinstance(encoder, DictionaryEncoder)
-    assert isinstance(dictionary, Dictionary)
-    rebuilt = dictionary(code).flatten(1) - dictionary.bias
-    squares = rebuilt.square().sum().clamp_min(torch.finfo(rebuilt.dtype).tiny)
-    scale = (rebuilt * (x.flatten(1) - dictionary.bias)).sum() / squares
-    if bool(scale > 0):
-        encoder.weight.mul_(scale)

@@ -87,7 +87,7 @@ def weighted_rows(values: Tensor, indices: Tensor, rows: Tensor) -> Tensor:
     values, indices, rows = values.contiguous(), indices.contiguous(), rows.contiguous()
     out = rows.new_empty(n, rows.shape[1])
     library.decode(
-        pointer(values), pointer(indices), pointer(rows), None, n, k, rows.shape[1], pointer(out),
+        pointer(values), pointer(indices), pointer(rows), n, k, rows.shape[1], pointer(out),
         threads(),
     )  # fmt: skip
     return out
@@ -101,8 +101,8 @@ def products_at(left: Tensor, indices: Tensor, rows: Tensor) -> Tensor:
     if library is not None:
         left, indices, rows = left.contiguous(), indices.contiguous(), rows.contiguous()
         library.at_places(
-            pointer(left), pointer(indices), None, pointer(rows), n, k, rows.shape[1],
-            pointer(result), threads(),
+            pointer(left), pointer(indices), pointer(rows), n, k, rows.shape[1], pointer(result),
+            threads(),
         )  # fmt: skip
         return result
     step = max(1, _CHUNK // max(1, k * rows.shape[1]))

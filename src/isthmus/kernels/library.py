@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isthmus.kernels.native.build import LIBRARY, BuildError, build
 
-ABI = 2
+ABI = 3
 LEVELS = ("portable", "AVX2", "AVX-512", "AVX-512 with VNNI")
 TOP, TOP_MAGNITUDE, ABOVE = 0, 1, 2
 
@@ -58,14 +58,13 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "pack": (None, [_P, _I64, _I64, _P, _P, _P, _P, _I32]),
     "select_int8": (_I64, [ctypes.POINTER(Selection), _P, _P, _P, _P]),
     "select_products": (None, [ctypes.POINTER(Selection), _P, _I32, _P]),
-    "decode": (None, [_P, _P, _P, _P, _I64, _I64, _I64, _P, _I32]),
+    "decode": (None, [_P, _P, _P, _I64, _I64, _I64, _P, _I32]),
     "decode_error": (None, [_P, _P, _P, _P, _P, _I64, _I64, _I64, _P, _P, _P, _I32]),
-    "at_places": (None, [_P, _P, _P, _P, _I64, _I64, _I64, _P, _I32]),
+    "at_places": (None, [_P, _P, _P, _I64, _I64, _I64, _P, _I32]),
     "by_latent": (None, [_P, _P, _I64, _I64, _I64, _P, _P]),
     "row_gradient": (None, [ctypes.POINTER(RowUpdate), _P]),
     "row_adam": (None, [ctypes.POINTER(RowUpdate)]),
     "sum_by_latent": (None, [_P, _P, _I64, _P]),
-    "column_sums": (None, [_P, _I64, _I64, _P, _I32]),
 }
 
 

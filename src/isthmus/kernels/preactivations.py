@@ -73,11 +73,12 @@ class Preactivations:
         return self._differentiable(values, indices), indices
 
     def above(
-        self, cutoff: Float[Tensor, " width"]
-    ) -> tuple[Float[Tensor, "rows most"], Int[Tensor, "rows most"], Int[Tensor, " rows"]] | None:
-        """All that exceed ``cutoff``, their latents, and how many a row has; None if too many.
+        self, cutoff: Float[Tensor, " width"], *, fill: float = 0.0
+    ) -> tuple[Float[Tensor, "rows most"], Int[Tensor, "rows most"]] | None:
+        """All that exceed ``cutoff``, and their latents; None if a row has too many.
 
-        Places beyond a row's count hold latent 0 and a value that is none of the row's: mask them.
+        Rows that have fewer than others are filled up with the value ``fill``, which no gradient
+        leaves, at latent 0. They come last.
         """
         room = self.width // _MOST
         if room == 0 or self._stay_dense(1):
@@ -87,7 +88,8 @@ class Preactivations:
         if found is None:
             return None
         values, indices, counts = found
-        return self._differentiable(values, indices), indices, counts
+        real = torch.arange(values.shape[1], device=values.device) < counts[:, None]
+        return torch.where(real, self._differentiable(values, indices), fill), indices
 
     def at(self, indices: Int[Tensor, "rows k"]) -> Float[Tensor, "rows k"]:
         """The pre-activations of given latents."""

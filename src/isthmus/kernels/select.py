@@ -13,6 +13,9 @@ _BLOCK = 1 << 22
 """Pre-activations that are held at once where they have to be stored."""
 _GROUP = 32
 _WITH_VNNI = 3
+_LONGEST_IN_INT8 = 1 << 17
+"""Elements of an example up to which it is screened in 8 bits: ``127^2 d`` then stays below 2^31,
+which the sums hold, four times over."""
 _local = threading.local()
 
 
@@ -144,7 +147,8 @@ def _native(
             pointer(values[start:stop]), pointer(indices[start:stop]), pointer(counts[start:stop]),
         )  # fmt: skip
 
-    if library.level >= _WITH_VNNI and not _has_bf16_tiles() and 4 * k <= width:
+    fits_int8 = 4 * k <= width and x.shape[1] <= _LONGEST_IN_INT8
+    if library.level >= _WITH_VNNI and not _has_bf16_tiles() and fits_int8:
         packed = _scratch("packed", library.packed_bytes(width, x.shape[1]), torch.uint8)
         step, norm, rounding = (_scratch(name, width) for name in ("step", "norm", "rounding"))
         library.pack(

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Output, SparseCode, Term, ThresholdCode
-from isthmus.bottlenecks.gated import GatedSparseCode, GatedThresholdCode
 from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck, Step
 from isthmus.bottlenecks.sparse import Dictionary, FiringCounter
 from isthmus.kernels import Preactivations, adaptive_decode, take_rows
@@ -68,7 +67,7 @@ class GateError(Term):
         dictionary, gate = model.decoder, _gate(out)
         assert isinstance(dictionary, Dictionary)
         weight, bias = dictionary.weight.detach(), dictionary.bias.detach()
-        if isinstance(out.code, GatedSparseCode):
+        if isinstance(out.code, SparseCode):
             flat = adaptive_decode(gate, out.code.indices, weight) + bias
         else:
             flat = torch.addmm(bias, gate, weight)
@@ -85,25 +84,29 @@ def dead_used(dictionary: Dictionary) -> int:
 
 
 def _gate(out: Output) -> Tensor:
+    """The rectified gates of a gated bottleneck's code."""
     code = out.code
-    assert isinstance(code, (GatedSparseCode, GatedThresholdCode))
-    assert code.gate is not None
-    return code.gate
+    assert isinstance(code, (SparseCode, ThresholdCode))
+    assert code.gates is not None
+    (gate,) = code.gates
+    return gate
 
 
 class AuxK(Term):
     """How well the ``k_aux`` strongest dead latents explain what the others left over.
 
     ``|e - e^|^2 / elements`` with the error ``e = x - x^`` held fixed (Gao et al. 2024, appendix
-    A.2). Zero where no latent is dead. Gradients reach the dead latents' encoder rows. The model's
-    bottleneck has a ``counter`` that says which latents are dead.
+    A.2). With ``magnitude`` the strongest are those largest by absolute value, and keep their
+    signs; else the largest, rectified. Zero where no latent is dead. Gradients reach the dead
+    latents' encoder rows. The model's bottleneck has a ``counter`` that says which latents are
+    dead.
     """
 
     name = "auxk"
     unit = "squared error per element, in the model's units"
 
-    def __init__(self, k_aux: int) -> None:
-        self.k_aux = k_aux
+    def __init__(self, k_aux: int, *, magnitude: bool = False) -> None:
+        self.k_aux, self.magnitude = k_aux, magnitude
 
     def __call__(self, model: Autoencoder, out: Output) -> Tensor:
         code, weight = out.code, model.decoder.weight  # type: ignore[union-attr]
@@ -114,7 +117,9 @@ class AuxK(Term):
         dead = counter.dead(out.clock).nonzero().flatten()
         if len(dead) == 0 or not isinstance(code.preactivations, Preactivations):
             return torch.zeros(len(out.x), device=out.x.device)
-        values, indices = code.preactivations.of(dead).top(min(self.k_aux, len(dead)))
+        k = min(self.k_aux, len(dead))
+        values, indices = code.preactivations.of(dead).top(k, magnitude=self.magnitude)
+        values = values if self.magnitude else torch.relu(values)
         error = -out.error().detach().flatten(1)
-        explained = adaptive_decode(torch.relu(values), indices, take_rows(weight, dead))
+        explained = adaptive_decode(values, indices, take_rows(weight, dead))
         return (error - explained).square().mean(1)

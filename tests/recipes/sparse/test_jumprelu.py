@@ -116,6 +116,11 @@ def test_rows_of_the_decoder_have_norm_one_after_training():
     torch.testing.assert_close(averaged.norm(dim=1), torch.ones(24), atol=1e-5, rtol=0)
 
 
+def test_without_unit_the_norms_of_the_decoder_are_free():
+    norms = fitted(unit=False).decoder.weight.detach().norm(dim=1)
+    assert float((norms - 1.0).abs().max()) > 0.01
+
+
 def test_codes_are_zero_below_their_threshold_and_untouched_above():
     model = fitted()
     with torch.no_grad():

@@ -84,6 +84,19 @@ def test_converted_codes_are_those_above_one_threshold(recipe, tmp_path):
     loaded = isthmus.load(tmp_path / "made")
     np.testing.assert_array_equal(loaded.encode(X), made.encode(X))
     assert loaded.config["recipe"] == "jumprelu"
+    assert loaded.decoder.unit == made.decoder.unit == (recipe == "topk")
+
+
+@pytest.mark.parametrize("recipe", ["llama-scope", "topk"])
+def test_a_converted_model_can_be_trained_further(recipe):
+    """Norms that were free stay so: brought to 1, the model would be another."""
+    made = to_jumprelu(fitted(recipe), X)
+    before = made.decoder.weight.detach().norm(dim=1)
+    error = -made.score(X).mean()
+    on = isthmus.fit(made, X, steps=5, batch_size=50, lr=1e-5, progress=False)
+    torch.testing.assert_close(on.decoder.weight.detach().norm(dim=1), before, rtol=1e-3, atol=0)
+    assert (float(before.std()) > 0.01) == (recipe == "llama-scope")
+    assert -on.score(X).mean() == pytest.approx(error, rel=0.02)
 
 
 def test_converted_it_still_rebuilds_most_of_sparse_rows():

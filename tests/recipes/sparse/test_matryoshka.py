@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import isthmus
 from isthmus.anatomy import Clock, SparseCode
 from isthmus.errors import IsthmusError
-from isthmus.kernels import using
+from isthmus.kernels import path_in_use, using
 from isthmus.recipes.sparse.matryoshka import prefix_ends
 
 X = np.random.default_rng(0).normal(1.0, 2.0, (300, 10)).astype(np.float32)
@@ -51,6 +51,9 @@ def test_loss_and_gradients_are_those_of_the_dense_formula(path, k):
         assert isinstance(out.code, SparseCode) == (k == 2 and path != "reference")
         losses = made.objective(made, out)
         losses.total.backward()
+    # The whole dictionary's error comes from the decoder, without the reconstruction.
+    assert (out.residual is not None) == (k == 2 and path_in_use() == "native" and path == "auto")
+    assert (out.params is None) == (out.residual is not None)
     w = {n: p.detach().double().requires_grad_() for n, p in made.named_parameters()}
     x = made.scaler(x).double()
     u = (x - w["decoder.bias"]) @ w["encoder.weight"].T + w["encoder.bias"]

@@ -96,6 +96,11 @@ def test_it_starts_at_the_mean_and_equal_rows_are_refused():
         fitted(X=np.ones((60, 4), np.float32))
 
 
+def test_more_active_latents_than_latents_is_an_error():
+    with pytest.raises(IsthmusError, match="k=49 is more than latent_dim=48: choose a smaller k"):
+        fitted(k=49)
+
+
 def test_better_than_topk_off_its_k():
     error = {}
     for recipe in ("msae", "topk"):

@@ -7,7 +7,7 @@ import torch
 import isthmus
 import isthmus.training
 import zoo
-from isthmus.anatomy import Clock, SparseCode
+from isthmus.anatomy import Clock, Signal, SparseCode
 from isthmus.bottlenecks import geometric_median
 from isthmus.errors import IsthmusError
 from isthmus.kernels import using
@@ -311,3 +311,13 @@ def test_resumed_while_k_falls_the_weights_are_the_same(tmp_path, after):
 def test_a_start_above_the_number_of_latents_is_an_error():
     with pytest.raises(IsthmusError, match="k_start=30 is more than latent_dim=24"):
         model(k_start=30)
+
+
+@pytest.mark.parametrize("recipe", ["topk", "llama-scope"])
+def test_a_start_below_the_end_is_an_error(recipe):
+    signal = Signal.infer(X)
+    page = get_recipe(recipe)
+    with pytest.raises(IsthmusError, match=r"k_start=2 is less than k=4.*: choose a k_start of 4"):
+        page.build(signal, page.parse({"latent_dim": 24, "k": 4, "k_start": 2})[0])
+    same = page.build(signal, page.parse({"latent_dim": 24, "k": 4, "k_start": 4})[0])
+    assert same.bottleneck.k == 4

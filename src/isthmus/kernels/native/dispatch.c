@@ -61,10 +61,9 @@ void isthmus_select_products(const isthmus_selection *job, const void *products,
     CALL(select_products, job, products, bfloat16, norm);
 }
 
-void isthmus_decode(const float *values, const int64_t *indices, const float *atoms,
-                    const float *bias, int64_t rows, int64_t k, int64_t d, float *out,
-                    int32_t threads) {
-    CALL(decode, values, indices, atoms, bias, rows, k, d, out, threads);
+void isthmus_decode(const float *values, const int64_t *indices, const float *atoms, int64_t rows,
+                    int64_t k, int64_t d, float *out, int32_t threads) {
+    CALL(decode, values, indices, atoms, rows, k, d, out, threads);
 }
 
 void isthmus_decode_error(const float *values, const int64_t *indices, const float *atoms,
@@ -75,10 +74,9 @@ void isthmus_decode_error(const float *values, const int64_t *indices, const flo
          threads);
 }
 
-void isthmus_at_places(const float *gradient, const int64_t *indices, const float *mask,
-                       const float *atoms, int64_t rows, int64_t k, int64_t d, float *out,
-                       int32_t threads) {
-    CALL(at_places, gradient, indices, mask, atoms, rows, k, d, out, threads);
+void isthmus_at_places(const float *gradient, const int64_t *indices, const float *atoms,
+                       int64_t rows, int64_t k, int64_t d, float *out, int32_t threads) {
+    CALL(at_places, gradient, indices, atoms, rows, k, d, out, threads);
 }
 
 void isthmus_row_gradient(const isthmus_row_update *update, float *out) {
@@ -90,10 +88,6 @@ void isthmus_row_adam(const isthmus_row_update *update) {
     float *scratch = malloc((size_t)(slots * update->d) * sizeof(float));
     CALL(row_update, update, NULL, scratch);
     free(scratch);
-}
-
-void isthmus_column_sums(const float *x, int64_t rows, int64_t d, float *out, int32_t threads) {
-    CALL(column_sums, x, rows, d, out, threads);
 }
 
 void isthmus_by_latent(const float *values, const int64_t *indices, int64_t rows, int64_t k,

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#define ISTHMUS_ABI 2
+#define ISTHMUS_ABI 3
 
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
@@ -69,8 +69,9 @@ EXPORT int64_t isthmus_packed_bytes(int64_t width, int64_t d);
  * with an example of length 1. Needs level 3. */
 EXPORT void isthmus_pack(const float *weight, int64_t width, int64_t d, uint8_t *packed,
                          float *step, float *norm, float *rounding, int32_t threads);
-/* Select by int8 products, then compute what was selected in float32. Needs level 3. Returns the
- * number of rows that had to be computed in full. */
+/* Select by int8 products, then compute what was selected in float32. Needs level 3, and d at most
+ * 131072, for the products are summed in 32 bits. Returns the number of rows that had to be computed
+ * in full. */
 EXPORT int64_t isthmus_select_int8(const isthmus_selection *job, const uint8_t *packed,
                                    const float *step, const float *norm, const float *rounding);
 /* Select from given products (job->rows, width) without bias: float32, or bfloat16 (as uint16_t),
@@ -78,20 +79,18 @@ EXPORT int64_t isthmus_select_int8(const isthmus_selection *job, const uint8_t *
 EXPORT void isthmus_select_products(const isthmus_selection *job, const void *products,
                                     int32_t bfloat16, const float *norm);
 
-/* out[n] = bias + sum_j values[n, j] rows[indices[n, j]]; bias may be NULL. */
+/* out[n] = sum_j values[n, j] atoms[indices[n, j]]. */
 EXPORT void isthmus_decode(const float *values, const int64_t *indices, const float *atoms,
-                           const float *bias, int64_t rows, int64_t k, int64_t d, float *out,
-                           int32_t threads);
-/* error[n] = bias + sum_j values[n, j] rows[indices[n, j]] - target[n], its squared length, and
+                           int64_t rows, int64_t k, int64_t d, float *out, int32_t threads);
+/* error[n] = bias + sum_j values[n, j] atoms[indices[n, j]] - target[n], its squared length, and
  * products[n, j] = <error[n], atoms[indices[n, j]]>, in one visit to each atom. */
 EXPORT void isthmus_decode_error(const float *values, const int64_t *indices, const float *atoms,
                                  const float *bias, const float *target, int64_t rows, int64_t k,
                                  int64_t d, float *error, float *squares, float *products,
                                  int32_t threads);
-/* out[n, j] = <gradient[n], atoms[indices[n, j]]>, zero where mask is given and zero there. */
-EXPORT void isthmus_at_places(const float *gradient, const int64_t *indices, const float *mask,
-                              const float *atoms, int64_t rows, int64_t k, int64_t d, float *out,
-                              int32_t threads);
+/* out[n, j] = <gradient[n], atoms[indices[n, j]]>. */
+EXPORT void isthmus_at_places(const float *gradient, const int64_t *indices, const float *atoms,
+                              int64_t rows, int64_t k, int64_t d, float *out, int32_t threads);
 /* Sort the entries of (rows, k) whose value is not zero by latent, stable. order holds entry
  * numbers (rows * k long), offsets (width + 1). */
 EXPORT void isthmus_by_latent(const float *values, const int64_t *indices, int64_t rows, int64_t k,
@@ -103,8 +102,5 @@ EXPORT void isthmus_row_adam(const isthmus_row_update *update);
 /* sums[latent] += values: (width) in float64, in the order of the entries. */
 EXPORT void isthmus_sum_by_latent(const float *values, const int64_t *indices, int64_t entries,
                                   double *sums);
-/* Columns' sums of (rows, d). */
-EXPORT void isthmus_column_sums(const float *x, int64_t rows, int64_t d, float *out,
-                                int32_t threads);
 
 #endif

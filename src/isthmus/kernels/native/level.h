@@ -13,17 +13,16 @@
 #define LEVEL(name) GLUE(name, ISTHMUS_LEVEL)
 
 #define DECLARE(level)                                                                           \
-    void isthmus_decode_##level(const float *, const int64_t *, const float *, const float *,    \
-                                int64_t, int64_t, int64_t, float *, int32_t);                    \
-    void isthmus_at_places_##level(const float *, const int64_t *, const float *, const float *, \
-                                   int64_t, int64_t, int64_t, float *, int32_t);                 \
+    void isthmus_decode_##level(const float *, const int64_t *, const float *, int64_t, int64_t, \
+                                int64_t, float *, int32_t);                                      \
+    void isthmus_at_places_##level(const float *, const int64_t *, const float *, int64_t,       \
+                                   int64_t, int64_t, float *, int32_t);                          \
     void isthmus_decode_error_##level(const float *, const int64_t *, const float *,             \
                                       const float *, const float *, int64_t, int64_t, int64_t,   \
                                       float *, float *, float *, int32_t);                       \
     void isthmus_row_update_##level(const isthmus_row_update *, float *, float *);               \
     void isthmus_select_products_##level(const isthmus_selection *, const void *, int32_t,       \
-                                         const float *);                                         \
-    void isthmus_column_sums_##level(const float *, int64_t, int64_t, float *, int32_t);
+                                         const float *);
 
 DECLARE(portable)
 DECLARE(avx2)

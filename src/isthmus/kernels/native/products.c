@@ -1,4 +1,4 @@
-/* Selection from a dense block of products x W^T, and sums of columns.
+/* Selection from a dense block of products x W^T.
  *
  * Two passes over a row: maxima of groups of columns bound the k-th largest from below, then the
  * few that reach the bound are collected.
@@ -136,35 +136,4 @@ void LEVEL(select_products)(const isthmus_selection *job, const void *products, 
     }
     run_tasks(products_task, &p, (job->rows + ROW_TASK - 1) / ROW_TASK, threads);
     free(scratch);
-}
-
-#define COLUMN_TASK 64
-
-typedef struct {
-    const float *x;
-    int64_t rows, d;
-    float *out;
-} column_job;
-
-static void column_task(void *argument, int64_t task, int slot) {
-    (void)slot;
-    const column_job *job = argument;
-    for (int64_t i = task * COLUMN_TASK; i < (task + 1) * COLUMN_TASK && i < job->d; i += LANES) {
-        int64_t n = job->d - i < LANES ? job->d - i : LANES;
-        vec s = {0}, part = {0};
-        for (int64_t row = 0; row < job->rows; row++) {
-            part += n == LANES ? load(job->x + row * job->d + i)
-                               : load_part(job->x + row * job->d + i, n);
-            if (row % 64 == 63) { /* partial sums keep rounding small */
-                s += part;
-                part = (vec){0};
-            }
-        }
-        store_part(job->out + i, s + part, n);
-    }
-}
-
-void LEVEL(column_sums)(const float *x, int64_t rows, int64_t d, float *out, int32_t threads) {
-    column_job job = {x, rows, d, out};
-    run_tasks(column_task, &job, (d + COLUMN_TASK - 1) / COLUMN_TASK, threads);
 }

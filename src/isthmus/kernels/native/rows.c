@@ -40,7 +40,7 @@ INLINE void weighted_sum(float *out, const weighted *terms, int64_t count, int64
 #define BATCH 64 /* terms collected before they are summed */
 
 typedef struct {
-    const float *values, *atoms, *bias, *gradient, *mask;
+    const float *values, *atoms, *bias, *gradient; /* bias: NULL for none */
     const int64_t *indices;
     int64_t rows, k, d;
     float *out;
@@ -74,11 +74,10 @@ static void decode_task(void *argument, int64_t task, int slot) {
     }
 }
 
-void LEVEL(decode)(const float *values, const int64_t *indices, const float *atoms,
-                   const float *bias, int64_t rows, int64_t k, int64_t d, float *out,
-                   int32_t threads) {
-    row_job job = {.values = values, .indices = indices, .atoms = atoms, .bias = bias,
-                   .rows = rows, .k = k, .d = d, .out = out};
+void LEVEL(decode)(const float *values, const int64_t *indices, const float *atoms, int64_t rows,
+                   int64_t k, int64_t d, float *out, int32_t threads) {
+    row_job job = {.values = values, .indices = indices, .atoms = atoms, .rows = rows, .k = k,
+                   .d = d, .out = out};
     run_tasks(decode_task, &job, (rows + ROW_TASK - 1) / ROW_TASK, threads);
 }
 
@@ -129,17 +128,15 @@ static void places_task(void *argument, int64_t task, int slot) {
         for (int64_t j = 0; j < k; j++) {
             int64_t e = n * k + j;
             if (j + 2 < k) fetch_row(job->atoms + job->indices[e + 2] * d, d);
-            int skip = job->mask && job->mask[e] == 0.0f;
-            job->out[e] = skip ? 0.0f : dot(gradient, job->atoms + job->indices[e] * d, d);
+            job->out[e] = dot(gradient, job->atoms + job->indices[e] * d, d);
         }
     }
 }
 
-void LEVEL(at_places)(const float *gradient, const int64_t *indices, const float *mask,
-                      const float *atoms, int64_t rows, int64_t k, int64_t d, float *out,
-                      int32_t threads) {
-    row_job job = {.gradient = gradient, .indices = indices, .mask = mask, .atoms = atoms,
-                   .rows = rows, .k = k, .d = d, .out = out};
+void LEVEL(at_places)(const float *gradient, const int64_t *indices, const float *atoms,
+                      int64_t rows, int64_t k, int64_t d, float *out, int32_t threads) {
+    row_job job = {.gradient = gradient, .indices = indices, .atoms = atoms, .rows = rows,
+                   .k = k, .d = d, .out = out};
     run_tasks(places_task, &job, (rows + ROW_TASK - 1) / ROW_TASK, threads);
 }
 

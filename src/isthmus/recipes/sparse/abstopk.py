@@ -1,11 +1,7 @@
 """The AbsTopK sparse autoencoder, whose latents have two signs."""
 
-import torch
-from torch import Tensor
-
-from isthmus.anatomy import Autoencoder, Output, Signal, SparseCode
+from isthmus.anatomy import Autoencoder, Signal
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, TopK
-from isthmus.kernels import Preactivations, adaptive_decode, take_rows
 from isthmus.objectives import MSE, AuxK
 from isthmus.recipes.options import (
     ActiveLatents,
@@ -16,24 +12,6 @@ from isthmus.recipes.options import (
     check_active,
 )
 from isthmus.recipes.registry import recipe
-
-
-class SignedAuxK(AuxK):
-    """AuxK with the dead latents that are largest by absolute value, their sign kept."""
-
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
-        code, dictionary, bottleneck = out.code, model.decoder, model.bottleneck
-        assert isinstance(code, SparseCode)
-        assert isinstance(dictionary, Dictionary)
-        assert isinstance(bottleneck, TopK)
-        dead = bottleneck.counter.dead(out.clock).nonzero().flatten()
-        if len(dead) == 0 or not isinstance(code.preactivations, Preactivations):
-            return torch.zeros(len(out.x), device=out.x.device)
-        k = min(self.k_aux, len(dead))
-        values, indices = code.preactivations.of(dead).top(k, magnitude=True)
-        error = -out.error().detach().flatten(1)
-        explained = adaptive_decode(values, indices, take_rows(dictionary.weight, dead))
-        return (error - explained).square().mean(1)
 
 
 @recipe(
@@ -80,7 +58,7 @@ def abstopk(
     dictionary = Dictionary(latent_dim, signal.shape)
     objective = MSE() * 1.0
     if auxk_weight:
-        objective = objective + auxk_weight * SignedAuxK(min(k_aux, latent_dim))
+        objective = objective + auxk_weight * AuxK(min(k_aux, latent_dim), magnitude=True)
     return Autoencoder(
         signal,
         encoder=DictionaryEncoder(dictionary),

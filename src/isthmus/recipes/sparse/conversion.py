@@ -20,8 +20,9 @@ def to_jumprelu(model: Autoencoder, X: Array | Source, *, batch_size: int = 1024
     user's units; some ten thousand rows are plenty, and ``k`` numbers are held for each of them.
 
     The result is a model of the recipe ``jumprelu``, in evaluation mode, that can be saved. Its
-    latents and atoms are the model's own; decoder rows are not normalised. Anything but a trained
-    TopK dictionary with non-negative codes is an :class:`IsthmusError`.
+    latents and atoms are the model's own, and where it is trained further decoder rows keep norm 1
+    only if they did so before. Anything but a trained TopK dictionary with non-negative codes is an
+    :class:`IsthmusError`.
     """
     bottleneck, encoder, decoder = model.bottleneck, model.encoder, model.decoder
     fits = isinstance(bottleneck, TopK) and not bottleneck.magnitude
@@ -42,6 +43,7 @@ def to_jumprelu(model: Autoencoder, X: Array | Source, *, batch_size: int = 1024
             "latent_dim": bottleneck.width,
             "threshold": theta,
             "subtract_bias": encoder.subtract_bias,
+            "unit": decoder.unit,
             "scaling": model.scaler.mode,
         }
     )

@@ -60,13 +60,15 @@ def jumprelu(
     subtract_bias: Annotated[
         bool, Field(description="subtract the decoder's bias before encoding")
     ] = True,
+    unit: Annotated[bool, Field(description="keep the decoder's rows at norm 1")] = True,
 ) -> Autoencoder:
     """A dictionary whose latents each learn the threshold below which they are off.
 
     The L0 penalty itself is trained, not a proxy: a kernel of width eps around the threshold
     estimates how the expected loss changes with it. Gradients of the penalty reach the thresholds
     alone. Inputs are scaled to a mean squared norm of 1 (``scaling=norm``), on which threshold,
-    bandwidth and lambda depend; decoder rows keep norm 1.
+    bandwidth and lambda depend; decoder rows keep norm 1, unless ``unit=False`` frees them, as a
+    dictionary converted from Llama Scope needs where it is trained further.
 
     With ``l0`` no lambda has to be chosen: thresholds start where that many latents are active,
     the kernel is as wide as half the spread of the pre-activations, and a control holds L0 at the
@@ -76,7 +78,7 @@ def jumprelu(
     warm-up, lambda rising over 10,000 steps, batches of 4096; lambda is swept. With few steps a
     bandwidth of 0.001 gives the thresholds hardly any gradient: widen it, or ask for an ``l0``.
     """
-    dictionary = Dictionary(latent_dim, signal.shape)
+    dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
     control = None if l0 is None else L0Control(l0, latent_dim)
     if control is None:
         threshold, bandwidth = threshold or PUBLISHED, bandwidth or PUBLISHED

@@ -51,7 +51,7 @@ class PrefixMSE(Term):
         dictionary, target = model.decoder, out.target.flatten(1)
         assert isinstance(dictionary, Dictionary)
         left = target - dictionary.bias
-        total = (target - out.need_recon().flatten(1)).square().mean(1)
+        total = out.squared_error() / target.shape[1]
         for start, end in zip([0, *self.ends], self.ends[:-1], strict=False):
             left = left - decode_group(out.code, dictionary.weight, start, end)
             total = total + left.square().mean(1)
