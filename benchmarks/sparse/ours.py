@@ -63,8 +63,8 @@ class Gate(Callback):
 class Isthmus:
     """A run of ``isthmus.fit`` on ``data`` ``(rows, d)``, in a thread of its own.
 
-    ``path`` chooses the kernels (auto, native, torch, reference) where there is a choice. Other
-    options go to the recipe. Batches are drawn by the trainer, within the time that is measured.
+    ``path`` chooses the kernels (auto, native, torch, reference). Other options go to the recipe.
+    Batches are drawn by the trainer, within the time that is measured.
     """
 
     def __init__(
@@ -80,11 +80,7 @@ class Isthmus:
         rate: float = 1.0,
         **options: Any,
     ) -> None:
-        use = getattr(kernels, "use", None)
-        if use is not None:
-            use(path)
-        elif path != "auto":
-            raise RuntimeError("isthmus.kernels has no paths to choose from")
+        kernels.use(path)
         recipe = get_recipe(RECIPES[kind])
         chosen: dict[str, Any] = {
             "latent_dim": width, "batch_size": batch, "steps": steps, "seed": seed, **options,
