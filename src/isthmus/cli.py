@@ -295,6 +295,35 @@ def reproduce(
         out.print(shown(outcome))
 
 
+@app.command()
+def compare(
+    data: Annotated[str, typer.Argument(help="a name, a file or a folder")],
+    options: OptionList = None,
+    recipes: Annotated[str, typer.Option(help="names, by comma")] = "plain,vae,topk",
+    task: Annotated[
+        str, typer.Option(help="reconstruct, cluster, anomaly, probe, density or compress")
+    ] = "reconstruct",
+    seeds: Annotated[int, typer.Option(min=1, help="splits and initialisations")] = 3,
+    labels: Annotated[
+        str | None, typer.Option(help="a column of the table, or a file with one label a row")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="for the page and the tables")
+    ] = Path("comparison"),
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+) -> None:
+    """Compare recipes on your data: same split, same budget, baselines beside them.
+
+    Options of the comparison (steps=, batch_size=, latents=, width=, clusters=) and of single
+    recipes (vae.sigma=0.3) follow as NAME=VALUE. Fits are kept; the same command goes on.
+    """
+    from isthmus.comparison import cli
+
+    given = parse_options([*(options or [])])
+    with _interruptible():
+        out.print(cli.run(data, given, recipes.split(","), task, seeds, labels, output, not quiet))
+
+
 @app.command("data")
 def data_command() -> None:
     """List the data sets that have a name."""

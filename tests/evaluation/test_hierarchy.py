@@ -258,6 +258,23 @@ def test_planted_trees_are_what_it_takes():
     assert set(got.main) == set(planted.parents[planted.parents >= 0])
 
 
+def test_latents_that_only_fill_their_place_do_not_fire():
+    """The parent's latent keeps a little of its value beside the child's, as TopK makes it."""
+
+    def encode(x):
+        p, c, other = x[:, 0], x[:, 1], x[:, 2]
+        return torch.stack([p - 0.95 * c, ROOT2 * c, other, 0 * p], 1)
+
+    filled = model(encode, [P, (P + C) / ROOT2, OTHER, SIDE])
+    clean = Absorption(absorbing(), X, COEFFICIENTS, PARENTS, probes=PROBES)
+    for weak, silent, rate in ((0.0, 0, 0), (0.04, 0, 0), (0.06, 1, clean.rate().value)):
+        got = Absorption(filled, X, COEFFICIENTS, PARENTS, probes=PROBES, weak=weak)
+        assert got.silence().value == silent
+        assert got.rate().value == rate
+    with pytest.raises(IsthmusError, match="no share"):
+        absorption(filled, X, COEFFICIENTS, PARENTS, weak=1.0)
+
+
 def test_misuse_is_one_sentence():
     kept = faithful()
     with pytest.raises(IsthmusError, match="400 rows and 399 rows of coefficients"):

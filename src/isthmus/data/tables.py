@@ -42,17 +42,29 @@ def read(path: Path, choice: str | None = None) -> tuple[np.ndarray, list[str]]:
     try:
         return _csv(path, ending, packing, choice)
     except _DAMAGE as error:
-        raise IsthmusError(
-            f"{str(path)!r} is damaged or not a text table in UTF-8: get it again"
-        ) from error
+        raise _damaged(path) from error
 
 
 def text(path: Path) -> tuple[list[str], list[list[str]]]:
-    """The header and the cells of a CSV file as text, for files known to have a header."""
+    """The header and the cells of a CSV file as text.
+
+    A header line is recognised; without one the columns are called "0", "1", ... A damaged or empty
+    file is an :class:`IsthmusError`.
+    """
     ending, packing = _endings(path)
-    with _opened(path, packing) as lines:
-        reader = csv.reader(lines, delimiter="\t" if ending == ".tsv" else ",")
-        return next(reader), [row for row in reader if row]
+    try:
+        with _opened(path, packing) as lines:
+            first_line = lines.readline()
+        with _opened(path, packing) as lines:
+            reader = csv.reader(lines, delimiter=_delimiter(ending, first_line))
+            rows = [row for row in reader if row]
+    except _DAMAGE as error:
+        raise _damaged(path) from error
+    if not rows:
+        raise IsthmusError(f"{str(path)!r} is empty: pass a table with at least one row")
+    if _is_header(rows[:2]):
+        return [cell.strip() for cell in rows[0]], rows[1:]
+    return [str(i) for i in range(len(rows[0]))], rows
 
 
 def not_numeric(name: str, columns: Sequence[str]) -> IsthmusError:
@@ -86,10 +98,18 @@ def _opened(path: Path, packing: str) -> Iterator[IO[str]]:
         yield cast(IO[str], lines)
 
 
+def _delimiter(ending: str, first_line: str) -> str:
+    return "\t" if ending == ".tsv" else ";" if "," not in first_line else ","
+
+
+def _damaged(path: Path) -> IsthmusError:
+    return IsthmusError(f"{str(path)!r} is damaged or not a text table in UTF-8: get it again")
+
+
 def _csv(path: Path, ending: str, packing: str, choice: str | None) -> tuple[np.ndarray, list[str]]:
     with _opened(path, packing) as lines:
         first_line = lines.readline()
-    delimiter = "\t" if ending == ".tsv" else ";" if "," not in first_line else ","
+    delimiter = _delimiter(ending, first_line)
     with _opened(path, packing) as lines:
         first = list(islice((row for row in csv.reader(lines, delimiter=delimiter) if row), 2))
     if not first:
@@ -135,7 +155,7 @@ def _cells(path: Path, reader: Any, headed: bool, header: list[str], keep: list[
             )
         row = np.empty(len(keep), np.float32)
         for at, column in enumerate(keep):
-            value = _number(cells[column])
+            value = number(cells[column])
             if value is None:
                 texts.add(column)
             else:
@@ -149,14 +169,14 @@ def _cells(path: Path, reader: Any, headed: bool, header: list[str], keep: list[
 
 def _is_header(first: list[list[str]]) -> bool:
     """Whether the first line names the columns: text stands above a number, or is all there is."""
-    is_text = [[_number(cell) is None for cell in row] for row in first]
+    is_text = [[number(cell) is None for cell in row] for row in first]
     if len(first) == 2 and len(first[0]) == len(first[1]):
         above = any(top and not below for top, below in zip(*is_text, strict=True))
         return above or all(is_text[0])
     return all(is_text[0])
 
 
-def _number(cell: str) -> float | None:
+def number(cell: str) -> float | None:
     """The number in a cell, NaN for a missing value, None for text."""
     cell = cell.strip()
     try:

@@ -36,7 +36,7 @@ class Absorption:
 
     model
         With a dictionary as its decoder (one row for each latent) and any sparse code. A latent
-        fires where its value is not zero.
+        fires where its value is not zero, or as ``weak`` says.
     X, coefficients
         Rows ``(n, *shape)`` in the user's units, and the sparse or dense coefficients behind them
         ``(n, truths)``: a truth is on where its coefficient is not zero. ``Planted.sample`` gives
@@ -45,6 +45,10 @@ class Absorption:
         For each truth its parent, an earlier truth, or -1: ``Planted.parents``.
     f1_rise, cosine, margin
         The paper's thresholds.
+    weak
+        A latent whose size is at most this share of its own largest does not count as firing. TopK
+        fills all of its k places, if need be with values near zero; 0, the paper's, lets any value
+        count.
     any_latent
         Let any latent absorb, as in the paper. By default only one that follows a descendant of
         the parent can, so that chance cosines of a dense dictionary do not count.
@@ -65,7 +69,8 @@ class Absorption:
     - a parent that no latent follows has no main latent, and so none that fires.
 
     Rows, coefficients or parents of different lengths, fewer than four rows, a hierarchy without
-    children and a decoder that is no dictionary are an :class:`IsthmusError`.
+    children, a decoder that is no dictionary and a ``weak`` that is no share are an
+    :class:`IsthmusError`.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class Absorption:
         f1_rise: float = F1_RISE,
         cosine: float = COSINE,
         margin: float = MARGIN,
+        weak: float = 0.0,
         any_latent: bool = False,
         probes: tuple[Array, Array] | None = None,
         batch_size: int = 1024,
@@ -92,7 +98,7 @@ class Absorption:
         self.cosine, self.margin, self.any_latent = cosine, margin, any_latent
         self.atoms = decoder_rows(model).cpu().double().numpy()
         codes = sparse_codes(model, X, batch_size)
-        fired = ones(codes)
+        fired = ones(_strong(codes, weak))
         self._codes, self._fired = csr_array(codes[1::2]), fired[1::2].tocsc()
         self._on, chosen_on = on[1::2].tocsc(), on[::2].tocsc()
         self.follows, self.f1 = followed(csr_array(fired[::2]), csr_array(on[::2]))
@@ -254,6 +260,16 @@ def _below(parents: np.ndarray, p: int) -> np.ndarray:
         parent = parents[truth]
         below[truth] = parent == p or (parent >= 0 and below[parent])
     return below
+
+
+def _strong(codes: csr_array, weak: float) -> csr_array:
+    """The codes without entries of at most that share of their latent's largest size."""
+    if not 0.0 <= weak < 1.0:
+        raise IsthmusError(f"weak={weak:g} is no share of a latent's largest value: pass [0, 1)")
+    sizes = abs(codes)
+    largest = sizes.max(axis=0).toarray().ravel()
+    kept = np.where(sizes.data > weak * largest[codes.indices], codes.data, 0.0)
+    return csr_array((kept, codes.indices, codes.indptr), shape=codes.shape)
 
 
 def _column(matrix: Any, number: int) -> np.ndarray:

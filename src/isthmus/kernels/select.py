@@ -15,7 +15,7 @@ _GROUP = 32
 _WITH_VNNI = 3
 _LONGEST_IN_INT8 = 1 << 17
 """Elements of an example up to which it is screened in 8 bits: ``127^2 d`` then stays below 2^31,
-which the sums hold, four times over."""
+which the sums hold."""
 _local = threading.local()
 
 

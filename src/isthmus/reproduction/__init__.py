@@ -2,7 +2,7 @@
 
 from isthmus.reproduction.results import Outcome, TrialResult
 from isthmus.reproduction.runner import RESULTS, is_current, reproduce
-from isthmus.reproduction.statistics import Estimate, over_seeds
+from isthmus.evaluation.seeds import Estimate, over_seeds
 from isthmus.reproduction.verdict import Finding, Verdict
 
 __all__ = [

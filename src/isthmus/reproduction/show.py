@@ -11,7 +11,7 @@ from rich.text import Text
 
 from isthmus.reproduction.results import Outcome, read_trials
 from isthmus.reproduction.runner import is_current
-from isthmus.reproduction.statistics import over_seeds
+from isthmus.evaluation.seeds import over_seeds
 from isthmus.reproduction.verdict import Finding, judge
 from isthmus.studies import studies
 

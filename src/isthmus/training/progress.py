@@ -87,7 +87,7 @@ class ProgressBar:
         self.drawn = now
         self.total = total or self.total
         rate = units / max(1e-9, now - self.began)
-        text = f"{rate:,.0f} {self.unit}/s"
+        text = f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{60 * rate:,.1f} {self.unit}/min"
         if self.bar is not None:
             self.bar.update(
                 self.task,

@@ -1,0 +1,230 @@
+"""What is compared: recipes and baselines behind one small face."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from isthmus import api, data, runs
+from isthmus.anatomy import Autoencoder, GaussianCode
+from isthmus.comparison.prepared import Split
+from isthmus.errors import IsthmusError
+from isthmus.recipes import Recipe, get_recipe
+from isthmus.training.trainer import PREPARE_ROWS
+
+MIXTURE_COMPONENTS = 10
+SAMPLES = 64
+"""Importance samples of a density."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every recipe gets: steps, rows a step, and the size of the code.
+
+    ``latents`` for a dense code; a sparse dictionary has ``width`` latents of which ``latents``
+    are active (at most), so that a code holds as many numbers.
+    """
+
+    steps: int
+    batch_size: int
+    latents: int
+    width: int
+
+
+class Fitted(Protocol):
+    """A fitted method. What it cannot do is None."""
+
+    parameters: int
+
+    def codes(self, x: np.ndarray) -> np.ndarray | None:
+        """``(rows, latents)``."""
+
+    def rebuilt(self, x: np.ndarray) -> np.ndarray | None:
+        """Like ``x``."""
+
+    def decoded(self, z: np.ndarray) -> np.ndarray | None:
+        """What codes stand for, ``(rows, ...)``."""
+
+    def normality(self, x: np.ndarray) -> np.ndarray | None:
+        """``(rows,)``, higher is more normal."""
+
+    def log_density(self, x: np.ndarray) -> np.ndarray | None:
+        """Mean log density in nats, ``(rows,)``, or the one mean ``(1,)`` of a bound."""
+
+    def clusters(self, x: np.ndarray) -> np.ndarray | None:
+        """Cluster numbers ``(rows,)``, where the method assigns them itself."""
+
+
+class Base:
+    """A method that can do nothing yet."""
+
+    parameters = 0
+
+    def codes(self, x: np.ndarray) -> np.ndarray | None:
+        return None
+
+    def rebuilt(self, x: np.ndarray) -> np.ndarray | None:
+        return None
+
+    def decoded(self, z: np.ndarray) -> np.ndarray | None:
+        return None
+
+    def normality(self, x: np.ndarray) -> np.ndarray | None:
+        return None
+
+    def log_density(self, x: np.ndarray) -> np.ndarray | None:
+        return None
+
+    def clusters(self, x: np.ndarray) -> np.ndarray | None:
+        return None
+
+
+class Model(Base):
+    """An autoencoder of ours."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        self.model = model
+        self.parameters = sum(p.numel() for p in model.parameters())
+
+    def codes(self, x: np.ndarray) -> np.ndarray | None:
+        z = np.asarray(self.model.encode(x))
+        return z.reshape(len(z), -1)
+
+    def rebuilt(self, x: np.ndarray) -> np.ndarray | None:
+        if self.model.decoder is None or self.model.target is not None:
+            return None
+        return np.asarray(self.model.reconstruct(x)).reshape(x.shape)
+
+    def decoded(self, z: np.ndarray) -> np.ndarray | None:
+        try:
+            return np.asarray(self.model.decode(z))
+        except IsthmusError:  # it decodes from more than the latents
+            return None
+
+    def normality(self, x: np.ndarray) -> np.ndarray | None:
+        return None if self.model.decoder is None else np.asarray(self.model.score(x))
+
+    def log_density(self, x: np.ndarray) -> np.ndarray | None:
+        if not isinstance(self.model.encode(x[:2], code=True), GaussianCode):
+            return None
+        found = api.evaluate(self.model, x, samples=SAMPLES)
+        bound = found.get("importance_bound")
+        return None if bound is None or "cross-entropy" in bound.note else np.array([bound.value])
+
+
+def fit_recipe(
+    name: str, split: Split, budget: Budget, seed: int, options: Mapping[str, Any]
+) -> Model:
+    """Train a recipe under the budget; ``options`` are the user's for it, and win."""
+    recipe = get_recipe(name)
+    chosen = {**_under(recipe, budget), "seed": seed, **options}
+    return Model(api.fit(name, split.train, progress=False, **chosen))
+
+
+def untrained(name: str, split: Split, budget: Budget, seed: int, options: Any) -> Model:
+    """The recipe's model as it is before the first step."""
+    recipe = get_recipe(name)
+    source = data.as_source(split.train)
+    model_options, _ = recipe.parse({**_under(recipe, budget), **options})
+    model = runs.build(recipe, source, model_options, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model.prepare(source.rows(torch.arange(min(len(source), PREPARE_ROWS))))
+    return Model(model.eval())
+
+
+def _under(recipe: Recipe, budget: Budget) -> dict[str, Any]:
+    """The budget in the recipe's own options."""
+    known = recipe.model_options.model_fields
+    chosen: dict[str, Any] = {"steps": budget.steps, "batch_size": budget.batch_size}
+    sparse = "k" in known or "l0" in known
+    if "latent_dim" in known:
+        chosen["latent_dim"] = budget.width if sparse else budget.latents
+    for name in ("k", "l0"):
+        if name in known:
+            chosen[name] = budget.latents
+    return chosen
+
+
+class PCA(Base):
+    """Principal components, and the density of probabilistic PCA (Tipping & Bishop 1999)."""
+
+    def __init__(self, split: Split, latents: int, seed: int) -> None:
+        from sklearn.decomposition import PCA as Components
+
+        flat = split.flat_train
+        number = min(latents, flat.shape[1] - 1, len(flat) - 1)
+        self.inner = Components(max(1, number), svd_solver="full", random_state=seed).fit(flat)
+        self.parameters = self.inner.components_.size + flat.shape[1]
+
+    def codes(self, x: np.ndarray) -> np.ndarray | None:
+        return np.asarray(self.inner.transform(_flat(x)))
+
+    def rebuilt(self, x: np.ndarray) -> np.ndarray | None:
+        return np.asarray(self.inner.inverse_transform(self.codes(x))).reshape(x.shape)
+
+    def decoded(self, z: np.ndarray) -> np.ndarray | None:
+        return np.asarray(self.inner.inverse_transform(z))
+
+    def normality(self, x: np.ndarray) -> np.ndarray | None:
+        rebuilt = self.rebuilt(x)
+        assert rebuilt is not None
+        return -np.square(_flat(x) - _flat(rebuilt)).mean(1)
+
+    def log_density(self, x: np.ndarray) -> np.ndarray | None:
+        return np.asarray(self.inner.score_samples(_flat(x)))
+
+
+class Raw(Base):
+    """The data themselves as the code."""
+
+    def codes(self, x: np.ndarray) -> np.ndarray | None:
+        return _flat(x)
+
+
+class Forest(Base):
+    """Isolation forest (Liu, Ting & Zhou 2008)."""
+
+    def __init__(self, split: Split, seed: int) -> None:
+        from sklearn.ensemble import IsolationForest
+
+        self.inner = IsolationForest(random_state=seed).fit(split.flat_train)
+
+    def normality(self, x: np.ndarray) -> np.ndarray | None:
+        return np.asarray(self.inner.score_samples(_flat(x)))
+
+
+class Mixture(Base):
+    """A Gaussian mixture on the codes of a model, or on the data where there is none."""
+
+    def __init__(self, split: Split, components: int, seed: int, on: Model | None) -> None:
+        from sklearn.mixture import GaussianMixture
+
+        self.on = on
+        z = self._seen(split.train)
+        components = max(1, min(components, len(z) // (2 * z.shape[1]) or 1))
+        self.inner = GaussianMixture(
+            components, reg_covar=1e-4, random_state=seed, n_init=2, covariance_type="full"
+        ).fit(z)
+        means, covariances = self.inner.means_.size, self.inner.covariances_.size
+        self.parameters = means + covariances + (0 if on is None else on.parameters)
+
+    def _seen(self, x: np.ndarray) -> np.ndarray:
+        z = _flat(x) if self.on is None else self.on.codes(x)
+        assert z is not None
+        return z
+
+    def normality(self, x: np.ndarray) -> np.ndarray | None:
+        return np.asarray(self.inner.score_samples(self._seen(x)))
+
+    def log_density(self, x: np.ndarray) -> np.ndarray | None:
+        return self.normality(x) if self.on is None else None
+
+    def clusters(self, x: np.ndarray) -> np.ndarray | None:
+        return np.asarray(self.inner.predict(self._seen(x)))
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    return x.reshape(len(x), -1)

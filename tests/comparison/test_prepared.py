@@ -1,0 +1,120 @@
+"""Any data made ready: what is done to them is noted, and nothing leaks from the test rows."""
+
+import numpy as np
+import pytest
+
+from isthmus.comparison.prepared import prepare, split
+from isthmus.errors import IsthmusError
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Numbers with a gap, a category, free text, a constant, and a label column."""
+    rng = np.random.default_rng(0)
+    lines = ["size,colour,remark,unit,kind"]
+    for i in range(60):
+        size = "" if i == 7 else f"{rng.normal(3.0, 2.0):.4f}"
+        lines.append(f"{size},{'red' if i % 3 else 'blue'},text number {i},1,{'ab'[i % 2]}")
+    path = tmp_path / "things.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_table_is_made_ready_and_all_is_noted(table):
+    found = prepare(table, "kind")
+    assert found.columns == ("size", "colour=blue", "colour=red")
+    assert found.x.shape == (60, 3)
+    assert (found.kind, found.classes) == ("classes", ("a", "b"))
+    assert (found.x[:, 1] + found.x[:, 2] == 1).all()
+    said = " | ".join(found.notes)
+    for part in (
+        "'remark' is text with 60",
+        "'unit' never varies",
+        "1 missing values",
+        "2 classes",
+    ):
+        assert part in said
+
+
+def test_without_labels_every_column_is_a_feature(table):
+    found = prepare(table)
+    assert found.labels is None
+    assert found.columns == ("size", "colour=blue", "colour=red", "kind=a", "kind=b")
+
+
+def test_splits_are_filled_and_scaled_by_the_training_rows(table):
+    found = prepare(table, "kind")
+    part = split(found, 1)
+    assert len(part.test) == 15 or abs(len(part.test) - 15) <= 1
+    assert np.isfinite(part.train).all()
+    assert np.isfinite(part.test).all()
+    np.testing.assert_allclose(part.train.mean(0), 0.0, atol=1e-6)
+    np.testing.assert_allclose(part.train.std(0), 1.0, atol=1e-5)
+    moved = found.x.copy()
+    assert part.test_labels is not None
+    # What the test rows hold changes nothing in the training rows.
+    rng = np.random.default_rng(1)
+    test = np.zeros(60, bool)
+    for label in (0, 1):
+        group = np.flatnonzero(found.labels == label)
+        test[rng.permutation(group)[: round(0.25 * len(group))]] = True
+    moved[test] *= 100.0
+    again = split(type(found)(found.name, moved, found.labels, found.kind), 1)
+    np.testing.assert_array_equal(again.train, part.train)
+
+
+def test_classes_keep_their_proportion(table):
+    part = split(prepare(table, "kind"), 0)
+    assert part.test_labels is not None
+    assert abs(part.test_labels.mean() - 0.5) < 0.08
+
+
+def test_labels_from_files_arrays_and_archives(table, tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    y = np.arange(20) % 2
+    np.savez(tmp_path / "a.npz", X=x, y=y)
+    np.testing.assert_array_equal(prepare(tmp_path / "a.npz").labels, y)
+    np.save(tmp_path / "y.npy", y)
+    np.testing.assert_array_equal(prepare(x, tmp_path / "y.npy").labels, y)
+    (tmp_path / "y.txt").write_text("\n".join("ab"[v] for v in y) + "\n")
+    assert prepare(x, tmp_path / "y.txt").classes == ("a", "b")
+    numbers = prepare(x, np.linspace(0.0, 1.0, 20))
+    assert (numbers.kind, numbers.classes) == ("numbers", ())
+
+
+def test_a_named_set_brings_its_labels():
+    found = prepare("iris")
+    assert found.kind == "classes"
+    assert len(found.classes) == 3
+    assert len(found.x) == 150
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("kinds", "did you mean 'kind'"),
+        (np.zeros(60), "all labels are the same"),
+        (np.zeros(3), r"shape \(3,\) and the data 60 rows"),
+    ],
+)
+def test_bad_labels_are_one_sentence(table, labels, message):
+    with pytest.raises(IsthmusError, match=message):
+        prepare(table, labels)
+
+
+def test_bad_tables_are_one_sentence(tmp_path):
+    few = tmp_path / "few.csv"
+    few.write_text("a,b\n1,2\n")
+    with pytest.raises(IsthmusError, match="has 1 rows: pass at least 8"):
+        prepare(few)
+    ragged = tmp_path / "ragged.csv"
+    ragged.write_text("a,b\n" + "1,2\n" * 9 + "1\n")
+    with pytest.raises(IsthmusError, match=r"row 10 of .* has 1 cells instead of 2"):
+        prepare(ragged)
+    texts = tmp_path / "texts.csv"
+    texts.write_text("a\n" + "\n".join(f"word {i}" for i in range(40)) + "\n")
+    with pytest.raises(IsthmusError, match="has no usable column"):
+        prepare(texts)
+    still = prepare(np.ones((20, 3), np.float32))
+    with pytest.raises(IsthmusError, match="no column of the data varies"):
+        split(still, 0)
