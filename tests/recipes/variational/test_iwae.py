@@ -22,14 +22,10 @@ from isthmus.anatomy import (
 from isthmus.bottlenecks import GaussianBottleneck, StandardNormal
 from isthmus.corruptions import Binarise
 from isthmus.errors import IsthmusError
+from isthmus.objectives.importance import AveragedBound, ImportanceWeightedBound, log_weights
 from isthmus.recipes.registry import get_recipe
-from isthmus.recipes.variational.iwae import (
-    AveragedBound,
-    DataMean,
-    ImportanceWeightedBound,
-    iwae,
-    log_weights,
-)
+from isthmus.recipes.variational.burda import DataMean
+from isthmus.recipes.variational.iwae import iwae
 
 LATENT, DATA, NOISE = 2, 3, 0.6
 # Orthogonal columns make the exact posterior a diagonal Gaussian, which the encoder can hold.
