@@ -14,7 +14,7 @@ EARLY = 0.5
 """The first coefficient as a share of its estimate: too low a price is the lesser harm."""
 _SAMPLE = 4096
 """Rows that a centre or a scale is fitted to."""
-_ELEMENTS = 1 << 24
+_ELEMENTS = 1 << 22
 """Pre-activations that are looked at: it bounds the memory."""
 _MOST_GAIN = 20.0
 
