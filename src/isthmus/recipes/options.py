@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import nn
 
 from isthmus.anatomy import Bernoulli, Gaussian, Likelihood, Signal
@@ -30,6 +30,7 @@ Network = Annotated[
 ]
 Hidden = Annotated[
     tuple[int, ...] | None,
+    BeforeValidator(lambda value: (value,) if isinstance(value, int) else value),
     Field(description="widths of the hidden layers, data to latent; none: the network's own"),
 ]
 OwnModule = Annotated[nn.Module | None, Field(description="a module of your own, used as it is")]
