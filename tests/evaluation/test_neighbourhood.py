@@ -4,7 +4,6 @@ import torch
 from scipy.spatial.distance import cdist
 from scipy.stats import entropy
 from sklearn import manifold
-from sklearn.model_selection import train_test_split
 
 from isthmus import IsthmusError
 from isthmus.evaluation import _neighbours
@@ -16,6 +15,7 @@ from isthmus.evaluation.neighbourhood import (
     neighbourhood,
     trustworthiness,
 )
+from isthmus.studies.clustering.spheres import spheres
 
 EVERY = [
     trustworthiness,
@@ -147,21 +147,9 @@ def test_the_order_of_rows_and_the_pieces_do_not_matter(monkeypatch, measure):
     assert measure(x[order], z).value != pytest.approx(whole, rel=1e-3)
 
 
-def spheres(d=100, inner=10):
-    """Moor et al. 2020, section 5.1: ten spheres in 101 dimensions inside a large one."""
-    rng = np.random.RandomState(42)  # their generator and seed
-    shifts = rng.normal(0, 10 / np.sqrt(d), (inner + 1, d + 1))
-    parts = []
-    for i in range(inner + 1):
-        n, radius, shift = (500, 5, shifts[i]) if i < inner else (5000, 25, 0)
-        rows = rng.normal(size=(n, d + 1))
-        parts.append(radius * rows / np.linalg.norm(rows, axis=1)[:, None] + shift)
-    split = train_test_split(np.concatenate(parts), test_size=0.1, random_state=42)
-    return [(part - split[0].mean(0)) / split[0].std(0) for part in split]
-
-
 def test_the_published_numbers_of_pca_on_spheres():
-    train, test = spheres()
+    made = spheres()
+    train, test = made.train, made.test
     axes = np.linalg.svd(train, full_matrices=False)[2][:2]
     codes = test @ axes.T
     got = neighbourhood(test, codes, range(10, 201, 10))

@@ -1,0 +1,1 @@
+"""Autoencoders that tell which examples are unusual."""

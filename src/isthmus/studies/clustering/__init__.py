@@ -1,0 +1,1 @@
+"""Codes for grouping examples and for seeing how they lie."""

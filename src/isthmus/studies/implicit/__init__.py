@@ -1,0 +1,1 @@
+"""Claims about codes found by gradients."""

@@ -1,0 +1,1 @@
+"""Joint embeddings without a decoder."""

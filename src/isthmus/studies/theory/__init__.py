@@ -1,0 +1,1 @@
+"""Small systems whose optimum is known in closed form."""

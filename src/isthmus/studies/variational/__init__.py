@@ -1,0 +1,1 @@
+"""Claims about autoencoders with a distribution over codes."""

@@ -1,0 +1,1 @@
+"""Codes matched to a prior by transport or by an adversary."""
