@@ -1,8 +1,8 @@
 """Runs studies, keeps what they find, and gives the verdict by the rules on their pages."""
 
+from isthmus.evaluation.seeds import Estimate, over_seeds
 from isthmus.reproduction.results import Outcome, TrialResult
 from isthmus.reproduction.runner import RESULTS, is_current, reproduce
-from isthmus.evaluation.seeds import Estimate, over_seeds
 from isthmus.reproduction.verdict import Finding, Verdict
 
 __all__ = [

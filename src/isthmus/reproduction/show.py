@@ -9,9 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from isthmus.evaluation.seeds import over_seeds
 from isthmus.reproduction.results import Outcome, read_trials
 from isthmus.reproduction.runner import is_current
-from isthmus.evaluation.seeds import over_seeds
 from isthmus.reproduction.verdict import Finding, judge
 from isthmus.studies import studies
 

@@ -39,7 +39,7 @@ TEST_SHARE = 0.3
     statement="A deep autoencoder solved layer by layer without iterations detects anomalies as "
     "well as gradient training, is much faster, and partial models merge without raw data.",
     headline="Seven real sets: detection similar to iterative autoencoders, training time much "
-    "lower (abstract).",
+    "lower.",
     setting="Breast-cancer (benign is normal), the ten one-class problems of digits, and blobs in "
     "20 dimensions around a curved 3-dimensional sheet; trained on 70 % of the normal rows, tested "
     f"on the others and all anomalies. Both networks have {LATENT} latents and logistic layers of "

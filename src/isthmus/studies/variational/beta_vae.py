@@ -55,9 +55,8 @@ def _loss_kept(f: Figures) -> float:
     "disentangling in beta-VAE",
     statement="Raising capacity during training gives disentangled latents without the beta-VAE's "
     "loss of reconstruction; factors switch on one after another.",
-    headline="dSprites: position enters first, then scale, then shape and rotation (figures 2 and "
-    "5; no table). A study of 12,600 models found a MIG of 0.05 to 0.25 on dSprites for all of six "
-    "methods (Locatello et al. 2019).",
+    headline="dSprites: position enters the code first, then scale, then shape and rotation; no "
+    "table.",
     setting="Sprites of 32 x 32 pixels, upright: 3 shapes, 6 scales, 32 x 32 positions, all "
     f"18,432; MLPs of two layers of 256, 10 latents, {STEPS} steps of 128 at 0.001; capacity to "
     f"{CAPACITY:g} nats. {HELD} images are held out for all measures; MIG with 20 bins.",
