@@ -56,8 +56,8 @@ def _times_lower(arm: str, than: str, measure: str = "mse") -> Callable[[Figures
     setting=f"MNIST, one pass of {STEPS} steps of {BATCH}, {LATENT} latents, the published decoder "
     f"(64, 32, 16 channels); {TEST_ROWS} test images. Adam at 0.001 for GON and 0.003 for the AE, "
     "the best of 0.0001, 0.001 and 0.003 on the pilot; also at the published 0.0001 for a quarter "
-    "of the steps, which the ablations take too. Implicit: digits of 8 x 8 pixels, a SIREN of three "
-    f"layers of {SIREN} on coordinates and code, half the steps at 0.001.",
+    "of the steps, which the ablations take too. Implicit: digits of 8 x 8 pixels, a SIREN of "
+    f"three layers of {SIREN} on coordinates and code, half the steps at 0.001.",
     arms={
         "gon": "the code is one gradient step, trained through",
         "ae": "the mirrored encoder",
