@@ -33,6 +33,14 @@ class CtrlC(Callback):
         self.ended = True
 
 
+@pytest.fixture(autouse=True)
+def heeded():
+    """A process that a shell started in the background would ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_the_step_is_ended_and_saved(tmp_path):
     folder = tmp_path / "run"
     before = signal.getsignal(signal.SIGINT)
