@@ -114,7 +114,7 @@ def test_the_page_is_made_of_the_files_alone(ran, tmp_path):
     reproduction.reproduce("made", seeds=3, folder=tmp_path)
     page = claims_page(stored(tmp_path))
     assert "with a \\| in it" in page
-    assert "1 claims: 0 hold, 0 fail, 1 are undecided." in page
+    assert "Claims checked: 1. Hold: 0; fail: 0; undecided: 1." in page
     assert "| method | 3 (2 to 4) |" in page
 
 

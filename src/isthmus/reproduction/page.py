@@ -30,8 +30,8 @@ def claims_page(results: Iterable[Mapping[str, Any]]) -> str:
     counts = {v: sum(one["verdict"] == v for one in found) for v in ("holds", "fails", "undecided")}
     lines = [
         HEAD,
-        f"{len(found)} claims: {counts['holds']} hold, {counts['fails']} fail, "
-        f"{counts['undecided']} are undecided.",
+        f"Claims checked: {len(found)}. Hold: {counts['holds']}; fail: {counts['fails']}; "
+        f"undecided: {counts['undecided']}.",
         "",
         "| study | paper | claim | headline of the paper | measured | verdict | seeds | minutes |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
