@@ -97,7 +97,7 @@ def prepare(X: Any, labels: Any = None) -> Prepared:
             notes.append("the set's own training and test parts are joined, and split anew")
     else:
         x = _rows(data.as_source(X))
-        name = str(X) if isinstance(X, (str, Path)) else "the data"
+        name = "the data" if not isinstance(X, (str, Path)) else path.name if path else str(X)
         if labels is None and path is not None and path.suffix == ".npz":
             labels = _labels_of_archive(path, len(x), notes)
     if x.ndim == 2:
