@@ -31,3 +31,14 @@ def test_comments_docstrings_and_layout_do_not_count(tmp_path):
 def test_it_is_the_same_each_time():
     study = get_study("topk")
     assert module.fingerprint(study) == module.fingerprint(study)
+
+
+def test_texts_of_a_page_do_not_count_but_its_rules_do(tmp_path):
+    page = '@study("a", paper="{}", checks=(Check("large", at_least={}),))\ndef a(trial):\n  pass\n'
+    found = []
+    for number, text in enumerate([page.format("P", 1), page.format("Q", 1), page.format("P", 2)]):
+        path = tmp_path / f"{number}.py"
+        path.write_text(text)
+        found.append(module._meaning(path))
+    assert found[0] == found[1]
+    assert found[0] != found[2]

@@ -67,3 +67,14 @@ def test_all_required_checks_decide_and_others_do_not():
 def test_a_division_by_zero_is_undefined_not_an_error():
     check = Check("ratio", lambda f: f["method"]["size"] / f["control"]["size"], at_least=1.0)
     assert judge_check(check, figures((1.0, 0.0))).verdict == "undecided"
+
+
+def test_nothing_is_decided_where_a_premise_is_not_met():
+    large = Check("large", size("method"), at_least=1.0)
+    premise = Check("still", size("control"), at_most=0.1, premise=True)
+    met, unmet = figures((2.0, 0.0), (3.0, 0.0)), figures((0.2, 0.0), (0.3, 0.2))
+    assert judge(a_study(large, premise), met)[0] == "holds"
+    assert judge(a_study(large), unmet)[0] == "fails"
+    assert judge(a_study(large, premise), unmet)[0] == "undecided"
+    with pytest.raises(ValueError, match="has to be required"):
+        Check("still", size("control"), at_most=0.1, premise=True, required=False)

@@ -12,9 +12,9 @@ Each line is the central claim of a paper as an experiment that can fail: `isthm
 runs it again. The rule was set, after a pilot with seed 0, before the seeds that count were run; a
 claim *holds* where the 95 % interval over seeds (bootstrap; with three seeds their range) of every
 required check lies on the right side of its threshold, *fails* where that of any lies on the wrong
-side, and is *undecided* otherwise, or where the control that must not pass did. Everything runs at
-the scale of a laptop, which the text below the table states: a claim that fails here need not
-fail at the paper's.
+side, and is *undecided* otherwise, where the control that must not pass did, or where a premise of
+the experiment was not met. Everything runs at the scale of a laptop, which the text below the table
+states: a claim that fails here need not fail at the paper's.
 """
 
 
@@ -48,7 +48,7 @@ def claim_lines(one: Mapping[str, Any]) -> str:
 
 def _line(one: Mapping[str, Any]) -> str:
     number = "" if one["catalogue"] is None else f" ({one['catalogue']})"
-    leading = next(check for check in one["checks"] if check["required"])
+    leading = next(c for c in one["checks"] if c["required"] and not c.get("premise"))
     measured = f"{leading['text']}: {_estimate(leading['value'])} (asked {leading['rule']})"
     cells = [
         f"[`{one['name']}`](#{one['name']}){number}",
@@ -72,6 +72,7 @@ def _section(one: Mapping[str, Any]) -> str:
 
 def _check(check: Mapping[str, Any]) -> str:
     extra = "" if check["required"] else " (not part of the verdict)"
+    extra = " (a premise)" if check.get("premise") else extra
     text = f"- {check['text']}{extra}: {_estimate(check['value'])}, asked {check['rule']}: "
     text += f"**{check['verdict']}**."
     if check["control"] is not None:

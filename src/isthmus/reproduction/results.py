@@ -119,6 +119,7 @@ def _finding(found: Finding) -> dict[str, Any]:
         "text": check.text,
         "rule": check.rule,
         "required": check.required,
+        "premise": check.premise,
         "seeds": found.seeds,
         "value": asdict(found.estimate),
         "verdict": found.verdict,

@@ -63,8 +63,8 @@ def reproduce(
     budget
         Scales the steps. Results of other budgets than 1 are kept apart.
     jobs
-        Processes; by default as many as there are cores, or trials. The cores are shared between
-        them.
+        Processes, of one thread each, so that figures do not depend on their number; by default
+        as many as there are cores, or trials.
     folder
         Where results are kept, one JSON file a study, rewritten after each trial; trials that are
         there already, by the same code, are not run again unless ``again``. None keeps nothing;
@@ -75,15 +75,19 @@ def reproduce(
         raise IsthmusError(f"budget is {budget:g}: pass a number above 0")
     keep = None if folder is None or pilot else Path(folder)
     outcomes, tasks = {}, []
+    lasted: dict[str, float] = {}
     for study in chosen:
         study.check_data()
         code = fingerprint(study)
         asked = seeds_of(study, seeds, pilot=pilot)
-        there = [] if keep is None or again else results.read_trials(keep, study.name, budget)
-        kept = [trial for trial in there if trial.code == code and trial.seed in asked]
+        there = [] if keep is None else results.read_trials(keep, study.name, budget)
+        lasted[study.name] = max((trial.seconds for trial in there), default=0.0)
+        kept = [t for t in there if t.code == code and t.seed in asked and not again]
         outcomes[study.name] = Outcome(study, budget, kept)
         missing = set(asked) - {trial.seed for trial in kept}
         tasks += [Task(study.name, seed, budget, code) for seed in sorted(missing)]
+    # Longest first, as far as earlier results tell: the processes then end together.
+    tasks.sort(key=lambda task: -lasted[task.name])
     if tasks:
         _run(tasks, outcomes, keep, jobs, report)
     elif keep is not None:
@@ -111,11 +115,7 @@ def _run(
 ) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     jobs = min(len(tasks), jobs or cores or 1)
-    threads = max(1, (cores or 1) // jobs)
-    # Longest first would be better, but how long a study takes is not known before it ran.
-    pool = ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(threads,)
-    )
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_begin)
     problems = []
     try:
         running: dict[Future[TrialResult | str], Task] = {
@@ -144,8 +144,11 @@ def _run(
         raise IsthmusError(f"{len(problems)} of {len(tasks)} trials ended early: {problems[0]}")
 
 
-def _begin(threads: int) -> None:
-    torch.set_num_threads(threads)
+def _begin() -> None:
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(1)
+    threadpool_limits(1)
     warnings.simplefilter("ignore")
 
 

@@ -13,7 +13,7 @@ from isthmus.evaluation.seeds import over_seeds
 from isthmus.reproduction.results import Outcome, read_trials
 from isthmus.reproduction.runner import is_current
 from isthmus.reproduction.verdict import Finding, judge
-from isthmus.studies import studies
+from isthmus.studies import Check, studies
 
 COLOURS = {"holds": "green", "fails": "red", "undecided": "yellow"}
 
@@ -81,10 +81,16 @@ def _check(found: Finding) -> Text:
         (found.verdict, COLOURS[found.verdict]),
         "  ",
         check.text,
-        "" if check.required else "  (not part of the verdict)",
+        _role(check),
         f"\n    {found.estimate}  asked {check.rule}",
     )
     if found.control is not None:
         how = "fails, as it must" if found.control_fails else "passes as well: nothing is decided"
         lines.append(f"\n    control {found.control}  {how}")
     return lines
+
+
+def _role(check: Check) -> str:
+    if check.premise:
+        return "  (a premise)"
+    return "" if check.required else "  (not part of the verdict)"

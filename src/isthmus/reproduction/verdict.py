@@ -50,8 +50,13 @@ def judge_check(check: Check, figures: Sequence[Figures]) -> Finding:
 
 
 def judge(study: Study, figures: Sequence[Figures]) -> tuple[Verdict, list[Finding]]:
-    """The verdict on a claim: fails with any required check, holds with all of them."""
+    """The verdict on a claim: fails with any required check, holds with all of them.
+
+    Undecided where a premise does not hold: the experiment was not the one that was meant.
+    """
     findings = [judge_check(check, figures) for check in study.checks]
+    if any(found.check.premise and found.verdict != "holds" for found in findings):
+        return "undecided", findings
     required = [found.verdict for found in findings if found.check.required]
     if "fails" in required:
         return "fails", findings

@@ -52,6 +52,9 @@ class Check:
         a random choice). Where it passes, the check could not have failed and decides nothing.
     required
         Whether the verdict depends on it; otherwise it is reported only.
+    premise
+        A condition of the experiment (a baseline that converged, two arms at equal L0) and not the
+        claim: where it is not met, nothing is decided.
     """
 
     text: str
@@ -60,8 +63,11 @@ class Check:
     at_most: float | None = None
     control: Value | None = None
     required: bool = True
+    premise: bool = False
 
     def __post_init__(self) -> None:
+        if self.premise and not self.required:
+            raise ValueError(f"the check {self.text!r} is a premise and has to be required")
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError(f"the check {self.text!r} needs either at_least or at_most")
 
@@ -144,7 +150,8 @@ def study(name: str, **about: Any) -> Callable[[_F], _F]:
         if name in _STUDIES:
             raise ValueError(f"two studies are called {name!r}")
         made = Study(name=name, experiment=experiment, **about)
-        if not any(check.control and check.required for check in made.checks):
+        decisive = (check for check in made.checks if check.required and not check.premise)
+        if not any(check.control for check in decisive):
             raise ValueError(f"{name}: no required check has a control, so it could not fail")
         _STUDIES[name] = made
         return experiment

@@ -48,6 +48,7 @@ PIXELS = 784
             "the linear autoencoder's error, divided by that of PCA: it was trained long enough",
             lambda f: f["linear"]["squared_error"] / f["pca"]["squared_error"],
             at_most=1.1,
+            premise=True,
             control=lambda f: f["untrained"]["squared_error"] / f["pca"]["squared_error"],
         ),
     ),

@@ -106,6 +106,7 @@ def _l0_gap(figures: Mapping[str, Mapping[str, float]]) -> float:
             "L0 of ReLU relative to TopK: the largest deviation from 1, over data and widths",
             _l0_gap,
             at_most=0.1,
+            premise=True,
         ),
     ),
 )

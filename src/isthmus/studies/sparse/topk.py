@@ -41,6 +41,7 @@ STEPS = 1500
             "the ReLU dictionary's L0, relative to k",
             lambda f: abs(f["relu-l1"]["l0"] / ACTIVE - 1.0),
             at_most=0.05,
+            premise=True,
         ),
     ),
 )
