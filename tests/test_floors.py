@@ -14,10 +14,13 @@ FLOORS = [
     ["anatomy"],
     ["corruptions", "networks", "bottlenecks", "objectives"],
     ["data", "training", "evaluation"],
+    ["language"],
+    ["activations"],
     ["recipes"],
-    ["interpretation", "formats"],
+    ["formats"],
     ["runs"],
     ["api"],
+    ["interpretation"],
     ["many"],
     ["studies"],
     ["reproduction", "comparison", "report", "estimators"],
@@ -29,7 +32,7 @@ FRIENDLY = {2}
 """Floors whose packages may use each other: parts of models."""
 
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
-HEAVY = ["pandas", "matplotlib", "PIL", "pyarrow", "tensorboard", "polars", "seaborn"]
+HEAVY = ["pandas", "matplotlib", "PIL", "pyarrow", "tensorboard", "polars", "seaborn", "transformers"]
 CORE = {"torch", "numpy", "scipy", "sklearn", "safetensors", "pydantic", "typer", "rich"}
 CORE |= {"pydantic_core", "annotated_types", "jaxtyping"}
 
