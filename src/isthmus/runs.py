@@ -107,13 +107,22 @@ def storable(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def described(X: Data, source: Source) -> dict[str, Any]:
-    """Where the data came from, and a fingerprint of up to 4096 rows spread over them."""
-    spec = None
-    if isinstance(X, (str, Path)):
+    """Where the data came from, and a fingerprint of up to 4096 rows spread over them.
+
+    A source that knows its own fingerprint is asked for that instead of for rows.
+    """
+    spec = getattr(source, "spec", None)
+    if not isinstance(spec, str):
+        spec = None
+    if spec is None and isinstance(X, (str, Path)):
         spec = os.path.abspath(X) if Path(X).exists() and not data.is_name(X) else str(X)
-    spread = torch.arange(0, len(source), max(1, len(source) // FINGERPRINT_ROWS))
     digest = hashlib.sha256(json.dumps([len(source), source.signal.to_dict()]).encode())
-    digest.update(source.rows(spread).numpy().tobytes())
+    own = getattr(source, "fingerprint", None)
+    if own is None:
+        spread = torch.arange(0, len(source), max(1, len(source) // FINGERPRINT_ROWS))
+        digest.update(source.rows(spread).numpy().tobytes())
+    else:
+        digest.update(own().encode())
     return {"spec": spec, "rows": len(source), "fingerprint": digest.hexdigest()}
 
 

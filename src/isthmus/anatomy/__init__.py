@@ -25,12 +25,12 @@ from isthmus.anatomy.schedule import (
 )
 from isthmus.anatomy.signal import Array, Kind, Signal
 from isthmus.anatomy.solver import Report, Solver
-from isthmus.anatomy.source import Source
+from isthmus.anatomy.source import Source, preferred_order
 
 __all__ = [
     "MODEL", "Array", "Autoencoder", "Bernoulli", "Bottleneck", "Clock", "Code", "Constant",
     "Cosine", "DiscreteCode", "EmbeddingCode", "Gaussian", "GaussianCode", "Kind", "Likelihood",
     "Linear", "Losses", "Objective", "Output", "Prior", "Report", "Scaler", "Scaling",
     "Schedule", "Signal", "Solver", "Source", "SparseCode", "Stairs", "Term", "ThresholdCode",
-    "TokenCode", "View", "Weighted", "as_schedule",
+    "TokenCode", "View", "Weighted", "as_schedule", "preferred_order",
 ]  # fmt: skip

@@ -7,11 +7,12 @@ from isthmus.data.named import Data
 from isthmus.data.opening import as_source, split
 from isthmus.data.planted import Planted, PlantedSource
 from isthmus.data.registry import is_name, load, names
+from isthmus.data.schemes import register
 from isthmus.data.sources import ArraySource, CollectionSource, Subset
 from isthmus.data.sprites import Sprites
 
 __all__ = [
     "ArraySource", "CollectionSource", "Data", "DatasetSource", "ImageFolder", "Planted",
     "PlantedSource", "Sprites", "Subset", "as_source", "is_name", "load", "names", "open_file",
-    "split",
+    "register", "split",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from isthmus.anatomy import Kind, Source
-from isthmus.data import files, registry, tables
+from isthmus.data import files, registry, schemes, tables
 from isthmus.data.datasets import DatasetSource
 from isthmus.data.named import Data
 from isthmus.data.sources import ArraySource, Subset, collection
@@ -25,7 +25,8 @@ def as_source(X: Any, kind: Kind | None = None) -> Source:
     ``X`` is an array, a tensor, a list of rows, a mapping of names to arrays (a collection), a
     data frame, a map-style torch data set, a :class:`Data` (its training part), the name of a
     data set, the path of a file or a folder of images (``./mnist`` for a folder that bears the
-    name of a set), or a source already. Arrays are scanned for NaN and infinity.
+    name of a set), a spec with a registered scheme (``lm:resident@layers.1``), or a source
+    already. Arrays are scanned for NaN and infinity.
     """
     if isinstance(X, Source):
         return X
@@ -70,6 +71,8 @@ def split(source: Source, share: float = 0.1, seed: int = 0) -> tuple[Subset, Su
 
 
 def _by_name(name: str | Path, kind: Kind | None) -> Source:
+    if isinstance(name, str) and schemes.has_scheme(name):
+        return schemes.open_spec(name)
     # A set's name wins over a folder of that name, which a run saved beside it may well have.
     if isinstance(name, str) and registry.is_name(name):
         data = registry.load(name)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Array, Kind, Signal, Source
+from isthmus.anatomy import Array, Kind, Signal, Source, preferred_order
 from isthmus.errors import IsthmusError
 
 SCAN_ELEMENTS = 1 << 22
@@ -155,6 +155,16 @@ class Subset:
     def rows(self, index: Tensor) -> Tensor:
         """The rows of the underlying source, in its units."""
         return self.source.rows(self.index.index_select(0, index))
+
+    def order(self, seed: int) -> Tensor | None:
+        """The underlying source's order of these rows, by their numbers in this one."""
+        whole = preferred_order(self.source, seed)
+        if whole is None:
+            return None
+        # A row that was chosen several times comes several times, where it first comes.
+        rank = torch.empty_like(whole)
+        rank[whole] = torch.arange(len(whole))
+        return rank[self.index].argsort(stable=True)
 
 
 def collection(parts: Mapping[str, Any], kind: Kind | None = None) -> Source:

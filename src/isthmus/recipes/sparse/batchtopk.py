@@ -24,7 +24,7 @@ from isthmus.recipes.registry import recipe
     "same average L0.",
     training={
         "steps": 10_000,
-        "lr": 3e-4,
+        "lr": 1.2e-3,
         "batch_size": 4096,
         "optimiser_options": {"betas": [0.9, 0.99]},
     },
@@ -49,7 +49,8 @@ def batchtopk(
 
     Published: Adam at 3e-4 with betas (0.9, 0.99), batches of 4096, AuxK with 512 latents and
     weight 1/32, a latent dead after five batches, random initialisation with the encoder tied to
-    the decoder. Here: latents dead after 10 million rows (at most a tenth of the run), as for TopK;
+    the decoder. Here: four times that rate, as for TopK (docs/benchmarks.md); latents dead after 10
+    million rows (at most a tenth of the run);
     the decoder's bias starts at the geometric median of the data, and the encoder scaled so that
     the first reconstruction is best; losses are relative to the
     data's mean square (``scaling=global``); and the threshold is an average over the last 100

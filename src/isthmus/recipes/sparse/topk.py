@@ -49,7 +49,7 @@ class MultiTopK(Term):
     "in width and k; tied initialisation and AuxK keep nearly all latents alive.",
     training={
         "steps": 10_000,
-        "lr": 4e-4,
+        "lr": 1.6e-3,
         "batch_size": 4096,
         "optimiser_options": {"eps": 6.25e-10},
         "clip": 1.0,
@@ -91,9 +91,10 @@ def topk(
     Published: 131,072 tokens a batch, a learning rate near 1e-4 that falls with the square root of
     the width, Adam with eps 6.25e-10, weight average 0.999, gradients clipped at 1, AuxK with 512
     latents and weight 1/32, latents dead after 10 million tokens. Here: batches of 4096 so that a
-    laptop holds them, and 4e-4, which that rule gives at width 4096. Both losses are normalised
-    by the data's mean square (``scaling=global``) rather than by each batch's variance, so that
-    they are per example.
+    laptop holds them, and 1.6e-3, four times what that rule gives at width 4096: the rule is for
+    billions of tokens, and runs of fewer than a million leave half the gain unused at its rate
+    (docs/benchmarks.md). Both losses are normalised by the data's mean square (``scaling=global``)
+    rather than by each batch's variance, so that they are per example.
     """
     check_active(latent_dim, k=k, k_start=k_start)
     dictionary = Dictionary(latent_dim, signal.shape)
