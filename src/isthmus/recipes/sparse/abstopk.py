@@ -26,7 +26,7 @@ from isthmus.recipes.registry import recipe
     "dictionaries spend two; the error at equal k is lower.",
     training={
         "steps": 10_000,
-        "lr": 4e-4,
+        "lr": 1.6e-3,
         "batch_size": 4096,
         "optimiser_options": {"eps": 6.25e-10},
         "clip": 1.0,

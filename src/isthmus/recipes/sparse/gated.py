@@ -33,7 +33,7 @@ from isthmus.recipes.registry import recipe
     "shrink, and are as easy to interpret.",
     training={
         "steps": 100_000,
-        "lr": 3e-4,
+        "lr": 1.2e-3,
         "batch_size": 4096,
         "optimiser_options": {"betas": [0.0, 0.999]},
         "warmup": 1000,

@@ -26,7 +26,7 @@ PUBLISHED = 0.001
     "with no loss of interpretability.",
     training={
         "steps": 100_000,
-        "lr": 7e-5,
+        "lr": 8e-4,
         "batch_size": 4096,
         "optimiser_options": {"betas": [0.0, 0.999]},
         "warmup": 1000,

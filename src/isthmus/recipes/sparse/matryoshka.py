@@ -77,7 +77,7 @@ def decode_group(code: Code, weight: Tensor, start: int, end: int) -> Tensor:
     "splitting, better probing, at a small price in reconstruction.",
     training={
         "steps": 10_000,
-        "lr": 3e-4,
+        "lr": 1.2e-3,
         "batch_size": 4096,
         "optimiser_options": {"betas": [0.9, 0.99]},
     },
