@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the race once for each seed."""
     made = parser(__doc__ or "")
     made.add_argument("--shape", default="small", help=", ".join(SHAPES))
-    made.add_argument("--target", type=float, default=0.45)
+    made.add_argument("--target", type=float, default=0.7)
     made.add_argument("--steps", type=int, default=400, help="the most steps, and the run's plan")
     made.add_argument("--every", type=int, default=5, help="steps between two looks")
     made.add_argument("--rows", type=int, default=1 << 17)

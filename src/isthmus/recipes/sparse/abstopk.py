@@ -52,7 +52,7 @@ def abstopk(
 
     Published: unit decoder rows and the usual means against dead latents, without figures for
     them. Here: the figures, the initialisation and the scaling of TopK (Gao et al. 2024), the
-    encoder moreover scaled so that the first reconstruction is best.
+    encoder moreover scaled so that the first reconstruction is best, and its rate of 1.6e-3.
     """
     check_active(latent_dim, k=k)
     dictionary = Dictionary(latent_dim, signal.shape)

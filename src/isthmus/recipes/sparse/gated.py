@@ -66,7 +66,7 @@ def gated(
 
     Published: Adam with beta1 = 0 at 3e-4, rate and lambda rising over 1000 steps, batches of 4096;
     lambda is swept, and 0.1 here is no more than a place to begin. Dead latents were resampled;
-    here AuxK can be switched on instead.
+    here AuxK can be switched on instead, and the rate is 1.2e-3 (docs/benchmarks.md).
     """
     dictionary = Dictionary(latent_dim, signal.shape)
     encoder = DictionaryEncoder(dictionary)

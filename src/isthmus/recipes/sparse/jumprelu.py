@@ -77,6 +77,8 @@ def jumprelu(
     Published: threshold and bandwidth 0.001, Adam with beta1 = 0 at 7e-5 after 1000 steps of
     warm-up, lambda rising over 10,000 steps, batches of 4096; lambda is swept. With few steps a
     bandwidth of 0.001 gives the thresholds hardly any gradient: widen it, or ask for an ``l0``.
+    Here: 8e-4, because runs of fewer than billions of tokens stop early at the published rate
+    (docs/benchmarks.md).
     """
     dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
     control = None if l0 is None else L0Control(l0, latent_dim)
