@@ -1,0 +1,78 @@
+"""Texts by name, by file, or written by the resident model."""
+
+from pathlib import Path
+
+from isthmus.data import catalogue
+from isthmus.errors import IsthmusError, unknown
+from isthmus.language import corpus
+from isthmus.language._files import is_text_file, read_file, read_folder
+from isthmus.language.document import Document
+from isthmus.language.samples import samples
+
+_CORPORA = {
+    "gutenberg12": corpus.gutenberg12,
+    "masc": corpus.masc,
+    "held-out": corpus.held_out_text,
+    "training": corpus.training_text,
+}
+SAMPLES = 256
+"""Documents of ``samples``."""
+
+
+def default_text() -> str:
+    """What to read where nothing is said.
+
+    ``held-out`` (English that the resident model was not trained on) where ISTHMUS_DATA has it,
+    else ``samples``.
+    """
+    return "held-out" if corpus.available() else "samples"
+
+
+def documents(spec: str) -> list[Document]:
+    """The documents that a name or a path stands for; empty ones are left out.
+
+    - ``gutenberg12``, ``masc``: whole corpora; ``training``, ``held-out``: the part of both that
+      the resident model was trained on, and the part that it never saw
+    - ``samples``, ``samples:1000``: so many texts that the resident model wrote itself; the same
+      each time, and no data are needed
+    - ``notes.txt``, ``rows.jsonl``, ``rows.csv``, ``rows.tsv``, also ``.gz``, ``.xz`` or ``.bz2``;
+      ``rows.csv:column`` where the text is not in the column ``text``
+    - a folder: all ``.txt`` in it and below
+    - a text of ISTHMUS_DATA by its file's name: ``tinyshakespeare``, ``sentence_polarity``
+
+    Raises ``IsthmusError`` where nothing is found, or nothing but empty text.
+    """
+    found = [document for document in _found(spec) if document.text.strip()]
+    if not found:
+        raise IsthmusError(f"{spec!r} holds no text: name a text that is not empty")
+    return found
+
+
+def _found(spec: str) -> list[Document]:
+    if spec in _CORPORA:
+        return _CORPORA[spec]()
+    kind, _, number = spec.partition(":")
+    if kind == "samples":
+        if number and not (number.isascii() and number.isdigit() and int(number) > 0):
+            raise IsthmusError(f"{spec!r} names no number of texts: write it as 'samples:1000'")
+        return samples(int(number) if number else SAMPLES)
+    for place, column in _places(spec):
+        path = Path(place).expanduser()
+        if path.is_dir():
+            return read_folder(path)
+        if path.is_file():
+            return read_file(path, column)
+    named = {e.name: e for e in catalogue.entries().values() if is_text_file(e.path)}
+    for place, column in _places(spec):
+        if place in named:
+            catalogue._verify(named[place])
+            return read_file(named[place].path, column)
+    if is_text_file(Path(_places(spec)[-1][0])):
+        raise IsthmusError(f"there is no file {spec!r}: check its path")
+    raise unknown("text", spec, [*_CORPORA, "samples", *named])
+
+
+def _places(spec: str) -> list[tuple[str, str | None]]:
+    """The spec as a place, and as ``place:column``."""
+    place, colon, column = spec.rpartition(":")
+    return [(spec, None), (place, column)] if colon and place and column else [(spec, None)]

@@ -1,0 +1,107 @@
+"""Documents as rows of tokens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus._shapes import Bool, Int
+from isthmus.errors import IsthmusError
+from isthmus.language.document import Document
+from isthmus.language.host import Tokenizer
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Rows of tokens, and which document and place each comes from.
+
+    ids
+        int64 ``(rows, places)``, 0 where a row is padded on its right.
+    mask
+        bool ``(rows, places)``, True at tokens (the one that begins a row included).
+    document
+        int64 ``(rows,)``, an index into ``names``.
+    start
+        int64 ``(rows,)``, which token of its document is the row's first (BOS not counted).
+    names
+        What the documents are called.
+    """
+
+    ids: Int[Tensor, "rows places"]
+    mask: Bool[Tensor, "rows places"]
+    document: Int[Tensor, " rows"]
+    start: Int[Tensor, " rows"]
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, index: Int[Tensor, " some"]) -> "Tokens":
+        """Some of the rows."""
+        return Tokens(
+            self.ids[index],
+            self.mask[index],
+            self.document[index],
+            self.start[index],
+            self.names,
+        )
+
+
+def pack(
+    documents: Sequence[Document],
+    tokenizer: Tokenizer,
+    context: int = 256,
+    limit: int | None = None,
+    bos: bool = True,
+) -> Tokens:
+    """Cut each document in rows of ``context`` tokens; its last row may be shorter.
+
+    Each row begins with BOS where the tokenizer has one (``bos=False``: none does), and no row
+    holds text of two documents. With a ``limit``, rows spread evenly over all documents are kept,
+    with at most that many tokens of text in all.
+    """
+    first = [tokenizer.bos] if bos and tokenizer.bos is not None else []
+    room = context - len(first)
+    if room < 1:
+        raise IsthmusError(f"context={context} leaves no room for text: use 2 or more")
+    if limit is not None and limit < 1:
+        raise IsthmusError(f"limit={limit} leaves no text: use 1 or more")
+    found = [np.array(tokenizer.encode(document.text), np.int64) for document in documents]
+    places = [
+        (which, start)
+        for which, tokens in enumerate(found)
+        for start in range(0, len(tokens), room)
+    ]
+    if not places:
+        raise IsthmusError("there is no text: give documents that are not empty")
+    sizes = np.array([min(room, len(found[which]) - start) for which, start in places])
+    kept, sizes = _spread(sizes, limit)
+    ids = np.zeros((len(kept), context), np.int64)
+    mask = np.zeros((len(kept), context), bool)
+    ids[:, : len(first)] = first
+    for row, (place, size) in enumerate(zip(kept.tolist(), sizes.tolist(), strict=True)):
+        which, start = places[place]
+        ids[row, len(first) : len(first) + size] = found[which][start : start + size]
+        mask[row, : len(first) + size] = True
+    chosen = np.array(places, np.int64)[kept]
+    return Tokens(
+        torch.from_numpy(ids),
+        torch.from_numpy(mask),
+        torch.from_numpy(chosen[:, 0].copy()),
+        torch.from_numpy(chosen[:, 1].copy()),
+        [document.name for document in documents],
+    )
+
+
+def _spread(sizes: np.ndarray, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows are kept, and how many tokens of each."""
+    total = int(sizes.sum())
+    if limit is None or total <= limit:
+        return np.arange(len(sizes)), sizes
+    number = max(1, round(len(sizes) * limit / total))
+    kept = np.unique(np.arange(number) * len(sizes) // number)
+    before = np.cumsum(sizes[kept]) - sizes[kept]
+    left = np.clip(limit - before, 0, sizes[kept])
+    return kept[left > 0], left[left > 0]
