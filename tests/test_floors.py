@@ -24,7 +24,7 @@ FLOORS = [
     ["many"],
     ["studies"],
     ["reproduction", "comparison", "report", "estimators"],
-    ["doctor"],
+    ["doctor", "looking"],
     ["cli", "demo"],
 ]
 ANYWHERE = {"errors", "_shapes"}
@@ -32,7 +32,9 @@ FRIENDLY = {2}
 """Floors whose packages may use each other: parts of models."""
 
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
-HEAVY = ["pandas", "matplotlib", "PIL", "pyarrow", "tensorboard", "polars", "seaborn", "transformers"]
+HEAVY = [
+    "pandas", "matplotlib", "PIL", "pyarrow", "tensorboard", "polars", "seaborn", "transformers",
+]  # fmt: skip
 CORE = {"torch", "numpy", "scipy", "sklearn", "safetensors", "pydantic", "typer", "rich"}
 CORE |= {"pydantic_core", "annotated_types", "jaxtyping"}
 
