@@ -33,7 +33,7 @@ _FROM = {
     "Autoencoder": "isthmus.anatomy",
     "Signal": "isthmus.anatomy",
 }
-_MODULES = ("data", "estimators", "evaluation", "anatomy", "studies", "training")
+_MODULES = ("activations", "data", "estimators", "evaluation", "anatomy", "studies", "training")
 
 
 def __getattr__(name: str) -> Any:
@@ -42,6 +42,8 @@ def __getattr__(name: str) -> Any:
 
     if name in _FROM:
         return getattr(import_module(_FROM[name]), name)
+    if name == "data":
+        import_module("isthmus.activations")  # lets it open lm: and store:
     if name in _MODULES:
         return import_module(f"isthmus.{name}")
     raise AttributeError(f"module 'isthmus' has no attribute {name!r}")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+import isthmus.activations  # noqa: F401  (lets names that begin with lm: and store: be data)
 from isthmus import data, evaluation, runs
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.errors import IsthmusError, unknown

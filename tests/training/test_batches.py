@@ -5,9 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.data import ArraySource
+from isthmus.data import ArraySource, Subset
 from isthmus.errors import IsthmusError
 from isthmus.training import Batches
+from isthmus.training.seeds import mix
 
 
 def source(rows):
@@ -69,3 +70,58 @@ def test_a_sample_for_setting_up():
 def test_fewer_rows_than_a_batch_is_an_error():
     with pytest.raises(IsthmusError, match="have 5 rows, fewer than one batch of 8"):
         Batches(source(5), 8)
+
+
+class Regions:
+    """Rows that are best read ten at a time."""
+
+    def __init__(self, rows):
+        self.of, self.signal, self.asked = source(rows), source(rows).signal, []
+
+    def __len__(self):
+        return len(self.of)
+
+    def rows(self, index):
+        self.asked.append(index)
+        return self.of.rows(index)
+
+    def order(self, seed):
+        generator = torch.Generator().manual_seed(seed)
+        regions = torch.randperm(len(self) // 10, generator=generator)
+        return torch.cat([10 * r + torch.randperm(10, generator=generator) for r in regions])
+
+
+def test_a_sources_own_order_is_kept_and_a_batch_ascends():
+    held = Regions(60)
+    batches = Batches(held, 5, seed=1)
+    for epoch in range(3):
+        index = [batches.index(epoch * 12 + step) for step in range(12)]
+        assert sorted(torch.cat(index).tolist()) == list(range(60))
+        for first, second in zip(index[::2], index[1::2], strict=True):
+            assert len({row // 10 for row in (first.tolist() + second.tolist())}) == 1
+            assert (first.diff() > 0).all()
+    assert not torch.equal(batches.index(0), batches.index(12))
+    assert torch.equal(batches.index(13), Batches(Regions(60), 5, seed=1).index(13))
+
+
+def test_setting_up_reads_one_region_where_the_source_has_an_order():
+    held = Regions(60)
+    Batches(held, 5, seed=1).sample(10)
+    (asked,) = held.asked
+    assert len({row // 10 for row in asked.tolist()}) == 1
+    assert (asked.diff() > 0).all()
+
+
+def test_a_part_of_a_source_has_its_order_or_none():
+    part = Subset(Regions(60), torch.arange(0, 60, 2))
+    batches = Batches(part, 5, seed=1)
+    for step in range(6):
+        assert len({row // 5 for row in batches.index(step).tolist()}) == 1
+    plain = Subset(source(60), torch.arange(0, 60, 2))
+    assert plain.order(1) is None
+    assert torch.equal(Batches(plain, 5, 1).index(3), Batches(source(30), 5, 1).index(3))
+
+
+def test_without_an_order_the_permutation_is_the_one_it_always_was():
+    generator = torch.Generator().manual_seed(mix(3, 1, 0))
+    assert torch.equal(Batches(source(30), 30, 3).index(0), torch.randperm(30, generator=generator))

@@ -3,8 +3,6 @@
 Source: Ide, Baker, Fellbaum and Passonneau 2010, "The Manually Annotated Sub-Corpus".
 """
 
-# ruff: noqa: RUF001 - curly quotes and dashes are what is looked for
-
 from collections.abc import Iterable
 
 LEFT = frozenset(",.;:?!%)]}”’…°®™")

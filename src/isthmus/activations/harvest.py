@@ -1,0 +1,187 @@
+"""Take activations and keep them on disk, so that a kill at any moment loses little and doubles
+nothing."""
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from isthmus.activations import formats
+from isthmus.activations.feeds import Feed, Kept, TextFeed, make_feed
+from isthmus.activations.points import Side
+from isthmus.activations.provenance import Run
+from isthmus.activations.store import Store
+from isthmus.activations.writing import Appender, Piece, locked
+from isthmus.anatomy import Source
+from isthmus.errors import IsthmusError
+from isthmus.language import LanguageModel, Tokens, documents, pack
+from isthmus.training.progress import ProgressBar, Show
+
+SHARD_BYTES = 1 << 27
+"""Most bytes of a point's file in a shard, where its size is not given."""
+CONTEXT = 256
+"""Tokens of a row, where nothing is said."""
+_QUEUE = 2
+"""Batches that may wait to be written."""
+
+
+def harvest(
+    model: LanguageModel | nn.Module,
+    data: Tokens | Source,
+    at: str | Sequence[str],
+    out: str | Path,
+    *,
+    side: Side = "output",
+    dtype: str = "float16",
+    batch: int = 32,
+    skip_special: bool = True,
+    shard: int | None = None,
+    text: str = "",
+    name: str | None = None,
+    progress: Show = "auto",
+) -> Store:
+    """Run ``data`` through ``model`` and store its activations at the points ``at`` in ``out``.
+
+    ``data`` are the :class:`~isthmus.language.tokens.Tokens` for a language model, whose padding
+    and (with ``skip_special``) special tokens are left out, or a source of rows for any other
+    module (see :class:`~isthmus.activations.feeds.RowFeed` for what is a token then). ``batch``
+    rows go through at once. ``dtype`` is float32, float16, bfloat16 or int8 (with a scale for each
+    row of activations). ``text`` and ``name`` say for provenance what the text and the module are.
+
+    A folder that holds a store already is added to: with the same data it goes on where it was
+    stopped or killed, and does nothing where all is there; other data come behind. Another model,
+    other points or another format are an :class:`IsthmusError`. What is lost by a kill is at most
+    the last shard of ``shard`` tokens (by default as many as fit into 128 MB, at most 262,144).
+
+    Beside the tokens, which are given, memory is taken for a few batches only.
+    """
+    formats.check(dtype)
+    if batch < 1 or (shard is not None and shard < 1):
+        raise IsthmusError(f"batch={batch} and shard={shard} count rows: use 1 or more")
+    feed = make_feed(model, data, at, side, skip_special, name)
+    folder = Path(out)
+    run = Run(
+        text or _described(data),
+        feed.fingerprint(),
+        rows=len(feed.counts),
+        documents=len(feed.tokens.names) if isinstance(feed, TextFeed) else len(feed.counts),
+        tokens=int(feed.counts.sum()),
+        left_out=feed.left_out,
+    )
+    with _writing_to(folder), locked(folder):
+        appender = Appender(folder, feed, dtype, skip_special, shard or shard_tokens(feed, dtype))
+        appender.open(run)
+        if appender.missing:
+            with contextlib.closing(appender):
+                _fill(appender, feed, batch, progress)
+    return Store(folder)
+
+
+def text_tokens(
+    model: LanguageModel, text: str, limit: int | None = None, context: int | None = None
+) -> Tokens:
+    """The token rows of a text by name (see :func:`isthmus.language.documents`).
+
+    At most ``limit`` tokens; rows of ``context`` tokens, by default 256 or as many as the model
+    takes.
+    """
+    if context is not None and context > model.context:
+        raise IsthmusError(
+            f"{model.name!r} takes {model.context} tokens at a time: use a context of no more"
+        )
+    places = context or min(model.context, CONTEXT)
+    return pack(documents(text), model.tokenizer, places, limit)
+
+
+def shard_tokens(feed: Feed, dtype: str) -> int:
+    """Tokens of a full shard: a power of two, so that no file is larger than ``SHARD_BYTES``."""
+    item = formats.FORMATS[dtype][""].itemsize
+    most = SHARD_BYTES // (item * max(feed.widths.values()))
+    return 1 << (min(max(most, 1024), 1 << 18).bit_length() - 1)
+
+
+def batches(counts: Tensor, batch: int, done: int = 0) -> Iterator[tuple[Tensor, int]]:
+    """Row numbers of every batch from the token ``done`` on, and how many of its tokens to skip.
+
+    A batch is always the same rows, wherever one begins, so that its activations are, too.
+    """
+    ends = counts.cumsum(0)
+    first = int(torch.searchsorted(ends, done, right=True)) // batch * batch
+    before = int(ends[first - 1]) if first else 0
+    for start in range(first, len(counts), batch):
+        rows = torch.arange(start, min(start + batch, len(counts)))
+        if int(counts[rows].sum()) == 0:
+            continue
+        yield rows, max(0, done - before) if start == first else 0
+
+
+def _fill(appender: Appender, feed: Feed, batch: int, progress: Show) -> None:
+    """Harvest what is missing; a thread of its own writes and computes checksums meanwhile."""
+    done, total = appender.done, appender.done + appender.missing
+    first = done
+    waiting: deque[Future[None]] = deque()
+    with (
+        ThreadPoolExecutor(1) as writer,
+        ProgressBar("harvest", total, "tokens", progress, done=done) as bar,
+    ):
+        for rows, skip in batches(feed.counts, batch, done):
+            kept = feed.run(rows)
+            for piece in _pieces(kept, skip, appender):
+                while len(waiting) >= _QUEUE:
+                    waiting.popleft().result()
+                waiting.append(writer.submit(appender.append, piece))
+                done += piece.tokens
+            if bar.due or done == total:
+                bar.draw(done, done - first, ", ".join(feed.points))
+        while waiting:
+            waiting.popleft().result()
+
+
+def _pieces(kept: Kept, skip: int, appender: Appender) -> Iterator[Piece]:
+    """A batch as stored arrays, cut where shards end."""
+    begin, total = skip, len(kept.row)
+    while begin < total:
+        end = min(total, begin + appender.room)
+        part = slice(begin, end)
+        arrays: dict[str, np.ndarray] = {}
+        sums, norms = {}, {}
+        for point, values in kept.values.items():
+            own = values[part]
+            stored = formats.encode(own, appender.dtype)
+            if not formats.finite(stored, appender.dtype):
+                raise formats.overflow(point, appender.dtype)
+            for suffix, array in stored.items():
+                arrays[appender.file(point, suffix)] = array
+            wide = own.float()
+            # Sums of a batch in float32, of the batches in float64.
+            sums[point] = wide.sum(0).double()
+            norms[point] = float(torch.linalg.vector_norm(wide, dim=1).sum())
+        where = torch.stack([kept.row[part], kept.place[part]], 1).to(torch.int32)
+        piece = Piece(end - begin, arrays, where.numpy(), sums, norms)
+        appender.reserve(piece.tokens)
+        yield piece
+        begin = end
+
+
+@contextlib.contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        raise IsthmusError(
+            f"cannot write to {folder}: {problem.strerror or problem}; free some space or choose "
+            "another folder, and harvest again to go on (full shards are kept)"
+        ) from problem
+
+
+def _described(data: object) -> str:
+    names: Mapping[int, str] | Sequence[str] | None = getattr(data, "names", None)
+    if names:
+        first = str(names[0])
+        return first if len(names) == 1 else f"{first} and {len(names) - 1} more documents"
+    return type(data).__name__

@@ -1,0 +1,31 @@
+"""Shuffled orders that read one region of the data at a time."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def block_order(sizes: Sequence[int] | Tensor, group: int, seed: int) -> Tensor:
+    """A permutation of the rows of consecutive blocks, int64, that is local in blocks.
+
+    ``sizes`` are the blocks' rows. The blocks are shuffled and taken ``group`` at a time; within
+    such a group the single rows are shuffled. With all blocks in one group every permutation of
+    the rows is possible, and equally likely.
+    """
+    counts = torch.as_tensor(sizes, dtype=torch.int64)
+    ends = counts.cumsum(0)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.empty(int(counts.sum()), dtype=torch.int64)
+    blocks = torch.randperm(len(counts), generator=generator)
+    done = 0
+    for chosen in blocks.split(group):
+        rows = [
+            torch.arange(end - size, end)
+            for end, size in zip(ends[chosen].tolist(), counts[chosen].tolist(), strict=True)
+        ]
+        together = torch.cat(rows)
+        shuffled = torch.randperm(len(together), generator=generator)
+        order[done : done + len(together)] = together[shuffled]
+        done += len(together)
+    return order

@@ -1,0 +1,89 @@
+"""Points of a model: module paths with wildcards, and which side of a module is meant."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from torch import nn
+
+from isthmus.errors import IsthmusError
+
+Side = Literal["output", "input"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place of a model: what goes into or comes out of one of its modules.
+
+    ``name`` is the module's path, with ``:in`` behind it where the input is meant.
+    """
+
+    name: str
+    module: nn.Module
+    side: Side
+
+
+def resolve(model: nn.Module, at: str | Sequence[str], side: Side = "output") -> list[Point]:
+    """The points that ``at`` means, in its order, and within a pattern in the model's.
+
+    A path has as many components as its pattern, and each matches by the rules of the shell:
+    ``layers.*.mlp``, ``layers.[0-3]``. A suffix ``:in`` or ``:out`` overrides ``side``; the empty
+    path is the model itself. A path that the model does not have is an :class:`IsthmusError` that
+    offers the nearest ones.
+    """
+    patterns = [at] if isinstance(at, str) else list(at)
+    if not patterns:
+        raise IsthmusError("no point of the model was named: pass a module's path, as in layers.*")
+    if side not in ("output", "input"):
+        raise IsthmusError(f"side={side!r} is neither 'output' nor 'input': choose one of them")
+    # With duplicates: a module that two parents share may be called by either path.
+    modules = dict(model.named_modules(remove_duplicate=False))
+    found: dict[str, Point] = {}
+    for pattern in patterns:
+        path, chosen = _divided(pattern, side)
+        names = [name for name in modules if _matches(name, path)]
+        if not names:
+            raise _unknown(path, modules)
+        for name in names:
+            point = name + (":in" if chosen == "input" else "")
+            found.setdefault(point, Point(point, modules[name], chosen))
+    return list(found.values())
+
+
+def _divided(pattern: str, side: Side) -> tuple[str, Side]:
+    path, colon, suffix = pattern.partition(":")
+    if not colon:
+        return path, side
+    if suffix not in ("in", "out"):
+        raise IsthmusError(
+            f"the point {pattern!r} ends in {':' + suffix!r}: write :in or :out, or nothing"
+        )
+    return path, "input" if suffix == "in" else "output"
+
+
+def _matches(name: str, pattern: str) -> bool:
+    parts, wanted = name.split("."), pattern.split(".")
+    if not name or not pattern:  # a star does not mean the model itself
+        return name == pattern
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+
+
+def _unknown(path: str, names: Iterable[str]) -> IsthmusError:
+    """The error for a path that no module has, with the nearest ones.
+
+    Numbered modules are offered once, as ``layers.*.mlp``, for a large model has hundreds.
+    """
+    exact = [name for name in names if name]
+    patterns = list(dict.fromkeys(re.sub(r"(?<![^.])\d+(?![^.])", "*", n) for n in exact))
+    known = patterns if "*" in path else [*exact, *patterns]
+    near = list(dict.fromkeys(get_close_matches(path, known, n=3, cutoff=0.5)))
+    hint = "did you mean " if near else "it has "
+    shown = near or patterns[:8]
+    more = ", ..." if not near and len(patterns) > len(shown) else ""
+    listed = " or ".join(map(repr, shown)) if near else ", ".join(map(repr, shown)) + more
+    if not shown:
+        hint, listed = "it has ", "no modules inside: name '' for the model itself"
+    return IsthmusError(f"the model has no module {path!r}: {hint}{listed}")

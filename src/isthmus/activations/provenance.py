@@ -1,0 +1,143 @@
+"""``provenance.json`` of a store: what was harvested, from where, and which shards count."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from isthmus.activations.shards import sync_folder
+from isthmus.errors import IsthmusError
+
+FILE = "provenance.json"
+FORMAT = 1
+_SELF = b',\n "self": "'
+"""The last entry: the SHA-256 of all that stands before it."""
+_IN_NUMBERS = re.compile(r"(?<=[\[,])\n\s*(?=-?\d)|(?<=\d)\n\s*(?=\])")
+
+
+@dataclass
+class PointFacts:
+    """A point of the store: its files' name, its width, and means over all tokens."""
+
+    file: str
+    width: int
+    mean_norm: float = 0.0
+    mean: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Run:
+    """One text (or source of rows) that was harvested into the store.
+
+    ``tokens`` is how many it gives in all; how many are there already follows from the shards.
+    ``checksums`` are those of its token files, in ``folder``; both are empty for rows of a source.
+    """
+
+    text: str
+    fingerprint: str
+    rows: int
+    documents: int
+    tokens: int
+    left_out: dict[str, int]
+    folder: str = ""
+    checksums: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Shard:
+    """A folder of equally long files, the next ``tokens`` tokens of a run."""
+
+    folder: str
+    run: int
+    tokens: int
+    checksums: dict[str, str]
+
+
+@dataclass
+class Provenance:
+    """All of it. ``shard_tokens`` is the size of a full shard."""
+
+    model: dict[str, Any]
+    dtype: str
+    skip_special: bool
+    shard_tokens: int
+    points: dict[str, PointFacts]
+    runs: list[Run] = field(default_factory=list)
+    shards: list[Shard] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in the store."""
+        return sum(shard.tokens for shard in self.shards)
+
+    def done(self, run: int) -> int:
+        """Tokens of a run that are in the store."""
+        return sum(shard.tokens for shard in self.shards if shard.run == run)
+
+    def offsets(self) -> Iterator[tuple[int, int]]:
+        """Rows and documents before each run."""
+        rows = documents = 0
+        for run in self.runs:
+            yield rows, documents
+            rows, documents = rows + run.rows, documents + run.documents
+
+
+def write(folder: Path, provenance: Provenance, notes: dict[str, str]) -> None:
+    """Replace the file, whole or not at all."""
+    plain = {
+        "format": FORMAT,
+        "tokens": provenance.tokens,
+        **asdict(provenance),
+        "notes": notes,
+    }
+    # Lists of numbers on one line; a string of JSON holds no line break that this could touch.
+    text = _IN_NUMBERS.sub("", json.dumps(plain, indent=1)).removesuffix("\n}").encode()
+    content = text + _SELF + _sha256(text) + b'"\n}\n'
+    partial = folder / (FILE + ".partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, folder / FILE)
+    sync_folder(folder)
+
+
+def read(folder: Path) -> Provenance:
+    """The verified file; an :class:`IsthmusError` where the folder is no store."""
+    path = folder / FILE
+    try:
+        content = path.read_bytes()
+        text, _, claimed = content.rpartition(_SELF)
+        if claimed != _sha256(text) + b'"\n}\n':
+            raise ValueError("hash")
+        plain = json.loads(content)
+        newer = plain["format"] > FORMAT
+    except FileNotFoundError:
+        raise IsthmusError(
+            f"{folder} is no store of activations (it has no {FILE}): make one with isthmus harvest"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise IsthmusError(
+            f"{path} is damaged, was edited or is no store's: delete {folder} and harvest again"
+        ) from None
+    if newer:
+        raise IsthmusError(f"{folder} was written by a newer version: upgrade isthmus to read it")
+    return Provenance(
+        plain["model"],
+        plain["dtype"],
+        plain["skip_special"],
+        plain["shard_tokens"],
+        {name: PointFacts(**point) for name, point in plain["points"].items()},
+        [Run(**run) for run in plain["runs"]],
+        [Shard(**shard) for shard in plain["shards"]],
+        plain["versions"],
+    )
+
+
+def _sha256(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()

@@ -1,0 +1,125 @@
+"""Activations as data by name.
+
+``lm:MODEL@POINT[,POINT...][?text=SPEC&tokens=N&...]``
+    a language model's activations, harvested while they are used: :class:`Streamed`
+``store:FOLDER@POINT[,POINT...][?order=blocks]``
+    activations on disk: :class:`Store`
+
+Several points stand side by side in one row, as ``signal.parts`` says. In a value ``%26`` is ``&``.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from isthmus.activations.harvest import text_tokens
+from isthmus.activations.store import Store
+from isthmus.activations.streamed import MEMORY, Streamed
+from isthmus.anatomy import Source
+from isthmus.data import schemes
+from isthmus.errors import IsthmusError, unknown
+from isthmus.language import default_text, open_model
+
+TOKENS = 200_000
+"""Tokens of text that ``lm:`` reads where nothing is said."""
+
+_LM: dict[str, Callable[[str], Any]] = {
+    "text": str,
+    "tokens": lambda value: None if value == "all" else _whole("tokens", value),
+    "context": lambda value: _whole("context", value),
+    "batch": lambda value: _whole("batch", value),
+    "memory": lambda value: _whole("memory", value),
+    "skip_special": lambda value: _flag("skip_special", value),
+    "seed": lambda value: _whole("seed", value, least=0),
+}
+_NAMES = {"resident", "gutenberg12", "masc", "training", "held-out", "samples"}
+"""Models and texts that a file of that name does not hide."""
+_STORE: dict[str, Callable[[str], Any]] = {"order": str}
+
+
+def open_lm(rest: str) -> Source:
+    """What ``lm:rest`` means."""
+    model, points, options = divided("lm", rest, _LM)
+    host = open_model(model)
+    text = _absolute(options.get("text") or default_text())
+    limit = options.get("tokens", TOKENS)
+    tokens = text_tokens(host, text, limit, options.get("context"))
+    plain = {key: value for key, value in options.items() if key not in ("text", "tokens")}
+    stated = {"text": text, "tokens": "all" if limit is None else limit, **plain}
+    spec = f"lm:{_absolute(model)}@{','.join(points)}?" + "&".join(
+        f"{key}={quote(str(int(value) if isinstance(value, bool) else value), safe='/:,')}"
+        for key, value in stated.items()
+    )
+    return Streamed(
+        host,
+        tokens,
+        points,
+        batch=options.get("batch", 32),
+        memory=options.get("memory", MEMORY),
+        skip_special=options.get("skip_special", True),
+        seed=options.get("seed", 0),
+        text=text,
+        spec=spec,
+    )
+
+
+def open_store(rest: str) -> Source:
+    """What ``store:rest`` means."""
+    folder, points, options = divided("store", rest, _STORE)
+    return Store(Path(folder).expanduser()).source(points, options.get("order", "rows"))
+
+
+def divided(
+    scheme: str, rest: str, known: Mapping[str, Callable[[str], Any]]
+) -> tuple[str, list[str], dict[str, Any]]:
+    """Model or folder, points, and options of a spec."""
+    whole, _, tail = rest.partition("?")
+    place, at, listed = whole.rpartition("@")
+    points = [point for point in listed.split(",") if point]
+    if not at or not place or not points:
+        example = "lm:resident@layers.1" if scheme == "lm" else "store:activations@layers.1"
+        raise IsthmusError(
+            f"{scheme + ':' + rest!r} does not say where and what: write it as in {example}"
+        )
+    options: dict[str, Any] = {}
+    for pair in tail.split("&") if tail else []:
+        key, equals, value = pair.partition("=")
+        key = key.replace("-", "_")
+        if not equals or key not in known:
+            raise unknown(f"option of {scheme}:", key, known)
+        options[key] = known[key](unquote(value))
+    return place, points, options
+
+
+def _whole(name: str, text: str, least: int = 1) -> int:
+    try:
+        number = int(text.replace("_", ""))
+        if number >= least:
+            return number
+    except ValueError:
+        pass
+    raise IsthmusError(f"{name}={text!r} is no whole number from {least} on: write one")
+
+
+def _flag(name: str, text: str) -> bool:
+    values = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
+    if text.lower() not in values:
+        raise IsthmusError(f"{name}={text!r} is neither 0 nor 1: write one of them")
+    return values[text.lower()]
+
+
+def _absolute(name: str) -> str:
+    """A path that is there so that it is found from elsewhere, too; any other name as it is."""
+    path, colon, column = name, "", ""
+    if name.partition(":")[0] in _NAMES:
+        return name
+    if not Path(path).expanduser().exists():
+        path, colon, column = name.rpartition(":")
+        if not (path and Path(path).expanduser().is_file()):
+            return name
+    return str(Path(path).expanduser().absolute()) + colon + column
+
+
+schemes.register("lm", open_lm)
+schemes.register("store", open_store)

@@ -1,0 +1,318 @@
+"""Activations on disk, read by row number."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.activations import formats, provenance
+from isthmus.activations.order import block_order
+from isthmus.activations.origin import Origin, whereabouts
+from isthmus.activations.shards import mapped, verify
+from isthmus.anatomy import Signal
+from isthmus.errors import IsthmusError, unknown
+from isthmus.language import Tokens
+
+WHERE = "where.npy"
+TOKEN_FILES = ("ids.npy", "mask.npy", "document.npy", "start.npy")
+NAMES = "names.json"
+BLOCK, BLOCKS = 4096, 64
+"""Rows of a block, and how many blocks are shuffled into each other, in the order ``blocks``."""
+
+Order = Literal["rows", "blocks"]
+
+
+class Store:
+    """Activations that :func:`isthmus.activations.harvest` wrote to a folder.
+
+    Row ``i`` is the same token at every point. Files are mapped, not read: memory is taken for the
+    rows that are asked for. A shard is checked against its checksum when it is first read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()  # also found once the folder of work is another
+        self.provenance = provenance.read(self.path)
+        shards = self.provenance.shards
+        self._starts = torch.tensor([0, *(s.tokens for s in shards)]).cumsum(0)
+        self._mapped: dict[tuple[int, str], Tensor] = {}
+
+    # --- what is there -----------------------------------------------------------------------
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The points of the model, by their names."""
+        return tuple(self.provenance.points)
+
+    def __len__(self) -> int:
+        """Tokens in the store."""
+        return int(self._starts[-1])
+
+    def width(self, point: str) -> int:
+        """Elements of a row of a point."""
+        return self._facts(point).width
+
+    def mean(self, point: str) -> Tensor:
+        """The mean activation, float32 ``(width,)``."""
+        return torch.tensor(self._facts(point).mean, dtype=torch.float32)
+
+    def mean_norm(self, point: str) -> float:
+        """The mean Euclidean norm of the activations."""
+        return self._facts(point).mean_norm
+
+    def __repr__(self) -> str:
+        """What is in the store, and what was left out of it."""
+        left: dict[str, int] = {}
+        for run in self.provenance.runs:
+            for reason, count in run.left_out.items():
+                left[reason] = left.get(reason, 0) + count
+        out = ", ".join(f"{n:,} {_REASONS.get(reason, reason)}" for reason, n in left.items() if n)
+        named = self.provenance.model["name"]
+        widths = ", ".join(f"{p} ({f.width})" for p, f in self.provenance.points.items())
+        text = f"{len(self):,} tokens of {named} at {widths}, {self.provenance.dtype}"
+        return text + (f"; left out: {out}" if out else "")
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def rows(self, point: str, index: Tensor) -> Tensor:
+        """Activations float32 ``(len(index), width)``, for row numbers int64 in any order.
+
+        Fastest where ``index`` ascends.
+        """
+        out = torch.empty(len(index), self.width(point))
+        self._gather(point, index, out)
+        return out
+
+    def where(self, index: Tensor) -> dict[str, Tensor]:
+        """Where each row stands in the text: ``row``, ``place``, ``document`` and ``token``.
+
+        All int64 ``(len(index),)``. Rows and documents are counted through all texts of the store,
+        as :attr:`tokens` has them. Without a text, a document is a row, and the token is -1.
+        """
+        index = self._checked(index)
+        found = torch.empty(len(index), 2, dtype=torch.int64)
+        shard = torch.searchsorted(self._starts, index, right=True) - 1
+        offsets = list(self.provenance.offsets())
+        for number in shard.unique().tolist():
+            held = self._array(number, WHERE, torch.int32)
+            chosen = shard == number
+            places = held[index[chosen] - self._starts[number]].to(torch.int64)
+            places[:, 0] += offsets[self.provenance.shards[number].run][0]
+            found[chosen] = places
+        return whereabouts(self.tokens, found[:, 0].clone(), found[:, 1].clone())
+
+    @cached_property
+    def tokens(self) -> Tokens | None:
+        """The token rows of all texts, one after the other; None where the input was no text."""
+        if not all(run.folder for run in self.provenance.runs):
+            return None
+        parts = [self._tokens(number) for number in range(len(self.provenance.runs))]
+        return _joined(parts, [documents for _, documents in self.provenance.offsets()])
+
+    def source(self, points: str | Sequence[str], order: Order = "rows") -> "StoreSource":
+        """Training data: the activations of a point, or those of several points side by side."""
+        return StoreSource(self, [points] if isinstance(points, str) else points, order)
+
+    def pair(self, inputs: str, targets: str, order: Order = "rows") -> "StoreSource":
+        """Training data for a transcoder: a row is the input and then what it should become.
+
+        ``signal.parts`` says how a row divides: its first part is the input.
+        """
+        return self.source([inputs, targets], order)
+
+    def verify(self) -> None:
+        """Read every file and compare its checksum; an :class:`IsthmusError` names a bad one."""
+        for run in self.provenance.runs:
+            for name, checksum in run.checksums.items():
+                verify(self.path / run.folder / name, checksum, self._remedy)
+        for shard in self.provenance.shards:
+            for name, checksum in shard.checksums.items():
+                verify(self.path / shard.folder / name, checksum, self._remedy)
+
+    # --- how it is read ----------------------------------------------------------------------
+
+    @property
+    def _remedy(self) -> str:
+        return f"delete {self.path} and harvest again"
+
+    def _facts(self, point: str) -> provenance.PointFacts:
+        try:
+            return self.provenance.points[point]
+        except KeyError:
+            raise unknown(f"point of {self.path}", point, self.points) from None
+
+    def _checked(self, index: Tensor) -> Tensor:
+        if len(index) and (int(index.min()) < 0 or int(index.max()) >= len(self)):
+            raise IsthmusError(f"{self.path} has rows from 0 to {len(self) - 1}: ask for no others")
+        return index
+
+    def _gather(self, point: str, index: Tensor, out: Tensor) -> None:
+        """Write rows to ``out``, float32 ``(len(index), width)``."""
+        if len(index) < 2 or bool((index[1:] >= index[:-1]).all()):
+            self._checked(index[[0, -1]] if len(index) else index)  # the others lie between
+            self._ascending(point, index, out)
+            return
+        self._checked(index)
+        if len(self.provenance.shards) < 2:
+            self._ascending(point, index, out)
+            return
+        ordered, places = index.sort()
+        gathered = torch.empty(out.shape)
+        self._ascending(point, ordered, gathered)
+        back = torch.empty_like(places)
+        back[places] = torch.arange(len(places))
+        if out.is_contiguous():
+            np.take(gathered.numpy(), back.numpy(), axis=0, out=out.numpy(), mode="clip")
+        else:
+            out.copy_(gathered[back])
+
+    def _ascending(self, point: str, index: Tensor, out: Tensor) -> None:
+        """Rows of an ascending index, or of any index where there is one shard."""
+        dtype = self.provenance.dtype
+        cuts = [0, len(index)]
+        if len(self.provenance.shards) > 1:
+            cuts = torch.searchsorted(index, self._starts).tolist()
+        for number, (begin, end) in enumerate(pairwise(cuts)):
+            if begin == end:
+                continue
+            name = self._facts(point).file
+            arrays = {
+                suffix: self._array(
+                    number, name + suffix + ".npy", formats.torch_dtype(dtype, suffix)
+                )
+                for suffix in formats.FORMATS[dtype]
+            }
+            start = int(self._starts[number])
+            own = index[begin:end] - start if start else index[begin:end]
+            formats.take(arrays, dtype, own, out[begin:end])
+
+    def _array(self, shard: int, name: str, dtype: torch.dtype) -> Tensor:
+        """A file of a shard, mapped and verified once."""
+        held = self._mapped.get((shard, name))
+        if held is None:
+            about = self.provenance.shards[shard]
+            path = self.path / about.folder / name
+            held = mapped(path, about.checksums[name], dtype, self._remedy)
+            self._mapped[shard, name] = held
+        return held
+
+    def _tokens(self, number: int) -> Tokens:
+        run = self.provenance.runs[number]
+        folder = self.path / run.folder
+        kinds = (torch.int32, torch.bool, torch.int64, torch.int64)
+        ids, mask, document, start = (
+            mapped(folder / name, run.checksums[name], kind, self._remedy)
+            for name, kind in zip(TOKEN_FILES, kinds, strict=True)
+        )
+        verify(folder / NAMES, run.checksums[NAMES], self._remedy)
+        names = json.loads((folder / NAMES).read_text(encoding="utf-8"))
+        return Tokens(ids.to(torch.int64), mask, document, start, names)
+
+
+class StoreSource:
+    """Rows of a store as training data, at one point or at several side by side.
+
+    ``order`` is how an epoch is shuffled: ``rows`` picks single rows from the whole store, and
+    ``blocks`` shuffles within a quarter of a million rows from blocks all over it, which is far
+    less to read where the store does not fit into memory.
+    """
+
+    signal: Signal
+
+    def __init__(self, store: Store, points: Sequence[str], order: Order = "rows") -> None:
+        if not points or len(set(points)) < len(points):
+            raise IsthmusError(f"points {list(points)} are none or twice the same: name each once")
+        if order not in ("rows", "blocks"):
+            raise unknown("order", order, ("rows", "blocks"))
+        if len(store) == 0:
+            raise IsthmusError(f"{store.path} holds no activations yet: let the harvest go on")
+        self.store, self.points, self._order = store, tuple(points), order
+        self.signal = side_by_side({point: store.width(point) for point in points})
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Activations float32 ``(len(index), width)``, the points' one after the other."""
+        if len(self.points) == 1:
+            return self.store.rows(self.points[0], index)
+        out = torch.empty(len(index), self.signal.numel)
+        begin = 0
+        for point in self.points:
+            end = begin + self.store.width(point)
+            self.store._gather(point, index, out[:, begin:end])
+            begin = end
+        return out
+
+    def where(self, index: Tensor) -> dict[str, Tensor]:
+        """Where each row stands in the text, see :meth:`Store.where`."""
+        return self.store.where(index)
+
+    def order(self, seed: int) -> Tensor:
+        """The row numbers of one epoch, int64 ``(len(self),)``."""
+        if self._order == "rows":
+            return torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        sizes = [BLOCK] * (len(self) // BLOCK)
+        rest = len(self) % BLOCK
+        return block_order(sizes + ([rest] if rest else []), BLOCKS, seed)
+
+    def fingerprint(self) -> str:
+        """A hash of what the store's index says of these points, without reading them."""
+        facts = self.store.provenance
+        files = [facts.points[point].file for point in self.points]
+        sums = [
+            [sum for name, sum in sorted(shard.checksums.items()) if _belongs(name, files)]
+            for shard in facts.shards
+        ]
+        plain = json.dumps([self.points, facts.dtype, sums])
+        return hashlib.sha256(plain.encode()).hexdigest()
+
+    @property
+    def spec(self) -> str:
+        """What :func:`isthmus.data.as_source` opens this as."""
+        tail = "" if self._order == "rows" else f"?order={self._order}"
+        return f"store:{self.store.path}@{','.join(self.points)}{tail}"
+
+    @property
+    def origin(self) -> Origin:
+        """The model, the points and the text of the activations."""
+        facts = self.store.provenance
+        text = " + ".join(run.text for run in facts.runs if run.text)
+        name, revision = facts.model["name"], facts.model["revision"]
+        return Origin(name, revision, self.points, text, self.store.tokens)
+
+
+def side_by_side(widths: dict[str, int]) -> Signal:
+    """The signal of rows that hold several points one after the other; ``parts`` names them."""
+    parts = {point: Signal("vector", (width,)) for point, width in widths.items()}
+    return Signal("vector", (sum(widths.values()),), parts=parts if len(parts) > 1 else {})
+
+
+_REASONS = {"special": "special tokens (such as BOS)", "padding": "places of padding"}
+
+
+def _belongs(name: str, files: Sequence[str]) -> bool:
+    return any(name in (file + ".npy", file + ".scale.npy") for file in files)
+
+
+def _joined(parts: list[Tokens], documents: list[int]) -> Tokens:
+    if len(parts) == 1:
+        return parts[0]
+    places = max(part.ids.shape[1] for part in parts)
+
+    def padded(tensor: Tensor) -> Tensor:
+        return torch.nn.functional.pad(tensor, (0, places - tensor.shape[1]))
+
+    return Tokens(
+        torch.cat([padded(part.ids) for part in parts]),
+        torch.cat([padded(part.mask) for part in parts]),
+        torch.cat([p.document + before for p, before in zip(parts, documents, strict=True)]),
+        torch.cat([part.start for part in parts]),
+        [name for part in parts for name in part.names],
+    )
