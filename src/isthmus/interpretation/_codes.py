@@ -1,0 +1,66 @@
+"""From activations to an autoencoder's code and back, row by row, in the activations' units.
+
+An autoencoder whose rows are two points side by side (``signal.parts``) reads the first and writes
+the second, as transcoders do, where its decoder returns no more than the second.
+"""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from isthmus.anatomy import Autoencoder, Code, Gaussian
+from isthmus.bottlenecks import Dictionary
+from isthmus.errors import IsthmusError
+
+
+def _divided(autoencoder: Autoencoder) -> tuple[int, int]:
+    """Elements of a row's first part, and of all the others."""
+    signal = autoencoder.signal
+    if signal.kind == "collection" or not signal.parts:
+        return signal.numel, 0
+    first = next(iter(signal.parts.values())).numel
+    return first, signal.numel - first
+
+
+def coded(autoencoder: Autoencoder, x: Tensor) -> Code:
+    """The deterministic code of activations ``(rows, width)``, gradients kept."""
+    first, rest = _divided(autoencoder)
+    if x.shape[-1] not in (first, first + rest):
+        raise IsthmusError(
+            f"the activations have {x.shape[-1]} elements and the autoencoder reads {first}: name "
+            "the point that it was trained on"
+        )
+    scale = autoencoder.scaler.scale
+    rows = F.pad(x.to(scale.device, scale.dtype), (0, first + rest - x.shape[-1]))
+    return autoencoder.clean_code(autoencoder.scaler(rows.unflatten(1, autoencoder.signal.shape)))
+
+
+def decoded(autoencoder: Autoencoder, code: Code) -> Tensor:
+    """The reconstruction from a code, ``(rows, width written)``."""
+    recon = autoencoder.likelihood.mean(autoencoder.decode_code(code))
+    first, rest = _divided(autoencoder)
+    if not rest or recon[0].numel() != rest:
+        return autoencoder.scaler.inverse(recon).flatten(1)
+    whole = F.pad(recon.flatten(1), (first, 0))
+    return autoencoder.scaler.inverse(whole)[:, first:]
+
+
+def linear_dictionary(autoencoder: Autoencoder) -> Dictionary | None:
+    """The decoder where it is linear, one row for each latent; else None."""
+    decoder = autoencoder.decoder
+    if not isinstance(decoder, Dictionary) or type(decoder).forward is not Dictionary.forward:
+        return None
+    return decoder if type(autoencoder.likelihood) is Gaussian else None
+
+
+def written_rows(autoencoder: Autoencoder, latents: Tensor | None = None) -> Tensor | None:
+    """What one unit of each latent adds, ``(latents, width written)``, in the activations' units.
+
+    Of all latents or of those given; None where the decoder is no linear dictionary.
+    """
+    dictionary = linear_dictionary(autoencoder)
+    if dictionary is None:
+        return None
+    rows = dictionary.weight if latents is None else dictionary.weight[latents]
+    scale = autoencoder.scaler.scale.flatten()
+    # Where a row of data holds more than is written, what is written comes last.
+    return rows * (scale if len(scale) == 1 else scale[-rows.shape[1] :])

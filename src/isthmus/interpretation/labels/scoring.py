@@ -1,0 +1,102 @@
+"""Detection and fuzzing: balanced accuracy of a judge on windows that no explainer saw."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from isthmus.interpretation.labels.evidence import Evidence
+from isthmus.interpretation.labels.methods import Answers, Explanation, Question
+
+SCORERS = ("detection", "fuzzing")
+
+DRAWS = 2000
+"""Resamples for an interval."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """A question with the right answers ``truth`` ``(asked,)`` bool."""
+
+    question: Question
+    truth: np.ndarray
+
+
+def detection(explanation: Explanation, evidence: Evidence, rng: np.random.Generator) -> Exam:
+    """Which of these windows make the latent fire?
+
+    Windows of the latent, drawn evenly over its deciles, among as many in which it is silent
+    (Paulo et al. 2024, 2410.13928, section 3.2).
+    """
+    asked = np.concatenate([evidence.own, evidence.silent])
+    truth = np.arange(len(asked)) < len(evidence.own)
+    order = rng.permutation(len(asked))
+    return Exam(Question(explanation, evidence.windows, asked[order]), truth[order])
+
+
+def fuzzing(explanation: Explanation, evidence: Evidence, rng: np.random.Generator) -> Exam:
+    """Are the highlighted tokens right?
+
+    Each window of the latent is asked twice, once with the tokens highlighted on which it fires and
+    once with as many others of the same window, drawn at random (fewer where there are fewer). So
+    the topic of the text does not give the answer away. A window without other tokens is left out.
+    """
+    asked, marks, truth = [], [], []
+    for window in evidence.own:
+        values = evidence.windows.values(window)
+        right, others = np.flatnonzero(values), np.flatnonzero(values == 0)
+        if not len(others):
+            continue
+        wrong = np.sort(rng.permutation(others)[: len(right)])
+        asked += [window, window]
+        marks += [right, wrong]
+        truth += [True, False]
+    order = rng.permutation(len(asked))
+    question = Question(
+        explanation,
+        evidence.windows,
+        np.array(asked, dtype=np.int64)[order],
+        [marks[i] for i in order],
+    )
+    return Exam(question, np.array(truth, dtype=bool)[order])
+
+
+EXAMS = {"detection": detection, "fuzzing": fuzzing}
+
+
+def balanced_accuracy(
+    truth: np.ndarray, answers: Answers, rng: np.random.Generator
+) -> tuple[float | None, dict[str, Any]]:
+    """The mean of the shares of right answers to both kinds of windows, and how it came about.
+
+    Windows without an answer count as neither, and are counted. The 95 % interval is the percentile
+    bootstrap over windows, kind by kind (as many of each in each resample). None where one kind is
+    missing.
+    """
+    answered = answers >= 0
+    counts = {}
+    for kind, name in ((True, "firing"), (False, "silent")):
+        here = answered & (truth == kind)
+        counts[name] = (int((answers[here] == kind).sum()), int(here.sum()))
+    detail: dict[str, Any] = {f"right_{name}": list(pair) for name, pair in counts.items()}
+    if not answered.all():
+        detail["unanswered"] = int((~answered).sum())
+    if any(total == 0 for _, total in counts.values()):
+        return None, detail
+    score = sum(right / total for right, total in counts.values()) / 2
+    # Resampling n answers of which a share p is right draws Binomial(n, p) right ones.
+    draws = sum(
+        rng.binomial(total, right / total, DRAWS) / total for right, total in counts.values()
+    )
+    low, high = np.quantile(np.asarray(draws) / 2, [0.025, 0.975])
+    detail["interval"] = [round(float(low), 4), round(float(high), 4)]
+    return score, detail
+
+
+def contamination(rate: float, length: Sequence[int] | np.ndarray) -> float:
+    """Expected share of windows with the latent where nobody looked whether it fires.
+
+    Of windows of ``length`` tokens, if it fired on each token with probability ``rate``.
+    """
+    return float(np.mean(1 - (1 - rate) ** np.asarray(length, dtype=np.float64)))

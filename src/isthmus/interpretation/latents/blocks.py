@@ -1,0 +1,118 @@
+"""Activations in a stream, and which text (or image, or row) each of them belongs to."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.activations.feeds import TextFeed
+from isthmus.anatomy import Source
+from isthmus.language import LanguageModel, Tokens
+
+ROWS = 8192
+"""Rows of a source that are read at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some of the activations, ``(n, *shape)``, in the order of their rows and places.
+
+    ``row``, ``place`` and ``document`` int64 ``(n,)`` say where each lies; ``token`` its token
+    number, None where there is no text. A row lies in one block as a whole.
+    """
+
+    activations: Tensor
+    row: np.ndarray
+    place: np.ndarray
+    document: np.ndarray
+    token: np.ndarray | None = None
+
+
+def text_blocks(
+    model: LanguageModel,
+    point: str,
+    tokens: Tokens,
+    *,
+    skip_special: bool = True,
+    batch: int = 32,
+) -> Iterator[Block]:
+    """The activations of a text at one point; the forward pass ends there.
+
+    Those of padding are left out, and those of special tokens unless ``skip_special`` is False.
+    """
+    feed = TextFeed(model, tokens, point, skip_special=skip_special)
+    for rows in torch.arange(len(tokens)).split(batch):
+        kept = feed.run(rows)
+        row, place = kept.row, kept.place
+        yield Block(
+            kept.values[feed.points[0]],
+            row.numpy(),
+            place.numpy(),
+            tokens.document[row].numpy(),
+            tokens.ids[row, place].numpy(),
+        )
+
+
+def source_blocks(source: Source, *, batch: int = ROWS) -> Iterator[Block]:
+    """The rows of any source, in its order; whole rows of text, where ``where`` tells them.
+
+    Without a method ``where(index)`` (see :meth:`isthmus.activations.Store.where`) each row is an
+    example of its own, place 0 of its own document.
+    """
+    where = getattr(source, "where", None)
+    left: Block | None = None
+    for index in torch.arange(len(source)).split(batch):
+        block = _block(source, index, where)
+        if left is not None:
+            block = _joined(left, block)
+        # The last row may go on in the next batch.
+        end = int(np.flatnonzero(block.row != block.row[-1])[-1]) + 1 if _several(block) else 0
+        left = _part(block, slice(end, None))
+        if end:
+            yield _sorted(_part(block, slice(0, end)))
+    if left is not None:
+        yield _sorted(left)
+
+
+def _block(source: Source, index: Tensor, where: Any) -> Block:
+    row = index.numpy()
+    if where is None:
+        return Block(source.rows(index), row, np.zeros_like(row), row)
+    at = {name: values.numpy() for name, values in where(index).items()}
+    token = None if (at["token"] < 0).any() else at["token"]
+    return Block(source.rows(index), at["row"], at["place"], at["document"], token)
+
+
+def _several(block: Block) -> bool:
+    return bool((block.row != block.row[-1]).any())
+
+
+def _joined(a: Block, b: Block) -> Block:
+    token = None
+    if a.token is not None and b.token is not None:
+        token = np.concatenate((a.token, b.token))
+    return Block(
+        torch.cat((a.activations, b.activations)),
+        np.concatenate((a.row, b.row)),
+        np.concatenate((a.place, b.place)),
+        np.concatenate((a.document, b.document)),
+        token,
+    )
+
+
+def _part(block: Block, part: slice | np.ndarray) -> Block:
+    rows = torch.from_numpy(part) if isinstance(part, np.ndarray) else part
+    token = None if block.token is None else block.token[part]
+    return Block(
+        block.activations[rows], block.row[part], block.place[part], block.document[part], token
+    )
+
+
+def _sorted(block: Block) -> Block:
+    """In the order of rows and places, whatever the source's."""
+    order = np.lexsort((block.place, block.row))
+    ordered = bool((order[1:] > order[:-1]).all())
+    return block if ordered else _part(block, order)

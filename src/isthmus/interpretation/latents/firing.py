@@ -1,0 +1,126 @@
+"""How often each latent fires and how strongly: counts, sums, largest values and histograms."""
+
+import numpy as np
+
+from isthmus.interpretation.latents.entries import Entries
+
+STEPS = 16
+"""Bins for each factor of two of a value's size."""
+
+OCTAVES = 16
+"""Factors of two below the largest value that are told apart; smaller ones share a bin."""
+
+BINS = STEPS * OCTAVES
+
+
+class FiringStatistics:
+    """Statistics of each latent, exact, in memory of some kilobytes a latent.
+
+    Sizes of values are counted in :data:`BINS` bins, equal parts of each factor of two, which
+    follow the largest value so far. As the bins of a factor of two are finer than those of the
+    next one and end where it begins, equal bins over the whole range are sums of them
+    (:meth:`histogram`), and so no value is counted in the wrong one.
+    """
+
+    def __init__(self, latents: int) -> None:
+        self.tokens = 0
+        self.count = np.zeros(latents, np.int64)
+        self.total = np.zeros(latents)
+        self.top = np.zeros(latents, np.float32)
+        self._octave = np.full(latents, -(2**15), np.int32)
+        self._sizes = np.zeros((2, latents, BINS), np.uint32)  # of positive values, of negative
+        self._signed = False
+
+    def update(self, entries: Entries) -> None:
+        """Count one block."""
+        self.tokens += len(entries.block.row)
+        if len(entries.latent) == 0:
+            return
+        first, latent = entries.first, entries.latent[entries.first]
+        self.count[latent] += np.diff(np.append(first, len(entries.latent)))
+        self.total[latent] += np.add.reduceat(entries.value.astype(np.float64), first)
+        strongest = np.maximum.reduceat(entries.strength, first)
+        self.top[latent] = np.maximum(self.top[latent], strongest)
+        negative = entries.value < 0
+        self._signed |= bool(negative.any())
+        self._grow(latent, np.frexp(strongest)[1])
+        side = negative * np.int64(len(self.count)) + entries.latent
+        at = side * BINS + self._bin(entries.latent, entries.strength)
+        np.add.at(self._sizes.reshape(-1), at, np.uint32(1))
+
+    def _grow(self, latent: np.ndarray, octave: np.ndarray) -> None:
+        """Let the bins of latents reach up to values below ``2**octave``."""
+        grows = octave > self._octave[latent]
+        latent, octave = latent[grows], octave[grows]
+        shifts = np.minimum(octave - self._octave[latent], OCTAVES) * STEPS
+        self._octave[latent] = octave
+        for shift in np.unique(shifts):
+            which = latent[shifts == shift]
+            for sizes in self._sizes[: 1 + self._signed]:
+                old = sizes[which]
+                new = np.zeros_like(old)
+                new[:, : BINS - shift] = old[:, shift:]
+                new[:, 0] += old[:, :shift].sum(1, dtype=np.uint32)
+                sizes[which] = new
+
+    def _bin(self, latent: np.ndarray, strength: np.ndarray) -> np.ndarray:
+        mantissa, octave = np.frexp(strength)
+        below = self._octave[latent] - octave
+        at = (OCTAVES - 1 - below) * STEPS + ((2.0 * mantissa - 1.0) * STEPS).astype(np.int64)
+        return np.clip(at, 0, BINS - 1)
+
+    @property
+    def rate(self) -> np.ndarray:
+        """Share of tokens on which each latent fires, ``(latents,)``."""
+        return self.count / max(1, self.tokens)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean value where it fires, ``(latents,)``; 0 where it never does."""
+        return self.total / np.maximum(1, self.count)
+
+    def percentile(self, latent: np.ndarray, strength: np.ndarray) -> np.ndarray:
+        """Share of each latent's activations that are weaker than ``strength`` ``(latents, n)``.
+
+        Within a bin, values are taken to be spread evenly.
+        """
+        sizes = self._sizes[:, latent].sum(0, dtype=np.int64)
+        which = np.broadcast_to(latent[:, None], strength.shape)
+        at = self._bin(which, strength)
+        edge = np.ldexp(0.5, self._octave[which] - (OCTAVES - 1 - at // STEPS))
+        low, step = edge * (1 + (at % STEPS) / STEPS), edge / STEPS
+        low, step = np.where(at == 0, 0.0, low), np.where(at == 0, low + step, step)
+        # A latent that never fired has no bins.
+        inside = np.clip((strength - low) / np.maximum(step, 1e-300), 0.0, 1.0)
+        below = np.take_along_axis(sizes.cumsum(1) - sizes, at, 1)
+        own = np.take_along_axis(sizes, at, 1)
+        return (below + inside * own) / np.maximum(1, sizes.sum(1, keepdims=True))
+
+    def histogram(self, latent: int) -> tuple[np.ndarray, float, float]:
+        """Counts of a latent's nonzero values in equal bins, and the lowest and highest edge.
+
+        The bins are ``2**e / 32`` wide, with ``2**e`` the next power of two above the largest size:
+        17 to 32 of them on each side of zero that has values.
+        """
+        if self.count[latent] == 0:
+            return np.zeros(0), 0.0, 0.0
+        sides = []
+        for sizes in self._sizes[:, latent]:
+            bins, width = np.zeros(2 * STEPS), BINS
+            # The upper half of the range is the last factor of two, bin by bin; and so downwards.
+            for level in range(OCTAVES):
+                part = sizes[width - STEPS : width].astype(np.float64)
+                width -= STEPS
+                if level < 4:
+                    low, parts = (2 * STEPS) >> (level + 1), STEPS >> level
+                    bins[low : low + parts] = part.reshape(parts, -1).sum(1)
+                else:
+                    low = 1 if level == 4 else 0
+                    bins[low] += part.sum()
+            sides.append(bins)
+        step = 2.0 ** int(self._octave[latent]) / (2 * STEPS)
+        counts = np.concatenate((sides[1][::-1], sides[0]))
+        used = np.flatnonzero(counts)
+        # Zero belongs to the range.
+        low, high = min(used[0], 2 * STEPS), max(used[-1] + 1, 2 * STEPS)
+        return counts[low:high], (low - 2 * STEPS) * step, (high - 2 * STEPS) * step

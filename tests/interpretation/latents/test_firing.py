@@ -1,0 +1,88 @@
+"""Counts, means, histograms and percentiles, against NumPy on the whole code."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isthmus.interpretation.latents.firing import BINS, FiringStatistics
+
+from .streams import blocks_of, cut, made
+
+
+def found(z, row, place, token, rows):
+    statistics = FiringStatistics(z.shape[1])
+    for entries in cut(z, row, place, token, rows):
+        statistics.update(entries)
+    return statistics
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_statistics_are_those_of_the_whole_code(signed):
+    z, row, place, token = made()
+    if signed:
+        z *= np.sign(np.random.default_rng(1).normal(size=z.shape))
+    statistics = found(z, row, place, token, 7)
+    fired = z != 0
+    np.testing.assert_allclose(statistics.rate, fired.mean(0))
+    count = np.maximum(1, fired.sum(0))
+    np.testing.assert_allclose(statistics.mean, z.sum(0, dtype=np.float64) / count, rtol=1e-5)
+    np.testing.assert_array_equal(statistics.top, np.abs(z).max(0))
+    for j in range(z.shape[1]):
+        counts, low, high = statistics.histogram(j)
+        values = z[fired[:, j], j]
+        if len(values) == 0:
+            assert len(counts) == 0
+            continue
+        expected = np.histogram(values, len(counts), (low, high))[0]
+        np.testing.assert_array_equal(counts, expected)
+        sides = [np.abs(values[s]).max() for s in (values < 0, values > 0) if s.any()]
+        assert 17 <= len(counts) <= 64
+        assert max(sides) <= max(high, -low)
+        assert low == 0 or signed
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.floats(2.0**-40, 2.0**40, width=32), min_size=1, max_size=60),
+    st.integers(1, 60),
+)
+def test_no_value_is_counted_in_a_wrong_bin(values, size):
+    z = np.array(values, np.float32)[:, None]
+    statistics = FiringStatistics(1)
+    for start in range(0, len(z), size):
+        part = z[start : start + size]
+        statistics.update(blocks_of(part, np.arange(len(part))))
+    counts, low, high = statistics.histogram(0)
+    np.testing.assert_array_equal(counts, np.histogram(z, len(counts), (low, high))[0])
+    assert counts[-1] > 0
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 1000), st.integers(1, 50))
+def test_the_blocks_change_nothing(seed, rows):
+    z, row, place, token = made(rows=20, places=5, latents=4, seed=seed)
+    one, two = found(z, row, place, token, rows), found(z, row, place, token, 20)
+    np.testing.assert_array_equal(one._sizes, two._sizes)
+    np.testing.assert_allclose(one.total, two.total)
+    np.testing.assert_array_equal(one._octave, two._octave)
+
+
+def test_percentiles_are_those_of_all_values():
+    rng = np.random.default_rng(0)
+    z = np.stack([rng.exponential(size=5000), rng.lognormal(sigma=2, size=5000)], 1)
+    z = z.astype(np.float32)
+    statistics = found(z, np.arange(5000), np.zeros(5000, int), np.zeros(5000, int), 700)
+    asked = np.quantile(z, np.linspace(0.02, 0.98, 25), axis=0).T.astype(np.float32)
+    share = statistics.percentile(np.array([0, 1]), asked)
+    expected = (z.T[:, None] < asked[:, :, None]).mean(2)
+    np.testing.assert_allclose(share, expected, atol=0.01)
+
+
+def test_a_latent_whose_size_explodes_keeps_its_counts():
+    statistics = FiringStatistics(1)
+    for value in (1e-6, 1.0, 1e6):
+        statistics.update(blocks_of(np.full((3, 1), value), np.arange(3)))
+    assert statistics._sizes.sum() == 9
+    assert statistics._sizes[0, 0, 0] == 6  # far below the largest: all in the first bin
+    assert statistics._sizes.shape[2] == BINS
