@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from isthmus import looking
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
@@ -397,6 +398,9 @@ def _taken(settings: dict[str, Any], name: str, where: str) -> str:
     if name not in settings:
         raise IsthmusError(f'{where} does not say {name}: add {name} = "..."')
     return str(settings.pop(name))
+
+
+looking.add_to(app, out, lambda given: parse_options(given), lambda: _interruptible())
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
-"""The demonstration behind ``make demo``: three recipes on the bundled digits."""
+"""The demonstration behind ``make demo``: three recipes on the bundled digits, and a dictionary on
+the activations of the language model that ships in the package."""
 
 import time
 from pathlib import Path
@@ -9,7 +10,9 @@ from rich.table import Table
 
 import isthmus
 from isthmus import data
-from isthmus.report import picture
+from isthmus.interpretation import source_features
+from isthmus.interpretation.labels import label
+from isthmus.report import picture, report
 
 RUNS: dict[str, dict[str, Any]] = {
     "plain": {"latent_dim": 16, "epochs": 60, "network": "mlp", "hidden": (128,)},
@@ -21,6 +24,14 @@ RUNS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Settings for 1,347 small images; everything else is the recipe's default."""
 
+LANGUAGE: dict[str, Any] = {"latent_dim": 1024, "k": 16, "steps": 300, "batch_size": 1024}
+ACTIVATIONS = "lm:resident@layers.1?tokens=100000"
+"""The residual stream after the second block, on text that the model was not trained on where
+ISTHMUS_DATA has it, else on text that it wrote itself."""
+
+LABELLED = 200
+"""Latents that get a label in words."""
+
 MEASURES = (
     "fvu", "error_per_element", "importance_bound", "kl", "active_units", "l0", "dead_share",
     "latent_rank",
@@ -28,7 +39,7 @@ MEASURES = (
 
 
 def main(folder: Path = Path("demo")) -> None:
-    """Fit, evaluate on held-out rows, print one table, write one picture per recipe."""
+    """Fit, evaluate on held-out rows, print a table, write pictures and a page to browse."""
     console, began = Console(highlight=False), time.monotonic()
     digits = data.load("digits")
     assert digits.test is not None
@@ -53,8 +64,19 @@ def main(folder: Path = Path("demo")) -> None:
     console.print(table)
     for recipe in RUNS:
         console.print(f"{folder / recipe}.png: inputs, reconstructions, strongest latents")
+    page = language(folder / "language")
+    console.print(f"{page}: what the latents of a dictionary on a language model fire on")
     console.print(f"runs are in {folder}/; try: isthmus evaluate {folder}/topk")
     console.print(f"{time.monotonic() - began:.0f} s")
+
+
+def language(run: Path) -> Path:
+    """Fit a dictionary to a language model's activations, name some latents, write the page."""
+    source = data.as_source(ACTIVATIONS)
+    model = isthmus.fit("topk", source, out=run, overwrite=True, progress=True, seed=0, **LANGUAGE)
+    source_features(source, model, run, overwrite=True)
+    label(run, latents=range(LABELLED))
+    return report(run)
 
 
 def _cell(value: float, interval: tuple[float, float] | None) -> str:

@@ -10,7 +10,7 @@ from torch import nn
 
 from isthmus.activations import Store, harvest
 from isthmus.activations.harvest import batches
-from isthmus.data import ArraySource
+from isthmus.data import ArraySource, as_source
 from isthmus.errors import IsthmusError
 
 from .tiny import BOS, by_hand, kept, language, tokens
@@ -282,6 +282,13 @@ def test_vectors_are_one_token_a_row(vision, tmp_path):
     )
     assert store.provenance.runs[0].text == "ArraySource"
     assert store.provenance.model["name"].endswith("Vision")
+
+
+def test_the_model_itself_is_a_point_like_others(vision, tmp_path):
+    store = harvest(vision, ArraySource(IMAGES), ".", tmp_path / "s", progress=False)
+    source = as_source(store.source(".").spec)
+    assert source.rows(torch.arange(11)).shape == (11, 3)
+    assert (tmp_path / "s" / "shard-00000" / "model.npy").exists()
 
 
 def test_points_with_different_places_do_not_stand_side_by_side(vision, tmp_path):

@@ -81,9 +81,12 @@ def test_a_pattern_matches_component_by_component(model):
     )  # fmt: skip
 
 
-def test_the_model_itself_is_the_empty_path(model):
-    held = Activations(model, ["", "head"])(X)
-    assert torch.equal(held[""], held["head"])
+def test_a_dot_is_the_model_itself(model):
+    held = Activations(model, [".", "head", "", ".:in"])(X)
+    assert list(held) == [".", "head", ".:in"]
+    assert torch.equal(held["."], held["head"])
+    assert held[".:in"] is not X
+    assert torch.equal(held[".:in"], X)
 
 
 def test_a_point_named_twice_counts_once(model):
@@ -205,7 +208,7 @@ def test_a_model_that_catches_exceptions_cannot_catch_the_end():
 
 def test_one_inside_another():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
-    inner = Activations(model[1], "")
+    inner = Activations(model[1], ".")
     seen = {}
     model[1].register_forward_pre_hook(lambda _, args: None)
     outer = Activations(model, ["0", "1"])
@@ -213,7 +216,7 @@ def test_one_inside_another():
 
     def look(module, args, output):
         if not seen:
-            seen["output"] = inner(output)[""]
+            seen["output"] = inner(output)["."]
 
     model[0].register_forward_hook(look)
     held = outer(x)

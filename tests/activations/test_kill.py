@@ -14,10 +14,10 @@ KILL = Path(__file__).parent / "kill.py"
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 def test_killed_at_random(tmp_path):
     done = subprocess.run(
-        [sys.executable, str(KILL), str(tmp_path), "24", "0"], capture_output=True, text=True
+        [sys.executable, str(KILL), str(tmp_path), "16", "0"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["same"]
-    assert found["kills"] >= 24
-    assert found["partly"] >= 6  # some hit a store that had begun
+    assert found["kills"] >= 16
+    assert found["partly"] >= 4  # some hit a store that had begun

@@ -1,4 +1,3 @@
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,11 +26,10 @@ def test_seeds_decide():
     assert not torch.equal(block_order([5, 5, 5], 2, 3), block_order([5, 5, 5], 2, 4))
 
 
-@pytest.mark.parametrize("group", [3, 5])
-def test_with_all_blocks_in_a_group_every_row_is_equally_likely_everywhere(group):
-    first = torch.stack([block_order([3, 1, 4], group, seed)[0] for seed in range(4000)])
+def test_with_all_blocks_in_a_group_every_row_is_equally_likely_everywhere():
+    first = torch.stack([block_order([3, 1, 4], 3, seed)[0] for seed in range(1600)])
     counts = torch.bincount(first, minlength=8)
-    assert (counts - 500).abs().max() < 5 * (500 * 7 / 8) ** 0.5
+    assert (counts - 200).abs().max() < 5 * (200 * 7 / 8) ** 0.5
 
 
 def test_the_users_generator_is_not_touched():

@@ -1,4 +1,3 @@
-import subprocess
 import sys
 
 import pytest
@@ -94,12 +93,6 @@ def test_specs_that_mean_nothing(small, name, message, monkeypatch):
     monkeypatch.setattr(harvesting, "documents", lambda text: [Document("a", TEXT)])
     with pytest.raises(IsthmusError, match=message):
         as_source(name)
-
-
-def test_schemes_are_there_once_isthmus_is_imported():
-    code = "import isthmus; isthmus.data.as_source('lm:resident')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "does not say where and what" in done.stderr
 
 
 def test_a_scheme_of_ones_own():

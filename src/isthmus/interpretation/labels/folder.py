@@ -25,19 +25,23 @@ POOL = 768
 
 
 def explained_latents(folder: str | Path, latents: Sequence[int] | None) -> list[int]:
-    """The latents with examples, or those of ``latents``; checks that the splits share no row."""
+    """The latents with examples, or those of ``latents`` that have some.
+
+    Checks that the splits share no row; none at all is an error.
+    """
     table = read_table(features_folder(folder) / "examples.parquet", ["latent", "row", "split"])
     latent, row, split = (_numbers(table, name) for name in ("latent", "row", "split"))
     apart(row, split)
     known = np.unique(latent)
     if latents is None:
         return known.tolist()
-    missing = sorted(set(latents) - set(known.tolist()))
-    if missing:
+    found = sorted(set(latents) & set(known.tolist()))
+    if not found:
+        first = min(latents, default=0)
         raise IsthmusError(
-            f"latent {missing[0]} has no examples in {folder}: name latents that fire in the text"
+            f"latent {first} has no examples in {folder}: name latents that fire in the text"
         )
-    return sorted(set(latents))
+    return found
 
 
 def apart(row: np.ndarray, split: np.ndarray) -> None:

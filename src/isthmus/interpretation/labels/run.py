@@ -55,11 +55,14 @@ class Labelling:
     spend: Spend | None = None
 
     def summary(self) -> dict[str, Result]:
-        """Mean score over latents for each scorer, and for its control, with intervals."""
+        """Mean score over latents for each scorer, and for its control, with intervals.
+
+        A scorer that had no windows for any latent is left out.
+        """
         found = {}
         for name in SCORERS:
             for what, labels in ((name, self.labels), (f"{name}_shuffled", self.controls)):
-                scored = [x for x in labels if x.metric == name]
+                scored = [x for x in labels if x.metric == name and x.score is not None]
                 if scored:
                     found[what] = replace(mean_score(scored), name=what)
         return found
@@ -96,7 +99,7 @@ def label(
         Of ``detection`` (which windows make it fire) and ``fuzzing`` (which highlighted tokens are
         right): balanced accuracies, 0.5 is chance (Paulo et al. 2024, 2410.13928).
     latents
-        Numbers of latents; all that have examples by default.
+        Numbers of latents; those without examples are left out. All by default.
     sample
         ``deciles``: explainer's examples evenly from all groups; ``top``: the strongest only.
     examples, scored

@@ -1,9 +1,10 @@
 """Which latents fire together."""
 
 import numpy as np
+import torch
 from scipy.sparse import csr_array
 
-from isthmus.interpretation.latents.entries import Entries, starts
+from isthmus.interpretation.latents.entries import Entries
 from isthmus.interpretation.latents.randomness import mixed
 
 ENTRIES = 2**23
@@ -15,7 +16,7 @@ PAIRS = 2**28
 LEAST = 3
 """Tokens on which two latents have to fire together to be neighbours."""
 
-PIECE = 2**22
+PIECE = 2**21
 """Pairs of latents that are looked at at once."""
 
 
@@ -88,26 +89,22 @@ class Joint:
         step = max(1, PIECE // self.latents)
         for start in range(0, self.latents, step):
             part = csr_array(by_latent[start : start + step] @ fired)
-            latent = start + np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
-            other, both = part.indices.astype(np.int64), part.data.astype(np.float64)
+            often = np.flatnonzero(part.data >= LEAST)
+            latent = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))[often]
+            other, both = part.indices[often], part.data[often].astype(np.float64)
+            apart = other != latent + start
+            latent, other, both = latent[apart], other[apart], both[apart]
             with np.errstate(divide="ignore", invalid="ignore"):
-                phi = (both * tokens - own[latent] * own[other]) / (spread[latent] * spread[other])
-            good = (both >= LEAST) & (other != latent) & (phi > 0) & np.isfinite(phi)
-            found += _strongest(latent[good] - start, other[good], phi[good], part.shape[0], n)
+                phi = both * tokens - own[start + latent] * own[other]
+                phi /= spread[start + latent] * spread[other]
+            table = torch.zeros(part.shape)
+            table[torch.from_numpy(latent), torch.from_numpy(other.astype(np.int64))] = (
+                torch.from_numpy(np.nan_to_num(phi, posinf=0.0).astype(np.float32))
+            )
+            best = table.topk(min(n, self.latents), dim=1)
+            for row, values in zip(best.indices.numpy(), best.values.numpy(), strict=True):
+                found.append((row[values > 0], values[values > 0]))
         return found
-
-
-def _strongest(
-    latent: np.ndarray, other: np.ndarray, value: np.ndarray, latents: int, n: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    order = np.lexsort((other, -value, latent))
-    latent, other, value = latent[order], other[order], value[order]
-    found = [_nobody() for _ in range(latents)]
-    first = starts(latent)
-    for a, b in zip(first, np.append(first[1:], len(latent)), strict=True):
-        part = slice(a, min(b, a + n))
-        found[latent[a]] = other[part], value[part].astype(np.float32)
-    return found
 
 
 def _nobody() -> tuple[np.ndarray, np.ndarray]:

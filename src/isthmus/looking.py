@@ -1,0 +1,118 @@
+"""Commands that look inside a model: harvest, report, label."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+Parse = Callable[[list[str]], dict[str, Any]]
+Interruptible = Callable[[], AbstractContextManager[None]]
+
+
+def add_to(app: typer.Typer, out: Console, parse: Parse, interruptible: Interruptible) -> None:
+    """Register the commands; what they need is imported when they run."""
+
+    @app.command()
+    def harvest(
+        model: Annotated[
+            str, typer.Argument(help="resident, a folder or name for transformers, module:factory")
+        ] = "resident",
+        at: Annotated[
+            list[str] | None,
+            typer.Option(help="module paths, wildcards allowed: layers.*, layers.1.mlp:in"),
+        ] = None,
+        text: Annotated[
+            str | None, typer.Option(help="a file, a folder, gutenberg12, masc, samples")
+        ] = None,
+        data: Annotated[
+            str | None, typer.Option(help="rows, for a module that is no language model")
+        ] = None,
+        tokens: Annotated[
+            int | None, typer.Option(min=1, help="at most so many; by default 200,000")
+        ] = None,
+        every: Annotated[bool, typer.Option("--all", help="all tokens of the text")] = False,
+        context: Annotated[int | None, typer.Option(min=2, help="tokens of one row")] = None,
+        dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or int8")] = "float16",
+        batch: Annotated[int, typer.Option(min=1, help="rows of a forward pass")] = 32,
+        keep_special: Annotated[bool, typer.Option(help="keep tokens that are no text")] = False,
+        output: Annotated[
+            Path, typer.Option("-o", "--output", metavar="DIR", help="the store")
+        ] = Path("activations"),
+        quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+    ) -> None:
+        """Store the activations of a model: a language model on text, any module on data.
+
+        Special tokens and padding are left out. A killed harvest goes on by the same command, and
+        more text can be added to the same store.
+        """
+        from isthmus.activations import cli
+        from isthmus.activations.spec import TOKENS
+
+        taken = None if every else tokens or TOKENS
+        with interruptible():
+            found = cli.run(
+                model, at or ["layers.*"], output, text=text, data=data, tokens=taken,
+                context=context, dtype=dtype, batch=batch, keep_special=keep_special,
+                progress=not quiet,
+            )  # fmt: skip
+        out.print(found)
+
+    @app.command()
+    def report(
+        folder: Annotated[Path, typer.Argument(metavar="DIR", help="the folder of a run")],
+        data: Annotated[
+            str | None,
+            typer.Argument(help="rows to look at; by default those that the run names"),
+        ] = None,
+        output: Annotated[
+            Path | None,
+            typer.Option("-o", "--output", metavar="FILE.html", help="by default DIR/report.html"),
+        ] = None,
+    ) -> None:
+        """Write a page that shows a run and what its latents mean: one file, no network.
+
+        Of a dictionary on a language model's activations the features are computed first, unless
+        they are there already (DIR/features).
+        """
+        from isthmus.report.page import report as write
+
+        with interruptible():
+            place = write(folder, output, X=data)
+        size = place.stat().st_size / 1e6
+        out.print(f"{escape(str(place))}: {size:.1f} MB; open it in a browser")
+
+    @app.command()
+    def label(
+        folder: Annotated[Path, typer.Argument(metavar="DIR", help="a run, or its features")],
+        options: Annotated[
+            list[str] | None, typer.Argument(metavar="[option=value]...", show_default=False)
+        ] = None,
+        method: Annotated[str, typer.Option(help="rules, endpoint or local")] = "rules",
+        judge: Annotated[str | None, typer.Option(help="by default the method's own")] = None,
+        scorers: Annotated[str, typer.Option(help="by comma; empty: none")] = "detection,fuzzing",
+        latents: Annotated[str | None, typer.Option(help="such as 0-99,512")] = None,
+        sample: Annotated[str, typer.Option(help="examples by deciles, or top ones")] = "deciles",
+        examples: Annotated[int, typer.Option(min=2, help="for the explainer")] = 40,
+        scored: Annotated[int, typer.Option(min=2, help="for the judge")] = 50,
+        seed: Annotated[int, typer.Option(help="of what is drawn")] = 0,
+        quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+    ) -> None:
+        """Say in words what latents fire on, and score the words on examples kept apart.
+
+        Rules need no other model; endpoint (any OpenAI-compatible one: model=, base_url=) and local
+        (a transformers model: model=) do. Answers are kept, so the same command goes on.
+        """
+        from isthmus.interpretation.labels import cli
+
+        with interruptible():
+            out.print(
+                cli.run(
+                    folder, method, parse([*(options or [])]), judge=judge, scorers=scorers,
+                    latents=latents, sample=sample, examples=examples, scored=scored, seed=seed,
+                    progress=not quiet,
+                )
+            )  # fmt: skip

@@ -1,0 +1,128 @@
+"""The codes of the rows that a page is made from, and what they say of each latent."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import csc_array, csr_array, vstack
+
+from isthmus.anatomy import Autoencoder, Code, GaussianCode, Source, SparseCode, ThresholdCode
+from isthmus.data import Subset
+from isthmus.report.blocks import short
+
+BATCH = 1024
+MOST_ENTRIES = 20_000_000
+"""Values that are kept; where a row has very many, fewer rows are looked at."""
+
+BINS = 30
+
+
+@dataclass
+class Codes:
+    """Deterministic codes ``(rows, latents)`` of the first ``rows`` rows, by column.
+
+    A latent of a sparse code *fires* where it is not zero, and only values that are not zero
+    count; every value of a dense one counts. ``kl`` is the mean divergence of each latent's
+    posterior from the prior, for a Gaussian code. ``shape`` is that of one code.
+    """
+
+    matrix: csc_array
+    sparse: bool
+    shape: tuple[int, ...]
+    kl: np.ndarray | None = None
+
+    @property
+    def rows(self) -> int:
+        return int(self.matrix.shape[0])
+
+    def __len__(self) -> int:
+        return int(self.matrix.shape[1])
+
+    def values(self, latent: int) -> tuple[np.ndarray, np.ndarray]:
+        """The rows on which a latent counts, and its values there."""
+        column = slice(self.matrix.indptr[latent], self.matrix.indptr[latent + 1])
+        return self.matrix.indices[column], self.matrix.data[column]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Rows on which each latent counts."""
+        return np.diff(self.matrix.indptr)
+
+    def over(self, what: np.ufunc, start: float) -> np.ndarray:
+        """A reduction of each latent's values; ``start`` where it has none."""
+        found = np.full(len(self), start, dtype=np.float64)
+        some = np.flatnonzero(self.counts)
+        if len(some):
+            found[some] = what.reduceat(
+                self.matrix.data.astype(np.float64), self.matrix.indptr[some]
+            )
+        return found
+
+    def means(self) -> np.ndarray:
+        """Mean of each latent over the rows on which it counts; NaN without any."""
+        with np.errstate(invalid="ignore"):
+            return self.over(np.add, 0.0) / np.where(self.counts > 0, self.counts, np.nan)
+
+    def mean_code(self) -> np.ndarray:
+        """Mean code over all rows, zeros included, ``(latents,)``."""
+        return self.over(np.add, 0.0) / self.rows
+
+    def stds(self) -> np.ndarray:
+        """Standard deviation of each latent over all rows, zeros included."""
+        centre = self.mean_code()
+        total = np.zeros(len(self))
+        column = np.repeat(np.arange(len(self)), self.counts)
+        np.add.at(total, column, (self.matrix.data - centre[column]) ** 2)
+        return np.sqrt((total + (self.rows - self.counts) * centre**2) / self.rows)
+
+
+def codes_of(model: Autoencoder, source: Source) -> Codes:
+    """Encode the rows one batch after the other, up to the most values that are kept."""
+    parts: list[csr_array] = []
+    shape: tuple[int, ...] = ()
+    kl, entries, sparse = None, 0, False
+    for start in range(0, len(source), BATCH):
+        index = torch.arange(start, min(start + BATCH, len(source)))
+        code = model.encode(Subset(source, index), code=True)
+        sparse = isinstance(code, (SparseCode, ThresholdCode))
+        shape = (code.width,) if isinstance(code, SparseCode) else tuple(code.z.shape[1:])
+        parts.append(_stored(code, sparse))
+        if isinstance(code, GaussianCode):
+            mean, logvar = code.mean.double().flatten(1), code.logvar.double().flatten(1)
+            part = 0.5 * (mean.square() + torch.expm1(logvar) - logvar).sum(0).numpy()
+            kl = part if kl is None else kl + part
+        entries += parts[-1].nnz
+        if entries > MOST_ENTRIES:
+            break
+    # Stacked by rows, every column's rows come in order: the matrix stays as if built at once.
+    matrix = csc_array(vstack(parts, format="csr"))
+    return Codes(matrix, sparse, shape, None if kl is None else kl / matrix.shape[0])
+
+
+def _stored(code: Code, sparse: bool) -> csr_array:
+    if isinstance(code, SparseCode):
+        rows, most = code.values.shape
+        starts = np.arange(0, rows * most + 1, most)
+        stored = code.values.float().numpy().ravel(), code.indices.numpy().ravel(), starts
+        matrix = csr_array(stored, shape=(rows, code.width))
+        matrix.sum_duplicates()  # where a row is filled up with zeros at one index
+        matrix.eliminate_zeros()
+        return matrix
+    z = code.z.flatten(1).float().numpy()
+    if sparse:
+        return csr_array(z)
+    # Every value of a dense code counts, also one that happens to be zero.
+    rows, width = z.shape
+    index = np.tile(np.arange(width), rows)
+    return csr_array((z.ravel(), index, np.arange(0, rows * width + 1, width)), shape=z.shape)
+
+
+def histogram(values: np.ndarray) -> dict[str, object]:
+    """Counts of equal bins between the least and the largest value; empty without values."""
+    if not len(values):
+        return {}
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    counts, _ = np.histogram(values, BINS, (low, high))
+    return {"h": counts.tolist(), "hr": short((low, high))}

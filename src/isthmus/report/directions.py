@@ -1,0 +1,142 @@
+"""What each latent adds to the reconstruction, which latents are alike, and a map of them."""
+
+import numpy as np
+import torch
+from scipy.sparse import csc_array, csr_array
+
+from isthmus.anatomy import Autoencoder
+from isthmus.errors import IsthmusError
+from isthmus.report.codes import Codes
+
+NEIGHBOURS = 8
+PIECE = 2**22
+"""Cosines held at once."""
+
+MOST_WORK = 4e11
+"""Multiplications up to which the nearest directions are looked for."""
+
+MOVED = 1024
+"""Latents of a dense code whose directions are computed: each needs one decoding."""
+
+
+def atoms(model: Autoencoder) -> np.ndarray | None:
+    """The rows of a linear dictionary ``(latents, elements)``, in the user's units; else None."""
+    decoder = model.decoder
+    weight = getattr(decoder, "weight", None)
+    size = torch.Size(model.signal.shape).numel()
+    linear = getattr(decoder, "reads", "z") == "code" and hasattr(decoder, "from_latent")
+    if not linear or not isinstance(weight, torch.Tensor) or weight.shape[1:] != (size,):
+        return None
+    scaled = weight.detach() * model.scaler.scale.detach().flatten().to(weight)
+    return scaled.float().cpu().numpy()
+
+
+def decodes(model: Autoencoder) -> bool:
+    """Whether the model rebuilds from the latents alone."""
+    if model.decoder is None:
+        return False
+    return getattr(model.decoder, "reads", "z") != "code" or hasattr(model.decoder, "from_latent")
+
+
+def changes(model: Autoencoder, codes: Codes, latents: np.ndarray) -> np.ndarray:
+    """``decode(mean + std e_i) - decode(mean)`` for these latents, ``(latents, elements)``.
+
+    In the user's units, with the mean and standard deviation of the codes.
+    """
+    mean = codes.mean_code().astype(np.float32)
+    moved = np.tile(mean, (len(latents), 1))
+    moved[np.arange(len(latents)), latents] += codes.stds()[latents].astype(np.float32)
+    base = decoded(model, codes, mean[None])
+    return (decoded(model, codes, moved) - base).reshape(len(latents), -1)
+
+
+def decoded(model: Autoencoder, codes: Codes, flat: np.ndarray) -> np.ndarray:
+    """Reconstructions ``(n, *shape)`` of codes that were flattened to ``(n, latents)``."""
+    return np.asarray(model.decode(flat.astype(np.float32).reshape(len(flat), *codes.shape)))
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows of norm 1; zero rows stay zero."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1.0)
+
+
+def nearest(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """For each row the numbers of the rows of largest cosine, and these, ``(rows, neighbours)``.
+
+    The rows have norm 1. None where there are too many to compare, or nothing to compare with.
+    """
+    n, most = len(rows), min(NEIGHBOURS, len(rows) - 1)
+    if most < 1 or float(n) * n * rows.shape[1] > MOST_WORK:
+        return None
+    numbers, cosines = np.empty((n, most), np.int64), np.empty((n, most), np.float32)
+    step = max(1, PIECE // n)
+    for start in range(0, n, step):
+        block = rows[start : start + step] @ rows.T
+        inside = np.arange(len(block))
+        block[inside, start + inside] = -np.inf
+        best = np.argpartition(-block, most - 1, axis=1)[:, :most]
+        values = np.take_along_axis(block, best, 1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        numbers[start : start + step] = np.take_along_axis(best, order, 1)
+        cosines[start : start + step] = np.take_along_axis(values, order, 1)
+    return numbers, cosines.clip(-1, 1)
+
+
+class Together:
+    """Which latents go together, and how much.
+
+    Those of a sparse code by the Jaccard index of the rows on which they fire; those of a dense
+    one by the correlation of their values, of either sign.
+    """
+
+    def __init__(self, codes: Codes) -> None:
+        self.sparse, self.counts = codes.sparse, codes.counts
+        if codes.sparse:
+            ones = np.ones(codes.matrix.nnz, np.float32)
+            stored = ones, codes.matrix.indices, codes.matrix.indptr
+            fired = csc_array(stored, shape=codes.matrix.shape)
+            self._by_latent, self._by_row = csr_array(fired.T), csr_array(fired)
+        else:
+            z = codes.matrix.toarray().T.astype(np.float64)
+            self._centred = unit(z - z.mean(1, keepdims=True))
+
+    def of(self, start: int, stop: int) -> list[list[tuple[int, float]]]:
+        """For each latent from ``start`` to ``stop`` the others, the closest first."""
+        if not self.sparse:
+            block = self._centred[start:stop] @ self._centred.T
+            numbers = np.arange(len(self._centred))
+            return [
+                _best(numbers, values, np.abs(values), start + i) for i, values in enumerate(block)
+            ]
+        both, found = csr_array(self._by_latent[start:stop] @ self._by_row), []
+        for i in range(stop - start):
+            part = slice(both.indptr[i], both.indptr[i + 1])
+            other, shared = both.indices[part], both.data[part]
+            index = shared / (self.counts[start + i] + self.counts[other] - shared)
+            found.append(_best(other, index, index, start + i))
+        return found
+
+
+def _best(
+    other: np.ndarray, values: np.ndarray, strength: np.ndarray, own: int
+) -> list[tuple[int, float]]:
+    order = np.argsort(-strength, kind="stable")
+    kept = [k for k in order[: NEIGHBOURS + 1] if other[k] != own and strength[k] > 0]
+    return [(int(other[k]), float(values[k])) for k in kept[:NEIGHBOURS]]
+
+
+def plane(rows: np.ndarray) -> np.ndarray | None:
+    """The first two principal components of directions of norm 1, ``(rows, 2)``.
+
+    None with fewer than three directions, or where they do not vary.
+    """
+    from sklearn.decomposition import PCA
+
+    if len(rows) < 3 or rows.shape[1] < 2:
+        return None
+    if not np.isfinite(rows).all():
+        raise IsthmusError("the decoder contains NaN or infinity: fit the model anew")
+    if np.ptp(rows, axis=0).max() == 0:
+        return None
+    return np.asarray(PCA(2, random_state=0).fit_transform(rows))
