@@ -97,7 +97,7 @@ def write_arms(rows: np.ndarray, place: Path) -> dict[str, Arm]:
             shutil.rmtree(folder, ignore_errors=True)
             return clock(
                 lambda: harvest(
-                    nn.Identity(), source, "", folder, dtype=dtype, batch=8192, progress=False
+                    nn.Identity(), source, ".", folder, dtype=dtype, batch=8192, progress=False
                 )
             )
 
@@ -118,10 +118,10 @@ def read_arms(rows: np.ndarray, place: Path) -> dict[str, Arm]:
     def read(dtype: str, order: str) -> Arm:
         folder = place / dtype
         source = ArraySource(rows, scan=False)
-        harvest(nn.Identity(), source, "", folder, dtype=dtype, batch=8192, progress=False)
+        harvest(nn.Identity(), source, ".", folder, dtype=dtype, batch=8192, progress=False)
         held = Store(folder)
         held.verify()
-        batches = Batches(held.source("", order), READ_BATCH)  # type: ignore[arg-type]
+        batches = Batches(held.source(".", order), READ_BATCH)  # type: ignore[arg-type]
 
         def work() -> float:
             index = [batches.index(step) for step in range(batches.steps_per_epoch)]

@@ -18,7 +18,8 @@ Side = Literal["output", "input"]
 class Point:
     """One place of a model: what goes into or comes out of one of its modules.
 
-    ``name`` is the module's path, with ``:in`` behind it where the input is meant.
+    ``name`` is the module's path (``.`` for the model itself), with ``:in`` behind it where the
+    input is meant.
     """
 
     name: str
@@ -30,8 +31,8 @@ def resolve(model: nn.Module, at: str | Sequence[str], side: Side = "output") ->
     """The points that ``at`` means, in its order, and within a pattern in the model's.
 
     A path has as many components as its pattern, and each matches by the rules of the shell:
-    ``layers.*.mlp``, ``layers.[0-3]``. A suffix ``:in`` or ``:out`` overrides ``side``; the empty
-    path is the model itself. A path that the model does not have is an :class:`IsthmusError` that
+    ``layers.*.mlp``, ``layers.[0-3]``. A suffix ``:in`` or ``:out`` overrides ``side``; ``.``
+    is the model itself. A path that the model does not have is an :class:`IsthmusError` that
     offers the nearest ones.
     """
     patterns = [at] if isinstance(at, str) else list(at)
@@ -48,7 +49,7 @@ def resolve(model: nn.Module, at: str | Sequence[str], side: Side = "output") ->
         if not names:
             raise _unknown(path, modules)
         for name in names:
-            point = name + (":in" if chosen == "input" else "")
+            point = (name or ".") + (":in" if chosen == "input" else "")
             found.setdefault(point, Point(point, modules[name], chosen))
     return list(found.values())
 
@@ -66,8 +67,8 @@ def _divided(pattern: str, side: Side) -> tuple[str, Side]:
 
 def _matches(name: str, pattern: str) -> bool:
     parts, wanted = name.split("."), pattern.split(".")
-    if not name or not pattern:  # a star does not mean the model itself
-        return name == pattern
+    if not name or pattern in ("", "."):  # a star does not mean the model itself
+        return not name and pattern in ("", ".")
     return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 
@@ -85,5 +86,5 @@ def _unknown(path: str, names: Iterable[str]) -> IsthmusError:
     more = ", ..." if not near and len(patterns) > len(shown) else ""
     listed = " or ".join(map(repr, shown)) if near else ", ".join(map(repr, shown)) + more
     if not shown:
-        hint, listed = "it has ", "no modules inside: name '' for the model itself"
+        hint, listed = "it has ", "no modules inside: name '.' for the model itself"
     return IsthmusError(f"the model has no module {path!r}: {hint}{listed}")

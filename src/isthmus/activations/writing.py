@@ -189,7 +189,8 @@ def locked(folder: Path) -> Iterator[None]:
 def _facts(feed: Feed) -> dict[str, PointFacts]:
     facts: dict[str, PointFacts] = {}
     for point in feed.points:
-        plain = re.sub(r"[^\w.+-]", "-", point) or "model"
+        named = "model" + point[1:] if point.startswith(".") else point
+        plain = re.sub(r"[^\w.+-]", "-", named)
         taken = {known.file for known in facts.values()} | {"where"}
         file, n = plain, 1
         while file in taken:
