@@ -107,7 +107,7 @@ class Page:
         end = time.monotonic() + seconds
         while not self.run(script):
             assert time.monotonic() < end, f"{script} did not become true"
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def press(self, key, text=None):
         """A key goes down and up."""

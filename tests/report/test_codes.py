@@ -26,12 +26,12 @@ def test_moments_are_those_of_the_dense_codes(fitted):
     model, found = fitted
     z = model.encode(X).astype(np.float64)
     assert found.matrix.toarray() == pytest.approx(z, abs=1e-6)
-    assert found.mean_code() == pytest.approx(z.mean(0), abs=1e-6)
-    assert found.stds() == pytest.approx(z.std(0), abs=1e-6)
+    assert found.mean_code == pytest.approx(z.mean(0), abs=1e-6)
+    assert found.stds == pytest.approx(z.std(0), abs=1e-6)
     counts = (z != 0).sum(0) if found.sparse else np.full(16, len(X))
     assert np.array_equal(found.counts, counts)
     with np.errstate(invalid="ignore"):
-        assert found.means() == pytest.approx(z.sum(0) / counts, abs=1e-6, nan_ok=True)
+        assert found.means == pytest.approx(z.sum(0) / counts, abs=1e-6, nan_ok=True)
     rows, values = found.values(3)
     assert z[rows, 3] == pytest.approx(values, abs=1e-6)
 

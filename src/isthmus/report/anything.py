@@ -84,30 +84,29 @@ class _Builder:
         """What decides which latents come first where not all can be shown."""
         if self.codes.kl is not None:
             return self.codes.kl
-        return self.codes.counts.astype(float) if self.codes.sparse else self.codes.stds()
+        return self.codes.counts.astype(float) if self.codes.sparse else self.codes.stds
 
     def _columns(self) -> tuple[list[Column], str]:
         codes = self.codes
         columns: list[Column] = []
         if codes.sparse:
             rate, order = codes.counts / codes.rows, "rate"
-            largest = np.where(codes.counts > 0, codes.over(np.maximum, -np.inf), np.nan)
             columns += [
                 Column("rate", "fires", "share of the rows on which it fires", rate, "share"),
-                Column("mean", "mean", "mean value where it fires", codes.means()),
-                Column("top", "largest", "largest value", largest),
+                Column("mean", "mean", "mean value where it fires", codes.means),
+                Column("top", "largest", "largest value", codes.largest),
             ]
         else:
             order = "std"
             if codes.kl is not None:
                 order, about = "kl", "mean divergence of its posterior from the prior, in nats"
                 columns.append(Column("kl", "KL", about, codes.kl))
-                active = (codes.stds() ** 2 > ACTIVE_VARIANCE).astype(float)
+                active = (codes.stds**2 > ACTIVE_VARIANCE).astype(float)
                 about = f"1 where the variance of its posterior mean is over {ACTIVE_VARIANCE:g}"
                 columns.append(Column("active", "active", about, active, "count"))
             columns += [
-                Column("std", "std", "standard deviation over the rows", codes.stds()),
-                Column("mean", "mean", "mean over the rows", codes.means()),
+                Column("std", "std", "standard deviation over the rows", codes.stds),
+                Column("mean", "mean", "mean over the rows", codes.means),
             ]
         if self.sizes is not None:
             columns.append(Column("norm", "effect", self.sizes_about, self.sizes))
@@ -235,7 +234,7 @@ class _Builder:
         low, high = (float(v) for v in np.quantile(values, (0.005, 0.995)))
         low = min(0.0, low) if self.codes.sparse else low
         at = np.linspace(low, high, STEPS)
-        code = np.tile(self.codes.mean_code(), (STEPS, 1))
+        code = np.tile(self.codes.mean_code, (STEPS, 1))
         code[:, latent] = at
         drawn = self.inputs.drawn(directions.decoded(self.model, self.codes, code))
         detail["traversal"] = [*binary.add(drawn), short(at)]

@@ -1,6 +1,7 @@
 """The codes of the rows that a page is made from, and what they say of each latent."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -43,37 +44,43 @@ class Codes:
         column = slice(self.matrix.indptr[latent], self.matrix.indptr[latent + 1])
         return self.matrix.indices[column], self.matrix.data[column]
 
-    @property
+    @cached_property
     def counts(self) -> np.ndarray:
         """Rows on which each latent counts."""
         return np.diff(self.matrix.indptr)
 
-    def over(self, what: np.ufunc, start: float) -> np.ndarray:
-        """A reduction of each latent's values; ``start`` where it has none."""
-        found = np.full(len(self), start, dtype=np.float64)
-        some = np.flatnonzero(self.counts)
-        if len(some):
-            found[some] = what.reduceat(
-                self.matrix.data.astype(np.float64), self.matrix.indptr[some]
-            )
-        return found
-
+    @cached_property
     def means(self) -> np.ndarray:
         """Mean of each latent over the rows on which it counts; NaN without any."""
+        total = self._reduced(np.add, self.matrix.data.astype(np.float64), 0.0)
         with np.errstate(invalid="ignore"):
-            return self.over(np.add, 0.0) / np.where(self.counts > 0, self.counts, np.nan)
+            return total / np.where(self.counts > 0, self.counts, np.nan)
 
+    @cached_property
+    def largest(self) -> np.ndarray:
+        """Largest value of each latent where it counts; NaN without any."""
+        return self._reduced(np.maximum, self.matrix.data, np.nan)
+
+    @cached_property
     def mean_code(self) -> np.ndarray:
         """Mean code over all rows, zeros included, ``(latents,)``."""
-        return self.over(np.add, 0.0) / self.rows
+        return np.nan_to_num(self.means) * self.counts / self.rows
 
+    @cached_property
     def stds(self) -> np.ndarray:
         """Standard deviation of each latent over all rows, zeros included."""
-        centre = self.mean_code()
-        total = np.zeros(len(self))
-        column = np.repeat(np.arange(len(self)), self.counts)
-        np.add.at(total, column, (self.matrix.data - centre[column]) ** 2)
+        centre = self.mean_code
+        squares = (self.matrix.data - np.repeat(centre, self.counts)) ** 2
+        total = self._reduced(np.add, squares, 0.0)
         return np.sqrt((total + (self.rows - self.counts) * centre**2) / self.rows)
+
+    def _reduced(self, what: np.ufunc, values: np.ndarray, empty: float) -> np.ndarray:
+        """A reduction of what stands for each value of a latent; ``empty`` where it has none."""
+        found = np.full(len(self), empty, dtype=np.float64)
+        some = np.flatnonzero(self.counts)
+        if len(some):
+            found[some] = what.reduceat(values, self.matrix.indptr[some])
+        return found
 
 
 def codes_of(model: Autoencoder, source: Source) -> Codes:

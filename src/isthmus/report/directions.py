@@ -43,9 +43,9 @@ def changes(model: Autoencoder, codes: Codes, latents: np.ndarray) -> np.ndarray
 
     In the user's units, with the mean and standard deviation of the codes.
     """
-    mean = codes.mean_code().astype(np.float32)
+    mean = codes.mean_code.astype(np.float32)
     moved = np.tile(mean, (len(latents), 1))
-    moved[np.arange(len(latents)), latents] += codes.stds()[latents].astype(np.float32)
+    moved[np.arange(len(latents)), latents] += codes.stds[latents].astype(np.float32)
     base = decoded(model, codes, mean[None])
     return (decoded(model, codes, moved) - base).reshape(len(latents), -1)
 
@@ -98,7 +98,7 @@ class Together:
             fired = csc_array(stored, shape=codes.matrix.shape)
             self._by_latent, self._by_row = csr_array(fired.T), csr_array(fired)
         else:
-            z = codes.matrix.toarray().T.astype(np.float64)
+            z = codes.matrix.toarray().T
             self._centred = unit(z - z.mean(1, keepdims=True))
 
     def of(self, start: int, stop: int) -> list[list[tuple[int, float]]]:

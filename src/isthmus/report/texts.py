@@ -16,7 +16,7 @@ from isthmus.report.table import CHUNK, Column, Latents
 from isthmus.report.vocabulary import Vocabulary
 
 FORMAT = 1
-ROOM = 30 << 20
+ROOM = 24 << 20
 """Characters that the details may take in a page."""
 
 LIMITS = ((100, 100), (24, 8), (20, 6), (16, 5), (12, 4), (10, 3), (8, 2), (6, 1), (4, 1), (2, 0))

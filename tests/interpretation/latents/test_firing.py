@@ -29,7 +29,7 @@ def test_statistics_are_those_of_the_whole_code(signed):
     np.testing.assert_allclose(statistics.mean, z.sum(0, dtype=np.float64) / count, rtol=1e-5)
     np.testing.assert_array_equal(statistics.top, np.abs(z).max(0))
     for j in range(z.shape[1]):
-        counts, low, high = statistics.histogram(j)
+        counts, low, high = statistics.histograms()[j]
         values = z[fired[:, j], j]
         if len(values) == 0:
             assert len(counts) == 0
@@ -53,7 +53,7 @@ def test_no_value_is_counted_in_a_wrong_bin(values, size):
     for start in range(0, len(z), size):
         part = z[start : start + size]
         statistics.update(blocks_of(part, np.arange(len(part))))
-    counts, low, high = statistics.histogram(0)
+    counts, low, high = statistics.histograms()[0]
     np.testing.assert_array_equal(counts, np.histogram(z, len(counts), (low, high))[0])
     assert counts[-1] > 0
 

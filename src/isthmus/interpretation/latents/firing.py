@@ -12,6 +12,9 @@ OCTAVES = 16
 
 BINS = STEPS * OCTAVES
 
+PIECE = 1024
+"""Latents whose histograms are made at once."""
+
 
 class FiringStatistics:
     """Statistics of each latent, exact, in memory of some kilobytes a latent.
@@ -19,7 +22,7 @@ class FiringStatistics:
     Sizes of values are counted in :data:`BINS` bins, equal parts of each factor of two, which
     follow the largest value so far. As the bins of a factor of two are finer than those of the
     next one and end where it begins, equal bins over the whole range are sums of them
-    (:meth:`histogram`), and so no value is counted in the wrong one.
+    (:meth:`histograms`), and so no value is counted in the wrong one.
     """
 
     def __init__(self, latents: int) -> None:
@@ -96,31 +99,38 @@ class FiringStatistics:
         own = np.take_along_axis(sizes, at, 1)
         return (below + inside * own) / np.maximum(1, sizes.sum(1, keepdims=True))
 
-    def histogram(self, latent: int) -> tuple[np.ndarray, float, float]:
-        """Counts of a latent's nonzero values in equal bins, and the lowest and highest edge.
+    def histograms(self) -> list[tuple[np.ndarray, float, float]]:
+        """Of each latent counts of its nonzero values in equal bins, the lowest and highest edge.
 
         The bins are ``2**e / 32`` wide, with ``2**e`` the next power of two above the largest size:
-        17 to 32 of them on each side of zero that has values.
+        17 to 32 of them on each side of zero that has values, none for a latent that never fires.
         """
-        if self.count[latent] == 0:
-            return np.zeros(0), 0.0, 0.0
-        sides = []
-        for sizes in self._sizes[:, latent]:
-            bins, width = np.zeros(2 * STEPS), BINS
-            # The upper half of the range is the last factor of two, bin by bin; and so downwards.
-            for level in range(OCTAVES):
-                part = sizes[width - STEPS : width].astype(np.float64)
-                width -= STEPS
-                if level < 4:
-                    low, parts = (2 * STEPS) >> (level + 1), STEPS >> level
-                    bins[low : low + parts] = part.reshape(parts, -1).sum(1)
-                else:
-                    low = 1 if level == 4 else 0
-                    bins[low] += part.sum()
-            sides.append(bins)
-        step = 2.0 ** int(self._octave[latent]) / (2 * STEPS)
-        counts = np.concatenate((sides[1][::-1], sides[0]))
-        used = np.flatnonzero(counts)
-        # Zero belongs to the range.
-        low, high = min(used[0], 2 * STEPS), max(used[-1] + 1, 2 * STEPS)
-        return counts[low:high], (low - 2 * STEPS) * step, (high - 2 * STEPS) * step
+        found: list[tuple[np.ndarray, float, float]] = []
+        half = 2 * STEPS
+        for start in range(0, len(self.count), PIECE):
+            part = slice(start, start + PIECE)
+            negative, positive = (_linear(sizes) for sizes in self._sizes[::-1, part])
+            every = np.concatenate((negative[:, ::-1], positive), 1)
+            for counts, octave in zip(every, self._octave[part], strict=True):
+                used = np.flatnonzero(counts)
+                if len(used) == 0:
+                    found.append((np.zeros(0), 0.0, 0.0))
+                    continue
+                # Zero belongs to the range.
+                low, high = min(used[0], half), max(used[-1] + 1, half)
+                step = 2.0 ** int(octave) / half
+                found.append((counts[low:high], (low - half) * step, (high - half) * step))
+        return found
+
+
+def _linear(sizes: np.ndarray) -> np.ndarray:
+    """Counts ``(latents, BINS)`` by size as counts in ``2 * STEPS`` equal bins."""
+    bins = np.zeros((len(sizes), 2 * STEPS))
+    # The upper half of the range is the last factor of two, bin by bin; and so downwards.
+    for level in range(OCTAVES):
+        end = BINS - level * STEPS
+        octave = sizes[:, end - STEPS : end]
+        low, parts = (2 * STEPS) >> (level + 1), max(1, STEPS >> level)
+        summed = octave.reshape(len(sizes), parts, -1).sum(2)
+        bins[:, low : low + parts] += summed
+    return bins

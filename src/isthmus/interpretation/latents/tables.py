@@ -84,7 +84,7 @@ def latent_table(
         weight = text.unembedding
         if rows is not None and weight is not None and weight.shape[1] == rows.shape[1]:
             up, down = (list(zip(*found, strict=True)) for found in logit_effects(rows, weight, n))
-    histograms = [statistics.histogram(j) for j in range(latents)]
+    histograms = statistics.histograms()
     counts = [(bins, bins) for bins, _, _ in histograms]
     joint = collected.joint.neighbours(n)
     columns: dict[str, Any] = {
