@@ -19,7 +19,7 @@ def back(stored, dtype, index):
         for suffix, array in stored.items()
     }
     out = torch.full((len(index), 7), torch.nan)
-    formats.take(arrays, dtype, torch.tensor(index), out)
+    formats.Column.of(arrays, dtype).take(np.array(index), out)
     return out.numpy()
 
 
@@ -72,7 +72,8 @@ def test_too_large_for_float16_is_found():
 def test_rows_to_a_part_of_wider_rows():
     stored = formats.encode(torch.arange(35.0).reshape(5, 7), "float32")
     out = torch.zeros(2, 10)
-    formats.take({"": torch.from_numpy(stored[""])}, "float32", torch.tensor([3, 1]), out[:, 2:9])
+    column = formats.Column.of({"": torch.from_numpy(stored[""])}, "float32")
+    column.take(np.array([3, 1]), out[:, 2:9])
     assert out[:, 2:9].tolist() == [list(range(21, 28)), list(range(7, 14))]
     assert out[:, [0, 1, 9]].sum() == 0
 

@@ -1,6 +1,7 @@
 """How activations lie on disk: float32, float16, bfloat16, or 8 bits with a scale for each row."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,14 +23,13 @@ NOTES = {
     "int8": "value = int8 * scale of its row, in the file that ends in .scale.npy",
 }
 
-_TORCH = {
+MAPPED = {
     "float32": torch.float32,
     "float16": torch.float16,
     "bfloat16": torch.int16,  # of which bfloat16 is a view
     "int8": torch.int8,
 }
-_PIECE = 1 << 17
-"""Elements that are converted at once: what was gathered is still in the cache then."""
+"""The dtype of torch under which the values of a format are mapped."""
 
 
 def check(dtype: str) -> str:
@@ -59,7 +59,7 @@ def encode(values: Tensor, dtype: str) -> dict[str, np.ndarray]:
     if dtype == "bfloat16":
         bits = values.to(torch.bfloat16).contiguous().view(torch.int16)
         return {"": bits.numpy().view(np.uint16)}
-    return {"": values.to(_TORCH[dtype]).contiguous().numpy()}
+    return {"": values.to(MAPPED[dtype]).contiguous().numpy()}
 
 
 def finite(arrays: Mapping[str, np.ndarray], dtype: str) -> bool:
@@ -70,28 +70,39 @@ def finite(arrays: Mapping[str, np.ndarray], dtype: str) -> bool:
     return bool(np.isfinite(arrays[".scale" if dtype == "int8" else ""]).all())
 
 
-def torch_dtype(dtype: str, suffix: str) -> torch.dtype:
-    """The dtype under which an array of the format is mapped."""
-    return torch.float32 if suffix else _TORCH[dtype]
+@dataclass(eq=False)
+class Column:
+    """The mapped arrays of a point in a shard.
 
+    NumPy finds its way to a few rows faster than torch does, and torch converts faster: each has
+    a view of the same memory.
+    """
 
-def take(arrays: Mapping[str, Tensor], dtype: str, index: Tensor, out: Tensor) -> None:
-    """Write rows of mapped arrays, ``index`` int64, to ``out`` float32 ``(len(index), width)``."""
-    values = arrays[""]
-    if dtype == "float32" and out.is_contiguous():
-        if torch.get_num_threads() > 1:
-            torch.index_select(values, 0, index, out=out)
-        else:  # NumPy is faster by itself; with clip, for else it gathers to a buffer first
-            np.take(values.numpy(), index.numpy(), axis=0, out=out.numpy(), mode="clip")
-        return
-    size = max(1, _PIECE // max(1, values.shape[1]))
-    for start in range(0, len(index), size):
-        chosen = index[start : start + size]
-        part = values.index_select(0, chosen)
-        to = out[start : start + size]
-        to.copy_(part.view(torch.bfloat16) if dtype == "bfloat16" else part)
-        if dtype == "int8":
-            to.mul_(arrays[".scale"].index_select(0, chosen)[:, None])
+    dtype: str
+    plain: np.ndarray
+    values: Tensor
+    scale: Tensor | None
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Tensor], dtype: str) -> "Column":
+        """From the arrays of a format, by suffix, as they are mapped (see ``MAPPED``)."""
+        values = arrays[""]
+        scale = arrays[".scale"][:, None] if dtype == "int8" else None
+        return cls(dtype, values.numpy(), values, scale)
+
+    def take(self, index: np.ndarray, out: Tensor) -> None:
+        """Write the rows ``index``, int64, to ``out`` float32 ``(len(index), width)``."""
+        if self.dtype == "float32" and out.is_contiguous():
+            if torch.get_num_threads() > 1:
+                torch.index_select(self.values, 0, torch.from_numpy(index), out=out)
+            else:  # with clip, for else NumPy gathers to a buffer first
+                np.take(self.plain, index, axis=0, out=out.numpy(), mode="clip")
+            return
+        chosen = torch.from_numpy(index)
+        rows = self.values.index_select(0, chosen)
+        out.copy_(rows.view(torch.bfloat16) if self.dtype == "bfloat16" else rows)
+        if self.scale is not None:
+            out.mul_(self.scale.index_select(0, chosen))
 
 
 def overflow(point: str, dtype: str) -> IsthmusError:

@@ -41,7 +41,9 @@ class Store:
         self.provenance = provenance.read(self.path)
         shards = self.provenance.shards
         self._starts = torch.tensor([0, *(s.tokens for s in shards)]).cumsum(0)
+        self._cuts = self._starts.numpy()
         self._mapped: dict[tuple[int, str], Tensor] = {}
+        self._columns: dict[tuple[int, str], formats.Column] = {}
 
     # --- what is there -----------------------------------------------------------------------
 
@@ -95,7 +97,7 @@ class Store:
         All int64 ``(len(index),)``. Rows and documents are counted through all texts of the store,
         as :attr:`tokens` has them. Without a text, a document is a row, and the token is -1.
         """
-        index = self._checked(index)
+        self._numbers(index)
         found = torch.empty(len(index), 2, dtype=torch.int64)
         shard = torch.searchsorted(self._starts, index, right=True) - 1
         offsets = list(self.provenance.offsets())
@@ -147,50 +149,62 @@ class Store:
         except KeyError:
             raise unknown(f"point of {self.path}", point, self.points) from None
 
-    def _checked(self, index: Tensor) -> Tensor:
-        if len(index) and (int(index.min()) < 0 or int(index.max()) >= len(self)):
-            raise IsthmusError(f"{self.path} has rows from 0 to {len(self) - 1}: ask for no others")
-        return index
+    def _numbers(self, index: Tensor, *, ascending: bool = False) -> np.ndarray:
+        """Row numbers, checked; of ascending ones, the ends."""
+        numbers = index.numpy()
+        if len(numbers):
+            ends = (numbers[0], numbers[-1]) if ascending else (numbers.min(), numbers.max())
+            if ends[0] < 0 or ends[1] >= len(self):
+                raise IsthmusError(
+                    f"{self.path} has rows from 0 to {len(self) - 1}: ask for no others"
+                )
+        return numbers
 
     def _gather(self, point: str, index: Tensor, out: Tensor) -> None:
-        """Write rows to ``out``, float32 ``(len(index), width)``."""
-        if len(index) < 2 or bool((index[1:] >= index[:-1]).all()):
-            self._checked(index[[0, -1]] if len(index) else index)  # the others lie between
-            self._ascending(point, index, out)
-            return
-        self._checked(index)
-        if len(self.provenance.shards) < 2:
-            self._ascending(point, index, out)
-            return
-        ordered, places = index.sort()
-        gathered = torch.empty(out.shape)
-        self._ascending(point, ordered, gathered)
-        back = torch.empty_like(places)
-        back[places] = torch.arange(len(places))
-        if out.is_contiguous():
-            np.take(gathered.numpy(), back.numpy(), axis=0, out=out.numpy(), mode="clip")
-        else:
-            out.copy_(gathered[back])
+        """Write rows to ``out``, float32 ``(len(index), width)``.
 
-    def _ascending(self, point: str, index: Tensor, out: Tensor) -> None:
+        What has to be found out about the index is left to NumPy, whose calls cost less: a batch
+        is small enough that this counts.
+        """
+        given = index.numpy()
+        ascending = bool((given[1:] >= given[:-1]).all())
+        numbers = self._numbers(index, ascending=ascending)
+        if ascending or len(self.provenance.shards) < 2:
+            self._ascending(point, numbers, out)
+            return
+        places = numbers.argsort()
+        gathered = torch.empty(out.shape)
+        self._ascending(point, numbers[places], gathered)
+        back = np.empty_like(places)
+        back[places] = np.arange(len(places))
+        if out.is_contiguous():
+            np.take(gathered.numpy(), back, axis=0, out=out.numpy(), mode="clip")
+        else:
+            out.copy_(gathered[torch.from_numpy(back)])
+
+    def _ascending(self, point: str, index: np.ndarray, out: Tensor) -> None:
         """Rows of an ascending index, or of any index where there is one shard."""
-        dtype = self.provenance.dtype
-        cuts = [0, len(index)]
-        if len(self.provenance.shards) > 1:
-            cuts = torch.searchsorted(index, self._starts).tolist()
+        if len(self.provenance.shards) == 1:
+            self._column(0, point).take(index, out)
+            return
+        cuts = index.searchsorted(self._cuts).tolist()
         for number, (begin, end) in enumerate(pairwise(cuts)):
-            if begin == end:
-                continue
-            name = self._facts(point).file
-            arrays = {
-                suffix: self._array(
-                    number, name + suffix + ".npy", formats.torch_dtype(dtype, suffix)
-                )
+            if begin < end:
+                own = index[begin:end] - self._cuts[number]
+                self._column(number, point).take(own, out[begin:end])
+
+    def _column(self, shard: int, point: str) -> formats.Column:
+        """A point of a shard, mapped and verified once."""
+        held = self._columns.get((shard, point))
+        if held is None:
+            dtype, name = self.provenance.dtype, self._facts(point).file
+            kinds = {
+                suffix: torch.float32 if suffix else formats.MAPPED[dtype]
                 for suffix in formats.FORMATS[dtype]
             }
-            start = int(self._starts[number])
-            own = index[begin:end] - start if start else index[begin:end]
-            formats.take(arrays, dtype, own, out[begin:end])
+            arrays = {s: self._array(shard, f"{name}{s}.npy", kind) for s, kind in kinds.items()}
+            held = self._columns[shard, point] = formats.Column.of(arrays, dtype)
+        return held
 
     def _array(self, shard: int, name: str, dtype: torch.dtype) -> Tensor:
         """A file of a shard, mapped and verified once."""

@@ -47,6 +47,7 @@ def test_nearby_words_and_contexts():
          "“king” or “queen” in any case, right after “ the”"),
         (((before("preposition", kind="class", negated=True),),),
          "a token not right after a preposition"),
+        (((token("-", ">", kind="word"),),), "“-” or “>”"),
         (((token("\n"),), (token("ing", "ed", "s", kind="suffix"),)),
          "“\\n”; or text that ends in “ing”, “ed” or “s”"),
         (((Literal("context", "context", ("quoted",)),),), "a token inside quotation marks"),

@@ -17,7 +17,7 @@ Columns: row, begin int32; tokens list<string>; latents list<int32> (all that fi
 window); split int8 (that of the row in examples.parquet).
 """
 
-BLOCK = 2048
+BLOCK = 512
 """Latents that are read at once."""
 
 POOL = 768

@@ -196,6 +196,7 @@ def _text_in_words(literal: Literal) -> str:
         said = " or ".join(CLASSES[v] for v in literal.values)
         return part.format(f"is {said}") if literal.slot == "last word" else whole.format(said)
     free = literal.kind == "word" and literal.slot in ("token", "before", "before that")
+    free = free and any(v.upper() != v for v in literal.values)
     return whole.format(quoted + (" in any case" if free else ""))
 
 
