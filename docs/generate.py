@@ -1,4 +1,4 @@
-"""Writes the generated parts of the documentation: recipe table, page per recipe, claims.
+"""Writes the generated parts of the documentation: recipe table, page per recipe, claims, anchors.
 
 ``make docs`` runs it; a test asserts that what is committed is what it would write.
 """
@@ -6,6 +6,7 @@
 from pathlib import Path
 
 from isthmus.recipes import Recipe, option_table, recipes
+from isthmus.reproduction.anchors import anchors_page
 from isthmus.reproduction.page import claim_lines, claims_page, stored
 from isthmus.training import TrainingOptions
 
@@ -73,6 +74,7 @@ def generated() -> dict[Path, str]:
     path = ROOT / "README.md"
     files = {path: readme(path.read_text())}
     files[ROOT / "docs" / "claims.md"] = claims_page(stored(RESULTS))
+    files[ROOT / "docs" / "anchors.md"] = anchors_page(stored(RESULTS))
     for name, recipe in recipes().items():
         files[ROOT / "docs" / "recipes" / f"{name}.md"] = page(recipe)
     return files

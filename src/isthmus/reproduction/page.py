@@ -82,18 +82,18 @@ def _check(check: Mapping[str, Any]) -> str:
 
 
 def _table(one: Mapping[str, Any]) -> str:
-    """Arms down, measures across: the mean over the seeds and their range."""
+    """Measures down, arms across: the mean over the seeds and their range."""
     measures: dict[str, None] = {}
     for trial in one["trials"]:
         for figures in trial["figures"].values():
             measures.update(dict.fromkeys(figures))
-    lines = ["| arm | " + " | ".join(measures) + " |", "| --- |" + " --- |" * len(measures)]
-    for arm in one["arms"]:
+    arms = list(one["arms"])
+    lines = ["| measure | " + " | ".join(arms) + " |", "| --- |" + " --- |" * len(arms)]
+    for measure in measures:
         cells = [
-            _range([trial["figures"][arm].get(measure) for trial in one["trials"]])
-            for measure in measures
+            _range([trial["figures"][arm].get(measure) for trial in one["trials"]]) for arm in arms
         ]
-        lines.append(f"| {arm} | " + " | ".join(cells) + " |")
+        lines.append(f"| {measure} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
