@@ -8,6 +8,7 @@ from isthmus.report import directions
 from isthmus.report.blocks import Binary, Detail, number, short
 from isthmus.report.codes import Codes, codes_of, histogram
 from isthmus.report.inputs import BLOCK, POOL, Inputs, first_rows, inputs_of, pool
+from isthmus.report.patches import Behind, behind
 from isthmus.report.table import Column, Latents
 
 STRONGEST, ACROSS, WEAKEST = 12, 10, 6
@@ -40,7 +41,12 @@ class _Builder:
             sample = first_rows(source, 64)
             self.inputs = inputs_of(model, sample, source)
             self.rows = first_rows(source, min(codes.rows, max(64, POOL // self.inputs.bytes)))
-        if len(self.rows) < codes.rows and drawable:
+        self.behind: Behind | None = behind(source, codes.rows)
+        if self.behind is not None:
+            self.rows = self.behind.rows
+            if len(self.rows) <= self.behind.image.max():
+                self.notes.append(f"Examples are chosen from the first {len(self.rows):,} images.")
+        elif len(self.rows) < codes.rows and drawable:
             self.notes.append(
                 f"Examples are chosen from the first {len(self.rows):,} rows looked at."
             )
@@ -69,6 +75,7 @@ class _Builder:
                 "steps": STEPS,
                 "pool": BLOCK,
                 "pictured": bool(self.drawn),
+                "behind": None if self.behind is None else self.behind.setting(),
             },
             pools=self._pools,
             notes=self.notes,
@@ -76,7 +83,8 @@ class _Builder:
 
     def _pools(self) -> dict[str, str]:
         """The rows that examples named, once all details have been made."""
-        return {} if self.inputs is None else pool(self.inputs, self.rows, self.used)
+        inputs = self.inputs if self.behind is None else self.behind.inputs
+        return {} if inputs is None else pool(inputs, self.rows, self.used)
 
     # --- figures -----------------------------------------------------------------------------
 
@@ -207,8 +215,9 @@ class _Builder:
 
     def _examples(self, detail: Detail, rows: np.ndarray, values: np.ndarray) -> None:
         """The strongest rows, some over all ranks, and for a dense code the least."""
-        inside = rows < len(self.rows)
-        rows, values = rows[inside], values[inside]
+        pictured = rows if self.behind is None else self.behind.image[rows]
+        inside = pictured < len(self.rows)
+        rows, pictured, values = rows[inside], pictured[inside], values[inside]
         if not len(rows):
             return
         order = np.argsort(-np.abs(values) if self.codes.sparse else -values, kind="stable")
@@ -219,11 +228,14 @@ class _Builder:
             if not self.codes.sparse:
                 chosen["weak"] = order[: -WEAKEST - 1 : -1]
         for name, places in chosen.items():
-            self.used[rows[places]] = True
+            self.used[pictured[places]] = True
             detail[name] = [
-                [int(row), number(value, 4)]
-                for row, value in zip(rows[places], values[places], strict=True)
+                [int(pictured[k]), number(values[k], 4), *self._place(rows[k])] for k in places
             ]
+
+    def _place(self, row: np.integer) -> list[int]:
+        """Where in its image an activation stands; nothing for rows that are no activations."""
+        return [] if self.behind is None else [int(self.behind.place[row])]
 
     def _traverse(self, detail: Detail, latent: int, values: np.ndarray, binary: Binary) -> None:
         """Reconstructions at even steps over the latent's observed range, the rest at its mean."""

@@ -1,11 +1,22 @@
 // Pictures of inputs: images on canvases, vectors as lines.
 
-// Bytes (height, width, channels) as an image; one channel is grey.
-function image(bytes, setting, scale) {
+// Bytes (height, width, channels) as an image; one channel is grey. What is not lit is pale.
+function image(bytes, setting, scale, lit) {
   return canvasOf(setting, scale, (i) => {
     const c = setting.channels;
-    return c === 3 ? [bytes[3 * i], bytes[3 * i + 1], bytes[3 * i + 2]] : Array(3).fill(bytes[i]);
+    const colour = c === 3 ? [bytes[3 * i], bytes[3 * i + 1], bytes[3 * i + 2]] : Array(3).fill(bytes[i]);
+    return !lit || lit(i) ? colour : colour.map((v) => Math.round(168 + 0.3 * (v - 168)));
   });
+}
+
+// Which pixels belong to the patch of a token; all of them where it stands for the whole image.
+function patchAt(place, setting) {
+  const { leading, side, width, height } = setting;
+  const k = place - leading;
+  if (!side || k < 0) return null;
+  const [row, column] = [Math.floor(k / side), k % side];
+  const within = (pixel, size, at) => Math.floor((pixel * side) / size) === at;
+  return (i) => within(Math.floor(i / width), height, row) && within(i % width, width, column);
 }
 
 // Signed bytes as a change: blue where it darkens, red where it brightens, in shares of the most.

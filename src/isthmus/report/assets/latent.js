@@ -260,6 +260,14 @@ function inputStrip(pairs) {
 
 function inputNodes(rows, pairs) {
   const caption = (i) => `${figure(pairs[i][1], 2)}`;
+  if (latents.behind) {
+    return rows.map((row, i) => {
+      const [number, , place] = pairs[i];
+      const lit = patchAt(place, latents.behind);
+      const title = `image ${number}, ${lit ? "patch" : "token"} ${place - (lit ? latents.behind.leading : 0)}`;
+      return element("figure", { title }, image(row, latents.behind, 0, lit), element("figcaption", {}, caption(i)));
+    });
+  }
   if (isImage()) {
     return rows.map((row, i) =>
       element("figure", { title: `row ${pairs[i][0]}` }, image(row, latents), element("figcaption", {}, caption(i))),
