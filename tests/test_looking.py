@@ -1,5 +1,6 @@
 """The commands that look inside a model, from text to page."""
 
+import os
 import subprocess
 import sys
 
@@ -11,9 +12,11 @@ TEXT = "The whale came up. The captain saw the whale, and the sea was calm again
 
 
 def isthmus(*words, cwd):
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}  # a name that is nowhere is not looked for
     return subprocess.run(
-        [sys.executable, "-m", "isthmus.cli", *words], cwd=cwd, capture_output=True, text=True
-    )
+        [sys.executable, "-m", "isthmus.cli", *words], cwd=cwd, env=offline, capture_output=True,
+        text=True,
+    )  # fmt: skip
 
 
 def test_from_text_to_a_labelled_page(tmp_path):
@@ -35,6 +38,11 @@ def test_from_text_to_a_labelled_page(tmp_path):
     done = isthmus("report", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "whale" in (tmp_path / "run" / "report.html").read_text()
+    done = isthmus("steer", "run", "The whale", "--scale", "3:2", "--ablate", "0", "--new", "4",
+                   "--samples", "1", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "as it is: The whale" in done.stdout
+    assert "steered: The whale" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -44,6 +52,7 @@ def test_from_text_to_a_labelled_page(tmp_path):
         (("harvest", "resident", "--at", "layers.9"), "layers"),
         (("report", "nothing"), "nothing"),
         (("label", "nothing"), "nothing"),
+        (("steer", "nothing", "The whale", "--ablate", "1"), "nothing"),
         (("fit", "topk", "lm:resident@layer.1", "-o", "run"), "layers"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Commands that look inside a model: harvest, report, label."""
+"""Commands that look inside a model: harvest, report, label, steer."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -114,5 +114,37 @@ def add_to(app: typer.Typer, out: Console, parse: Parse, interruptible: Interrup
                     folder, method, parse([*(options or [])]), judge=judge, scorers=scorers,
                     latents=latents, sample=sample, examples=examples, scored=scored, seed=seed,
                     progress=not quiet,
+                )
+            )  # fmt: skip
+
+    @app.command()
+    def steer(
+        folder: Annotated[Path, typer.Argument(metavar="DIR", help="the folder of a run")],
+        prompt: Annotated[str, typer.Argument(help="what the text begins with")],
+        add: Annotated[list[str] | None, typer.Option(help="LATENT:NUMBER, added")] = None,
+        clamp: Annotated[list[str] | None, typer.Option(help="LATENT:NUMBER, set to")] = None,
+        scale: Annotated[list[str] | None, typer.Option(help="LATENT:NUMBER, times")] = None,
+        ablate: Annotated[list[int] | None, typer.Option(help="LATENT, set to zero")] = None,
+        where_active: Annotated[
+            bool, typer.Option("--where-active", help="only where the latent fires")
+        ] = False,
+        new: Annotated[int, typer.Option(min=1, help="tokens to write")] = 40,
+        samples: Annotated[int, typer.Option(min=1, help="texts of each kind")] = 2,
+        temperature: Annotated[float, typer.Option(min=0.0, help="0: likeliest")] = 0.8,
+        seed: Annotated[int, typer.Option(help="of what is drawn")] = 0,
+    ) -> None:
+        """Let a language model write with latents of a dictionary changed, beside as it is.
+
+        Numbers are in the units of the latent's values, which the page shows; everything that the
+        dictionary does not explain is kept.
+        """
+        from isthmus.interpretation import cli
+
+        with interruptible():
+            out.print(
+                cli.run(
+                    folder, prompt, add=add or [], clamp=clamp or [], scale=scale or [],
+                    ablate=ablate or [], where_active=where_active, new=new, samples=samples,
+                    temperature=temperature, seed=seed,
                 )
             )  # fmt: skip

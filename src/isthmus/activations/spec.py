@@ -14,12 +14,13 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from isthmus.activations.harvest import text_tokens
+from isthmus.activations.points import resolve
 from isthmus.activations.store import Store
 from isthmus.activations.streamed import MEMORY, Streamed
 from isthmus.anatomy import Source
 from isthmus.data import schemes
 from isthmus.errors import IsthmusError, unknown
-from isthmus.language import default_text, open_model
+from isthmus.language import LanguageModel, default_text, open_model
 
 TOKENS = 200_000
 """Tokens of text that ``lm:`` reads where nothing is said."""
@@ -68,6 +69,24 @@ def open_store(rest: str) -> Source:
     """What ``store:rest`` means."""
     folder, points, options = divided("store", rest, _STORE)
     return Store(Path(folder).expanduser()).source(points, options.get("order", "rows"))
+
+
+def model_behind(spec: str) -> tuple[LanguageModel, tuple[str, ...]]:
+    """The language model of a spec and the points in it; of ``lm:`` no text is needed.
+
+    Raises :class:`IsthmusError` for other data, and for a store whose model is another by now.
+    """
+    scheme, _, rest = spec.partition(":")
+    if scheme == "lm":
+        name, points, _ = divided("lm", rest, _LM)
+        host = open_model(name)
+        return host, tuple(point.name for point in resolve(host.module, points))
+    origin = getattr(open_store(rest), "origin", None) if scheme == "store" else None
+    if origin is None or origin.tokens is None:
+        raise IsthmusError(
+            f"{spec!r} are no activations of a language model: name lm:... or store:... data"
+        )
+    return origin.open(), origin.points
 
 
 def divided(
