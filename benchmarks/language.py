@@ -23,6 +23,7 @@ from isthmus.language import LanguageModel, Tokens, documents, open_model, pack
 from isthmus.language.texts import default_text
 
 LEVELS = (8, 16, 32, 64)
+NATS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 ASKED = {"topk": "k", "relu-l1": "l0", "jumprelu": "l0"}
 MEASURES = ("ce", "added_ce", "kl", "loss_recovered_zero", "loss_recovered_mean",
             "loss_recovered_resample")  # fmt: skip
@@ -112,9 +113,12 @@ def picture(points: list[Point], path: Path) -> None:
         ]
         axes.plot(*line, color=f"C{number}", label=kind)
         axes.plot([p["l0"] for p in own], [p["added_ce"] for p in own], ".", color=f"C{number}")
-    axes.set(xscale="log", yscale="log", xlabel="L0", title="the resident model, held-out text")
+    axes.set(xscale="log", yscale="log", xlabel="L0, latents active")
+    axes.set_title("the resident model, held-out text")
     axes.set_xticks(LEVELS, [str(level) for level in LEVELS])
+    axes.set_yticks(NATS, [f"{nats:g}" for nats in NATS])
     axes.minorticks_off()
+    axes.grid(axis="y", color="0.9")
     axes.set_ylabel("added cross-entropy, nats a token: lower is better")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=110)
