@@ -1,20 +1,25 @@
 """From activations to an autoencoder's code and back, row by row, in the activations' units.
 
 An autoencoder whose rows are two points side by side (``signal.parts``) reads the first and writes
-the second, as transcoders do, where its decoder returns no more than the second.
+the second, as transcoders do, where its decoder returns no more than the second. An encoder that
+says how much it reads (``inputs``) divides rows itself.
 """
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from isthmus.anatomy import Autoencoder, Code, Gaussian
-from isthmus.bottlenecks import Dictionary
+from isthmus.bottlenecks import Dictionary, DictionaryEncoder
+from isthmus.bottlenecks.transcode import TranscoderEncoder
 from isthmus.errors import IsthmusError
 
 
 def _divided(autoencoder: Autoencoder) -> tuple[int, int]:
     """Elements of a row's first part, and of all the others."""
     signal = autoencoder.signal
+    inputs = getattr(autoencoder.encoder, "inputs", None)
+    if isinstance(inputs, int):
+        return inputs, signal.numel - inputs
     if signal.kind == "collection" or not signal.parts:
         return signal.numel, 0
     first = next(iter(signal.parts.values())).numel
@@ -50,6 +55,39 @@ def linear_dictionary(autoencoder: Autoencoder) -> Dictionary | None:
     if not isinstance(decoder, Dictionary) or type(decoder).forward is not Dictionary.forward:
         return None
     return decoder if type(autoencoder.likelihood) is Gaussian else None
+
+
+def read_rows(autoencoder: Autoencoder) -> tuple[Tensor, Tensor] | None:
+    """What each latent's pre-activation is of activations ``x``: ``x @ rows.T + bias``.
+
+    ``rows`` ``(latents, width read)`` and ``bias`` ``(latents,)`` take ``x`` in its own units:
+    scaler, centre and factor are multiplied in. None where the encoder is not linear.
+    """
+    encoder, scaler = autoencoder.encoder, autoencoder.scaler
+    linear = (DictionaryEncoder.forward, TranscoderEncoder.forward)
+    if not isinstance(encoder, DictionaryEncoder) or type(encoder).forward not in linear:
+        return None
+    first, _ = _divided(autoencoder)
+    scale, offset = (
+        t.flatten().expand(autoencoder.signal.numel)[:first] for t in (scaler.scale, scaler.offset)
+    )
+    factor = encoder.factor if isinstance(encoder, TranscoderEncoder) else 1.0
+    rows = encoder.weight * (factor / scale)
+    bias = encoder.bias - rows @ offset
+    if encoder.subtract_bias:
+        bias = bias - encoder.weight @ encoder._dictionary[0].bias
+    return rows, bias
+
+
+def written_bias(autoencoder: Autoencoder) -> Tensor | None:
+    """What is written where no latent is active, ``(width written,)``; None as `written_rows`."""
+    dictionary = linear_dictionary(autoencoder)
+    if dictionary is None:
+        return None
+    size = len(dictionary.bias)
+    scaler, whole = autoencoder.scaler, autoencoder.signal.numel
+    scale, offset = (t.flatten().expand(whole)[-size:] for t in (scaler.scale, scaler.offset))
+    return dictionary.bias * scale + offset
 
 
 def written_rows(autoencoder: Autoencoder, latents: Tensor | None = None) -> Tensor | None:
