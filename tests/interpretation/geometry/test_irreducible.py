@@ -86,3 +86,33 @@ def test_planes_have_two_coordinates(bad):
 def test_nan_is_refused():
     with pytest.raises(IsthmusError, match="NaN"):
         mixture(np.array([[0.0, np.nan], [1.0, 2.0]]))
+
+
+def seven_points():
+    angle = 2 * np.pi * RNG.integers(0, 7, 2000) / 7
+    return np.stack([np.cos(angle), np.sin(angle)], 1) + 0.05 * RNG.standard_normal((2000, 2))
+
+
+def two_lines():
+    which = RNG.random(2000) < 0.5
+    return np.where(which[:, None], [1.0, 0.2], [-0.3, 1.0]) * RNG.uniform(0, 1, (2000, 1))
+
+
+@pytest.mark.parametrize("made", [seven_points, two_lines])
+def test_indices_are_those_of_their_definitions(made):
+    """Histograms over a whole turn, and lines drawn at random, in plain NumPy."""
+    points = made()
+    information = []
+    for angle in np.linspace(0, 2 * np.pi, 100):
+        joint = np.histogram2d(*turned(points, angle).T, bins=10)[0] / len(points)
+        apart = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
+        some = joint > 0
+        information.append((joint[some] * np.log2(joint[some] / apart[some])).sum())
+    assert separability(points).value == pytest.approx(min(information), abs=0.05)
+
+    def share(direction, offset):
+        along = points @ direction + offset
+        return (np.abs(along) < 0.1 * np.sqrt((along**2).mean())).mean()
+
+    drawn = max(share(RNG.standard_normal(2), RNG.uniform(-2, 2)) for _ in range(5000))
+    assert mixture(points).value == pytest.approx(drawn, abs=0.03)

@@ -40,9 +40,10 @@ def feature_families(
     5). Two latents are as close as the share of the rarer one's rows in which the other fires too;
     what is below ``least`` is no edge. Edges of the maximum spanning tree point from the denser
     latent to the rarer. A latent to which no edge points is a parent, those that its edges point to
-    are its children, and together they are a family. Parents are then taken away and families are
-    sought among the rest, ``rounds`` rounds in all. A family that shares more than ``same``
-    (Jaccard index) of its members with one found before joins it: its members become children.
+    are its children, and together they are a family (the authors' code also counts what lies below
+    the children). Parents are then taken away and families are sought among the rest, ``rounds``
+    rounds in all. A family that shares more than ``same`` (Jaccard index) of its members with one
+    found before joins it: its members become children.
 
     ``fired`` is ``(rows, latents)``, sparse or dense: not zero where a latent fires. Latents that
     never fire, or with nobody, are in no family. Memory grows with the pairs that fire together.

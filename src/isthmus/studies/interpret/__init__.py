@@ -1,0 +1,1 @@
+"""What is found inside a language model: labels, dictionaries on its activations, steering."""
