@@ -1,0 +1,335 @@
+"""Which latents of earlier transcoders a latent is made of, and along which paths.
+
+Transcoders whose latents read the residual stream through a normalisation and write to it make a
+latent's pre-activation a sum: of what every earlier latent writes times a product of weights, of
+the same through attention heads, and of what the transcoders miss. Attention patterns and the
+scales of normalisations are held fixed at their values on the text (Dunefsky et al. 2024,
+arXiv:2406.11944; linear attribution of Elhage et al. 2021).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from isthmus.activations import Activations
+from isthmus.activations.feeds import evaluating
+from isthmus.anatomy import Autoencoder
+from isthmus.errors import IsthmusError
+from isthmus.interpretation._codes import coded, read_rows, written_bias, written_rows
+from isthmus.interpretation.heads import attention_pattern, head_map
+from isthmus.language import Decoder, LanguageModel
+from isthmus.language.decoder import Block, RMSNorm
+
+
+def reads(autoencoder: Autoencoder) -> tuple[Tensor, Tensor]:
+    """``rows`` and ``bias`` of the pre-activations ``rows . x + bias``, in the units of ``x``.
+
+    ``(latents, width read)`` and ``(latents,)``; the scaler is multiplied in. An encoder that is
+    not linear is an :class:`IsthmusError`.
+    """
+    found = read_rows(autoencoder)
+    if found is None:
+        raise IsthmusError(
+            "the autoencoder's encoder is not linear, so that no weight says what a latent reads: "
+            "pass a transcoder or a sparse dictionary"
+        )
+    return found[0].detach(), found[1].detach()
+
+
+def writes(autoencoder: Autoencoder) -> tuple[Tensor, Tensor]:
+    """What one unit of each latent writes, and what is written where none is active.
+
+    ``(latents, width written)`` and ``(width written,)``, in the units of the activations. A
+    decoder that is no linear dictionary is an :class:`IsthmusError`.
+    """
+    rows, bias = written_rows(autoencoder), written_bias(autoencoder)
+    if rows is None or bias is None:
+        raise IsthmusError(
+            "the autoencoder's decoder is no dictionary of one row for each latent: pass a "
+            "transcoder or a sparse dictionary"
+        )
+    return rows.detach(), bias.detach()
+
+
+def edges(
+    upstream: Autoencoder,
+    downstream: Autoencoder,
+    *,
+    gain: Tensor | None = None,
+    through: Tensor | None = None,
+) -> Tensor:
+    """How strongly each latent writes to what each later one reads: input-invariant edges.
+
+    ``dec_i . enc_j``, ``(upstream latents, downstream latents)``, in the units of the activations:
+    times the activation of latent i, and divided by the scale of the normalisation in between, it
+    is what i adds to the pre-activation of j. ``gain`` ``(width,)`` is that normalisation's gain.
+    ``through`` ``(width, width)`` is what a head makes of the stream in between (the gain of its
+    own normalisation times :func:`isthmus.interpretation.heads.head_map`; the weight of its
+    pattern is then a factor, too). An autoencoder that is no linear dictionary is an
+    :class:`IsthmusError`.
+    """
+    written, (read, _) = writes(upstream)[0], reads(downstream)
+    read = read if gain is None else read * gain
+    written = written if through is None else written @ through
+    if written.shape[1] != read.shape[1]:
+        raise IsthmusError(
+            f"{written.shape[1]} elements are written and {read.shape[1]} read: pass transcoders "
+            "of one residual stream"
+        )
+    return written @ read.T
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A linear readout ``vector . r + constant`` of the residual stream at one place of the text.
+
+    ``r`` is the stream that enters layer ``layer``, or with ``after_attention`` the one that its
+    feed-forward part reads. ``vector`` is float64 ``(width,)``.
+    """
+
+    vector: Tensor
+    layer: int
+    place: int
+    after_attention: bool
+    constant: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The terms of a reading; float64, they add up to ``total``.
+
+    ``heads`` ``(layers, heads, places)`` is what each head brings from each place. By layer:
+    ``latents`` ``(latents,)`` is what each latent writes, ``bias`` what its transcoder writes
+    where none is active, ``error`` what the transcoder misses, ``plain`` a feed-forward part
+    without a transcoder.
+    """
+
+    constant: float
+    embed: float
+    heads: Tensor
+    latents: dict[int, Tensor]
+    bias: dict[int, float]
+    error: dict[int, float]
+    plain: dict[int, float]
+
+    @property
+    def total(self) -> float:
+        """The sum of everything."""
+        numbers = (*self.bias.values(), *self.error.values(), *self.plain.values())
+        sums = sum(float(part.sum()) for part in (self.heads, *self.latents.values()))
+        return self.constant + self.embed + sums + sum(numbers)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A latent of a layer, or a head that brings something, at one place of the text."""
+
+    kind: str
+    layer: int
+    number: int
+    place: int
+
+
+@dataclass(frozen=True)
+class Path:
+    """A chain of nodes from an early one to a latent, and how much of that latent it makes up."""
+
+    value: float
+    nodes: tuple[Node, ...]
+
+
+class Trace:
+    """One row of text through a model, with the transcoders of some of its layers.
+
+    model
+        A language model of this library's own architecture (:class:`isthmus.language.Decoder`).
+    tokens
+        int64 ``(places,)``, a row without padding, as the model reads it.
+    transcoders
+        By layer, each from ``layers.i.mlp:in`` to ``layers.i.mlp``. The model runs as it is: what
+        a transcoder misses is a term of its own.
+    """
+
+    def __init__(
+        self, model: LanguageModel, tokens: Tensor, transcoders: Mapping[int, Autoencoder]
+    ) -> None:
+        module = model.module
+        if not isinstance(module, Decoder):
+            raise IsthmusError(
+                f"{model.name} is a {type(module).__name__}, whose heads are not known here: use "
+                "the resident model, or edges() with matrices of your own"
+            )
+        if tokens.ndim != 1:
+            raise IsthmusError(
+                f"tokens of shape {tuple(tokens.shape)} are no single row: pass (places,)"
+            )
+        layers = range(len(module.layers))
+        for layer in transcoders:
+            if layer not in layers:
+                raise IsthmusError(f"there is no layer {layer}: name one from 0 to {layers[-1]}")
+        self.module, self.transcoders = module, dict(transcoders)
+        points = ["embed"]
+        for i in layers:
+            points += [f"layers.{i}:in", f"layers.{i}.attention:in", f"layers.{i}.mlp_norm:in"]
+            points += [f"layers.{i}.mlp:in", f"layers.{i}.mlp"]
+        with evaluating(module):
+            taken = Activations(module, points)(tokens[None])
+        self._taken = {point: tensor[0] for point, tensor in taken.items()}
+        self.places = len(tokens)
+        self.values: dict[int, Tensor] = {}
+        self._errors: dict[int, Tensor] = {}
+        self._biases: dict[int, Tensor] = {}
+        self._written: dict[int, Tensor] = {}
+        with torch.no_grad():
+            inputs = [self._taken[f"layers.{i}.attention:in"] for i in layers]
+            self.patterns = torch.stack(
+                [attention_pattern(module, i, x) for i, x in zip(layers, inputs, strict=True)]
+            )
+            for i, transcoder in self.transcoders.items():
+                self._encode(i, transcoder)
+
+    # --- what is read ------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def pre_activations(self, layer: int, place: int) -> Tensor:
+        """Those of a transcoder's latents at one place, float64 ``(latents,)``."""
+        rows, bias = reads(self._transcoder(layer))
+        x = self._taken[f"layers.{layer}.mlp:in"][place]
+        return rows.double() @ x.double() + bias.double()
+
+    @torch.no_grad()
+    def reading(self, layer: int, latent: int, place: int) -> Reading:
+        """A latent's pre-activation as a readout of the residual stream."""
+        rows, bias = reads(self._transcoder(layer))
+        if not 0 <= latent < len(bias):
+            raise IsthmusError(f"there is no latent {latent}: name one from 0 to {len(bias) - 1}")
+        stream = self._taken[f"layers.{layer}.mlp_norm:in"][place]
+        gain = _gain(self._block(layer).mlp_norm, stream)
+        vector = rows[latent].double() * gain
+        return Reading(vector, layer, place, True, float(bias[latent]))
+
+    @torch.no_grad()
+    def through_head(self, reading: Reading, layer: int, head: int, source: int) -> Reading:
+        """What a head brings from ``source`` to a reading, as a readout of the stream there."""
+        stream = self._taken[f"layers.{layer}:in"][source]
+        block = self._block(layer)
+        weight = self.patterns[layer, head, reading.place, source]
+        vector = head_map(block.attention, head).double() @ reading.vector
+        return Reading(weight * _gain(block.attention_norm, stream) * vector, layer, source, False)
+
+    @torch.no_grad()
+    def through_latent(self, reading: Reading, layer: int, latent: int) -> Reading:
+        """What an active latent writes to a reading, as a readout of what the latent reads.
+
+        A latent that is active equals its pre-activation.
+        """
+        weight = float(self._written[layer][latent] @ reading.vector)
+        read = self.reading(layer, latent, reading.place)
+        return Reading(weight * read.vector, layer, reading.place, True, weight * read.constant)
+
+    # --- what it is made of ------------------------------------------------------------------
+
+    @torch.no_grad()
+    def parts(self, reading: Reading) -> Parts:
+        """Everything that was written to the residual stream before it is read there."""
+        vector, place = reading.vector, reading.place
+        attending = reading.layer + int(reading.after_attention)
+        heads = torch.zeros(len(self.module.layers), self.patterns.shape[1], self.places).double()
+        for i in range(attending):
+            attention = self._block(i).attention
+            brought = self._taken[f"layers.{i}.attention:in"].double()
+            for head in range(attention.heads):
+                said = brought @ (head_map(attention, head).double() @ vector)
+                heads[i, head] = self.patterns[i, head, place] * said
+        latents, bias, error, plain = {}, {}, {}, {}
+        for i in range(reading.layer):
+            if i in self.transcoders:
+                latents[i] = self.values[i][place] * (self._written[i] @ vector)
+                bias[i] = float(self._biases[i] @ vector)
+                error[i] = float(self._errors[i][place] @ vector)
+            else:
+                plain[i] = float(self._taken[f"layers.{i}.mlp"][place].double() @ vector)
+        embed = float(self._taken["embed"][place].double() @ vector)
+        return Parts(reading.constant, embed, heads, latents, bias, error, plain)
+
+    def paths(
+        self, layer: int, latent: int, place: int, *, keep: int = 5, length: int = 3
+    ) -> list[Path]:
+        """The chains of at most ``length`` earlier nodes that a latent is most made of.
+
+        A greedy search (Dunefsky et al. 2024): from the latent backwards, at each
+        length the ``keep`` chains of the largest absolute value are kept and taken one node
+        further. Largest first.
+        """
+        end = Node("latent", layer, latent, place)
+        frontier = [(self.reading(layer, latent, place), Path(0.0, (end,)))]
+        found: list[Path] = []
+        for _ in range(length):
+            longer = [
+                (reading, node, path, value)
+                for reading, path in frontier
+                for node, value in self._strongest(reading, keep)
+            ]
+            longer.sort(key=lambda one: -abs(one[3]))
+            frontier = []
+            for reading, node, path, value in longer[:keep]:
+                chain = Path(value, (node, *path.nodes))
+                found.append(chain)
+                if node.kind == "head":
+                    behind = self.through_head(reading, node.layer, node.number, node.place)
+                else:
+                    behind = self.through_latent(reading, node.layer, node.number)
+                frontier.append((behind, chain))
+        return sorted(found, key=lambda path: -abs(path.value))
+
+    def _strongest(self, reading: Reading, keep: int) -> list[tuple[Node, float]]:
+        """The nodes before a reading that it is most made of."""
+        parts = self.parts(reading)
+        nodes: list[tuple[Node, float]] = []
+        for i, values in parts.latents.items():
+            for number in values.abs().topk(min(keep, len(values))).indices.tolist():
+                nodes.append((Node("latent", i, number, reading.place), float(values[number])))
+        flat = parts.heads.flatten()
+        for at in flat.abs().topk(min(keep, len(flat))).indices.tolist():
+            rest, source = divmod(at, self.places)
+            i, head = divmod(rest, parts.heads.shape[1])
+            nodes.append((Node("head", i, head, source), float(flat[at])))
+        return [(node, value) for node, value in nodes if value != 0.0]
+
+    # --- the model's run ---------------------------------------------------------------------
+
+    def _block(self, layer: int) -> Block:
+        block = self.module.layers[layer]
+        assert isinstance(block, Block)
+        return block
+
+    def _transcoder(self, layer: int) -> Autoencoder:
+        if layer not in self.transcoders:
+            raise IsthmusError(f"layer {layer} has no transcoder: name one of {self._layers}")
+        return self.transcoders[layer]
+
+    @property
+    def _layers(self) -> str:
+        return ", ".join(map(str, self.transcoders))
+
+    def _encode(self, layer: int, transcoder: Autoencoder) -> None:
+        rows, bias = writes(transcoder)
+        x, out = (self._taken[f"layers.{layer}.mlp{side}"] for side in (":in", ""))
+        with evaluating(transcoder):
+            z = coded(transcoder, x).z.double()
+        if rows.shape[1] != out.shape[1]:
+            raise IsthmusError(
+                f"the transcoder of layer {layer} writes {rows.shape[1]} elements and its "
+                f"feed-forward part {out.shape[1]}: pass one of layers.{layer}.mlp"
+            )
+        self.values[layer], self._written[layer] = z, rows.double()
+        self._biases[layer] = bias.double()
+        self._errors[layer] = out.double() - (z @ rows.double() + bias.double())
+
+
+def _gain(norm: RMSNorm, stream: Tensor) -> Tensor:
+    """What a normalisation multiplies this stream with, float64 ``(width,)``."""
+    scale = torch.rsqrt(stream.double().square().mean() + 1e-6)
+    return norm.weight.double() * scale

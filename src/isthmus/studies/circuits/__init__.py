@@ -1,0 +1,1 @@
+"""Circuits: parts of a network replaced by dictionaries, and paths through their latents."""
