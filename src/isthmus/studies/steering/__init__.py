@@ -1,0 +1,1 @@
+"""Claims about changing what a language model says, through latents of a dictionary."""
