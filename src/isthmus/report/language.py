@@ -46,13 +46,15 @@ def features_folder(run: Run, progress: Show = "auto") -> Path | None:
 def kept_behaviour(run: Run) -> dict[str, Result]:
     """What the language model still does with the reconstruction; empty where it does not apply."""
     origin = _text_of(run)
-    if origin is None or run.model is None or len(origin.points) != 1:
+    if origin is None or run.model is None or len(origin.points) > 2:
         return {}
+    # Of two points side by side the first is read and the second is written: a transcoder.
+    point, reads = origin.points[-1], origin.points[0] if len(origin.points) == 2 else None
     tokens = origin.tokens
     rows = max(1, min(len(tokens), SPLICED // tokens.ids.shape[1]))
     some = torch.linspace(0, len(tokens) - 1, rows).long().unique()
     try:
-        return behaviour(origin.open(), origin.point, run.model, tokens.rows(some))
+        return behaviour(origin.open(), point, run.model, tokens.rows(some), reads=reads)
     except IsthmusError as problem:
         run.notes.append(f"The model's behaviour was not measured: {problem}.")
         return {}

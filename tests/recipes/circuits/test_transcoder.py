@@ -188,7 +188,12 @@ def test_from_the_command_line_to_a_page(tmp_path):
     assert said.exit_code == 0, said.output
     said = CliRunner().invoke(app, ["report", str(run)])
     assert said.exit_code == 0, said.output
-    assert 'id="chunk-0"' in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert 'id="chunk-0"' in page
+    assert "loss_recovered_zero" in page
+    said = CliRunner().invoke(app, ["steer", str(run), "It was", "--scale", "3:1", "--new", "3"])
+    assert said.exit_code == 0, said.output
+    assert "at layers.1.mlp of resident" in said.output
     latents = pq.read_table(run / "features" / "latents.parquet")
     assert latents.num_rows == 24
     model = isthmus.load(run)
