@@ -116,6 +116,7 @@ def test_the_page_is_made_of_the_files_alone(ran, tmp_path):
     assert "with a \\| in it" in page
     assert "Claims checked: 1. Hold: 0; fail: 0; undecided: 1." in page
     assert "| size | 3 (2 to 4) |" in page
+    assert "| **undecided** | 0 of 1 | 3 |" in page
 
 
 def test_bad_options_and_files_are_one_sentence(ran, tmp_path):

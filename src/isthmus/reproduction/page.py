@@ -14,7 +14,8 @@ claim *holds* where the 95 % interval over seeds (bootstrap; with three seeds th
 required check lies on the right side of its threshold, *fails* where that of any lies on the wrong
 side, and is *undecided* otherwise, where the control that must not pass did, or where a premise of
 the experiment was not met. Everything runs at the scale of a laptop, which the text below the table
-states: a claim that fails here need not fail at the paper's.
+states: a claim that fails here need not fail at the paper's. The table has the first check of each;
+a claim of many parts fails with one of them, so it also says how many of its required checks hold.
 """
 
 
@@ -33,8 +34,9 @@ def claims_page(results: Iterable[Mapping[str, Any]]) -> str:
         f"Claims checked: {len(found)}. Hold: {counts['holds']}; fail: {counts['fails']}; "
         f"undecided: {counts['undecided']}.",
         "",
-        "| study | paper | claim | headline of the paper | measured | verdict | seeds | minutes |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| study | paper | claim | headline of the paper | measured | verdict | checks that hold "
+        "| seeds | minutes |",
+        "| --- |" + " --- |" * 8,
         *(_line(one) for one in found),
     ]
     return "\n".join([*lines, "", *(_section(one) for one in found)])
@@ -48,7 +50,8 @@ def claim_lines(one: Mapping[str, Any]) -> str:
 
 def _line(one: Mapping[str, Any]) -> str:
     number = "" if one["catalogue"] is None else f" ({one['catalogue']})"
-    leading = next(c for c in one["checks"] if c["required"] and not c.get("premise"))
+    required = [c for c in one["checks"] if c["required"] and not c.get("premise")]
+    leading = required[0]
     measured = f"{leading['text']}: {_estimate(leading['value'])} (asked {leading['rule']})"
     cells = [
         f"[`{one['name']}`](#{one['name']}){number}",
@@ -57,6 +60,7 @@ def _line(one: Mapping[str, Any]) -> str:
         one["headline"],
         measured,
         f"**{one['verdict']}**",
+        f"{sum(c['verdict'] == 'holds' for c in required)} of {len(required)}",
         str(len(one["seeds"])),
         f"{one['minutes']:.1f}",
     ]
