@@ -29,6 +29,14 @@ def test_a_single_value_has_no_range():
     assert "| autoencoder | 3 | 3 | +0 |" in anchors_page(results(3.0))
 
 
+def test_what_has_no_published_number_has_no_gap():
+    arms = {number.arm for anchors in ALL if anchors.study == "pae" for number in anchors.numbers}
+    found = [{"name": "pae", "trials": [{"figures": {arm: {"auroc": 0.5} for arm in arms}}]}]
+    page = anchors_page(found)
+    assert "| VAE |  | 0.5 |  |" in page
+    assert "| PCA | 0.781 | 0.5 | -0.281 |" in page
+
+
 def test_only_what_was_run_is_shown():
     page = anchors_page(results(3.0))
     assert page.count("\n## ") == 1

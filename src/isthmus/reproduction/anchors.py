@@ -14,10 +14,13 @@ is worth. Means over seeds, and their range; [claims](claims.md) has every other
 
 @dataclass(frozen=True)
 class Anchor:
-    """A published number and where its counterpart lies in the results of a study."""
+    """A published number and where its counterpart lies in the results of a study.
+
+    ``published`` is None for what stands beside the others without such a number.
+    """
 
     what: str
-    published: float
+    published: float | None
     arm: str
     measure: str
 
@@ -114,6 +117,12 @@ ALL = (
             Anchor("isolation forest", 0.818, "iforest", "auroc"),
             Anchor("PCA", 0.781, "pca", "auroc"),
             Anchor("local outlier factor", 0.691, "lof", "auroc"),
+            Anchor("plain autoencoder", None, "plain", "auroc"),
+            Anchor("VAE", None, "vae", "auroc"),
+            Anchor("probabilistic autoencoder", None, "pae", "auroc"),
+            Anchor("probabilistic autoencoder, mean-shifted", None, "pae-mss", "auroc"),
+            Anchor("mean shift without an autoencoder", None, "mod", "auroc"),
+            Anchor("untrained autoencoder", None, "untrained", "auroc"),
         ),
     ),
     Anchors(
@@ -162,5 +171,7 @@ def _line(number: Anchor, trials: Iterable[Mapping[str, Any]]) -> str:
     values = [float(trial["figures"][number.arm][number.measure]) for trial in trials]
     mean = sum(values) / len(values)
     spread = f" ({min(values):.4g} to {max(values):.4g})" if min(values) < max(values) else ""
-    gap = f"{mean - number.published:+.3g}"
-    return f"| {number.what} | {number.published:g} | {mean:.4g}{spread} | {gap} |"
+    published = gap = ""
+    if number.published is not None:
+        published, gap = f"{number.published:g}", f"{mean - number.published:+.3g}"
+    return f"| {number.what} | {published} | {mean:.4g}{spread} | {gap} |"
