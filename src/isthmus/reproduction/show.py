@@ -42,14 +42,14 @@ def shown(outcome: Outcome) -> RenderableType:
 def listed(folder: Path) -> Table:
     """All studies with the verdicts that are kept in ``folder``."""
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("study", "family", "verdict", "claim"):
+    for column in ("study", "verdict", "claim"):
         grid.add_column(column, no_wrap=column != "claim")
     for name, study in studies().items():
         trials = read_trials(folder, name, 1.0)
         verdict = judge(study, [trial.figures for trial in trials])[0] if trials else "not run"
         stale = "" if is_current(study, folder) in (None, True) else ", by older code"
         style = COLOURS.get(verdict, "")
-        grid.add_row(name, study.family, Text(verdict + stale, style), Text(study.statement))
+        grid.add_row(name, Text(verdict + stale, style), Text(study.statement))
     return grid
 
 
