@@ -10,7 +10,7 @@ from torch import nn
 
 import isthmus
 from isthmus.activations import harvest
-from isthmus.data import ArraySource, Subset
+from isthmus.data import ArraySource, Subset, as_source
 from isthmus.report import report
 from isthmus.report.patches import behind, patches
 from report.browser import Browser, program
@@ -47,10 +47,9 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(images):
-    rows = ArraySource(np.load(images))
     return harvest(
-        Patches(), rows, ".", images.parent / "acts", text=str(images), dtype="float32",
-        batch=8, progress=False,
+        Patches(), as_source(images), ".", images.parent / "acts", text=str(images),
+        dtype="float32", batch=8, progress=False,
     )  # fmt: skip
 
 
@@ -71,6 +70,18 @@ def test_nothing_is_behind_other_rows(store, tmp_path):
         progress=False,
     )  # fmt: skip
     assert behind(gone.source("."), 15) is None
+
+
+def test_other_images_in_their_place_are_not_shown(tmp_path):
+    path = tmp_path / "images.npy"
+    rows = np.random.default_rng(0).random((6, 1, 8, 8), np.float32)
+    np.save(path, rows)
+    held = harvest(
+        Patches(), as_source(path), ".", tmp_path / "acts", text=str(path), batch=3, progress=False
+    )
+    assert behind(held.source("."), 30) is not None
+    np.save(path, rows[::-1].copy())
+    assert behind(held.source("."), 30) is None
 
 
 @pytest.mark.skipif(program() is None, reason="no browser to open the page in")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from isthmus.activations.feeds import RowFeed
 from isthmus.anatomy import Source
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
@@ -53,7 +54,7 @@ def behind(source: Source, activations: int) -> Behind | None:
     """The images that the first ``activations`` rows of a source were computed from.
 
     None where the rows are no activations, or those of a text, or where the data that the harvest
-    names are no longer there or no images.
+    names are no longer there, have changed since, or are no images.
     """
     index = torch.arange(activations)
     inner: Any = source
@@ -66,9 +67,9 @@ def behind(source: Source, activations: int) -> Behind | None:
         images = as_source(origin.text)
     except IsthmusError:
         return None
-    where = inner.where(index)
-    if images.signal.kind != "image" or int(where["row"].max()) >= len(images):
+    if images.signal.kind != "image" or _recorded(inner) != [_Rows(images).fingerprint()]:
         return None
+    where = inner.where(index)
     sample = first_rows(images, 64)
     low, high = images.signal.low, images.signal.high
     inputs = Inputs(
@@ -84,3 +85,17 @@ def behind(source: Source, activations: int) -> Behind | None:
         where["place"].numpy(),
         int(where["place"].max()) + 1,
     )
+
+
+class _Rows(RowFeed):
+    """The fingerprint of rows as a harvest takes it, without the model that reads them."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+
+def _recorded(activations: Any) -> list[str]:
+    """The fingerprints of the rows that activations were computed from."""
+    if hasattr(activations, "store"):
+        return [run.fingerprint for run in activations.store.provenance.runs]
+    return [activations.feed.fingerprint()]
