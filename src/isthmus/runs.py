@@ -18,6 +18,7 @@ from isthmus.recipes.registry import module_options
 from isthmus.training import TrainingOptions
 from isthmus.training.checkpoint import CONFIG, METRICS
 from isthmus.training.journal import located
+from isthmus.training.reference import stored
 from isthmus.training.seeds import seed_step
 
 FINGERPRINT_ROWS = 4096
@@ -111,18 +112,17 @@ def described(X: Data, source: Source) -> dict[str, Any]:
 
     A source that knows its own fingerprint is asked for that instead of for rows.
     """
-    spec = getattr(source, "spec", None)
-    if not isinstance(spec, str):
-        spec = None
+    spec = source.spec
     if spec is None and isinstance(X, (str, Path)):
         spec = os.path.abspath(X) if Path(X).exists() and not data.is_name(X) else str(X)
     digest = hashlib.sha256(json.dumps([len(source), source.signal.to_dict()]).encode())
-    own = getattr(source, "fingerprint", None)
+    own = source.fingerprint()
     if own is None:
         spread = torch.arange(0, len(source), max(1, len(source) // FINGERPRINT_ROWS))
-        digest.update(source.rows(spread).numpy().tobytes())
+        for tensor in stored(source.batch(spread)).values():
+            digest.update(tensor.numpy().tobytes())
     else:
-        digest.update(own().encode())
+        digest.update(own.encode())
     return {"spec": spec, "rows": len(source), "fingerprint": digest.hexdigest()}
 
 

@@ -16,7 +16,7 @@ from isthmus.activations import formats, provenance
 from isthmus.activations.order import block_order
 from isthmus.activations.origin import Origin, whereabouts
 from isthmus.activations.shards import mapped, verify
-from isthmus.anatomy import Signal
+from isthmus.anatomy import Signal, Source
 from isthmus.errors import IsthmusError, unknown
 from isthmus.language import Tokens
 
@@ -229,7 +229,7 @@ class Store:
         return Tokens(ids.to(torch.int64), mask, document, start, names)
 
 
-class StoreSource:
+class StoreSource(Source):
     """Rows of a store as training data, at one point or at several side by side.
 
     ``order`` is how an epoch is shuffled: ``rows`` picks single rows from the whole store, and

@@ -24,7 +24,7 @@ _CHUNKS = 8
 """Chunks that fit at least, where one row of text is not too long for that."""
 
 
-class Streamed:
+class Streamed(Source):
     """The activations of ``model`` on ``data`` at the points ``at``, side by side in one row.
 
     A source for the trainer that keeps at most ``memory`` megabytes of activations, as float32.

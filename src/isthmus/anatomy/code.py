@@ -38,6 +38,10 @@ class Code:
     def _rebuilt(self, tensors: dict[str, Tensor]) -> "Code":
         return Code(tensors["z"])
 
+    def offgraph(self) -> "Code":
+        """The same code off the autograd graph, where it is."""
+        return self._rebuilt({name: t.detach() for name, t in self.tensors().items()})
+
     def detached(self) -> "Code":
         """The same code off the autograd graph and in main memory."""
         return self._rebuilt({name: t.detach().cpu() for name, t in self.tensors().items()})

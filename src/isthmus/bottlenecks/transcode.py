@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus.anatomy import Autoencoder
+from isthmus.anatomy import Autoencoder, Look
 from isthmus.bottlenecks.relu import ReLU
 from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder
 from isthmus.bottlenecks.start import Start, best_scale, cutoffs_for, dictionary_of, sample_of
@@ -52,7 +52,7 @@ class TranscoderEncoder(DictionaryEncoder):
         """What the weight is multiplied with, ``(rows, inputs)``."""
         return x.flatten(1)[:, : self.inputs] * self.factor
 
-    def forward(self, x: Tensor) -> Preactivations:
+    def forward(self, x: Tensor, *, model: Autoencoder) -> Preactivations:
         return Preactivations(self.read(x), self.weight, self.bias, None)
 
 
@@ -60,12 +60,12 @@ class TranscoderReLU(ReLU):
     """The rectifier, with the start of a transcoder."""
 
     @torch.no_grad()
-    def prepare(self, model: Autoencoder, x: Tensor) -> None:
+    def prepare(self, model: Autoencoder, look: Look) -> None:
         """Scale, start as a linear prediction, and at the control's target if there is one."""
-        rows = start_paired(model, x)
+        rows = start_paired(model, look.tensor)
         encoder, dictionary = dictionary_of(model)
         some = sample_of(rows, max(64, _ELEMENTS // len(encoder.bias)))
-        inner, u = wanted(model, some) - dictionary.bias, encoder(some).dense()
+        inner, u = wanted(model, some) - dictionary.bias, encoder(some, model=model).dense()
         if self.control is None:
             _fit_scale(encoder, torch.relu(u) @ dictionary.weight, inner)
             return
@@ -77,12 +77,12 @@ class TranscoderTopK(TopK):
     """The k largest pre-activations, with the start of a transcoder."""
 
     @torch.no_grad()
-    def prepare(self, model: Autoencoder, x: Tensor) -> None:
+    def prepare(self, model: Autoencoder, look: Look) -> None:
         """Scale, start as a linear prediction, and fit the encoder's scale."""
-        rows = start_paired(model, x)
+        rows = start_paired(model, look.tensor)
         encoder, dictionary = dictionary_of(model)
         some = sample_of(rows)
-        rebuilt = dictionary(self(encoder(some))).flatten(1) - dictionary.bias
+        rebuilt = dictionary.decode(self(encoder(some, model=model))).flatten(1) - dictionary.bias
         _fit_scale(encoder, rebuilt, wanted(model, some) - dictionary.bias)
 
 

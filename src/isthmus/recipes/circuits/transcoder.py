@@ -4,9 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from isthmus.anatomy import Autoencoder, Signal
+from isthmus.anatomy import Autoencoder, Signal, Watch
 from isthmus.bottlenecks import Dictionary
-from isthmus.bottlenecks.start import BiasShift
 from isthmus.bottlenecks.transcode import Rest, TranscoderEncoder, TranscoderReLU, TranscoderTopK
 from isthmus.errors import IsthmusError
 from isthmus.objectives import L1, MSE, ActiveLatents, AuxK, Coefficient, Held, L0Control, dead_used
@@ -84,13 +83,12 @@ def transcoder(
         objective = MSE() * 1.0
     elif l0 is None:
         bottleneck = TranscoderReLU(width, dead_after)
-        objective = MSE() + sparsity * L1() + 0.0 * ActiveLatents()
+        objective = MSE() + sparsity * L1() + Watch(ActiveLatents())
     else:
         control = L0Control(l0, width)
-        control.shift = BiasShift(encoder)
         price = 2.0 / dictionary.bias.numel()
         bottleneck = TranscoderReLU(width, dead_after, control=control, price=price)
-        watched = 0.0 * ActiveLatents() + 0.0 * Coefficient(control)
+        watched = Watch(ActiveLatents()) + Watch(Coefficient())
         objective = MSE() + L1() * Held(control) + watched
     weight = (0.0 if k is None else 1 / 32) if auxk_weight is None else auxk_weight
     if weight:

@@ -65,7 +65,7 @@ class Quantise(Term):
     name = "quantise"
     unit = "squared latent units, per latent"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         code = _discrete(out)
         return (code.continuous.detach() - code.quantised).square().mean(1)
 
@@ -76,7 +76,7 @@ class Commit(Term):
     name = "commit"
     unit = "squared latent units, per latent"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         code = _discrete(out)
         return (code.continuous - code.quantised.detach()).square().mean(1)
 

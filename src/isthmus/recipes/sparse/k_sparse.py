@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Clock, Linear, Signal, SparseCode
+from isthmus.anatomy import Autoencoder, Linear, Signal, SparseCode, Step
 from isthmus.bottlenecks import Dictionary
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
@@ -20,15 +20,16 @@ START_NORM = 0.28
 
 
 class TiedEncoder(nn.Module):
-    """``x W + b`` with the weight of the decoder, which is not owned; ``bias`` is ``(width,)``."""
+    """``x W + b`` with the weight of the model's decoder; ``bias`` is ``(width,)``."""
 
-    def __init__(self, dictionary: Dictionary) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self._dictionary = (dictionary,)
-        self.bias = nn.Parameter(torch.zeros(len(dictionary.weight)))
+        self.bias = nn.Parameter(torch.zeros(width))
 
-    def forward(self, x: Tensor) -> Preactivations:
-        return Preactivations(x.flatten(1), self._dictionary[0].weight, self.bias, None)
+    def forward(self, x: Tensor, *, model: Autoencoder) -> Preactivations:
+        dictionary = model.decoder
+        assert isinstance(dictionary, Dictionary)
+        return Preactivations(x.flatten(1), dictionary.weight, self.bias, None)
 
 
 class KSparse(nn.Module):
@@ -39,7 +40,6 @@ class KSparse(nn.Module):
     with the model.
     """
 
-    reads = "clock"
     _alpha: Tensor
 
     def __init__(self, width: int, k: int, start: int, annealed: float, alpha: float) -> None:
@@ -62,10 +62,10 @@ class KSparse(nn.Module):
         self._alpha.fill_(value)
 
     def forward(
-        self, h: Preactivations, *, sample: bool = False, clock: Clock | None = None
+        self, h: Preactivations, *, sample: bool = False, step: Step | None = None
     ) -> SparseCode:
         if sample and self.training:
-            return self._largest(h, self.k if clock is None else round(self.annealing(clock)))
+            return self._largest(h, self.k if step is None else round(self.annealing(step.clock)))
         return self._largest(h, round(self.alpha * self.k))
 
     def _largest(self, h: Preactivations, k: int) -> SparseCode:
@@ -138,7 +138,7 @@ def k_sparse(
         dictionary.weight.mul_(start_norm)
     return Autoencoder(
         signal,
-        encoder=TiedEncoder(dictionary),
+        encoder=TiedEncoder(latent_dim),
         bottleneck=KSparse(latent_dim, k, start, annealed, alpha),
         decoder=dictionary,
         objective=SquaredError(),

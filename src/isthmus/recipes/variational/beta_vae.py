@@ -38,7 +38,7 @@ class CapacityKL(Term):
     def __init__(self, capacity: Schedule) -> None:
         self.capacity = capacity
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         kl = kl_to_standard_normal(gaussian(out)).sum(1).mean()
         return (kl - self.capacity(out.clock)).abs()
 

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Bernoulli, Objective, Signal, Term
+from isthmus.anatomy import Autoencoder, Bernoulli, Look, Objective, Part, Signal, Term
 from isthmus.bottlenecks import GaussianBottleneck, StandardNormal
 from isthmus.corruptions import Binarise
 from isthmus.errors import IsthmusError
@@ -38,7 +38,7 @@ Doubly = Annotated[
 ]
 
 
-class DataMean(nn.Module):
+class DataMean(Part):
     """A decoder plus a fixed offset, so that the decoder's zero gives the data's mean.
 
     The authors' code starts the output bias there, which comes to the same.
@@ -51,9 +51,9 @@ class DataMean(nn.Module):
         self.decoder = decoder
         self.register_buffer("offset", torch.zeros(signal.shape))
 
-    def prepare(self, model: Autoencoder, x: Tensor) -> None:
+    def prepare(self, model: Autoencoder, look: Look) -> None:
         """Set the offset from a sample of the data, ``(rows, *shape)`` in the model's units."""
-        mean = x.mean(0)
+        mean = look.tensor.mean(0)
         if isinstance(model.likelihood, Bernoulli):
             mean = mean.clamp(*_MEAN_RANGE).logit()
         self.offset.copy_(mean)
