@@ -132,13 +132,6 @@ def sum_elements(values: Tensor, x: Tensor, mask: Tensor | None = None) -> Tenso
     return values.flatten(values.ndim - x.ndim + 1).sum(-1)
 
 
-def observed_numel(x: Tensor, mask: Tensor | None) -> int | Tensor:
-    """How many elements of each example are observed: ``(rows,)``, or one number for all."""
-    if mask is None:
-        return math.prod(x.shape[1:])
-    return over(mask, x).expand(x.shape).flatten(1).sum(1)
-
-
 # --- the two that everything else starts from ------------------------------------------------
 
 
@@ -160,7 +153,9 @@ class Gaussian(Likelihood):
 
     def log_prob(self, params: Tensor, x: Tensor, mask: Tensor | None = None) -> Tensor:
         squared = sum_elements((params - filled(x, mask, 0.0)).square(), x, mask)
-        numel = observed_numel(x, mask)
+        numel: int | Tensor = math.prod(x.shape[1:])
+        if mask is not None:
+            numel = over(mask, x).expand(x.shape).flatten(1).sum(1).to(squared)
         constant = numel * (math.log(self.sigma) + 0.5 * math.log(2 * math.pi))
         return -0.5 * squared / self.sigma**2 - constant
 

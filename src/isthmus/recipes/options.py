@@ -68,7 +68,14 @@ RangeName = Annotated[
     Literal["auto", "bernoulli", "gaussian"], Field(description=f"observation model; {_AUTO}")
 ]
 """The choice where all that matters is whether the data lie in [0, 1]."""
-Sigma = Annotated[float, Field(gt=0, description="standard deviation of a gaussian likelihood")]
+Sigma = Annotated[
+    float,
+    Field(
+        gt=0,
+        description="standard deviation of a gaussian or laplace likelihood; where learned, its "
+        "start",
+    ),
+]
 
 _UNIT = {"bernoulli", "continuous-bernoulli", "discretised-logistic"}
 _COUNTS = {
