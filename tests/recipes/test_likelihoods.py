@@ -119,3 +119,16 @@ def test_bigan_and_swae_know_only_the_range():
     for recipe in ("bigan", "swae"):
         with pytest.raises(IsthmusError, match="likelihood"):
             get_recipe(recipe).parse({"likelihood": "poisson"})
+
+
+@pytest.mark.parametrize("name", ["learned-gaussian", "full-gaussian", "negative-binomial"])
+def test_a_saved_model_keeps_what_its_likelihood_learned(name, tmp_path):
+    rows = DATA[KIND.get(name, "real")]
+    model = isthmus.fit("vae", rows, likelihood=name, steps=30, lr=0.01, **SMALL)
+    isthmus.save(model, tmp_path / "model")
+    again = isthmus.load(tmp_path / "model")
+    assert np.array_equal(again.score(rows), model.score(rows))
+    learned = dict(again.likelihood.named_parameters())
+    for key, value in model.likelihood.named_parameters():
+        assert (value != torch.zeros_like(value)).any(), "it was trained"
+        assert torch.equal(value, learned[key])
