@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1] / "src" / "isthmus"
 FLOORS = [
     ["kernels"],
     ["anatomy"],
-    ["corruptions", "networks", "bottlenecks", "objectives"],
+    ["corruptions", "networks", "bottlenecks", "objectives", "likelihoods"],
     ["data", "training", "evaluation"],
     ["language"],
     ["activations"],

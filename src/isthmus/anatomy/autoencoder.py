@@ -302,6 +302,8 @@ class Autoencoder(Inference, nn.Module):
             else:
                 self.scaler.fit(batch.x, batch.mask)
         count = len(batch) if rows is None else rows
+        if self.decoder is not None:
+            self.likelihood.check(*self._target(self.scaler(batch.x), batch, None))
         look = Look(self.scaler(batch.x), batch, count, batch_size, steps, source)
         named = {id(module): name for name, module in self.named_modules()}
         for part in parts_with(self, "prepare"):

@@ -120,7 +120,12 @@ class EachLikelihood(Each, Likelihood):
 
     def sample(self, params: Tree, *, generator: torch.Generator | None = None) -> Tree:
         """One draw of each name."""
-        return {name: part.sample(params[name]) for name, part in self.items()}
+        return {n: part.sample(params[n], generator=generator) for n, part in self.items()}
+
+    def check(self, x: Tree, mask: Tree = None) -> None:
+        """Refuse values of any name that its likelihood cannot score."""
+        for name, part in self.items():
+            part.check(x[name], mask.get(name) if isinstance(mask, Mapping) else mask)
 
 
 class EachScaler(Each, Scaler):

@@ -30,8 +30,9 @@ class _Bounds:
         self.model, self.samples = setting.model, setting.samples
         self.noise = np.random.default_rng(setting.seed)
         self.importance = ImportanceBound(self.samples)
-        self.discrete = is_discrete(self.model)
-        self.binary = True
+        self.likelihood = self.model.likelihood
+        self.discrete = self.likelihood.discrete
+        self.supported = True
         self.numel = self.model.signal.numel
 
     def update(self, batch: Batch) -> None:
@@ -42,9 +43,9 @@ class _Bounds:
             target = self.model.target(target)
             self.numel = target[0].numel()
         if self.discrete:
-            self.binary &= bool(((target == 0) | (target == 1)).all())
+            self.supported &= bool(self.likelihood.support(target).all())
         shift = 0.0 if self.discrete or self.model.target else log_jacobian(self.model)
-        widest = max(target[0].numel(), code.mean[0].numel())
+        widest = max(target[0].numel() * self.likelihood.numbers, code.mean[0].numel())
         rows = max(1, CHUNK_ELEMENTS // (self.samples * widest))
         chunk = max(1, CHUNK_ELEMENTS // widest)
         for start in range(0, len(target), rows):
@@ -58,7 +59,7 @@ class _Bounds:
         for noise in drawn.to(code.mean).transpose(0, 1).split(chunk):
             z = code.mean + noise * (0.5 * code.logvar).exp()
             posterior = replace(code, z=z, samples=len(noise))
-            likelihood = self.model.likelihood.log_prob(self.model.decode_code(posterior), x)
+            likelihood = self.likelihood.log_prob(self.model.decode_code(posterior), x)
             q = log_standard_normal(noise) - 0.5 * float64(code.logvar).flatten(1).sum(1)
             yield float64(likelihood) + self._log_prior(z) - q
 
@@ -68,7 +69,7 @@ class _Bounds:
 
     def results(self) -> list[Result]:
         bound, elbo = self._told(self.importance.bound()), self._told(self.importance.elbo())
-        if not self.discrete or self.binary:
+        if not self.discrete or self.supported:
             return [bound, elbo, as_bits_per_dim(bound, self.numel)]
         return [bound, elbo]
 
@@ -78,10 +79,13 @@ class _Bounds:
         return replace(result, note=self._note(), estimator=f"{result.estimator}; {prior}")
 
     def _note(self) -> str:
-        if self.discrete and not self.binary:
+        if self.discrete and not self.supported:
+            binary = isinstance(self.likelihood, Bernoulli)
+            what = "binary" if binary else self.likelihood.needs
+            bounds = "a cross-entropy" if binary else "a formula beyond its support"
             return (
-                "the data are not binary, so this bounds a cross-entropy, not the log-likelihood "
-                "of the data"
+                f"the data are not {what}, so this bounds {bounds}, not the log-likelihood of the "
+                "data"
             )
         if self.model.target is not None:
             return "of the model's target, in the model's units"
@@ -95,15 +99,6 @@ class _Bounds:
 @measures(GaussianCode)
 def _bounds(setting: Setting) -> _Bounds | None:
     return None if setting.model.decoder is None else _Bounds(setting)
-
-
-def is_discrete(model: Autoencoder) -> bool:
-    """Whether the likelihood is a probability mass, which no change of units rescales.
-
-    A likelihood may say so itself with the attribute ``discrete``.
-    """
-    likelihood = model.likelihood
-    return bool(getattr(likelihood, "discrete", isinstance(likelihood, Bernoulli)))
 
 
 def log_jacobian(model: Autoencoder) -> float:

@@ -53,13 +53,18 @@ class MeanAndVariance(Likelihood):
         loss = w1 * (x - self.mean(params)).square() * (-logvar).exp() + w2 * logvar
         return loss.flatten(loss.ndim + self.axis + 1).mean(-1)
 
-    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        constant = x[0].numel() * math.log(2.0 * math.pi)
-        return -0.5 * (x[0].numel() * self.wnll(params, x, 1.0, 1.0) + constant)
+    def element_log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        logvar = self.logvar(params)
+        squared = (x - self.mean(params)).square() * (-logvar).exp()
+        return -0.5 * (squared + logvar + math.log(2.0 * math.pi))
 
-    def sample(self, params: Tensor) -> Tensor:
+    def check_params(self, params: Tensor, x: Tensor) -> None:
+        """No check of its own: the two numbers stand before x's axes."""
+
+    def sample(self, params: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         mean = self.mean(params)
-        return mean + (0.5 * self.logvar(params)).exp() * torch.randn_like(mean)
+        noise = torch.empty_like(mean).normal_(generator=generator)
+        return mean + (0.5 * self.logvar(params)).exp() * noise
 
 
 class TwoHeads(nn.Module):

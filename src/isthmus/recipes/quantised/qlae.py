@@ -138,14 +138,16 @@ def qlae(
     codes.
     """
     bottleneck = ScalarCodebooks(latent_dim, entries)
+    observed = likelihood_for(signal, likelihood, sigma)
     return Autoencoder(
         signal,
         encoder=encoder or encoder_for(signal, latent_dim, network, hidden=hidden),
         bottleneck=bottleneck,
-        decoder=decoder or decoder_for(signal, latent_dim, network, hidden=hidden),
+        decoder=decoder
+        or decoder_for(signal, latent_dim, network, hidden=hidden, numbers=observed.numbers),
         objective=(1.0 / signal.numel) * NegativeLogLikelihood()
         + quantise * Quantise()
         + commit * Commit(),
-        likelihood=likelihood_for(signal, likelihood, sigma),
+        likelihood=observed,
         prior=bottleneck.draw,
     )

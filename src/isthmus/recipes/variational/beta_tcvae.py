@@ -276,15 +276,17 @@ def beta_tcvae(
     convolutions with batch normalisation: ``encoder`` and ``decoder`` take them. Data with fewer
     rows than a batch make one batch; on a laptop batches of 256 to 512 serve, with more bias.
     """
+    observed = likelihood_for(signal, likelihood, sigma)
     return Autoencoder(
         signal,
         encoder=encoder or encoder_for(signal, 2 * latent_dim, network, hidden=hidden),
         bottleneck=GaussianBottleneck(),
-        decoder=decoder or decoder_for(signal, latent_dim, network, hidden=hidden),
+        decoder=decoder
+        or decoder_for(signal, latent_dim, network, hidden=hidden, numbers=observed.numbers),
         objective=NegativeLogLikelihood()
         + alpha * IndexCode(estimator)
         + beta * TotalCorrelation(estimator)
         + gamma * DimensionWise(estimator),
-        likelihood=likelihood_for(signal, likelihood, sigma),
+        likelihood=observed,
         prior=StandardNormal(latent_dim),
     )

@@ -92,12 +92,14 @@ def beta_vae(
         if capacity is None
         else reconstruction + gamma * CapacityKL(Linear(0.0, capacity, capacity_steps))
     )
+    observed = likelihood_for(signal, likelihood, sigma)
     return Autoencoder(
         signal,
         encoder=encoder or encoder_for(signal, 2 * latent_dim, network, hidden=hidden),
         bottleneck=GaussianBottleneck(),
-        decoder=decoder or decoder_for(signal, latent_dim, network, hidden=hidden),
+        decoder=decoder
+        or decoder_for(signal, latent_dim, network, hidden=hidden, numbers=observed.numbers),
         objective=objective,
-        likelihood=likelihood_for(signal, likelihood, sigma),
+        likelihood=observed,
         prior=StandardNormal(latent_dim),
     )

@@ -17,9 +17,9 @@ from isthmus.networks.layers import plain, sizes
 from isthmus.recipes.options import (
     Hidden,
     LatentDim,
-    LikelihoodName,
     Network,
     OwnModule,
+    RangeName,
     likelihood_for,
 )
 from isthmus.recipes.registry import recipe
@@ -224,7 +224,7 @@ def bigan(
     ] = "uniform",
     network: Network = "mlp",
     hidden: Hidden = None,
-    likelihood: LikelihoodName = "auto",
+    likelihood: RangeName = "auto",
     encoder: OwnModule = None,
     decoder: OwnModule = None,
     critic: Annotated[

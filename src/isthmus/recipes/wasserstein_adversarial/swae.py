@@ -29,10 +29,10 @@ from isthmus.objectives import MSE, NegativeLogLikelihood
 from isthmus.recipes.options import (
     Hidden,
     LatentDim,
-    LikelihoodName,
     Network,
     NonNegative,
     OwnModule,
+    RangeName,
     likelihood_for,
 )
 from isthmus.recipes.registry import recipe
@@ -222,7 +222,7 @@ def swae(
     l1: Annotated[NonNegative, Field(description="weight of the absolute error")] = 1.0,
     network: Network = "auto",
     hidden: Hidden = None,
-    likelihood: LikelihoodName = "auto",
+    likelihood: RangeName = "auto",
     encoder: OwnModule = None,
     decoder: OwnModule = None,
 ) -> Autoencoder:
