@@ -28,8 +28,8 @@ from isthmus.training.checkpoint import read_config
 from isthmus.training.many import read_manifest
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples, verify
-from isthmus.training.seeds import seed_step
 from isthmus.training.run import PREPARE_ROWS, resolve_device
+from isthmus.training.seeds import seed_step
 
 
 def fit(

@@ -13,7 +13,7 @@ from isthmus.anatomy.code import (
     ThresholdCode,
     TokenCode,
 )
-from isthmus.anatomy.each import Each, Only, added, side_by_side
+from isthmus.anatomy.each import Each, Only, added, side_by_side, single
 from isthmus.anatomy.evaluating import evaluating
 from isthmus.anatomy.likelihood import Bernoulli, Gaussian, Likelihood
 from isthmus.anatomy.objective import Losses, Objective, Term, Watch, Weighted, as_objective
@@ -42,5 +42,5 @@ __all__ = [
     "Part", "Player", "Prior", "Report", "Rows", "Sampler", "Scaler", "Scaling", "Schedule",
     "Signal", "Solver", "Source", "SparseCode", "Stage", "Stairs", "Step", "Term",
     "ThresholdCode", "TokenCode", "Tree", "View", "Watch", "Weighted", "added", "as_objective",
-    "as_schedule", "ask", "evaluating", "scaler_for", "side_by_side", "tree",
+    "as_schedule", "ask", "evaluating", "scaler_for", "side_by_side", "single", "tree",
 ]  # fmt: skip

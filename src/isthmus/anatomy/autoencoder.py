@@ -10,7 +10,7 @@ from isthmus.anatomy import tree
 from isthmus.anatomy.asking import ask, check_role, function_of, wanted
 from isthmus.anatomy.batch import MODEL, Batch, Given, Step
 from isthmus.anatomy.code import Code
-from isthmus.anatomy.each import EachScaler, select
+from isthmus.anatomy.each import Each, EachScaler, Only, select
 from isthmus.anatomy.inference import Inference
 from isthmus.anatomy.likelihood import Gaussian, Likelihood
 from isthmus.anatomy.objective import Critics, Objective, Term, as_objective
@@ -37,9 +37,9 @@ class Autoencoder(Inference, nn.Module):
     """Parts put together.
 
     Any :class:`~torch.nn.Module` is a part as it is. What a part wants besides its first argument
-    it names as keyword-only parameters of its ``forward``: ``view``, ``batch``, ``mask``, ``given``,
-    ``step``, ``model``, ``code``, ... (:mod:`isthmus.anatomy.asking`). What may happen to it
-    besides being called, a :class:`~isthmus.anatomy.Part` says.
+    it names as keyword-only parameters of its ``forward``: ``view``, ``batch``, ``mask``,
+    ``given``, ``step``, ``model``, ``code``, ... (:mod:`isthmus.anatomy.asking`). What may happen
+    to it besides being called, a :class:`~isthmus.anatomy.Part` says.
 
     encoder
         From ``(rows, *shape)``, or a tree of these, to what the bottleneck reads.
@@ -139,7 +139,8 @@ class Autoencoder(Inference, nn.Module):
         for player in self.given_players:
             if player.name not in named:
                 raise unknown("player, whom no term belongs to,", player.name, named)
-        for self.stage in range(len(self.objectives)):
+        for number in range(len(self.objectives)):
+            self.stage = number
             self.players()
         self.stage = 0
 
@@ -194,9 +195,7 @@ class Autoencoder(Inference, nn.Module):
             view.mask = batch.mask if view.mask is None else view.mask
         return views
 
-    def encode_view(
-        self, view: View, batch: Batch | None = None, step: Step | None = None
-    ) -> Any:
+    def encode_view(self, view: View, batch: Batch | None = None, step: Step | None = None) -> Any:
         """What the bottleneck reads: the encoder's output for a view."""
         part = self.encoder if view.by is None else self._named(view.by)
         about = _about(batch, step)
@@ -207,9 +206,7 @@ class Autoencoder(Inference, nn.Module):
             raise unknown("part that encodes a view", name, self.parts)
         return self.parts[name]
 
-    def _code_of(
-        self, view: View, batch: Batch | None, step: Step | None, *, sample: bool
-    ) -> Code:
+    def _code_of(self, view: View, batch: Batch | None, step: Step | None, *, sample: bool) -> Code:
         h = self.encode_view(view, batch, step)
         if isinstance(h, Code):  # of an average that has its own bottleneck
             return h
@@ -232,8 +229,10 @@ class Autoencoder(Inference, nn.Module):
         mask = batch.mask
         if isinstance(mask, Mapping):
             # A target that is a branch of the data has that branch's mask.
-            own = mask if isinstance(target, Mapping) else ask(
-                self.target, mask, model=self, mask=mask, **_about(batch, step)
+            own = (
+                mask
+                if isinstance(target, Mapping)
+                else ask(self.target, mask, model=self, mask=mask, **_about(batch, step))
             )
             mask = select(own, target) if isinstance(target, Mapping) else own
         return target, mask
@@ -258,12 +257,20 @@ class Autoencoder(Inference, nn.Module):
         mask = None if view is None else view.mask
         about = {"view": view, "mask": mask, "model": self, "generator": generator}
         about.update(_about(batch, step))
-        if not wanted(function_of(decoder)).positional:
+        if not reads_z(decoder):
             return ask(decoder, code=code, **about)
         if code.samples is None:
             return ask(decoder, code.z, code=code, **about)
         params = ask(decoder, code.z.flatten(0, 1), code=code, **about)
         return tree.mapped(lambda leaf: leaf.unflatten(0, (code.samples, -1)), params)
+
+    def unscaled(self, recon: Tree) -> Tree:
+        """A reconstruction in the user's units: of a target that is one part, by its scaler."""
+        scaler = self.scaler
+        if isinstance(recon, Mapping) or not isinstance(scaler, EachScaler):
+            return scaler.inverse(recon)
+        name = self.target.names[0] if isinstance(self.target, Only) else scaler.names[0]
+        return scaler[name].inverse(recon)
 
     def _need_decoder(self) -> nn.Module:
         if self.decoder is None:
@@ -334,6 +341,13 @@ class Autoencoder(Inference, nn.Module):
             name: max((p.passes for p in some if isinstance(p, Part)), default=1.0)
             for name, some in parts.items()
         }
+
+
+def reads_z(decoder: nn.Module) -> bool:
+    """Whether a decoder takes z: otherwise it reads the whole code, and z is never built."""
+    if isinstance(decoder, Each):
+        return any(reads_z(part) for _, part in decoder.items())
+    return wanted(function_of(decoder)).positional
 
 
 def scaler_for(signal: Signal, mode: Any = "none") -> Scaler:

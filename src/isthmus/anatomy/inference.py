@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import tree
-from isthmus.anatomy.asking import function_of, wanted
 from isthmus.anatomy.batch import Batch, Given
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.evaluating import evaluating
@@ -57,7 +56,9 @@ class Inference:
         """
         model = self._model
         with evaluating(model):
-            codes = (model.clean_code(self._scaled(b)) for b in self.batches(X, batch_size, **about))
+            codes = (
+                model.clean_code(self._scaled(b)) for b in self.batches(X, batch_size, **about)
+            )
             if not code:
                 return cast(Array, _like(X, torch.cat([part.z.cpu() for part in codes])))
             kept = [part.detached() for part in codes]
@@ -75,9 +76,11 @@ class Inference:
 
         A decoder that draws does so from ``seed``.
         """
+        from isthmus.anatomy.autoencoder import reads_z
+
         model = self._model
         decoder = model._need_decoder()
-        if not isinstance(Z, Code) and not wanted(function_of(decoder)).positional:
+        if not isinstance(Z, Code) and not reads_z(decoder):
             if self._from_latent is None:
                 raise IsthmusError(
                     "this model rebuilds from the whole code, not from z alone: pass "
@@ -92,7 +95,7 @@ class Inference:
                     code, rows = _on(code, model), _rows_of(code)
                     about = None if given is None else _given_batch(given, done, rows, model)
                     params = model.decode_code(code, batch=about, generator=generator)
-                    recon.append(_cpu(model.scaler.inverse(model.likelihood.mean(params))))
+                    recon.append(_cpu(model.unscaled(model.likelihood.mean(params))))
                     done += rows
         except torch.OutOfMemoryError:
             raise
@@ -120,7 +123,7 @@ class Inference:
         """The deterministic reconstruction of one checked batch, in the user's units."""
         model = self._model
         params, _ = self._rebuilt_params(x if isinstance(x, Batch) else Batch(x), generator)
-        return model.scaler.inverse(model.likelihood.mean(params))
+        return model.unscaled(model.likelihood.mean(params))
 
     def _rebuilt_params(
         self, batch: Batch, generator: torch.Generator | None = None
@@ -180,7 +183,7 @@ class Inference:
             about = None if given is None else _given_batch(given, 0, n, model)
             generator = torch.Generator(model.device).manual_seed(seed)
             params = model.decode_code(Code(z), batch=about, generator=generator)
-            return _cpu(model.scaler.inverse(model.likelihood.mean(params)))
+            return _cpu(model.unscaled(model.likelihood.mean(params)))
 
     # --- helpers -----------------------------------------------------------------------------
 

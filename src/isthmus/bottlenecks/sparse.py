@@ -79,15 +79,21 @@ class DictionaryEncoder(Part):
     """The linear encoder ``(x - b_dec) W + b`` of a sparse dictionary.
 
     Latents are the rows of ``weight`` ``(width, d)``, which starts as the transpose of
-    ``dictionary``. ``b_dec`` is the bias of the model's decoder, whichever that is, where
+    ``dictionary``, or at random unit rows where it reads ``inputs`` elements of something else.
+    ``b_dec`` is the bias of the model's decoder, whichever that is, where
     ``subtract_bias`` asks for it. What comes out are
     :class:`~isthmus.kernels.Preactivations`: the bottleneck says which of them it needs.
     """
 
-    def __init__(self, dictionary: Dictionary, *, subtract_bias: bool = True) -> None:
+    def __init__(
+        self, dictionary: Dictionary, *, subtract_bias: bool = True, inputs: int | None = None
+    ) -> None:
         super().__init__()
         self.subtract_bias = subtract_bias
-        self.weight = nn.Parameter(dictionary.weight.detach().clone())
+        start = dictionary.weight.detach().clone()
+        if inputs is not None:
+            start = F.normalize(torch.randn(len(start), inputs), dim=1)
+        self.weight = nn.Parameter(start)
         self.bias = nn.Parameter(torch.zeros(len(dictionary.weight)))
 
     def row_weights(self) -> list[tuple[nn.Parameter, bool]]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Code
+from isthmus.anatomy.each import sole
 from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder, geometric_median
 
 EARLY = 0.5
@@ -20,7 +21,7 @@ _MOST_GAIN = 20.0
 
 def dictionary_of(model: Autoencoder) -> tuple[DictionaryEncoder, Dictionary]:
     """The two halves of a model that is a sparse dictionary."""
-    encoder, dictionary = model.encoder, model.decoder
+    encoder, dictionary = sole(model.encoder), model.decoder
     assert isinstance(encoder, DictionaryEncoder)
     assert isinstance(dictionary, Dictionary)
     return encoder, dictionary

@@ -71,9 +71,10 @@ class ClusterSoftmax(Part):
 
     Until the share ``pretraining`` of the run is done, it only remembers: ``recent`` ``(memory,
     latent)`` holds the latest clean codes, at most one pass over the data. After the last update of
-    that share k-means of these gives ``centres``, whose directions the softmax starts from. For the share ``start`` of the run
-    the targets are the nearest centres, and after that :func:`cluster_target` of the clean path's
-    predictions. A target's sizes are those of the current softmax on the recent codes.
+    that share k-means of these gives ``centres``, whose directions the softmax starts from. For the
+    share ``start`` of the run the targets are the nearest centres, and after that
+    :func:`cluster_target` of the clean path's predictions. A target's sizes are those of the
+    current softmax on the recent codes.
     """
 
     recent: Tensor
@@ -107,9 +108,7 @@ class ClusterSoftmax(Part):
     def forward(self, h: Paths, *, sample: bool = False) -> ClusterCode:
         if not sample:
             return ClusterCode(h.clean, self.softmax(h.clean))
-        return ClusterCode(
-            h.noisy, self.softmax(h.noisy), h.clean.detach().float(), h.activations
-        )
+        return ClusterCode(h.noisy, self.softmax(h.noisy), h.clean.detach().float(), h.activations)
 
     def observe(self, out: Output, step: Step) -> None:
         """Remember the clean codes; where the pretraining ends with this step, say so."""

@@ -78,9 +78,10 @@ class NestedTopK(nn.Module):
 class NestedFVU(Term):
     """``sum_k a_k |x - x^_k|^2 / (|x - mean|^2) / sum_k a_k`` over the levels k.
 
-    The denominator is the mean over the data, the buffer ``variance`` per element, so that the term is one of single examples. A level
-    adds to the reconstruction of the level below it what its further latents contribute; at the
-    width all positive latents are active, which is a dense product.
+    The denominator is the mean over the data, the buffer ``variance`` per element, so that the term
+    is one of single examples. A level adds to the reconstruction of the level below it what its
+    further latents contribute; at the width all positive latents are active, which is a dense
+    product.
     """
 
     name = "nested_fvu"
