@@ -1,14 +1,25 @@
 """The parts that every autoencoder is made of; see ``docs/architecture.md``."""
 
 from isthmus.anatomy.autoencoder import Autoencoder, Bottleneck, Prior
-from isthmus.anatomy.code import (
-    Code,
+from isthmus.anatomy.code import Code, unstored
+from isthmus.anatomy.code_kinds import (
     DiscreteCode,
     EmbeddingCode,
     GaussianCode,
     SparseCode,
     ThresholdCode,
     TokenCode,
+)
+from isthmus.anatomy.dictionary import (
+    LinearDecoder,
+    LinearEncoder,
+    Residual,
+    atoms,
+    code_of,
+    decodes_latents,
+    linear_decoder,
+    offset,
+    read_rows,
 )
 from isthmus.anatomy.likelihood import Bernoulli, Gaussian, Likelihood
 from isthmus.anatomy.objective import MODEL, Losses, Objective, Term, Weighted
@@ -30,7 +41,9 @@ from isthmus.anatomy.source import Source, preferred_order
 __all__ = [
     "MODEL", "Array", "Autoencoder", "Bernoulli", "Bottleneck", "Clock", "Code", "Constant",
     "Cosine", "DiscreteCode", "EmbeddingCode", "Gaussian", "GaussianCode", "Kind", "Likelihood",
-    "Linear", "Losses", "Objective", "Output", "Prior", "Report", "Scaler", "Scaling",
-    "Schedule", "Signal", "Solver", "Source", "SparseCode", "Stairs", "Term", "ThresholdCode",
-    "TokenCode", "View", "Weighted", "as_schedule", "preferred_order",
+    "Linear", "LinearDecoder", "LinearEncoder", "Losses", "Objective", "Output", "Prior", "Report",
+    "Residual", "Scaler", "Scaling", "Schedule", "Signal", "Solver", "Source", "SparseCode",
+    "Stairs", "Term", "ThresholdCode", "TokenCode", "View", "Weighted", "as_schedule", "atoms",
+    "code_of", "decodes_latents", "linear_decoder", "offset", "preferred_order", "read_rows",
+    "unstored",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from isthmus.anatomy import dictionary
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.likelihood import Gaussian, Likelihood
 from isthmus.anatomy.objective import MODEL, Critics, Objective, Term
@@ -256,6 +257,24 @@ class Autoencoder(nn.Module):
             z = self.prior(n).to(self.device)
             return self.scaler.inverse(self.likelihood.mean(self.decode_code(Code(z)))).cpu()
 
+    def atoms(self) -> Tensor | None:
+        """What one unit of each latent adds to the reconstruction, ``(width, d)``; else None.
+
+        In the user's units, without gradients; None where the decoder is no linear dictionary. Of
+        a transcoder ``d`` is the size of what is written.
+        """
+        found = dictionary.atoms(self)
+        return None if found is None else found.detach()
+
+    def read_rows(self) -> tuple[Tensor, Tensor] | None:
+        """Pre-activations of rows ``x`` in the user's units are ``x @ rows.T + bias``; else None.
+
+        ``rows`` ``(width, elements read)`` and ``bias`` ``(width,)``, without gradients. None where
+        the encoder is not linear. A transcoder reads the first elements of a row.
+        """
+        found = dictionary.read_rows(self)
+        return None if found is None else (found[0].detach(), found[1].detach())
+
     # --- helpers -----------------------------------------------------------------------------
 
     @property
@@ -339,5 +358,4 @@ def _dense_codes(model: Autoencoder, Z: Array, batch_size: int) -> Iterator[Code
 
 
 def _moved(code: Code, model: Autoencoder) -> Code:
-    moved = {name: t.to(model.device) for name, t in code.tensors().items()}
-    return code._rebuilt(moved)
+    return code.to(model.device)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from isthmus.anatomy.code import Code
+from isthmus.anatomy.dictionary import Residual
 from isthmus.anatomy.likelihood import Likelihood
 from isthmus.anatomy.schedule import Clock
-from isthmus.kernels import Residual
 
 
 @dataclass(eq=False)

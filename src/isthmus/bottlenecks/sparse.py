@@ -4,10 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus.anatomy import Clock, Code, SparseCode
+from isthmus.anatomy import Clock, Code, LinearDecoder, LinearEncoder, Residual, SparseCode
 from isthmus.kernels import (
     Preactivations,
-    Residual,
     RowGradient,
     adaptive_decode,
     residual,
@@ -15,7 +14,7 @@ from isthmus.kernels import (
 )
 
 
-class Dictionary(nn.Module):
+class Dictionary(LinearDecoder, nn.Module):
     """A linear decoder ``z W + b`` whose atoms are the rows of ``weight`` ``(width, d)``.
 
     With ``unit`` (the default) rows keep norm 1: the gradient's part along a row is removed before
@@ -39,15 +38,26 @@ class Dictionary(nn.Module):
             flat = torch.addmm(self.bias, code.z, self.weight)
         return flat.unflatten(1, self.shape)
 
-    def residual(self, code: Code, target: Tensor) -> Residual | None:
+    def atoms(self) -> Tensor:
+        """The rows of ``weight``, ``(width, d)``."""
+        return self.weight
+
+    @property
+    def offset(self) -> Tensor:
+        """The bias, ``(d,)``."""
+        return self.bias
+
+    def decode(self, code: Code) -> Tensor:
+        return self.forward(code)
+
+    def error(self, code: Code, target: Tensor) -> Residual | None:
         """The error of the reconstruction, computed as it is decoded, where that is faster."""
         if not isinstance(code, SparseCode):
             return None
-        return residual(code.values, code.indices, self.weight, self.bias, target.flatten(1))
+        found = residual(code.values, code.indices, self.weight, self.bias, target.flatten(1))
+        return None if found is None else Residual(*found)
 
-    def from_latent(self, z: Tensor) -> Code:
-        """The code that a dense latent stands for."""
-        return Code(z)
+    residual = error
 
     def row_weights(self) -> list[tuple[nn.Parameter, bool]]:
         """Weights whose gradients come row by row, and whether their rows have norm 1."""
@@ -73,7 +83,7 @@ class Dictionary(nn.Module):
             self.weight.div_(norms)
 
 
-class DictionaryEncoder(nn.Module):
+class DictionaryEncoder(LinearEncoder, nn.Module):
     """The linear encoder ``(x - b_dec) W + b`` of a sparse dictionary.
 
     Latents are the rows of ``weight`` ``(width, d)``. ``dictionary`` gives ``b_dec`` where
@@ -93,6 +103,12 @@ class DictionaryEncoder(nn.Module):
     def tie(self) -> None:
         """Start as the transpose of the dictionary."""
         self.weight.copy_(self._dictionary[0].weight)
+
+    def read_rows(self) -> tuple[Tensor, Tensor]:
+        """``W`` and ``b``, with the centre multiplied in."""
+        if not self.subtract_bias:
+            return self.weight, self.bias
+        return self.weight, self.bias - self.weight @ self._dictionary[0].bias
 
     def row_weights(self) -> list[tuple[nn.Parameter, bool]]:
         """Weights whose gradients come row by row, and whether their rows have norm 1."""

@@ -52,6 +52,10 @@ class TranscoderEncoder(DictionaryEncoder):
         """What the weight is multiplied with, ``(rows, inputs)``."""
         return x.flatten(1)[:, : self.inputs] * self.factor
 
+    def read_rows(self) -> tuple[Tensor, Tensor]:
+        """``factor W`` and ``b``: rows of the first ``inputs`` elements."""
+        return self.weight * self.factor, self.bias
+
     def forward(self, x: Tensor) -> Preactivations:
         return Preactivations(self.read(x), self.weight, self.bias, None)
 

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Clock, Linear, Signal, SparseCode
+from isthmus.anatomy import Autoencoder, Clock, Linear, LinearEncoder, Signal, SparseCode
 from isthmus.bottlenecks import Dictionary
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
@@ -19,13 +19,17 @@ START_NORM = 0.28
 """Norm of a row of the weight at the start: a standard deviation of 0.01 for 784 elements."""
 
 
-class TiedEncoder(nn.Module):
+class TiedEncoder(LinearEncoder, nn.Module):
     """``x W + b`` with the weight of the decoder, which is not owned; ``bias`` is ``(width,)``."""
 
     def __init__(self, dictionary: Dictionary) -> None:
         super().__init__()
         self._dictionary = (dictionary,)
         self.bias = nn.Parameter(torch.zeros(len(dictionary.weight)))
+
+    def read_rows(self) -> tuple[Tensor, Tensor]:
+        """The decoder's weight, and ``b``."""
+        return self._dictionary[0].weight, self.bias
 
     def forward(self, x: Tensor) -> Preactivations:
         return Preactivations(x.flatten(1), self._dictionary[0].weight, self.bias, None)
