@@ -1,7 +1,7 @@
 """The rows of dictionaries as unit vectors, their cosines in pieces, and their matchings."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from isthmus.anatomy import Array, Autoencoder
 from isthmus.errors import IsthmusError, unknown
 
 Matching = Literal["auto", "hungarian", "mutual"]
+Rows = TypeVar("Rows", np.ndarray, Tensor)
 
 PIECE = 2**24
 """Cosines held at once, where not all of them are needed."""
@@ -90,7 +91,7 @@ def nearest(
     return torch.cat(values).double().numpy(), torch.cat(numbers).numpy()
 
 
-def neighbours(units: Tensor, n: int) -> tuple[np.ndarray, np.ndarray]:
+def neighbours(units: Rows, n: int) -> tuple[np.ndarray, np.ndarray]:
     """The ``n`` other rows of largest cosine with each, the largest first, and the cosines.
 
     Both ``(rows, n)``, fewer columns where there are fewer rows. ``units`` are of norm 1. Memory is
@@ -98,7 +99,8 @@ def neighbours(units: Tensor, n: int) -> tuple[np.ndarray, np.ndarray]:
     """
     n = min(n, len(units) - 1)
     numbers, values = [], []
-    for start, block in cosines(units, units):
+    for start, part in cosines(units, units):
+        block = torch.as_tensor(part)
         block.diagonal(start).fill_(-torch.inf)
         best = block.topk(n, dim=1)
         numbers.append(best.indices.cpu().numpy())
@@ -106,7 +108,7 @@ def neighbours(units: Tensor, n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(numbers), np.concatenate(values)
 
 
-def cosines(a: Tensor, b: Tensor) -> Iterator[tuple[int, Tensor]]:
+def cosines(a: Rows, b: Rows) -> Iterator[tuple[int, Rows]]:
     """``a @ b.T`` piece by piece: where a piece begins, and ``(rows of it, len(b))``."""
     step = max(1, PIECE // len(b))
     for start in range(0, len(a), step):

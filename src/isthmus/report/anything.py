@@ -159,8 +159,10 @@ class _Builder:
         self._choose_drawn()
 
     def _choose_drawn(self) -> None:
-        """Which directions the page has room to draw."""
+        """Which directions the page has room to draw: those of whole inputs only."""
         if self.inputs is None or self.directions is None:
+            return
+        if self.directions.shape[1] != self.model.signal.numel:
             return
         room = max(
             1, DIRECTION_BYTES // max(1, self.inputs.bytes // (1 if self.inputs.is_image else 4))

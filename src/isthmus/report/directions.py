@@ -1,7 +1,6 @@
 """What each latent adds to the reconstruction, which latents are alike, and a map of them."""
 
 import numpy as np
-import torch
 from scipy.sparse import csc_array, csr_array
 
 from isthmus.anatomy import Autoencoder
@@ -49,7 +48,7 @@ def nearest(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     n, most = len(rows), min(NEIGHBOURS, len(rows) - 1)
     if most < 1 or float(n) * n * rows.shape[1] > MOST_WORK:
         return None
-    return neighbours(torch.from_numpy(rows), most)
+    return neighbours(rows, most)
 
 
 class Together:
