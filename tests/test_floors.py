@@ -134,6 +134,15 @@ def test_importing_pulls_in_no_extra(module):
     assert done.stdout.strip() == "[]"
 
 
+def test_the_anatomy_knows_no_kernel():
+    inside = [path for path in FILES if package_of(path) == "anatomy"]
+    named = {module for path in inside for module, _, _ in imports(path)}
+    assert not {module for module in named if module.startswith("isthmus.kernels")}
+    code = "import sys, isthmus.anatomy; print([m for m in sys.modules if 'isthmus.kernels' in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_importing_the_package_alone_is_quick():
     """``import isthmus`` reaches torch only when something of it is used."""
     code = "import sys, isthmus; print('torch' in sys.modules)"

@@ -4,14 +4,25 @@ from isthmus.anatomy import tree
 from isthmus.anatomy.asking import ask
 from isthmus.anatomy.autoencoder import Autoencoder, Bottleneck, scaler_for
 from isthmus.anatomy.batch import MODEL, Batch, Given, Step
-from isthmus.anatomy.code import (
-    Code,
+from isthmus.anatomy.code import Code, unstored
+from isthmus.anatomy.code_kinds import (
     DiscreteCode,
     EmbeddingCode,
     GaussianCode,
     SparseCode,
     ThresholdCode,
     TokenCode,
+)
+from isthmus.anatomy.dictionary import (
+    LinearDecoder,
+    LinearEncoder,
+    Residual,
+    atoms,
+    code_of,
+    decodes_latents,
+    linear_decoder,
+    offset,
+    read_rows,
 )
 from isthmus.anatomy.each import Each, Only, added, side_by_side, single
 from isthmus.anatomy.evaluating import evaluating
@@ -38,9 +49,11 @@ from isthmus.anatomy.tree import Rows, Tree
 __all__ = [
     "EMA", "MODEL", "Array", "Autoencoder", "Batch", "Bernoulli", "Bottleneck", "Clock", "Code",
     "Constant", "Cosine", "DiscreteCode", "Each", "EmbeddingCode", "Gaussian", "GaussianCode",
-    "Given", "Kind", "Likelihood", "Linear", "Look", "Losses", "Objective", "Only", "Output",
-    "Part", "Player", "Prior", "Report", "Rows", "Sampler", "Scaler", "Scaling", "Schedule",
-    "Signal", "Solver", "Source", "SparseCode", "Stage", "Stairs", "Step", "Term",
-    "ThresholdCode", "TokenCode", "Tree", "View", "Watch", "Weighted", "added", "as_objective",
-    "as_schedule", "ask", "evaluating", "scaler_for", "side_by_side", "single", "tree",
+    "Given", "Kind", "Likelihood", "Linear", "LinearDecoder", "LinearEncoder", "Look", "Losses",
+    "Objective", "Only", "Output", "Part", "Player", "Prior", "Report", "Residual", "Rows",
+    "Sampler", "Scaler", "Scaling", "Schedule", "Signal", "Solver", "Source", "SparseCode", "Stage",
+    "Stairs", "Step", "Term", "ThresholdCode", "TokenCode", "Tree", "View", "Watch", "Weighted",
+    "added", "as_objective", "as_schedule", "ask", "atoms", "code_of", "decodes_latents",
+    "evaluating", "linear_decoder", "offset", "read_rows", "scaler_for", "side_by_side", "single",
+    "tree", "unstored",
 ]  # fmt: skip

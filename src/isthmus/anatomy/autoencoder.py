@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy import tree
-from isthmus.anatomy.asking import ask, check_role, function_of, wanted
+from isthmus.anatomy import dictionary, tree
+from isthmus.anatomy.asking import ask, check_role
 from isthmus.anatomy.batch import MODEL, Batch, Given, Step
 from isthmus.anatomy.code import Code
+from isthmus.anatomy.dictionary import LinearDecoder, Residual, reads_z
 from isthmus.anatomy.each import Each, EachScaler, Only, select
 from isthmus.anatomy.inference import Inference
 from isthmus.anatomy.likelihood import Gaussian, Likelihood
@@ -237,11 +238,9 @@ class Autoencoder(Inference, nn.Module):
             mask = select(own, target) if isinstance(target, Mapping) else own
         return target, mask
 
-    def _residual(self, code: Code, target: Tree) -> Any:
-        direct = getattr(self.decoder, "residual", None)
-        if direct is None or not isinstance(self.likelihood, Gaussian):
-            return None
-        return direct(code, target)
+    def _residual(self, code: Code, target: Tree) -> Residual | None:
+        direct = isinstance(self.decoder, LinearDecoder) and isinstance(self.likelihood, Gaussian)
+        return self.decoder.error(code, target) if direct else None  # type: ignore[operator,union-attr]
 
     def decode_code(
         self,
@@ -266,11 +265,8 @@ class Autoencoder(Inference, nn.Module):
 
     def unscaled(self, recon: Tree) -> Tree:
         """A reconstruction in the user's units: of a target that is one part, by its scaler."""
-        scaler = self.scaler
-        if isinstance(recon, Mapping) or not isinstance(scaler, EachScaler):
-            return scaler.inverse(recon)
-        name = self.target.names[0] if isinstance(self.target, Only) else scaler.names[0]
-        return scaler[name].inverse(recon)
+        scaler = self.scaler if isinstance(recon, Mapping) else self.scaler_of("written")
+        return scaler.inverse(recon)
 
     def _need_decoder(self) -> nn.Module:
         if self.decoder is None:
@@ -282,6 +278,37 @@ class Autoencoder(Inference, nn.Module):
         batch = x if isinstance(x, Batch) else None
         rows, mask = (x.x, x.mask) if isinstance(x, Batch) else (x, None)
         return self._code_of(View(rows, mask=mask), batch, None, sample=False)
+
+    def atoms(self) -> Tree:
+        """What one unit of each latent adds to the reconstruction, ``(width, d)``; else None.
+
+        In the user's units, without gradients; None where the decoder is no linear dictionary. Of
+        a target that is one part of the data ``d`` is that part's size; of several parts the atoms
+        are a tree of their names.
+        """
+        found = dictionary.atoms(self)
+        return None if found is None else tree.mapped(lambda rows: rows.detach(), found)
+
+    def read_rows(self) -> tuple[Tensor, Tensor] | None:
+        """Pre-activations of rows ``x`` in the user's units are ``x @ rows.T + bias``; else None.
+
+        ``rows`` ``(width, elements read)`` and ``bias`` ``(width,)``, without gradients. None where
+        the encoder is not linear. Of a model that reads one part of the data, ``x`` is that part.
+        """
+        found = dictionary.read_rows(self)
+        return None if found is None else (found[0].detach(), found[1].detach())
+
+    def scaler_of(self, role: str) -> Scaler:
+        """The scaler of what is ``read`` or ``written``, where that is one part of a collection."""
+        if not isinstance(self.scaler, EachScaler):
+            return self.scaler
+        names = self.scaler.names
+        if role == "written" and isinstance(self.target, Only):
+            names = self.target.names
+        elif role == "read" and isinstance(self.encoder, Each):
+            names = self.encoder.names
+        scaler: Scaler = self.scaler[names[0]]
+        return scaler
 
     # --- setting up ---------------------------------------------------------------------------
 
@@ -341,13 +368,6 @@ class Autoencoder(Inference, nn.Module):
             name: max((p.passes for p in some if isinstance(p, Part)), default=1.0)
             for name, some in parts.items()
         }
-
-
-def reads_z(decoder: nn.Module) -> bool:
-    """Whether a decoder takes z: otherwise it reads the whole code, and z is never built."""
-    if isinstance(decoder, Each):
-        return any(reads_z(part) for _, part in decoder.items())
-    return wanted(function_of(decoder)).positional
 
 
 def scaler_for(signal: Signal, mode: Any = "none") -> Scaler:

@@ -10,6 +10,7 @@ from torch import Tensor
 from isthmus.anatomy import tree
 from isthmus.anatomy.batch import Batch, Given
 from isthmus.anatomy.code import Code
+from isthmus.anatomy.dictionary import code_of, decodes_latents
 from isthmus.anatomy.evaluating import evaluating
 from isthmus.anatomy.signal import Array, Signal
 from isthmus.anatomy.source import Source
@@ -76,23 +77,20 @@ class Inference:
 
         A decoder that draws does so from ``seed``.
         """
-        from isthmus.anatomy.autoencoder import reads_z
-
         model = self._model
-        decoder = model._need_decoder()
-        if not isinstance(Z, Code) and not reads_z(decoder):
-            if self._from_latent is None:
-                raise IsthmusError(
-                    "this model rebuilds from the whole code, not from z alone: pass "
-                    "model.encode(X, code=True)"
-                )
+        model._need_decoder()
+        if not isinstance(Z, Code) and not decodes_latents(model):
+            raise IsthmusError(
+                "this model rebuilds from the whole code, not from z alone: pass "
+                "model.encode(X, code=True)"
+            )
         codes = [Z] if isinstance(Z, Code) else self._dense_codes(Z, batch_size)
         generator = torch.Generator(model.device).manual_seed(seed)
         recon, done = [], 0
         try:
             with evaluating(model):
                 for code in codes:
-                    code, rows = _on(code, model), _rows_of(code)
+                    code, rows = code.to(model.device), len(code)
                     about = None if given is None else _given_batch(given, done, rows, model)
                     params = model.decode_code(code, batch=about, generator=generator)
                     recon.append(_cpu(model.unscaled(model.likelihood.mean(params))))
@@ -232,10 +230,6 @@ class Inference:
                 read.given = Given({k: _row_tensor(v, total)[start:stop] for k, v in given.items()})
             yield read.checked().to(model.device)
 
-    @property
-    def _from_latent(self) -> Any:
-        return getattr(self._model.decoder, "from_latent", None)
-
     def _dense_codes(self, Z: Array, batch_size: int) -> Iterator[Code]:
         rows = torch.as_tensor(np.asarray(Z) if not isinstance(Z, Tensor) else Z)
         rows = rows.to(torch.float32)
@@ -243,8 +237,8 @@ class Inference:
             raise IsthmusError("latents must be a matrix (rows, latent) with at least one row")
         if not bool(torch.isfinite(rows).all()):
             raise IsthmusError("the latents contain NaN or infinity: drop these rows first")
-        make = self._from_latent or Code
-        return (make(part.to(self._model.device)) for part in rows.split(batch_size))
+        model = self._model
+        return (code_of(model, part.to(model.device)) for part in rows.split(batch_size))
 
 
 def _length(X: Examples) -> int:
@@ -292,12 +286,3 @@ def _like(X: Any, result: Tree) -> Any:
     if not isinstance(first, np.ndarray):
         return result
     return tree.mapped(lambda leaf: leaf.numpy() if isinstance(leaf, Tensor) else leaf, result)
-
-
-def _rows_of(code: Code) -> int:
-    return len(next(iter(code.tensors().values())))
-
-
-def _on(code: Code, model: "Autoencoder") -> Code:
-    moved = {name: t.to(model.device) for name, t in code.tensors().items()}
-    return code._rebuilt(moved)
