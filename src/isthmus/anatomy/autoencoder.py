@@ -65,7 +65,8 @@ class Autoencoder(nn.Module):
     prior
         Samples codes, for :meth:`sample`.
     scaler
-        The affine map from the user's units to the model's.
+        The affine map from the user's units to the model's. Without one, ``fit`` chooses it as it
+        does for a recipe; ``Scaler(signal.shape, "none")`` leaves the data as they are.
     solver
         Fits the model in closed form, instead of the gradient trainer.
 
@@ -105,6 +106,7 @@ class Autoencoder(nn.Module):
         self.likelihood = likelihood or Gaussian()
         self.critics = Critics(critics or {})
         self.prior = prior
+        self.scaler_given = scaler is not None
         self.scaler = scaler or Scaler(signal.shape)
         self.solver = solver
         self.config: dict[str, Any] = {}
