@@ -34,7 +34,7 @@ def build(
     seed: int,
     own: Autoencoder | None = None,
 ) -> Autoencoder:
-    """The untrained model, initialised from ``seed`` alone; ``own`` is one that is there already."""
+    """The untrained model, initialised from ``seed`` alone; ``own`` is one that is there."""
     if own is not None:
         scale_own(own, options["scaling"], source.signal)
         return own

@@ -19,11 +19,7 @@ def imported(name: str) -> Any:
     """
     module, _, path = name.partition(":")
     form = "write it as 'package.module:function'"
-    if (
-        not module
-        or not path
-        or not all(p.isidentifier() for p in name.replace(":", ".").split("."))
-    ):
+    if not all(part.isidentifier() for part in (*module.split("."), *path.split("."))):
         raise IsthmusError(f"{name!r} names no function: {form}")
     try:
         found: Any = importlib.import_module(module)
