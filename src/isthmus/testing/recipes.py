@@ -275,7 +275,8 @@ def _codes(model: Autoencoder, rows: np.ndarray) -> np.ndarray:
 
 
 def _close(found: Any, wanted: Any, rtol: float, atol: float, sentence: str) -> None:
-    far = np.abs(np.asarray(found) - np.asarray(wanted))
-    assert bool((far <= atol + rtol * np.abs(np.asarray(wanted))).all()), (
-        f"{sentence} (by up to {far.max():.2g})"
-    )
+    found, wanted = np.asarray(found), np.asarray(wanted)
+    if not np.isclose(found, wanted, rtol=rtol, atol=atol).all():
+        with np.errstate(all="ignore"):
+            far = np.abs(found - wanted).max()
+        raise AssertionError(f"{sentence} (by up to {far:.2g})")
