@@ -253,9 +253,10 @@ def _is_recipe(found: Any) -> bool:
 def _names(asked: Sequence[Mapping[str, Any]]) -> list[str]:
     """``topk-k32-seed1``: the recipe, and the options in which those of one recipe differ."""
     names = []
-    for options in asked:
-        alike = [other for other in asked if other["recipe"] == options["recipe"]]
-        name = _text(as_recipe(options["recipe"]).name)
+    recipes = [as_recipe(options["recipe"]).name for options in asked]
+    for recipe, options in zip(recipes, asked, strict=True):
+        alike = [other for name, other in zip(recipes, asked, strict=True) if name == recipe]
+        name = _text(recipe)
         for option, value in options.items():
             if option == "recipe" or all(_text(o.get(option)) == _text(value) for o in alike):
                 continue

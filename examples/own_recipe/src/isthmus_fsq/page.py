@@ -8,6 +8,7 @@ from isthmus.anatomy import Autoencoder, Signal
 from isthmus.errors import IsthmusError
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.recipes import recipe
+from isthmus.recipes.options import Hidden
 from isthmus_fsq.bottleneck import FiniteScalar
 from isthmus_fsq.term import Huber
 
@@ -23,9 +24,7 @@ def fsq(
     signal: Signal,
     *,
     levels: Annotated[tuple[int, ...], Field(description="values of each latent")] = (8, 5, 5, 5),
-    hidden: Annotated[
-        tuple[int, ...], Field(description="widths of the hidden layers, data to latent")
-    ] = (256, 128),
+    hidden: Hidden = (256, 128),
     delta: Annotated[float, Field(gt=0, description="error from which the loss is linear")] = 1.0,
 ) -> Autoencoder:
     """Round each of a few latents to a few levels, so that the code is discrete without a book.
