@@ -41,7 +41,7 @@ class Rounded(nn.Module):
 
 class Rooted(nn.Module):
     def forward(self, h, *, sample=False):
-        return Code(h.clamp(min=0).sqrt())
+        return Code(h + (h - h).abs().sqrt())
 
 
 class Counting(nn.Module):

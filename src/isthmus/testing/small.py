@@ -82,7 +82,8 @@ def case(
         problem = IsthmusError(f"it reads {recipe.model.signal.shape}")
     for candidate in candidates:
         try:
-            recipe.build(_signal(candidate), recipe.parse(chosen)[0])
+            with torch.random.fork_rng(devices=[]):
+                recipe.build(_signal(candidate), recipe.parse(chosen)[0])
         except IsthmusError as refusal:
             problem = refusal
         else:
