@@ -23,7 +23,7 @@ FLOORS = [
     ["interpretation"],
     ["many"],
     ["studies"],
-    ["reproduction", "comparison", "report", "estimators"],
+    ["reproduction", "comparison", "report", "estimators", "testing"],
     ["doctor", "looking"],
     ["cli", "demo"],
 ]

@@ -64,8 +64,8 @@ class Autoencoder(Inference, nn.Module):
     prior
         Samples codes: a :class:`Prior`, or a function ``n -> (n, latent)``.
     scaler
-        The affine map from the user's units to the model's. Without one ``fit`` chooses as it does
-        for recipes.
+        The affine map from the user's units to the model's. Without one, ``fit`` chooses it as it
+        does for a recipe; ``Scaler(signal.shape, "none")`` leaves the data as they are.
     solver
         Fits the model in closed form, instead of the gradient trainer.
     parts
@@ -116,7 +116,7 @@ class Autoencoder(Inference, nn.Module):
         self.critics = Critics(dict(critics or {}))
         self.parts = nn.ModuleDict(dict(parts or {}))
         self.prior = prior
-        self.scaled = scaler is not None
+        self.scaler_given = scaler is not None
         """Whether a scaler was chosen; otherwise ``fit`` chooses."""
         self.scaler = scaler or scaler_for(signal)
         self.solver = solver
