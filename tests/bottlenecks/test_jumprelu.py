@@ -5,12 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from isthmus import kernels
 from isthmus.anatomy import ThresholdCode
 from isthmus.bottlenecks import JumpReLUBottleneck
-from isthmus.bottlenecks.jumprelu import Step
+from isthmus.bottlenecks.jumprelu import Step, ThresholdShift
 from isthmus.kernels import Preactivations
 
 WIDTH, D, ROWS = 640, 12, 9
@@ -51,12 +50,12 @@ def test_a_shift_raises_every_threshold_and_keeps_it_positive():
     made = JumpReLUBottleneck(3, 1.0, 0.1)
     with torch.no_grad():
         made.log_threshold.copy_(torch.tensor([1.0, 2.0, 0.01]).log())
-    model = nn.Identity()  # the thresholds are the bottleneck's own: nothing else is asked for
-    made.shift(model, torch.tensor(0.5))
+    shift = ThresholdShift(made.log_threshold)
+    shift(0.5)
     expected = torch.tensor([1.5, 2.5, 0.02])  # the last at most doubles
     torch.testing.assert_close(made.log_threshold.detach().exp(), expected)
     for _ in range(50):
-        made.shift(model, torch.tensor(-1.0))
+        shift(-1.0)
     assert bool(torch.isfinite(made.log_threshold).all())
     assert made.log_threshold.max() < math.log(1e-6)
 

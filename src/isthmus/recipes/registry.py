@@ -60,8 +60,8 @@ class Recipe:
     vectors whose values leave [0, 1] (images and unit data are left as they are, except by a
     recipe whose ``scaling`` is one factor, for which direction is all that matters).
     ``reads_signal`` says that ``build_function`` takes the signal; without, it knows its own.
-    ``kinds`` are the kinds of signal that it reads, ``ragged`` among them where rows of real numbers
-    may differ in length; ``given`` what it wants beside the examples, such as a label.
+    ``kinds`` are the kinds of signal that it reads, ``ragged`` among them where rows of real
+    numbers may differ in length; ``given`` what it wants beside the examples, such as a label.
     ``source`` is ``package.module:function``. ``model`` is set where the recipe is an autoencoder
     that somebody passed: it builds copies of that.
     """
@@ -219,8 +219,8 @@ def recipe(
     Its keyword arguments, with their annotations and defaults, are the recipe's options;
     ``training`` holds the published training options, ``kinds`` the kinds of signal that it reads
     (by default those of real numbers; a collection, tokens, graphs and ``ragged`` rows have to be
-    named), ``given`` what it asks for beside the examples. A name that another function has already is
-    an :class:`IsthmusError`; defining the same function anew replaces it.
+    named), ``given`` what it asks for beside the examples. A name that another function has already
+    is an :class:`IsthmusError`; defining the same function anew replaces it.
     """
 
     def register(function: Build) -> Build:

@@ -10,7 +10,7 @@ from isthmus.bottlenecks.transcode import TranscoderReLU, TranscoderTopK
 from isthmus.errors import IsthmusError
 from isthmus.objectives import L1, MSE, ActiveLatents, AuxK, Coefficient, Held, L0Control, dead_used
 from isthmus.recipes.options import DeadAfter, NonNegative, TargetL0, check_active
-from isthmus.recipes.registry import recipe
+from isthmus.recipes.registry import REAL, recipe
 
 WIDER = 32
 """Latents for each element of the input, where nothing is said."""
@@ -28,6 +28,7 @@ WIDER = 32
     "as an autoencoder on its output, and its weights alone say which features write to which.",
     training={"steps": 15_000, "lr": 4e-4, "batch_size": 4096, "warmup": 5000},
     scaling="global",
+    kinds=("collection", *REAL),
 )
 def transcoder(
     signal: Signal,
