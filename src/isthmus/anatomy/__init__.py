@@ -18,9 +18,12 @@ from isthmus.anatomy.dictionary import (
     LinearEncoder,
     Residual,
     atoms,
+    branch,
     code_of,
     decodes_latents,
+    dictionaries,
     linear_decoder,
+    norms,
     offset,
     read_rows,
 )
@@ -53,7 +56,7 @@ __all__ = [
     "Objective", "Only", "Output", "Part", "Player", "Prior", "Report", "Residual", "Rows",
     "Sampler", "Scaler", "Scaling", "Schedule", "Signal", "Solver", "Source", "SparseCode", "Stage",
     "Stairs", "Step", "Term", "ThresholdCode", "TokenCode", "Tree", "View", "Watch", "Weighted",
-    "added", "as_objective", "as_schedule", "ask", "atoms", "code_of", "decodes_latents",
-    "evaluating", "linear_decoder", "offset", "read_rows", "scaler_for", "side_by_side", "single",
-    "tree", "unstored",
+    "added", "as_objective", "as_schedule", "ask", "atoms", "branch", "code_of", "decodes_latents",
+    "dictionaries", "evaluating", "linear_decoder", "norms", "offset", "read_rows", "scaler_for",
+    "side_by_side", "single", "tree", "unstored",
 ]  # fmt: skip

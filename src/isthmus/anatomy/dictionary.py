@@ -84,6 +84,38 @@ def linear_decoder(model: "Autoencoder") -> LinearDecoder:
     )
 
 
+def dictionaries(model: "Autoencoder") -> dict[str, LinearDecoder]:
+    """The model's dictionaries, in the model's units, by the names of what they write.
+
+    One that writes all there is has the name ``""``. An error where any part of the decoder is no
+    dictionary.
+    """
+    if not isinstance(model.decoder, Each):
+        return {"": linear_decoder(model)}
+    parts = model.decoder.items()
+    if not all(isinstance(part, LinearDecoder) for _, part in parts):
+        raise IsthmusError(
+            "not every part of this model's decoder is a dictionary of one row for each latent: "
+            "give it parts that are a LinearDecoder"
+        )
+    return dict(parts)
+
+
+def branch(tree: Tree, name: str) -> Tensor:
+    """What a dictionary of that name writes, of a tree of what all of them do."""
+    found: Tensor = tree[name] if name else tree
+    return found
+
+
+def norms(model: "Autoencoder") -> Tensor:
+    """The length of each latent's atom, ``(width,)``, in the model's units, gradients kept.
+
+    Of several dictionaries the sum of the lengths.
+    """
+    lengths = [part.atoms().norm(dim=1) for part in dictionaries(model).values()]
+    return lengths[0] if len(lengths) == 1 else torch.stack(lengths).sum(0)
+
+
 def atoms(model: "Autoencoder", latents: Tensor | None = None) -> Tree:
     """What one unit of each latent adds to the reconstruction, ``(latents, d)``, user's units.
 

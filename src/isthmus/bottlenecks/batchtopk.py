@@ -15,9 +15,10 @@ from isthmus.anatomy import (
     Step,
     ThresholdCode,
     View,
+    norms,
 )
 from isthmus.bottlenecks.sparse import FiringCounter
-from isthmus.bottlenecks.start import fit_scale, sample_of, start_at_median
+from isthmus.bottlenecks.start import fit_scale, sampled, start_at_median
 from isthmus.kernels import Preactivations
 
 _SAMPLE = 128
@@ -33,30 +34,47 @@ class BatchTopK(Part):
     ``1 / (1 - decay)`` batches would exceed a twentieth of the run: while training shrinks the
     values, an average over more of them lies too high and leaves too few latents active. All
     batches weigh alike while there are fewer than it remembers.
+
+    With ``weigh`` values are multiplied by the lengths of the decoder's atoms where they are
+    compared (not where they are used): in the batch, and with the threshold.
     """
 
     threshold: Tensor
     batches: Tensor
 
-    def __init__(self, width: int, k: int, dead_after: int, *, decay: float = 0.99) -> None:
+    def __init__(
+        self, width: int, k: int, dead_after: int, *, decay: float = 0.99, weigh: bool = False
+    ) -> None:
         super().__init__()
-        self.width, self.k, self.decay = width, k, decay
+        self.width, self.k, self.decay, self.weigh = width, k, decay, weigh
         self.counter = FiringCounter(width, dead_after)
         # Double: a step of 1 - decay must not be lost to rounding.
         self.register_buffer("threshold", torch.zeros((), dtype=torch.float64))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, h: Preactivations, *, sample: bool = False) -> Code:
+    def forward(
+        self, h: Preactivations, *, sample: bool = False, model: Autoencoder | None = None
+    ) -> Code:
+        lengths = self._lengths(model)
         if not (sample and self.training):
-            return over(h, self.threshold, h if sample else None)
-        return top_of_batch(h, self.k)
+            return over(h, self.threshold, h if sample else None, lengths)
+        return top_of_batch(h, self.k, lengths)
+
+    def _lengths(self, model: Autoencoder | None) -> Tensor | None:
+        if not self.weigh:
+            return None
+        assert model is not None
+        return norms(model).detach()
 
     @torch.no_grad()
-    def observe(self, out: Output, step: Step) -> None:
+    def observe(self, out: Output, step: Step, *, model: Autoencoder | None = None) -> None:
         """Take the smallest value that a step's batch kept into the average."""
-        code = out.code
+        code, lengths = out.code, self._lengths(model)
         assert isinstance(code, (SparseCode, ThresholdCode))
-        parts = [smallest_of(part) for part in code.entries.chunk(step.parts)]
+        entries = code.entries
+        if lengths is not None:
+            entries = entries * (lengths[code.indices] if isinstance(code, SparseCode) else lengths)
+        parts = [smallest_of(part) for part in entries.chunk(step.parts)]
         smallest = parts[0] if len(parts) == 1 else torch.stack(parts).mean()
         self.batches += 1
         memory = min(1.0 / (1.0 - self.decay), max(1.0, 0.05 * step.clock.total))
@@ -69,15 +87,23 @@ class BatchTopK(Part):
 
         The encoder is multiplied by the number with which the first reconstruction is best.
         """
-        start_at_median(model, look.tensor)
-        some = sample_of(look.tensor)
-        fit_scale(model, some, top_of_batch(model.encode_view(View(some)), self.k))
+        start_at_median(model, look.x)
+        some, lengths = sampled(look.x), self._lengths(model)
+        fit_scale(model, some, top_of_batch(model.encode_view(View(some)), self.k, lengths))
 
 
-def over(h: Preactivations, threshold: Tensor | float, keep: Preactivations | None = None) -> Code:
-    """The code of all pre-activations that exceed a (non-negative) threshold."""
+def over(
+    h: Preactivations,
+    threshold: Tensor | float,
+    keep: Preactivations | None = None,
+    lengths: Tensor | None = None,
+) -> Code:
+    """The code of all pre-activations that exceed a (non-negative) threshold.
+
+    With ``lengths`` ``(width,)`` that is compared with their product.
+    """
     least = torch.as_tensor(threshold, device=h.x.device).to(h.x.dtype).clamp_min(0.0)
-    cutoff = least.repeat(h.width)
+    cutoff = least.repeat(h.width) if lengths is None else _cutoff(least, lengths)
     found = h.above(cutoff)
     if found is None:
         u = h.dense()
@@ -86,8 +112,10 @@ def over(h: Preactivations, threshold: Tensor | float, keep: Preactivations | No
     return SparseCode(values, indices, h.width, keep)
 
 
-def top_of_batch(h: Preactivations, k: int) -> Code:
+def top_of_batch(h: Preactivations, k: int, lengths: Tensor | None = None) -> Code:
     """The code with the ``k rows`` largest rectified values of a batch.
+
+    With ``lengths`` ``(width,)`` values are compared by their product with these.
 
     It has fewer entries where fewer are positive, and never more: of equal values at the cut the
     first are kept, as many as there is room for.
@@ -98,17 +126,22 @@ def top_of_batch(h: Preactivations, k: int) -> Code:
     """
     wanted = k * len(h)
     for slack in _SLACK:
-        guess = _guess(h, k, slack)
-        found = None if guess is None else h.above(torch.full_like(h.bias.detach(), guess))
-        if found is None or guess is None:
+        guess = _guess(h, k, slack, lengths)
+        if guess is None:
+            break
+        cutoff = torch.full_like(h.bias.detach(), guess)
+        found = h.above(cutoff if lengths is None else _cutoff(cutoff, lengths))
+        if found is None:
             break
         values, indices = found
         if int((values != 0).sum()) < wanted and guess > 0.0:
             continue
-        kept = _cut(values.detach(), wanted)
+        key = values.detach()
+        kept = _cut(key if lengths is None else key * lengths[indices], wanted)
         return SparseCode(torch.where(kept, values, 0.0), indices, h.width, h)
     u = torch.relu(h.dense())
-    return ThresholdCode(torch.where(_cut(u.detach(), wanted), u, 0.0), h)
+    key = u.detach() if lengths is None else u.detach() * lengths
+    return ThresholdCode(torch.where(_cut(key, wanted), u, 0.0), h)
 
 
 def smallest_of(entries: Tensor) -> Tensor:
@@ -117,11 +150,20 @@ def smallest_of(entries: Tensor) -> Tensor:
     return torch.where(least.isinf(), 0.0, least)
 
 
+def _cutoff(value: Tensor, lengths: Tensor) -> Tensor:
+    """What pre-activations must exceed so that their product with ``lengths`` exceeds a value.
+
+    An atom of no length never does: its latent rebuilds nothing.
+    """
+    return value / lengths
+
+
 @torch.no_grad()
-def _guess(h: Preactivations, k: int, slack: float) -> float | None:
+def _guess(h: Preactivations, k: int, slack: float, lengths: Tensor | None) -> float | None:
     """A number that more than ``k`` latents a row exceed, judged by some of the rows."""
     rows = torch.arange(0, len(h), max(1, len(h) // _SAMPLE), device=h.x.device)
-    sample = Preactivations(h.x[rows], h.weight, h.bias, h.centre).dense().flatten()
+    u = Preactivations(h.x[rows], h.weight, h.bias, h.centre).dense()
+    sample = (u if lengths is None else u * lengths).flatten()
     place = math.ceil(slack * k * len(rows))
     if place >= len(sample):
         return None

@@ -4,11 +4,21 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Code
+from isthmus.anatomy import (
+    Autoencoder,
+    Code,
+    Each,
+    LinearEncoder,
+    Tree,
+    branch,
+    dictionaries,
+    tree,
+)
 from isthmus.anatomy.each import sole
 from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder, geometric_median
+from isthmus.errors import IsthmusError
 
 EARLY = 0.5
 """The first coefficient as a share of its estimate: too low a price is the lesser harm."""
@@ -27,17 +37,50 @@ def dictionary_of(model: Autoencoder) -> tuple[DictionaryEncoder, Dictionary]:
     return encoder, dictionary
 
 
+def dictionaries_of(model: Autoencoder) -> dict[str, Dictionary]:
+    """As :func:`isthmus.anatomy.dictionaries`, of this library's kind, whose biases can be set."""
+    found = {}
+    for name, part in dictionaries(model).items():
+        if not isinstance(part, Dictionary):
+            raise IsthmusError(
+                f"a sparse bottleneck starts from the decoder's bias, and a {type(part).__name__} "
+                "may have none: use isthmus.bottlenecks.Dictionary"
+            )
+        found[name] = part
+    return found
+
+
+def reading_weights(model: Autoencoder) -> list[nn.Parameter]:
+    """The weights ``(width, d read)`` of a linear encoder, or of each where there are several."""
+    encoder = model.encoder
+    parts = [part for _, part in encoder.items()] if isinstance(encoder, Each) else [encoder]
+    for part in parts:
+        if not isinstance(part, LinearEncoder):
+            raise IsthmusError(
+                f"a sparse bottleneck scales the encoder's weight, and a {type(part).__name__} is "
+                "no LinearEncoder: use isthmus.bottlenecks.DictionaryEncoder"
+            )
+    return [part.get_parameter("weight") for part in parts]
+
+
 def sample_of(x: Tensor, most: int = _SAMPLE) -> Tensor:
     """At most ``most`` of the rows, evenly spread."""
     return x[:: -(-len(x) // most)]
 
 
+def sampled(x: Tree) -> Tree:
+    """As :func:`sample_of`, of every part of a tree."""
+    return tree.mapped(sample_of, x)
+
+
 @torch.no_grad()
-def start_at_median(model: Autoencoder, x: Tensor) -> None:
-    """Set the decoder's bias to the geometric median of some rows ``x``, in model's units."""
-    dictionary = model.decoder
-    assert isinstance(dictionary, Dictionary)
-    dictionary.bias.copy_(geometric_median(sample_of(x).flatten(1)))
+def start_at_median(model: Autoencoder, x: Tree) -> None:
+    """Set the decoder's bias to the geometric median of some rows ``x``, in model's units.
+
+    Of several dictionaries each to that of its own part.
+    """
+    for name, dictionary in dictionaries_of(model).items():
+        dictionary.bias.copy_(geometric_median(sample_of(branch(x, name)).flatten(1)))
 
 
 @torch.no_grad()
@@ -51,17 +94,20 @@ def best_scale(rebuilt: Tensor, wanted: Tensor) -> float:
 
 
 @torch.no_grad()
-def fit_scale(model: Autoencoder, x: Tensor, code: Code) -> None:
+def fit_scale(model: Autoencoder, x: Tree, code: Code) -> None:
     """Multiply the encoder by the number with which ``code`` best rebuilds ``x``.
 
     ``code`` is that of the rows ``x`` ``(rows, *shape)``, in the model's units, and without biases
     in the encoder it grows with the encoder's weight.
     """
-    encoder, dictionary = dictionary_of(model)
-    rebuilt = dictionary.decode(code).flatten(1) - dictionary.bias
-    scale = best_scale(rebuilt, x.flatten(1) - dictionary.bias)
+    rebuilt, wanted = [], []
+    for name, dictionary in dictionaries(model).items():
+        rebuilt.append(dictionary.decode(code).flatten(1) - dictionary.offset)
+        wanted.append(branch(x, name).flatten(1) - dictionary.offset)
+    scale = best_scale(torch.cat(rebuilt, 1), torch.cat(wanted, 1))
     if scale > 0.0:
-        encoder.weight.mul_(scale)
+        for weight in reading_weights(model):
+            weight.mul_(scale)
 
 
 @runtime_checkable

@@ -6,9 +6,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Linear, Look, Part, SparseCode, Step, View, unstored
+from isthmus.anatomy import (
+    Autoencoder,
+    Linear,
+    Look,
+    Part,
+    SparseCode,
+    Step,
+    View,
+    norms,
+    unstored,
+)
 from isthmus.bottlenecks.sparse import FiringCounter
-from isthmus.bottlenecks.start import dictionary_of, fit_scale, sample_of, start_at_median
+from isthmus.bottlenecks.start import fit_scale, sampled, start_at_median
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
 
@@ -88,10 +98,10 @@ class TopK(Part):
         training = sample and self.training
         k = self.k if step is None or not training else round(self.annealing(step.clock))
         most = min(self.width, max(k, self.wide or 0)) if sample else k
-        norms = self._norms(model)
-        values, indices = self._top(h, most, norms)
+        lengths = self._norms(model)
+        values, indices = self._top(h, most, lengths)
         if sample and self.wide is not None:
-            best = _strongest(values.detach(), indices, k, norms)
+            best = _strongest(values.detach(), indices, k, lengths)
             code: SparseCode = WideSparseCode(
                 values.gather(1, best), indices.gather(1, best), self.width, h,
                 wide_values=values, wide_indices=indices,
@@ -104,27 +114,26 @@ class TopK(Part):
         if not self.weigh:
             return None
         assert model is not None
-        weight = dictionary_of(model)[1].weight
-        return weight.detach().norm(dim=1)
+        return norms(model).detach()
 
-    def _top(self, h: Preactivations, k: int, norms: Tensor | None) -> tuple[Tensor, Tensor]:
-        values, indices = h.top(k, magnitude=self.magnitude, priority=norms)
+    def _top(self, h: Preactivations, k: int, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        values, indices = h.top(k, magnitude=self.magnitude, priority=lengths)
         return (values if self.magnitude else torch.relu(values)), indices
 
     @torch.no_grad()
     def prepare(self, model: Autoencoder, look: Look) -> None:
         """Start the decoder's bias at the geometric median of the data, and fit the scale."""
-        start_at_median(model, look.tensor)
+        start_at_median(model, look.x)
         if not self.fit_scale:
             return
-        some = sample_of(look.tensor)
+        some = sampled(look.x)
         h = model.encode_view(View(some))
         values, indices = self._top(h, round(self.annealing.start), self._norms(model))
         fit_scale(model, some, SparseCode(values, indices, self.width))
 
 
-def _strongest(values: Tensor, indices: Tensor, k: int, norms: Tensor | None) -> Tensor:
+def _strongest(values: Tensor, indices: Tensor, k: int, lengths: Tensor | None) -> Tensor:
     """Places of the k largest of each row's entries, ``(rows, k)``."""
     key = values.abs()
-    key = key if norms is None else key * norms[indices]
+    key = key if lengths is None else key * lengths[indices]
     return key.topk(k, dim=1, sorted=False).indices

@@ -1,5 +1,6 @@
 """The pre-activations of a linear encoder, not computed until somebody says which are wanted."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from isthmus._shapes import Float, Int
 from isthmus.kernels.decode import sparse_pays, weighted_rows
 from isthmus.kernels.library import pointer
 from isthmus.kernels.paths import is_reference, native_for
-from isthmus.kernels.row_gradient import RowGradient, sparse_gradient
+from isthmus.kernels.row_gradient import RowGradient, beside, sparse_gradient
 from isthmus.kernels.select import select_above, select_top
 
 _MOST = 8
@@ -100,6 +101,23 @@ class Preactivations:
         return Preactivations(
             self.x, take_rows(self.weight, latents), self.bias[latents], self.centre
         )
+
+    @classmethod
+    def added(cls, parts: Sequence["Preactivations"], bias: Tensor) -> "Preactivations":
+        """The sum of several of one width and of ``bias`` ``(width,)``, as one.
+
+        Inputs, weights and centres stand side by side; a part without a centre has zero.
+        """
+        centre = None
+        if any(part.centre is not None for part in parts):
+            centre = torch.cat(
+                [part.x.new_zeros(part.x.shape[1]) if part.centre is None else part.centre
+                 for part in parts]
+            )  # fmt: skip
+        for part in parts:
+            bias = bias + part.bias
+        weight = beside([part.weight for part in parts])
+        return cls(torch.cat([part.x for part in parts], 1), weight, bias, centre)
 
     def _stay_dense(self, k: int) -> bool:
         if self._dense is not None or is_reference():
@@ -209,7 +227,7 @@ class _TakeRows(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None]:
         (latents,) = ctx.saved_tensors
         if ctx.collector is not None:
-            ctx.collector.rows.append((latents, gradients[0]))
+            ctx.collector.add_rows(latents, gradients[0])
             return None, None
         whole = gradients[0].new_zeros(ctx.like)
         return whole.index_copy_(0, latents, gradients[0]), None

@@ -5,7 +5,7 @@ a dense one. An optimiser that takes it in that form reads and writes each row o
 """
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,14 @@ class RowGradient:
         self.factors.clear()
         self.rows.clear()
 
+    def add(self, factor: SparseFactor) -> None:
+        """A part of the gradient, by its factor."""
+        self.factors.append(factor)
+
+    def add_rows(self, latents: Tensor, rows: Tensor) -> None:
+        """A part that is ``rows`` ``(some, d)`` for ``latents`` ``(some,)``, and zero elsewhere."""
+        self.rows.append((latents, rows))
+
     def attach(self, weight: Tensor) -> None:
         """Make the claim, until :meth:`detach`."""
         setattr(weight, _ATTRIBUTE, self)
@@ -70,12 +78,38 @@ class RowGradient:
         return hasattr(weight, _ATTRIBUTE)
 
 
+class Divided(RowGradient):
+    """The claims on weights that stand side by side in one: each gets the columns that are its."""
+
+    def __init__(self, parts: Sequence[RowGradient], columns: Sequence[int]) -> None:
+        super().__init__()
+        self.parts, self.columns = parts, list(columns)
+
+    def add(self, factor: SparseFactor) -> None:
+        for part, dense in zip(self.parts, factor.dense.split(self.columns, 1), strict=True):
+            part.add(SparseFactor(factor.values, factor.indices, dense.contiguous()))
+
+    def add_rows(self, latents: Tensor, rows: Tensor) -> None:
+        for part, own in zip(self.parts, rows.split(self.columns, 1), strict=True):
+            part.add_rows(latents, own.contiguous())
+
+
+def beside(weights: Sequence[Tensor]) -> Tensor:
+    """Weights ``(width, d)`` of one width side by side, each collecting its gradient as alone."""
+    whole = torch.cat(list(weights), 1)
+    collectors = [RowGradient.of(weight) for weight in weights]
+    if all(collector is not None for collector in collectors):
+        parts = [collector for collector in collectors if collector is not None]
+        Divided(parts, [weight.shape[1] for weight in weights]).attach(whole)
+    return whole
+
+
 def sparse_gradient(
     weight: Tensor, collector: RowGradient | None, values: Tensor, indices: Tensor, dense: Tensor
 ) -> Tensor | None:
     """The gradient ``(width, d)`` of a weight from one factor, or None where it was collected."""
     if collector is not None:
-        collector.factors.append(SparseFactor(values, indices, dense))
+        collector.add(SparseFactor(values, indices, dense))
         return None
     return dense_gradient(weight, [SparseFactor(values, indices, dense)])
 

@@ -144,7 +144,7 @@ class ActiveLatents(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        return count_active(out.code).to(out.x.dtype)
+        return count_active(out.code).float()
 
 
 class Coefficient(Term):
@@ -157,4 +157,4 @@ class Coefficient(Term):
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         control = model.bottleneck.control
         assert isinstance(control, L0Control)
-        return control.coefficient.to(out.x.dtype).expand(out.rows)
+        return control.coefficient.float().expand(out.rows)

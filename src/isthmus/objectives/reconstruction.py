@@ -12,7 +12,7 @@ class MSE(Term):
     unit = "squared error per element, in the model's units"
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        return out.squared_error() / out.target[0].numel()
+        return out.squared_error() / out.elements()
 
 
 class SquaredError(Term):

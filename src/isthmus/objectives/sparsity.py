@@ -3,7 +3,16 @@
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Output, SparseCode, Term, ThresholdCode
+from isthmus.anatomy import (
+    Autoencoder,
+    Output,
+    SparseCode,
+    Term,
+    ThresholdCode,
+    branch,
+    dictionaries,
+    norms,
+)
 from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck, Step
 from isthmus.bottlenecks.sparse import Dictionary, FiringCounter
 from isthmus.kernels import Preactivations, adaptive_decode, take_rows
@@ -97,29 +106,34 @@ class AuxK(Term):
 
     ``|e - e^|^2 / elements`` with the error ``e = x - x^`` held fixed (Gao et al. 2024, appendix
     A.2). With ``magnitude`` the strongest are those largest by absolute value, and keep their
-    signs; else the largest, rectified. Zero where no latent is dead. Gradients reach the dead
-    latents' encoder rows. The model's bottleneck has a ``counter`` that says which latents are
-    dead.
+    signs; else the largest, rectified. With ``weigh`` they are compared times the lengths of their
+    atoms. Of several dictionaries the error is that of all. Zero where no latent is dead. Gradients
+    reach the dead latents' encoder rows. The model's bottleneck has a ``counter`` that says which
+    latents are dead.
     """
 
     name = "auxk"
     unit = "squared error per element, in the model's units"
 
-    def __init__(self, k_aux: int, *, magnitude: bool = False) -> None:
-        self.k_aux, self.magnitude = k_aux, magnitude
+    def __init__(self, k_aux: int, *, magnitude: bool = False, weigh: bool = False) -> None:
+        self.k_aux, self.magnitude, self.weigh = k_aux, magnitude, weigh
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code, weight = out.code, model.decoder.weight  # type: ignore[union-attr]
+        code = out.code
         assert isinstance(code, (SparseCode, ThresholdCode))
-        assert isinstance(weight, Tensor)
         counter = model.bottleneck.counter
         assert isinstance(counter, FiringCounter)
         dead = counter.dead(out.clock).nonzero().flatten()
         if len(dead) == 0 or not isinstance(code.preactivations, Preactivations):
             return torch.zeros(out.rows, device=out.device)
         k = min(self.k_aux, len(dead))
-        values, indices = code.preactivations.of(dead).top(k, magnitude=self.magnitude)
+        among = norms(model).detach()[dead] if self.weigh else None
+        values, indices = code.preactivations.of(dead).top(
+            k, magnitude=self.magnitude, priority=among
+        )
         values = values if self.magnitude else torch.relu(values)
-        error = -out.error().detach().flatten(1)
-        explained = adaptive_decode(values, indices, take_rows(weight, dead))
-        return (error - explained).square().mean(1)
+        error, left = out.error(), []
+        for name, dictionary in dictionaries(model).items():
+            explained = adaptive_decode(values, indices, take_rows(dictionary.atoms(), dead))
+            left.append((-branch(error, name).detach().flatten(1) - explained).square())
+        return left[0].mean(1) if len(left) == 1 else torch.cat(left, 1).mean(1)

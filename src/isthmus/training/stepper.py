@@ -209,7 +209,7 @@ class Stepper:
     def _observe(self, seen: Sequence[Output], step: Step) -> None:
         out = seen[0] if len(seen) == 1 else _joined(seen)
         for part in self.observers:
-            part.observe(out, step)
+            ask(part.observe, out, step, model=self.model)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The precision of the forward passes."""
