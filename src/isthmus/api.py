@@ -214,11 +214,11 @@ def evaluate(
     bound the log-likelihood where there is one. ``given`` and ``mask`` are as in :func:`fit`;
     columns that were given by name are taken again.
     """
-    source = test_source(X, model, given=given, mask=mask)
+    source = held_out_source(X, model, given=given, mask=mask)
     return evaluation.evaluate(model, source, samples=samples, seed=seed, batch_size=batch_size)
 
 
-def test_source(
+def held_out_source(
     X: Data,
     model: Autoencoder | None = None,
     *,

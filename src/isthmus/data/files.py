@@ -30,7 +30,8 @@ def located(name: str | Path) -> tuple[Path, str | None] | None:
 
     ``"file.npz:member"`` chooses a member of an archive, ``"file.npz:a,b"`` several as a
     collection, ``"file.csv:a,b"`` columns of a table (``"file.csv:-a,b"`` all but these) and
-    ``"file.csv:left=a,b;right=c"`` a collection of columns by name. None where nothing of that name exists.
+    ``"file.csv:left=a,b;right=c"`` a collection of columns by name. None where nothing of that
+    name exists.
     """
     if not str(name).strip():
         return None

@@ -160,8 +160,8 @@ def _numbered(
     new = next((word for word in words.tolist() if word not in place), None)
     if new is not None:
         raise IsthmusError(
-            f"the column {column!r}, given as {name!r}, holds {new!r}, which was not there when the "
-            f"model was fitted (it knew {', '.join(map(repr, levels[:8]))}): leave these rows out"
+            f"the column {column!r}, given as {name!r}, holds {new!r}, which was not there when "
+            f"the model was fitted (it knew {', '.join(map(repr, levels[:8]))}): leave these rows out"
         )
     return np.array([place[word] for word in words.tolist()], np.int64), levels
 

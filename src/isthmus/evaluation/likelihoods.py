@@ -35,12 +35,14 @@ class _Bounds:
         self.likelihood = self.model.likelihood
         self.discrete = self.likelihood.discrete
         self.supported = self.standard = True
+        self.masked = False
         self.numel = self.model.signal.numel
 
     def update(self, batch: Batch) -> None:
         code = batch.code
         assert isinstance(code, GaussianCode)
         target, mask = batch.target, batch.mask
+        self.masked |= mask is not None
         sizes = [leaf[0].numel() for _, leaf in tree.leaves(target)]
         if self.model.target is not None:
             self.numel = sum(sizes)
@@ -79,7 +81,7 @@ class _Bounds:
 
     def results(self) -> list[Result]:
         bound, elbo = self._told(self.importance.bound()), self._told(self.importance.elbo())
-        if not self.discrete or self.supported:
+        if (not self.discrete or self.supported) and not self.masked:
             return [bound, elbo, as_bits_per_dim(bound, self.numel)]
         return [bound, elbo]
 
