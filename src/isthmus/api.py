@@ -27,9 +27,9 @@ from isthmus.training import (
 from isthmus.training.checkpoint import read_config
 from isthmus.training.many import read_manifest
 from isthmus.training.progress import ProgressBar, Show
-from isthmus.training.reference import ROWS, reference_triples, verify
+from isthmus.training.reference import ROWS, examples, reference_triples, verify
+from isthmus.training.run import PREPARE_ROWS, resolve_device
 from isthmus.training.seeds import seed_step
-from isthmus.training.trainer import PREPARE_ROWS, resolve_device
 
 
 def fit(
@@ -122,7 +122,7 @@ def save(model: Autoencoder, path: str | Path, X: Data | None = None) -> None:
     rows = model.reference_rows
     if X is not None:
         source = data.as_source(X)
-        rows = source.rows(torch.arange(min(ROWS, len(source))))
+        rows = source.batch(torch.arange(min(ROWS, len(source))))
     if rows is None:
         raise IsthmusError("a few rows of data are needed to save this model: pass them as X")
     config = model.config or {
@@ -217,13 +217,14 @@ def _solve(
 ) -> Autoencoder:
     """Fit by the model's own solver, and save."""
     assert model.solver is not None
-    sample = source.rows(torch.arange(min(ROWS, len(source))))
+    sample = source.batch(torch.arange(min(ROWS, len(source))))
     device = resolve_device(training.device)
     model.to(device)
     with torch.random.fork_rng(devices=[]), ProgressBar(title, 1, "rows", progress) as bar:
         seed_step(device, training.seed, 3)
         with torch.no_grad():
-            model.prepare(Batches(source, 1, training.order_seed).sample(PREPARE_ROWS).to(device))
+            sample_ = Batches(source, 1, training.order_seed).sample(PREPARE_ROWS).to(device)
+            model.prepare(sample_, rows=len(source), source=source)
 
         def report(done: int, total: int, what: str) -> None:
             if bar.due or done == total:
@@ -260,6 +261,7 @@ def _restored(
         ) from None
     rebuilt.eval()
     rebuilt.config = checkpoint.config
-    rebuilt.reference_rows = checkpoint.reference["input"]
+    rebuilt.stage = max(0, len(rebuilt.stages) - 1)
+    rebuilt.reference_rows = examples(checkpoint.reference, rebuilt.signal)
     verify(rebuilt, checkpoint.reference, str(folder))
     return rebuilt

@@ -11,15 +11,16 @@ import torch
 from torch import nn
 
 from isthmus import data
-from isthmus.anatomy import Autoencoder, Signal, Source
+from isthmus.anatomy import Autoencoder, Signal, Source, tree
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
 from isthmus.recipes.origin import distribution, reason
 from isthmus.recipes.registry import module_options
-from isthmus.recipes.scaling import rescale, scale_own, scaling_for
+from isthmus.recipes.scaling import modes_of, rescale, scale_own, scaler_of
 from isthmus.training import TrainingOptions
 from isthmus.training.checkpoint import CONFIG, METRICS
 from isthmus.training.journal import located
+from isthmus.training.reference import stored
 from isthmus.training.seeds import seed_step
 
 FINGERPRINT_ROWS = 4096
@@ -147,7 +148,8 @@ def _scale_recorded(model: Autoencoder, config: Mapping[str, Any]) -> None:
     """Scale a model that was passed for a run of one of this library's recipes."""
     chosen = as_recipe(config["recipe"])
     asked = config["options"].get("scaling", "auto")
-    rescale(model, scaling_for(asked, Signal.from_dict(config["signal"]), chosen.scaling))
+    signal = Signal.from_dict(config["signal"])
+    rescale(model, modes_of(scaler_of(signal, asked, chosen.scaling)))
 
 
 def title_of(config: Mapping[str, Any]) -> str:
@@ -174,18 +176,17 @@ def described(X: Data, source: Source) -> dict[str, Any]:
 
     A source that knows its own fingerprint is asked for that instead of for rows.
     """
-    spec = getattr(source, "spec", None)
-    if not isinstance(spec, str):
-        spec = None
+    spec = source.spec
     if spec is None and isinstance(X, (str, Path)):
         spec = os.path.abspath(X) if Path(X).exists() and not data.is_name(X) else str(X)
     digest = hashlib.sha256(json.dumps([len(source), source.signal.to_dict()]).encode())
-    own = getattr(source, "fingerprint", None)
+    own = source.fingerprint()
     if own is None:
         spread = torch.arange(0, len(source), max(1, len(source) // FINGERPRINT_ROWS))
-        digest.update(source.rows(spread).numpy().tobytes())
+        for tensor in stored(source.batch(spread)).values():
+            digest.update(tensor.numpy().tobytes())
     else:
-        digest.update(own().encode())
+        digest.update(own.encode())
     return {"spec": spec, "rows": len(source), "fingerprint": digest.hexdigest()}
 
 
@@ -219,7 +220,7 @@ def _foreign(recipe: Recipe, model: Autoencoder) -> dict[str, Any]:
     if recipe.builtin:
         return {}
     if not recipe.source:
-        return {"scaling": model.scaler.mode}
+        return {"scaling": modes_of(model.scaler)}
     package = distribution(recipe.source.partition(":")[0])
     return {
         "origin": {
@@ -227,18 +228,25 @@ def _foreign(recipe: Recipe, model: Autoencoder) -> dict[str, Any]:
             "distribution": None if package is None else list(package),
             "importable": recipe.importable,
         },
-        "scaling": model.scaler.mode,
+        "scaling": modes_of(model.scaler),
     }
 
 
 def check_fit(model: Autoencoder, *sources: Source | None) -> None:
     """An error for rows of another shape than the model reads."""
     for source in sources:
-        if source is not None and source.signal.shape != model.signal.shape:
+        if source is None or model.signal.accepts(source.signal):
+            continue
+        own, theirs = model.signal, source.signal
+        if own.kind == theirs.kind == "collection":
+            names = dict.fromkeys(theirs.parts, 0), dict.fromkeys(own.parts, 0)
+            tree.same_names(*names, "the data", "the model")
+        if own.kind != "collection" and theirs.kind == own.kind:
             raise IsthmusError(
-                f"the data are rows of shape {source.signal.shape}, and the model reads "
-                f"{model.signal.shape}: pass rows that fit"
+                f"the data are rows of shape {theirs.shape}, and the model reads {own.shape}: pass "
+                "rows that fit"
             )
+        raise IsthmusError(f"the data are {theirs}, and the model reads {own}: pass rows that fit")
 
 
 def reopened(

@@ -1,12 +1,17 @@
 """Observation models against torch.distributions."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import distributions as D
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from isthmus.anatomy import Bernoulli, Gaussian
+import isthmus.recipes
+from isthmus.anatomy import Bernoulli, Gaussian, Signal
+from isthmus.errors import IsthmusError
 
 
 def case(shape, lead=(), rows=5):
@@ -64,3 +69,42 @@ def test_samples_have_the_stated_moments(likelihood, variance):
     torch.testing.assert_close(drawn.mean(0), mean, atol=0.015, rtol=0)
     expected = torch.as_tensor(variance(mean)).expand(4)
     torch.testing.assert_close(drawn.var(0), expected.float(), atol=0.005, rtol=0.03)
+
+
+@pytest.mark.parametrize("lead", [(), (3,)])
+def test_without_a_mask_values_and_gradients_are_the_first_releases_to_the_bit(lead):
+    """Checkpoints and their continuations rest on these operations in this order."""
+
+    def summed(values, x):
+        return values.flatten(values.ndim - x.ndim + 1).sum(-1)
+
+    def gaussian(params, x):
+        constant = x[0].numel() * (math.log(0.3) + 0.5 * math.log(2 * math.pi))
+        return -0.5 * summed((params - x).square(), x) / 0.3**2 - constant
+
+    def bernoulli(params, x):
+        loss = binary_cross_entropy_with_logits(params, x.expand_as(params), reduction="none")
+        return -summed(loss, x)
+
+    for likelihood, first in ((Gaussian(0.3), gaussian), (Bernoulli(), bernoulli)):
+        params, x = (tensor.float() for tensor in case((3, 8, 8), lead))
+        params.requires_grad_()
+        values = likelihood.log_prob(params, x), first(params, x)
+        assert torch.equal(*values)
+        assert torch.equal(*(torch.autograd.grad(v.mean(), params)[0] for v in values))
+        one, other = torch.Generator().manual_seed(5), torch.Generator().manual_seed(5)
+        drawn = likelihood.sample(params, generator=one)
+        if isinstance(likelihood, Gaussian):
+            wanted = params + 0.3 * torch.randn(params.shape, generator=other)
+        else:
+            wanted = torch.bernoulli(torch.sigmoid(params), generator=other)
+        assert torch.equal(drawn, wanted)
+
+
+def test_a_sample_of_the_data_is_checked_before_the_first_step():
+    model = isthmus.recipes.get_recipe("vae").build_function(
+        Signal("vector", (3,), low=0.0, high=1.0), likelihood="bernoulli", latent_dim=2
+    )
+    model.prepare(torch.rand(8, 3))
+    with pytest.raises(IsthmusError, match=r"bernoulli needs values between 0 and 1, .* hold 1.5"):
+        model.prepare(torch.full((8, 3), 1.5))

@@ -87,3 +87,42 @@ def test_bad_names_are_answered(signal, options, message):
     for build in (encoder_for, decoder_for):
         with pytest.raises(IsthmusError, match=message):
             build(signal, 3, **options)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv", "transformer"])
+@pytest.mark.parametrize("signal", [VECTOR, DIGITS, SERIES, Signal("image", (3, 8, 9))])
+def test_a_decoder_gives_several_numbers_for_each_element(signal, network):
+    if network == "conv" and signal.kind != "image":
+        pytest.skip("convolutions are for images")
+    decoder = decoder_for(signal, 3, network, numbers=2)
+    z = torch.randn(4, 3)
+    out = decoder(z)
+    assert out.shape == (4, *signal.shape, 2)
+    # The two numbers of an element are neighbours among the wide network's outputs.
+    axis = 1 if signal.kind == "image" else -1
+    wide = decoder.network(z)
+    where = [slice(None)] * wide.ndim
+    for number in range(2):
+        where[axis] = slice(number, None, 2)
+        assert torch.equal(out[..., number], wide[tuple(where)])
+
+
+@pytest.mark.parametrize("signal", [VECTOR, DIGITS])
+def test_one_number_is_the_decoder_without_the_option(signal):
+    torch.manual_seed(0)
+    plain = decoder_for(signal, 3)
+    torch.manual_seed(0)
+    one = decoder_for(signal, 3, numbers=1)
+    assert type(one) is type(plain)
+    for (name, a), (other, b) in zip(
+        plain.state_dict().items(), one.state_dict().items(), strict=True
+    ):
+        assert name == other
+        assert torch.equal(a, b)
+
+
+def test_several_numbers_with_a_final_activation_are_an_error():
+    with pytest.raises(IsthmusError, match="would bend all 2 numbers"):
+        decoder_for(VECTOR, 3, numbers=2, final="sigmoid")
+    own = nn.Linear(3, 24)
+    assert decoder_for(VECTOR, 3, own, numbers=2) is own

@@ -189,10 +189,10 @@ class RowFeed:
         }
 
     def fingerprint(self) -> str:
-        own = getattr(self.source, "fingerprint", None)
+        own = self.source.fingerprint()
         digest = hashlib.sha256(repr((len(self.source), self.source.signal.to_dict())).encode())
         if own is not None:
-            digest.update(own().encode())
+            digest.update(own.encode())
         else:
             spread = torch.arange(0, len(self.source), max(1, len(self.source) // 1024))
             digest.update(self.source.rows(spread).cpu().contiguous().numpy().tobytes())

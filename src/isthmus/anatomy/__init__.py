@@ -1,8 +1,11 @@
 """The parts that every autoencoder is made of; see ``docs/architecture.md``."""
 
-from isthmus.anatomy.autoencoder import Autoencoder, Bottleneck, Prior
-from isthmus.anatomy.code import (
-    Code,
+from isthmus.anatomy import tree
+from isthmus.anatomy.asking import ask
+from isthmus.anatomy.autoencoder import Autoencoder, Bottleneck, scaler_for
+from isthmus.anatomy.batch import MODEL, Batch, Given, Step
+from isthmus.anatomy.code import Code, unstored
+from isthmus.anatomy.code_kinds import (
     DiscreteCode,
     EmbeddingCode,
     GaussianCode,
@@ -10,9 +13,24 @@ from isthmus.anatomy.code import (
     ThresholdCode,
     TokenCode,
 )
+from isthmus.anatomy.dictionary import (
+    LinearDecoder,
+    LinearEncoder,
+    Residual,
+    atoms,
+    code_of,
+    decodes_latents,
+    linear_decoder,
+    offset,
+    read_rows,
+)
+from isthmus.anatomy.each import Each, Only, added, side_by_side, single
+from isthmus.anatomy.evaluating import evaluating
 from isthmus.anatomy.likelihood import Bernoulli, Gaussian, Likelihood
-from isthmus.anatomy.objective import MODEL, Losses, Objective, Term, Weighted
+from isthmus.anatomy.objective import Losses, Objective, Term, Watch, Weighted, as_objective
 from isthmus.anatomy.output import Output, View
+from isthmus.anatomy.part import EMA, Look, Part, Prior, Sampler
+from isthmus.anatomy.players import Player, Stage
 from isthmus.anatomy.scaler import Scaler, Scaling
 from isthmus.anatomy.schedule import (
     Clock,
@@ -25,12 +43,17 @@ from isthmus.anatomy.schedule import (
 )
 from isthmus.anatomy.signal import Array, Kind, Signal
 from isthmus.anatomy.solver import Report, Solver
-from isthmus.anatomy.source import Source, preferred_order
+from isthmus.anatomy.source import Source
+from isthmus.anatomy.tree import Rows, Tree
 
 __all__ = [
-    "MODEL", "Array", "Autoencoder", "Bernoulli", "Bottleneck", "Clock", "Code", "Constant",
-    "Cosine", "DiscreteCode", "EmbeddingCode", "Gaussian", "GaussianCode", "Kind", "Likelihood",
-    "Linear", "Losses", "Objective", "Output", "Prior", "Report", "Scaler", "Scaling",
-    "Schedule", "Signal", "Solver", "Source", "SparseCode", "Stairs", "Term", "ThresholdCode",
-    "TokenCode", "View", "Weighted", "as_schedule", "preferred_order",
+    "EMA", "MODEL", "Array", "Autoencoder", "Batch", "Bernoulli", "Bottleneck", "Clock", "Code",
+    "Constant", "Cosine", "DiscreteCode", "Each", "EmbeddingCode", "Gaussian", "GaussianCode",
+    "Given", "Kind", "Likelihood", "Linear", "LinearDecoder", "LinearEncoder", "Look", "Losses",
+    "Objective", "Only", "Output", "Part", "Player", "Prior", "Report", "Residual", "Rows",
+    "Sampler", "Scaler", "Scaling", "Schedule", "Signal", "Solver", "Source", "SparseCode", "Stage",
+    "Stairs", "Step", "Term", "ThresholdCode", "TokenCode", "Tree", "View", "Watch", "Weighted",
+    "added", "as_objective", "as_schedule", "ask", "atoms", "code_of", "decodes_latents",
+    "evaluating", "linear_decoder", "offset", "read_rows", "scaler_for", "side_by_side", "single",
+    "tree", "unstored",
 ]  # fmt: skip

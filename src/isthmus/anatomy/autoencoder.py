@@ -1,27 +1,31 @@
 """The autoencoder: corruption, encoder, bottleneck, decoder, target and objective, put together."""
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from isthmus.anatomy import dictionary, tree
+from isthmus.anatomy.asking import ask, check_role
+from isthmus.anatomy.batch import MODEL, Batch, Given, Step
 from isthmus.anatomy.code import Code
+from isthmus.anatomy.dictionary import LinearDecoder, Residual, reads_z
+from isthmus.anatomy.each import Each, EachScaler, Only, select
+from isthmus.anatomy.inference import Inference
 from isthmus.anatomy.likelihood import Gaussian, Likelihood
-from isthmus.anatomy.objective import MODEL, Critics, Objective, Term
+from isthmus.anatomy.objective import Critics, Objective, Term, as_objective
 from isthmus.anatomy.output import Output, View
+from isthmus.anatomy.part import EMA, Look, Part, Prior, Sampler, check_plain, parts_with
+from isthmus.anatomy.players import Player, Stage, covers, default_players
 from isthmus.anatomy.scaler import Scaler
 from isthmus.anatomy.schedule import Clock
-from isthmus.anatomy.signal import Array, Signal
-from isthmus.anatomy.source import Source
-from isthmus.errors import IsthmusError
+from isthmus.anatomy.signal import Signal
+from isthmus.anatomy.tree import Tree
+from isthmus.errors import IsthmusError, unknown
 
 if TYPE_CHECKING:
     from isthmus.anatomy.solver import Solver
-
-ENCODE_BATCH = 1024
-"""Rows that ``encode``, ``score`` and the like push through at once."""
 
 
 class Bottleneck(Protocol):
@@ -30,31 +34,26 @@ class Bottleneck(Protocol):
     def __call__(self, h: Any, *, sample: bool = False) -> Code: ...
 
 
-class Prior(Protocol):
-    """A distribution of codes that can be sampled: ``prior(n)`` is ``(n, latent)``."""
-
-    def __call__(self, n: int, /) -> Tensor: ...
-
-
-class Autoencoder(nn.Module):
+class Autoencoder(Inference, nn.Module):
     """Parts put together.
 
+    Any :class:`~torch.nn.Module` is a part as it is. What a part wants besides its first argument
+    it names as keyword-only parameters of its ``forward``: ``view``, ``batch``, ``mask``,
+    ``given``, ``step``, ``model``, ``code``, ... (:mod:`isthmus.anatomy.asking`). What may happen
+    to it besides being called, a :class:`~isthmus.anatomy.Part` says.
+
     encoder
-        Any module from ``(rows, *shape)`` to what the bottleneck reads. A module with the
-        attribute ``reads = "view"`` gets the whole :class:`View` (visible patches included);
-        with ``reads = "model"`` it gets the view and this autoencoder, and may find the code by
-        optimisation through :meth:`decode_code` (a model without an encoder).
+        From ``(rows, *shape)``, or a tree of these, to what the bottleneck reads.
     bottleneck
-        A module ``(h, sample=False) -> Code``. With the attribute ``reads = "clock"`` the training
-        path also passes ``clock=``, where the run stands, or None outside a run.
+        ``(h, sample=False) -> Code``.
     decoder
-        Any module from ``z`` to the parameters of the likelihood, ``(rows, *shape)``; None for a
-        joint embedding. With the attribute ``reads = "code"`` it gets the code itself. With a
-        method ``residual(code, target)`` it may offer its error directly, or return None.
+        From ``z`` to the parameters of the likelihood, ``(rows, *shape)``, or from the code where
+        its forward is ``(self, *, code)``; None for a joint embedding. A dictionary may offer its
+        error directly (:class:`~isthmus.anatomy.dictionary.LinearDecoder`).
     objective
         A term or a sum of terms.
     corruption
-        A module from a batch to a :class:`View`, or to a list of several.
+        From x to a :class:`View`, or to a list of several.
     target
         What is to be rebuilt, as a function of the clean batch; the batch itself by default. A
         corruption that redraws the data (see :attr:`View.target`) takes the clean batch's place.
@@ -63,20 +62,21 @@ class Autoencoder(nn.Module):
     critics
         The networks of further players, by the name that their terms carry.
     prior
-        Samples codes, for :meth:`sample`.
+        Samples codes: a :class:`Prior`, or a function ``n -> (n, latent)``.
     scaler
         The affine map from the user's units to the model's. Without one, ``fit`` chooses it as it
         does for a recipe; ``Scaler(signal.shape, "none")`` leaves the data as they are.
     solver
         Fits the model in closed form, instead of the gradient trainer.
+    parts
+        Further parts by name: teachers, predictors, whatever terms use.
+    players
+        Who trains what, where it is more than one player a critic (:class:`Player`).
+    stages
+        Fits that follow one another in a run (:class:`Stage`), in the place of one objective.
 
     ``fit`` leaves ``config`` (recipe, options), ``history`` (the log's records) and
     ``reference_rows`` (a few inputs, in the user's units) on the model.
-
-    Any part may define ``prepare(model, x)`` (set up from a sample of the data, before the first
-    step), ``before_update()`` and ``after_update()`` (around each optimiser step: projections,
-    counters), and ``constrain()`` (bring the weights back to where they must lie, after they were
-    averaged). They are found by name; nothing has to be inherited.
     """
 
     def __init__(
@@ -86,179 +86,231 @@ class Autoencoder(nn.Module):
         encoder: nn.Module,
         bottleneck: nn.Module,
         decoder: nn.Module | None,
-        objective: Objective | Term,
+        objective: Objective | Term | None = None,
         corruption: nn.Module | None = None,
-        target: Callable[[Tensor], Tensor] | None = None,
+        target: Callable[..., Tree] | nn.Module | None = None,
         likelihood: Likelihood | None = None,
-        critics: dict[str, nn.Module] | None = None,
-        prior: Prior | None = None,
+        critics: Mapping[str, nn.Module] | None = None,
+        prior: Prior | Callable[[int], Tensor] | None = None,
         scaler: Scaler | None = None,
         solver: "Solver | None" = None,
+        parts: Mapping[str, nn.Module] | None = None,
+        players: Sequence[Player] = (),
+        stages: Sequence[Stage] = (),
     ) -> None:
         super().__init__()
         self.signal = signal
         self.encoder = encoder
         self.bottleneck = bottleneck
         self.decoder = decoder
-        self.objective = objective if isinstance(objective, Objective) else objective * 1.0
+        if (objective is None) == (not stages):
+            raise IsthmusError("a model has an objective or stages: pass one of the two")
+        self.stages = tuple(stages)
+        self.stage = 0
+        """The stage that is trained, of a model that has several."""
+        own = [] if objective is None else [as_objective(objective)]
+        self.objectives = nn.ModuleList(own or [stage.objective for stage in stages])
         self.corruption = corruption
         self.target = target
         self.likelihood = likelihood or Gaussian()
-        self.critics = Critics(critics or {})
+        self.critics = Critics(dict(critics or {}))
+        self.parts = nn.ModuleDict(dict(parts or {}))
         self.prior = prior
         self.scaler_given = scaler is not None
-        self.scaler = scaler or Scaler(signal.shape)
+        """Whether a scaler was chosen; otherwise ``fit`` chooses."""
+        self.scaler = scaler or scaler_for(signal)
         self.solver = solver
+        self.given_players = tuple(players)
         self.config: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
-        self.reference_rows: Tensor | None = None
-        strangers = set(self.objective.players) - {MODEL} - set(self.critics)
-        if strangers:
-            raise ValueError(f"no critic is named {strangers.pop()!r}, but a term is its")
+        self.reference_rows: Batch | None = None
+        self._check()
+
+    def _check(self) -> None:
+        """What can be known before any data: roles, names, players."""
+        for role in ("corruption", "encoder", "bottleneck", "decoder", "target"):
+            part = vars(self).get(role) or self._modules.get(role)
+            if part is not None:
+                check_role(part, role)
+        check_plain(self)
+        for part in self.modules():
+            if isinstance(part, EMA) and not len(part.copies):
+                part.follow(self)
+        named = {player for objective in self.objectives for player in objective.players}
+        for player in self.given_players:
+            if player.name not in named:
+                raise unknown("player, whom no term belongs to,", player.name, named)
+        for number in range(len(self.objectives)):
+            self.stage = number
+            self.players()
+        self.stage = 0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A function where a part may be is welcome: it is made one.
+        if name == "prior" and value is not None and not isinstance(value, Prior):
+            value = Sampler(value)
+        if name == "objective":
+            self.objectives[self.stage] = as_objective(value)
+            return
+        super().__setattr__(name, value)
+
+    @property
+    def objective(self) -> Objective:
+        """What is minimised: of several stages, that of the present one."""
+        present = self.objectives[self.stage]
+        assert isinstance(present, Objective)
+        return present
+
+    def players(self) -> list[Player]:
+        """Who steps, in turn, under the present objective."""
+        own: Sequence[Player] = self.stages[self.stage].players if self.stages else ()
+        own = own or [p for p in self.given_players if p.name in self.objective.players]
+        return default_players(self.objective, list(self.critics), own)
 
     # --- the training path -------------------------------------------------------------------
 
-    def forward(self, x: Tensor, clock: Clock | None = None) -> Output:
+    def forward(self, x: Tree | Batch, step: Step | Clock | None = None) -> Output:
         """The path that the objective sees: corrupted, sampled. ``x`` is in the user's units."""
-        x = self.scaler(x)
-        views = self._views(x)
-        timed = getattr(self.bottleneck, "reads", "h") == "clock"
-        more = {"clock": clock} if timed else {}
-        codes = [self.bottleneck(self._encode(view), sample=True, **more) for view in views]
-        target = x if views[0].target is None else views[0].target
-        if self.target is not None:
-            target = self.target(target)
-        out = Output(x, target, views, codes, clock=clock or Clock())
+        batch = x if isinstance(x, Batch) else Batch(x)
+        if isinstance(step, Clock):
+            step = Step(step)
+        x = self.scaler(batch.x)
+        views = self._views(x, batch, step)
+        codes = [self._code_of(view, batch, step, sample=True) for view in views]
+        target, mask = self._target(x if views[0].target is None else views[0].target, batch, step)
+        out = Output(x, target, views, codes, step=step or Step(), batch=batch, mask=mask)
         if self.decoder is not None and self.objective.rebuilds:
             out.likelihood = self.likelihood
-            direct = getattr(self.decoder, "residual", None)
-            if direct is not None and isinstance(self.likelihood, Gaussian):
-                out.residual = direct(codes[0], target)
+            if mask is None:
+                out.residual = self._residual(codes[0], target)
             if out.residual is None:
-                out.params = self.decode_code(codes[0])
+                out.params = self.decode_code(codes[0], view=views[0], batch=batch, step=step)
         return out
 
-    def _views(self, x: Tensor) -> list[View]:
+    def _views(self, x: Tree, batch: Batch, step: Step | None) -> list[View]:
         if self.corruption is None:
-            return [View(x)]
-        views = self.corruption(x)
-        return views if isinstance(views, list) else [views]
+            return [View(x, mask=batch.mask)]
+        views = ask(self.corruption, x, model=self, mask=batch.mask, **_about(batch, step))
+        views = views if isinstance(views, list) else [views]
+        for view in views:
+            view.mask = batch.mask if view.mask is None else view.mask
+        return views
 
-    def _encode(self, view: View) -> Any:
-        reads = getattr(self.encoder, "reads", "x")
-        if reads == "model":
-            return self.encoder(view, self)
-        return self.encoder(view if reads == "view" else view.x)
+    def encode_view(self, view: View, batch: Batch | None = None, step: Step | None = None) -> Any:
+        """What the bottleneck reads: the encoder's output for a view."""
+        part = self.encoder if view.by is None else self._named(view.by)
+        about = _about(batch, step)
+        return ask(part, view.x, view=view, model=self, mask=view.mask, **about)
 
-    def decode_code(self, code: Code) -> Tensor:
-        """Parameters of the likelihood for a code, sample axis kept, in the model's units."""
-        if self.decoder is None:
-            raise IsthmusError("this model has no decoder: it embeds, it does not rebuild")
-        if getattr(self.decoder, "reads", "z") == "code":
-            return self.decoder(code)
-        if code.samples is None:
-            return self.decoder(code.z)
-        params = self.decoder(code.z.flatten(0, 1))
-        return params.unflatten(0, (code.samples, -1))
+    def _named(self, name: str) -> nn.Module:
+        if name not in self.parts:
+            raise unknown("part that encodes a view", name, self.parts)
+        return self.parts[name]
 
-    def clean_code(self, x: Tensor) -> Code:
-        """The deterministic code of uncorrupted rows ``x``, in the model's units."""
-        code: Code = self.bottleneck(self._encode(View(x)), sample=False)
+    def _code_of(self, view: View, batch: Batch | None, step: Step | None, *, sample: bool) -> Code:
+        h = self.encode_view(view, batch, step)
+        if isinstance(h, Code):  # of an average that has its own bottleneck
+            return h
+        code: Code = ask(
+            self.bottleneck,
+            h,
+            sample=sample,
+            view=view,
+            model=self,
+            mask=view.mask,
+            **_about(batch, step),
+        )
         return code
 
-    # --- what users call ---------------------------------------------------------------------
-
-    @overload
-    def encode(self, X: Array | Source, *, code: Literal[True], batch_size: int = ...) -> Code: ...
-    @overload
-    def encode(
-        self, X: np.ndarray, *, code: Literal[False] = ..., batch_size: int = ...
-    ) -> np.ndarray: ...
-    @overload
-    def encode(
-        self, X: Tensor | Source, *, code: Literal[False] = ..., batch_size: int = ...
-    ) -> Tensor: ...
-    def encode(
-        self, X: Array | Source, *, code: bool = False, batch_size: int = ENCODE_BATCH
-    ) -> Array | Code:
-        """The latents of ``X``, deterministic: ``(rows, latent)``, an array for an array.
-
-        With ``code=True`` the :class:`Code` itself, so that a sparse code stays sparse. ``X`` is
-        in the user's units; another shape, dtype, NaN or infinity is an :class:`IsthmusError`.
-        """
-        with self._inference():
-            batches = (self.clean_code(self.scaler(x)) for x in self.batches(X, batch_size))
-            if not code:
-                return _like(X, torch.cat([part.z.cpu() for part in batches]))
-            codes = [part.detached() for part in batches]
-        return type(codes[0]).join(codes)
-
-    def decode(self, Z: Array | Code, *, batch_size: int = ENCODE_BATCH) -> Array:
-        """Reconstructions from latents ``(rows, latent)``, in the user's units."""
-        if not isinstance(Z, Code) and getattr(self.decoder, "reads", "z") == "code":
-            wanted = getattr(self.decoder, "from_latent", None)
-            if wanted is None:
-                raise IsthmusError(
-                    "this model rebuilds from the whole code, not from z alone: pass "
-                    "model.encode(X, code=True)"
-                )
-        codes = [Z] if isinstance(Z, Code) else _dense_codes(self, Z, batch_size)
-        try:
-            with self._inference():
-                params = (self.decode_code(_moved(c, self)) for c in codes)
-                recon = [self.scaler.inverse(self.likelihood.mean(p)).cpu() for p in params]
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as problem:
-            if isinstance(Z, Code):
-                raise
-            raise IsthmusError(
-                f"latents of shape {tuple(Z.shape)} do not fit this model's decoder: pass as many "
-                "columns as encode returns"
-            ) from problem
-        return _like(Z, torch.cat(recon))
-
-    def reconstruct(self, X: Array | Source, *, batch_size: int = ENCODE_BATCH) -> Array:
-        """Encode and decode, deterministic, in the user's units."""
-        with self._inference():
-            recon = [self.rebuilt(x).cpu() for x in self.batches(X, batch_size)]
-        return _like(X, torch.cat(recon))
-
-    def rebuilt(self, x: Tensor) -> Tensor:
-        """The deterministic reconstruction of one checked batch, in the user's units."""
-        params = self.decode_code(self.clean_code(self.scaler(x)))
-        return self.scaler.inverse(self.likelihood.mean(params))
-
-    def score(self, X: Array | Source, *, batch_size: int = ENCODE_BATCH) -> Array:
-        """How well each row fits, ``(rows,)``: **higher is more normal**.
-
-        Minus the mean squared error per element of the deterministic reconstruction, in the
-        model's units. A model without a decoder has no score.
-        """
-        if self.decoder is None:
-            raise IsthmusError(
-                "this model has no decoder and so no error to score rows by: score its codes "
-                "(model.encode) with a density or neighbour method"
+    def _target(self, x: Tree, batch: Batch, step: Step | None) -> tuple[Tree, Tree]:
+        """What is to be rebuilt, and which of its entries are observed."""
+        if self.target is None:
+            return x, batch.mask
+        target = ask(self.target, x, model=self, mask=batch.mask, **_about(batch, step))
+        mask = batch.mask
+        if isinstance(mask, Mapping):
+            # A target that is a branch of the data has that branch's mask.
+            own = (
+                mask
+                if isinstance(target, Mapping)
+                else ask(self.target, mask, model=self, mask=mask, **_about(batch, step))
             )
-        scores = []
-        with self._inference():
-            for raw in self.batches(X, batch_size):
-                x = self.scaler(raw)
-                target = x if self.target is None else self.target(x)
-                recon = self.likelihood.mean(self.decode_code(self.clean_code(x)))
-                scores.append(-(recon - target).square().flatten(1).mean(1).cpu())
-        return _like(X, torch.cat(scores))
+            mask = select(own, target) if isinstance(target, Mapping) else own
+        return target, mask
 
-    def sample(self, n: int, *, seed: int = 0) -> Tensor:
-        """``n`` new examples from the prior, in the user's units, ``(n, *shape)``."""
-        if self.prior is None or self.decoder is None:
-            raise IsthmusError("this model has no prior to sample from: it only rebuilds")
-        with self._inference(), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            z = self.prior(n).to(self.device)
-            return self.scaler.inverse(self.likelihood.mean(self.decode_code(Code(z)))).cpu()
+    def _residual(self, code: Code, target: Tree) -> Residual | None:
+        direct = isinstance(self.decoder, LinearDecoder) and isinstance(self.likelihood, Gaussian)
+        return self.decoder.error(code, target) if direct else None  # type: ignore[operator,union-attr]
 
-    # --- helpers -----------------------------------------------------------------------------
+    def decode_code(
+        self,
+        code: Code,
+        *,
+        view: View | None = None,
+        batch: Batch | None = None,
+        step: Step | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tree:
+        """Parameters of the likelihood for a code, sample axis kept, in the model's units."""
+        decoder = self._need_decoder()
+        mask = None if view is None else view.mask
+        about = {"view": view, "mask": mask, "model": self, "generator": generator}
+        about.update(_about(batch, step))
+        if not reads_z(decoder):
+            return ask(decoder, code=code, **about)
+        if code.samples is None:
+            return ask(decoder, code.z, code=code, **about)
+        params = ask(decoder, code.z.flatten(0, 1), code=code, **about)
+        return tree.mapped(lambda leaf: leaf.unflatten(0, (code.samples, -1)), params)
+
+    def unscaled(self, recon: Tree) -> Tree:
+        """A reconstruction in the user's units: of a target that is one part, by its scaler."""
+        scaler = self.scaler if isinstance(recon, Mapping) else self.scaler_of("written")
+        return scaler.inverse(recon)
+
+    def _need_decoder(self) -> nn.Module:
+        if self.decoder is None:
+            raise IsthmusError("this model has no decoder: it embeds, it does not rebuild")
+        return self.decoder
+
+    def clean_code(self, x: Tree | Batch) -> Code:
+        """The deterministic code of uncorrupted rows, in the model's units."""
+        batch = x if isinstance(x, Batch) else None
+        rows, mask = (x.x, x.mask) if isinstance(x, Batch) else (x, None)
+        return self._code_of(View(rows, mask=mask), batch, None, sample=False)
+
+    def atoms(self) -> Tree:
+        """What one unit of each latent adds to the reconstruction, ``(width, d)``; else None.
+
+        In the user's units, without gradients; None where the decoder is no linear dictionary. Of
+        a target that is one part of the data ``d`` is that part's size; of several parts the atoms
+        are a tree of their names.
+        """
+        found = dictionary.atoms(self)
+        return None if found is None else tree.mapped(lambda rows: rows.detach(), found)
+
+    def read_rows(self) -> tuple[Tensor, Tensor] | None:
+        """Pre-activations of rows ``x`` in the user's units are ``x @ rows.T + bias``; else None.
+
+        ``rows`` ``(width, elements read)`` and ``bias`` ``(width,)``, without gradients. None where
+        the encoder is not linear. Of a model that reads one part of the data, ``x`` is that part.
+        """
+        found = dictionary.read_rows(self)
+        return None if found is None else (found[0].detach(), found[1].detach())
+
+    def scaler_of(self, role: str) -> Scaler:
+        """The scaler of what is ``read`` or ``written``, where that is one part of a collection."""
+        if not isinstance(self.scaler, EachScaler):
+            return self.scaler
+        names = self.scaler.names
+        if role == "written" and isinstance(self.target, Only):
+            names = self.target.names
+        elif role == "read" and isinstance(self.encoder, Each):
+            names = self.encoder.names
+        scaler: Scaler = self.scaler[names[0]]
+        return scaler
+
+    # --- setting up ---------------------------------------------------------------------------
 
     @property
     def device(self) -> torch.device:
@@ -267,79 +319,65 @@ class Autoencoder(nn.Module):
             return tensor.device
         return torch.device("cpu")
 
-    def prepare(self, x: Tensor) -> None:
-        """Set the model up from a sample of the data, in the user's units (see the class)."""
-        self.scaler.fit(x)
-        x = self.scaler(x)
-        for part in self.modules():
-            if part is not self and hasattr(part, "prepare"):
-                part.prepare(self, x)  # type: ignore[operator]
+    def prepare(
+        self,
+        x: Tree | Batch,
+        *,
+        rows: int | None = None,
+        batch_size: int = 0,
+        steps: int = 0,
+        source: Any = None,
+    ) -> None:
+        """Set the model up from a sample of the data, in the user's units (see :class:`Look`)."""
+        batch = x if isinstance(x, Batch) else Batch(x)
+        if self.stage == 0:
+            if batch.mask is None:
+                self.scaler.fit(batch.x)
+            else:
+                self.scaler.fit(batch.x, batch.mask)
+        count = len(batch) if rows is None else rows
+        if self.decoder is not None:
+            self.likelihood.check(*self._target(self.scaler(batch.x), batch, None))
+        look = Look(self.scaler(batch.x), batch, count, batch_size, steps, source)
+        named = {id(module): name for name, module in self.named_modules()}
+        for part in parts_with(self, "prepare"):
+            if self._first_stage(named[id(part)]) == self.stage:
+                part.prepare(self, look)
+
+    def _first_stage(self, name: str) -> int:
+        """The first stage that trains the part of that name: in it the part is set up."""
+        for number, stage in enumerate(self.stages):
+            own = (*stage.trains, f"objectives.{number}")
+            if any(covers(pattern, name) for pattern in own):
+                return number
+        return 0
 
     def player_parameters(self, player: str) -> Iterator[nn.Parameter]:
         """The parameters that a player trains."""
-        if player != MODEL:
-            yield from self.critics[player].parameters()
-            return
-        theirs = {id(p) for p in self.critics.parameters()}
-        yield from (p for p in self.parameters() if id(p) not in theirs)
+        players = self.players()
+        for name, parameter in self.named_parameters():
+            owner = next((p.name for p in players if p.owns(name)), MODEL)
+            if owner == player:
+                yield parameter
 
-    def batches(self, X: Array | Source, batch_size: int) -> Iterator[Tensor]:
-        """Consecutive checked batches of ``X`` on the model's device, in the user's units."""
-        if not (isinstance(X, (np.ndarray, Tensor)) or hasattr(X, "rows")):
-            raise IsthmusError(
-                f"data of type {type(X).__name__} cannot be read here: pass an array, a tensor or "
-                "isthmus.data.as_source(X)"
-            )
-        total = len(X)
-        if total == 0:
-            raise IsthmusError("the data are empty: pass at least one row")
-        for start in range(0, total, batch_size):
-            stop = min(start + batch_size, total)
-            if isinstance(X, (np.ndarray, Tensor)):
-                if X.ndim < 2:
-                    Signal.infer(X)
-                yield self.signal.tensor(X[start:stop]).to(self.device)
-            else:
-                rows = X.rows(torch.arange(start, stop))
-                yield self.signal.tensor(rows).to(self.device)
-
-    def _inference(self) -> "_Inference":
-        return _Inference(self)
+    @property
+    def cost(self) -> dict[str, float]:
+        """Forward passes that encoding and decoding a row cost, as the parts say."""
+        parts = {"encode": (self.encoder, self.bottleneck), "decode": (self.decoder,)}
+        return {
+            name: max((p.passes for p in some if isinstance(p, Part)), default=1.0)
+            for name, some in parts.items()
+        }
 
 
-class _Inference:
-    """Evaluation mode without gradients, the earlier mode restored after."""
-
-    def __init__(self, model: Autoencoder) -> None:
-        self.model = model
-
-    def __enter__(self) -> None:
-        self.modes = [(part, part.training) for part in self.model.modules()]
-        self.model.eval()
-        self.no_grad = torch.no_grad()
-        self.no_grad.__enter__()
-
-    def __exit__(self, *problem: Any) -> None:
-        self.no_grad.__exit__(*problem)
-        for part, training in self.modes:
-            part.training = training
+def scaler_for(signal: Signal, mode: Any = "none") -> Scaler:
+    """The scaler of a signal; of a collection one for each part."""
+    if signal.kind != "collection":
+        return Scaler(signal.shape, mode)
+    parts = {n: scaler_for(p, mode if p.is_real else "none") for n, p in signal.parts.items()}
+    return EachScaler(parts)
 
 
-def _like(X: Any, result: Tensor) -> Array:
-    return result.numpy() if isinstance(X, np.ndarray) else result
-
-
-def _dense_codes(model: Autoencoder, Z: Array, batch_size: int) -> Iterator[Code]:
-    rows = torch.as_tensor(np.asarray(Z) if not isinstance(Z, Tensor) else Z)
-    rows = rows.to(torch.float32)
-    if rows.ndim < 2 or len(rows) == 0:
-        raise IsthmusError("latents must be a matrix (rows, latent) with at least one row")
-    if not bool(torch.isfinite(rows).all()):
-        raise IsthmusError("the latents contain NaN or infinity: drop these rows first")
-    make = getattr(model.decoder, "from_latent", Code)
-    return (make(part.to(model.device)) for part in rows.split(batch_size))
-
-
-def _moved(code: Code, model: Autoencoder) -> Code:
-    moved = {name: t.to(model.device) for name, t in code.tensors().items()}
-    return code._rebuilt(moved)
+def _about(batch: Batch | None, step: Step | None) -> dict[str, Any]:
+    given = Given() if batch is None else batch.given
+    return {"batch": batch, "given": given, "step": step}

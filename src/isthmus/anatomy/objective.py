@@ -1,43 +1,52 @@
 """Objectives: sums of named, weighted terms, each owned by a player.
 
-``MSE() + 0.5 * KL()`` is an objective. A weight is a number or a schedule.
+``MSE() + 0.5 * KL()`` is an objective. A weight is a number or a schedule. ``Watch(L0())`` is
+logged and weighs nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from isthmus.anatomy.batch import MODEL
 from isthmus.anatomy.output import Output
+from isthmus.anatomy.part import Part
 from isthmus.anatomy.schedule import Constant, Schedule, as_schedule
 
 if TYPE_CHECKING:
     from isthmus.anatomy.autoencoder import Autoencoder
 
-MODEL = "model"
-"""The player that owns encoder, bottleneck and decoder."""
 
-
-class Term:
-    """One named part of a loss.
+class Term(Part):
+    """One named part of a loss: ``forward(model, out)``.
 
     A per-example term returns ``(rows,)`` in ``unit``; repeating the batch leaves its mean
     unchanged. A set-level term (``per_example = False``) returns a scalar and says in
     ``estimator`` how that scalar depends on the batch. ``player`` names whose parameters the term
     trains. ``rebuilds = False`` says that the term never looks at the reconstruction: where no
     term does, the training path does not compute it.
+
+    A term is a :class:`Part`: parameters and buffers that it makes are trained and saved with the
+    model.
     """
 
     name: ClassVar[str]
     unit: ClassVar[str]
     per_example: ClassVar[bool] = True
     estimator: ClassVar[str] = ""
-    rebuilds: ClassVar[bool] = True
+    rebuilds: bool = True
     player: str = MODEL
 
-    def __call__(self, model: "Autoencoder", out: Output) -> Tensor:
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        # A term of few lines need not call the __init__ of its base.
+        made = super().__new__(cls)
+        nn.Module.__init__(made)
+        return made
+
+    def forward(self, model: "Autoencoder", out: Output) -> Tensor:
         raise NotImplementedError
 
     def __add__(self, other: "Term | Objective") -> "Objective":
@@ -49,8 +58,27 @@ class Term:
     __rmul__ = __mul__
 
     def __repr__(self) -> str:
-        own = {k: v for k, v in vars(self).items() if not k.startswith("_")}
+        hidden = vars(nn.Module())
+        own = {k: v for k, v in vars(self).items() if k not in hidden and not k.startswith("_")}
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in own.items())})"
+
+
+class Watch(Term):
+    """Logs what a term says and adds nothing to the loss; no gradients are recorded for it."""
+
+    name = "watch"  # replaced by the term's own
+    unit = ""
+
+    def __init__(self, term: Term) -> None:
+        self.term = term
+        self.name, self.unit = term.name, term.unit  # type: ignore[misc]
+        self.per_example, self.estimator = term.per_example, term.estimator  # type: ignore[misc]
+        self.rebuilds, self.player = term.rebuilds, term.player
+
+    def forward(self, model: "Autoencoder", out: Output) -> Tensor:
+        with torch.no_grad():
+            value: Tensor = self.term(model, out)
+        return value
 
 
 @dataclass(frozen=True)
@@ -69,50 +97,67 @@ class Losses:
     terms: dict[str, Tensor]
 
 
-class Objective:
-    """A weighted sum of terms."""
+class Objective(nn.Module):
+    """A weighted sum of terms, whose state it owns.
 
-    def __init__(self, parts: list[Weighted]) -> None:
+    ``MSE() + 0.1 * L1()`` makes one; a term by itself serves as an objective too.
+    """
+
+    def __init__(self, parts: Iterable[Weighted]) -> None:
+        super().__init__()
+        parts = list(parts)
         names = [part.term.name for part in parts]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ValueError(f"two terms share the name {twice.pop()!r}: give one another name")
-        self.parts = parts
+        self.terms = nn.ModuleList([part.term for part in parts])
+        self.weights = [part.weight for part in parts]
+
+    @property
+    def parts(self) -> list[Weighted]:
+        """The terms with their weights."""
+        return list(self)
 
     @property
     def players(self) -> list[str]:
         """The players, in the order in which they step."""
-        return list(dict.fromkeys(part.term.player for part in self.parts))
+        own = [p for p in self if not isinstance(p.term, Watch)]
+        return list(dict.fromkeys(part.term.player for part in own))
 
     @property
     def rebuilds(self) -> bool:
         """Whether any term looks at the reconstruction."""
-        return any(part.term.rebuilds for part in self.parts)
+        return any(part.term.rebuilds for part in self)
 
     def __iter__(self) -> Iterator[Weighted]:
-        return iter(self.parts)
+        for term, weight in zip(self.terms, self.weights, strict=True):
+            yield Weighted(term, weight)  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self.weights)
 
     def __add__(self, other: "Term | Objective") -> "Objective":
-        more = other.parts if isinstance(other, Objective) else [Weighted(other)]
-        return Objective([*self.parts, *more])
+        return Objective([*self, *as_objective(other)])
 
     def __mul__(self, factor: float) -> "Objective":
-        return Objective([Weighted(p.term, p.weight * factor) for p in self.parts])
+        return Objective([Weighted(p.term, p.weight * factor) for p in self])
 
     __rmul__ = __mul__
 
-    def __call__(self, model: "Autoencoder", out: Output, player: str = MODEL) -> Losses:
+    def forward(self, model: "Autoencoder", out: Output, player: str = MODEL) -> Losses:
         """The loss of one player. Per-example terms are averaged over the rows."""
         total: Tensor | None = None
         terms: dict[str, Tensor] = {}
-        for part in self.parts:
+        for part in self:
             if part.term.player != player:
                 continue
             value = part.term(model, out)
             value = value.mean() if part.term.per_example else value
             terms[part.term.name] = value.detach()
+            if isinstance(part.term, Watch):
+                continue
             weight = part.weight(out.clock)
-            weighted = value if weight == 1.0 else weight * value
+            weighted = _times(weight, value)
             total = weighted if total is None else total + weighted
         if total is None:
             raise ValueError(f"the objective has no term for the player {player!r}")
@@ -120,10 +165,11 @@ class Objective:
 
     def per_example(self, model: "Autoencoder", out: Output, player: str = MODEL) -> Tensor:
         """Weighted sum of the per-example terms, ``(rows,)``: which rows a loss comes from."""
-        total = torch.zeros(len(out.x), device=out.x.device)
-        for part in self.parts:
-            if part.term.player == player and part.term.per_example:
-                total = total + part.weight(out.clock) * part.term(model, out).detach()
+        total = torch.zeros(out.rows, device=out.device)
+        for part in self:
+            term = part.term
+            if term.player == player and term.per_example and not isinstance(term, Watch):
+                total = total + part.weight(out.clock) * term(model, out).detach()
         return total
 
     def describe(self) -> list[dict[str, str]]:
@@ -132,12 +178,30 @@ class Objective:
             {
                 "term": p.term.name,
                 "unit": p.term.unit,
-                "weight": str(p.weight.value if isinstance(p.weight, Constant) else p.weight),
+                "weight": _said(p),
                 "player": p.term.player,
                 "over": "examples" if p.term.per_example else f"the batch ({p.term.estimator})",
             }
-            for p in self.parts
+            for p in self
         ]
+
+
+def as_objective(given: Term | Objective) -> Objective:
+    """An objective from an objective or a term."""
+    return given if isinstance(given, Objective) else Objective([Weighted(given)])
+
+
+def _times(weight: float | Tensor, value: Tensor) -> Tensor:
+    """A weight may be held on the device: nothing waits for it."""
+    if isinstance(weight, Tensor):
+        return weight.to(value.dtype) * value
+    return value if weight == 1.0 else weight * value
+
+
+def _said(part: Weighted) -> str:
+    if isinstance(part.term, Watch):
+        return "watched"
+    return str(part.weight.value if isinstance(part.weight, Constant) else part.weight)
 
 
 class Critics(nn.ModuleDict):

@@ -1,28 +1,40 @@
 """What flows through an autoencoder in one training step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
+from isthmus.anatomy import tree
+from isthmus.anatomy.batch import Batch, Given, Step
 from isthmus.anatomy.code import Code
+from isthmus.anatomy.dictionary import Residual
 from isthmus.anatomy.likelihood import Likelihood
 from isthmus.anatomy.schedule import Clock
-from isthmus.kernels import Residual
+from isthmus.anatomy.tree import Tree
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
 class View:
     """One (possibly corrupted) look at a batch.
 
-    ``x`` is ``(rows, *shape)``. ``visible`` int64 ``(rows, kept)`` names the patches that the
-    encoder may see, where the corruption hides some. ``target`` ``(rows, *shape)`` is set by a
-    corruption that redraws the data themselves (binarisation), and takes the clean batch's place
-    as what is to be rebuilt; only that of the first view counts.
+    ``x`` is ``(rows, *shape)`` or a tree. ``visible`` int64 ``(rows, kept)`` names the patches that
+    the encoder may see, where the corruption hides some. ``target`` is set by a corruption that
+    redraws the data themselves (binarisation), and takes the clean batch's place as what is to be
+    rebuilt; only that of the first view counts. ``by`` names the part of the model that encodes
+    this view in the place of its encoder, such as a teacher. ``mask`` says which entries of x are
+    observed; a corruption that leaves it out keeps the batch's.
     """
 
-    x: Tensor
+    x: Tree
     visible: Tensor | None = None
-    target: Tensor | None = None
+    target: Tree | None = None
+    by: str | None = None
+    mask: Tree | None = None
 
 
 @dataclass(eq=False)
@@ -30,59 +42,114 @@ class Output:
     """The result of ``Autoencoder.forward``, which the terms of an objective read.
 
     ``x`` is the clean input in the model's units and ``target`` what is to be rebuilt, both
-    ``(rows, *shape)``. ``codes`` holds one code for each view; ``code`` is the first. ``params``
-    is what the decoder returned, ``(rows, *shape)`` or, for a code with a sample axis,
+    ``(rows, *shape)`` or trees. ``codes`` holds one code for each view; ``code`` is the first.
+    ``params`` is what the decoder returned, ``(rows, *shape)`` or, for a code with a sample axis,
     ``(samples, rows, *shape)``; the likelihood turns it into ``recon``. Both are None without a
     decoder, and where no term of the objective rebuilds. A decoder that computed its error directly
-    left it in ``residual``; ``params`` then follow from it when somebody asks.
+    left it in ``residual``; ``params`` then follow from it when somebody asks. ``step`` says where
+    the run stands, ``batch`` is what the source gave, ``mask`` what of the target is observed.
     """
 
-    x: Tensor
-    target: Tensor
+    x: Tree
+    target: Tree
     views: list[View]
     codes: list[Code]
-    params: Tensor | None = None
+    params: Tree | None = None
     likelihood: Likelihood | None = None
-    clock: Clock = field(default_factory=Clock)
+    step: Step = field(default_factory=Step)
     residual: Residual | None = None
-    _recon: Tensor | None = field(default=None, init=False, repr=False)
+    batch: Batch | None = None
+    mask: Tree | None = None
+    _recon: Tree | None = field(default=None, init=False, repr=False)
+    _memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
-    def recon(self) -> Tensor | None:
+    def clock(self) -> Clock:
+        """Where the run stands."""
+        return self.step.clock
+
+    @property
+    def given(self) -> Given:
+        """Labels, conditions and the like, by name, one entry a row."""
+        return Given() if self.batch is None else Given(self.batch.given)
+
+    @property
+    def rows(self) -> int:
+        """How many rows the batch has."""
+        return len(self.x) if isinstance(self.x, Tensor) else tree.count(self.x)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batch is."""
+        for _, leaf in tree.leaves(self.x):
+            if isinstance(leaf, Tensor):
+                return leaf.device
+        return self.code.z.device
+
+    def memo(self, key: Any, make: Callable[[], T]) -> T:
+        """What terms of one step share: made by whoever first asks for ``key``, with gradients."""
+        key = (key, torch.is_grad_enabled())
+        if key not in self._memo:
+            self._memo[key] = make()
+        found: T = self._memo[key]
+        return found
+
+    @property
+    def recon(self) -> Tree | None:
         """The mean of x under ``params``, computed when a term first asks; None without them."""
         if self._recon is None and self.likelihood is not None:
             params = self._params()
             self._recon = None if params is None else self.likelihood.mean(params)
         return self._recon
 
-    def _params(self) -> Tensor | None:
+    def _params(self) -> Tree | None:
         if self.params is None and self.residual is not None:
             self.params = self.residual.error.view_as(self.target) + self.target
         return self.params
 
-    def error(self) -> Tensor:
+    def error(self) -> Tree:
         """``recon - target``, ``(rows, *shape)``; an error where the model has no decoder."""
         if self.residual is not None:
             return self.residual.error.view_as(self.target)
-        return self.need_recon() - self.target
+        recon = self.need_recon()
+        if isinstance(recon, Tensor) and self.mask is None:
+            return recon - self.target
+        return tree.mapped(
+            lambda target, recon, mask: tree.observed(recon - target, mask),
+            self.target,
+            recon,
+            self.mask,
+        )
 
     def squared_error(self) -> Tensor:
-        """The squared length of :meth:`error`, ``(rows,)``."""
+        """The squared length of :meth:`error`, ``(rows,)``: of all parts, observed entries only."""
         if self.residual is not None:
             return self.residual.squares
-        return self.error().square().flatten(1).sum(1)
+        error = self.error()
+        if isinstance(error, Tensor):
+            return error.square().flatten(1).sum(1)
+        parts = [leaf.square().flatten(1).sum(1) for _, leaf in tree.leaves(error)]
+        return torch.stack(parts).sum(0)
+
+    def elements(self) -> Tensor | int:
+        """How many elements of each row are to be rebuilt: a number, or with masks ``(rows,)``."""
+        counts = tree.mapped(tree.elements, self.target, self.mask)
+        numbers = [leaf for _, leaf in tree.leaves(counts)]
+        total: Tensor | int = sum(numbers[1:], start=numbers[0])
+        return total
 
     @property
     def code(self) -> Code:
+        """The code of the first view."""
         return self.codes[0]
 
-    def need_recon(self) -> Tensor:
+    def need_recon(self) -> Tree:
         """``recon``; an error where the model has no decoder."""
         if self.recon is None:
             raise TypeError("this term needs a reconstruction, and the model has no decoder")
         return self.recon
 
-    def need_params(self) -> Tensor:
+    def need_params(self) -> Tree:
         """``params``; an error where the model has no decoder."""
         params = self._params()
         if params is None:

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from isthmus.anatomy.tree import like
 from isthmus.errors import IsthmusError
 
 Scaling = Literal["none", "columns", "global", "norm"]
@@ -32,9 +33,20 @@ class Scaler(nn.Module):
         self.register_buffer("offset", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
 
-    def fit(self, x: Tensor) -> None:
-        """Estimate offset and scale from rows ``(rows, *shape)``, in float64."""
+    def fit(self, x: Tensor, mask: Tensor | None = None) -> None:
+        """Estimate offset and scale from rows ``(rows, *shape)``, in float64.
+
+        With a mask (see :class:`~isthmus.anatomy.Batch`) only from what is observed.
+        """
         if self.mode == "none":
+            return
+        if not x.is_floating_point():
+            raise IsthmusError(
+                f"scaling={self.mode} is for real numbers, and these are {x.dtype}: set "
+                "scaling=none"
+            )
+        if mask is not None:
+            self._fit_observed(x.double(), like(mask, x).expand_as(x))
             return
         if self.mode == "columns":
             x = x.double()
@@ -52,6 +64,26 @@ class Scaler(nn.Module):
             if not bool(size > 0):
                 raise IsthmusError("every value of the data is zero: there is nothing to learn")
             self.scale.copy_(size)
+
+    def _fit_observed(self, x: Tensor, seen: Tensor) -> None:
+        """The same estimates from the entries that are seen."""
+        if not bool(seen.any()):
+            raise IsthmusError("no entry of the data is observed: there is nothing to learn")
+        x = torch.where(seen, x, 0.0)
+        if self.mode == "columns":
+            count = seen.sum(0).clamp_min(1)
+            mean = x.sum(0) / count
+            variance = torch.where(seen, (x - mean).square(), 0.0).sum(0) / count
+            std = variance.sqrt()
+            self.offset.copy_(mean)
+            self.scale.copy_(torch.where(std > 0, std, torch.ones_like(std)))
+            return
+        size = (x.square().sum() / seen.sum()).sqrt()
+        if self.mode == "norm":
+            size = size * x[0].numel() ** 0.5
+        if not bool(size > 0):
+            raise IsthmusError("every value of the data is zero: there is nothing to learn")
+        self.scale.copy_(size)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.mode == "none":

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Clock:
-    """Where a run stands: ``step`` of ``total`` (the first step is 0)."""
+    """Where a run stands: ``step`` of ``total`` (the first step is 0).
+
+    ``rows`` is how many rows the run trains on, 0 outside a run.
+    """
 
     step: int = 0
     total: int = 1
     rows_per_step: int = 0
+    rows: int = 0
 
     @property
     def progress(self) -> float:

@@ -1,7 +1,8 @@
 """What one example is: kind, shape, raw dtype and value range."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from math import prod
 from typing import Any, Literal, cast, get_args
 
@@ -9,6 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.anatomy import tree
+from isthmus.anatomy.batch import Batch, Given
+from isthmus.anatomy.ragged import padded, shapes_of
+from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError, unknown
 
 Kind = Literal["vector", "image", "tokens", "series", "set", "graph", "coordinates", "collection"]
@@ -26,6 +31,11 @@ class Signal:
     *raw* dtype: bytes are read as fractions of 255, everything else as float32 unchanged.
     ``channels_last`` says that raw images are ``(height, width, channels)``. ``low`` and ``high``
     bound the values after that reading. A collection has ``parts`` and an empty shape.
+
+    Tokens are whole numbers from 0 to ``high`` and stay so. ``ragged`` rows differ in their number
+    of steps, the first axis; ``shape`` then has the largest that was seen, a batch is as long as
+    its longest row, and its mask says which steps are there. A graph is an opaque value
+    (:class:`~isthmus.anatomy.tree.Rows`); its shape is that of one node.
     """
 
     kind: Kind
@@ -35,6 +45,21 @@ class Signal:
     high: float | None = None
     channels_last: bool = False
     parts: Mapping[str, "Signal"] = field(default_factory=dict)
+    ragged: bool = False
+
+    @property
+    def is_real(self) -> bool:
+        """Whether examples are real numbers: not token ids, graphs or a collection."""
+        return self.kind not in ("tokens", "graph", "collection")
+
+    @property
+    def vocabulary(self) -> int:
+        """How many different tokens there are; an error where the signal is no tokens."""
+        if self.kind != "tokens" or self.high is None:
+            raise IsthmusError(
+                f"a {self.kind} has no tokens: pass text, or whole numbers with kind='tokens'"
+            )
+        return int(self.high) + 1
 
     @property
     def numel(self) -> int:
@@ -51,15 +76,21 @@ class Signal:
         )
 
     @classmethod
-    def infer(cls, rows: Array | Mapping[str, Array], kind: Kind | None = None) -> "Signal":
+    def infer(cls, rows: Any, kind: Kind | None = None) -> "Signal":
         """Read the signal off an array of rows; ``low`` and ``high`` stay unknown.
 
         Two axes are vectors. Byte arrays of three axes are grey images, of four axes images with
         the channels last when the last axis is 1, 3 or 4. Float arrays of three axes are series
-        ``(rows, steps, channels)``, of four axes images with the channels first.
+        ``(rows, steps, channels)``, of four axes images with the channels first. Of a mapping each
+        part is read; a list of arrays of one row each has rows of different lengths.
         """
         if isinstance(rows, Mapping):
             return cls("collection", parts={k: cls.infer(v) for k, v in rows.items()})
+        if isinstance(rows, (list, tuple)):
+            return cls._of_ragged(rows, kind)
+        if isinstance(rows, tree.Rows) and not isinstance(rows, (np.ndarray, Tensor)):
+            own = type(rows)
+            return cls(kind or "graph", dtype=f"{own.__module__}:{own.__qualname__}")
         shape, dtype = tuple(int(n) for n in rows.shape[1:]), dtype_name(rows)
         if rows.ndim < 2:
             raise IsthmusError(
@@ -74,6 +105,10 @@ class Signal:
         if grey:
             return cls("image", (1, *shape), dtype)
         guess = kind or _BY_RANK.get(len(shape))
+        if guess == "tokens" and not dtype.startswith(("int", "uint")):
+            raise IsthmusError(
+                f"tokens are whole numbers, and these rows are {dtype}: convert them to integers"
+            )
         if guess is None:
             raise IsthmusError(
                 f"rows of shape {shape} fit no kind of signal: pass rows of one axis (vectors), "
@@ -89,20 +124,92 @@ class Signal:
             return cls("image", (shape[2], shape[0], shape[1]), dtype, channels_last=True)
         return cls(guess, shape, dtype)
 
+    @classmethod
+    def _of_ragged(cls, rows: Sequence[Any], kind: Kind | None) -> "Signal":
+        longest, rest, dtype = shapes_of(rows)
+        whole = dtype.startswith(("int", "uint"))
+        guess: Kind = kind or ("tokens" if whole and not rest else "series" if rest else "set")
+        if guess != "tokens" and not rest:
+            guess = "series"
+        return cls(guess, (longest, *rest), dtype, ragged=True)
+
+    def accepts(self, other: "Signal") -> bool:
+        """Whether a model of this signal can read data of another."""
+        if self.kind == "collection" or other.kind == "collection":
+            return (
+                self.kind == other.kind
+                and set(self.parts) == set(other.parts)
+                and all(part.accepts(other.parts[name]) for name, part in self.parts.items())
+            )
+        if self.is_real != other.is_real:
+            return False
+        if self.ragged:
+            return self.shape[1:] == other.shape[1:]
+        return self.shape == other.shape and not other.ragged
+
     def bounded(self, low: float, high: float) -> "Signal":
         """The same signal with its value range filled in."""
-        return Signal(self.kind, self.shape, self.dtype, low, high, self.channels_last, self.parts)
+        return replace(self, low=low, high=high)
 
-    def tensor(self, rows: Array, *, check: bool = True) -> Tensor:
-        """Raw rows as the float32 tensor ``(rows, *shape)`` that the model reads.
+    def batch(
+        self, rows: Any, *, mask: Tree = None, given: Mapping[str, Tensor] | None = None
+    ) -> Batch:
+        """Raw rows as the batch that the model reads, checked; see :meth:`tensor`.
 
-        With ``check`` (the default), rows of another shape or dtype, and NaN or infinity, are
-        errors. Rows that already have the model's shape and are floats pass unchanged.
+        Of a collection the parts are read by name, whatever their order; one that is missing or
+        unknown is an error. A list of rows is filled up with zeros, which the mask leaves out.
+        """
+        about = Given(given or {})
+        if self.kind != "collection":
+            x, seen = self._read(rows, mask)
+            return Batch(x, None, seen, about)
+        if not isinstance(rows, Mapping):
+            raise IsthmusError(
+                f"this model reads {', '.join(map(repr, self.parts))}: pass a mapping of these "
+                "names to arrays"
+            )
+        tree.same_names(dict.fromkeys(rows, 0), dict.fromkeys(self.parts, 0), "X", "the model")
+        if mask is not None and not isinstance(mask, Mapping):
+            raise IsthmusError("the mask of several parts is a mapping of their names to masks")
+        for name in mask or ():
+            if name not in self.parts:
+                raise unknown("part that the mask names", name, self.parts)
+        parts = {
+            name: part.batch(rows[name], mask=None if mask is None else mask.get(name))
+            for name, part in self.parts.items()
+        }
+        masks = {name: part.mask for name, part in parts.items()}
+        seen = masks if any(m is not None for m in masks.values()) else None
+        return Batch({name: part.x for name, part in parts.items()}, None, seen, about)
+
+    def _read(self, rows: Any, mask: Any) -> tuple[Any, Any]:
+        """One part's rows, and its mask as a tensor."""
+        if mask is not None:
+            mask = torch.as_tensor(np.asarray(mask) if not isinstance(mask, Tensor) else mask)
+            if mask.dtype != torch.bool:
+                raise IsthmusError(f"a mask is boolean, True where observed, and is {mask.dtype}")
+        if isinstance(rows, (list, tuple)):
+            if not self.ragged and self.kind != "graph":
+                rows = np.asarray(rows)
+            else:
+                rows, mask = padded(rows)
+        if self.kind == "graph":
+            return rows, mask
+        return self.tensor(rows, mask=mask), mask
+
+    def tensor(self, rows: Array, *, check: bool = True, mask: Tensor | None = None) -> Tensor:
+        """Raw rows as the tensor ``(rows, *shape)`` that the model reads: float32, tokens int64.
+
+        With ``check`` (the default), rows of another shape or dtype, and NaN or infinity where
+        the mask says that something was observed, are errors. Rows that already have the model's
+        shape and are floats pass unchanged.
         """
         if self.kind == "collection":
             raise IsthmusError("a collection is read part by part: index its parts")
         if check:
             self._check_layout(rows)
+        if self.kind == "tokens":
+            return self._tokens(rows, check=check)
         x = rows if isinstance(rows, Tensor) else _as_tensor(rows)
         if x.dtype == torch.uint8 and self.dtype == "uint8" and self.kind == "image":
             x = x.to(torch.float32).mul_(1.0 / 255.0)
@@ -111,6 +218,8 @@ class Signal:
         if tuple(x.shape[1:]) != self.shape:
             x = x.movedim(-1, 1) if self.channels_last and x.ndim == 4 else x.unsqueeze(1)
             x = x.contiguous()
+        if mask is not None:
+            x = torch.where(tree.like(mask, x), x, 0.0)
         if check and not bool(torch.isfinite(x).all()):
             bad = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
             raise IsthmusError(
@@ -126,6 +235,13 @@ class Signal:
                 f"rows of dtype {dtype!r} are not numeric: this model reads {self.dtype} "
                 f"{self.kind}s"
             )
+        if self.ragged:
+            if shape[1:] != self.shape[1:]:
+                raise IsthmusError(
+                    f"rows of steps of shape {shape[1:]} do not fit: this model reads steps of "
+                    f"shape {self.shape[1:]}"
+                )
+            return
         allowed = [self.shape]
         if self.kind == "image":
             if self.shape[0] == 1:
@@ -144,6 +260,34 @@ class Signal:
                 "same scale first (for example X / 255)"
             )
 
+    def _tokens(self, rows: Array, *, check: bool) -> Tensor:
+        x = rows if isinstance(rows, Tensor) else _as_tensor(rows)
+        if x.is_floating_point():
+            raise IsthmusError(
+                f"this model reads tokens, whole numbers, and got {x.dtype}: convert them"
+            )
+        x = x.to(torch.int64)
+        if check and x.numel():
+            low, high = (int(v) for v in torch.aminmax(x))
+            if low < 0 or (self.high is not None and high > self.high):
+                raise IsthmusError(
+                    f"the token {low if low < 0 else high} is none of this model's, which are 0 to "
+                    f"{self.vocabulary - 1}"
+                )
+        return x
+
+    def opaque_class(self) -> Any:
+        """The class of opaque values, which must be importable."""
+        module, _, name = self.dtype.partition(":")
+        try:
+            found = getattr(import_module(module), name)
+        except (ImportError, AttributeError, ValueError):
+            raise IsthmusError(
+                f"the rows of this model are {self.dtype}, which cannot be imported: install the "
+                "package that has it"
+            ) from None
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary; :meth:`from_dict` reads it back."""
         plain: dict[str, Any] = {
@@ -154,6 +298,8 @@ class Signal:
             "high": self.high,
             "channels_last": self.channels_last,
         }
+        if self.ragged:
+            plain["ragged"] = True
         if self.parts:
             plain["parts"] = {name: part.to_dict() for name, part in self.parts.items()}
         return plain
@@ -170,12 +316,16 @@ class Signal:
             plain["high"],
             plain["channels_last"],
             parts,
+            plain.get("ragged", False),
         )
 
     def __str__(self) -> str:
         if self.kind == "collection":
             return "{" + ", ".join(f"{k}: {v}" for k, v in self.parts.items()) + "}"
-        return f"{self.kind} " + "x".join(map(str, self.shape))
+        shape = list(map(str, self.shape))
+        if self.ragged:
+            shape[0] = f"up to {shape[0]}"
+        return f"{self.kind} " + "x".join(shape)
 
 
 def dtype_name(rows: Array) -> str:

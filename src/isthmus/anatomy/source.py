@@ -1,34 +1,55 @@
 """What the trainer asks of data: rows by index. Readers in ``isthmus.data`` provide it."""
 
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 from torch import Tensor
 
+from isthmus.anatomy.batch import Batch
 from isthmus.anatomy.signal import Signal
+from isthmus.anatomy.tree import Tree
 
 
-@runtime_checkable
-class Source(Protocol):
-    """Rows that can be read in any order.
+class Source:
+    """Rows that can be read in any order. Subclass it; ``signal``, ``__len__`` and ``rows`` are
+    all that is needed.
 
-    ``rows(index)`` takes an int64 tensor of row numbers and returns float32 rows
-    ``(len(index), *signal.shape)``; the same index always gives the same values, which is what
-    makes shuffling seekable and resume exact.
-
-    A source may have two methods more, found by name. ``order(seed) -> Tensor | None`` is a
-    permutation of its row numbers, int64 ``(len(self),)``, in which an epoch reads it fastest: one
-    that stays in one region for a while. Without it, or for None, the rows are shuffled freely.
-    ``fingerprint() -> str`` tells its content from other content without reading rows.
+    ``rows(index)`` takes an int64 tensor of row numbers and returns ``(len(index),
+    *signal.shape)``, or a tree of these for a collection; the same index always gives the same
+    values, which is what makes shuffling seekable and resume exact. A source with masks, or with
+    something given for each row (labels, conditions), says so in :meth:`batch`.
     """
 
     signal: Signal
+    spec: str | None = None
+    """The name by which the source can be opened again, where it has one."""
+    origin: Any = None
+    """What the rows stand for, where they were recorded from something (tokens, images)."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        raise NotImplementedError
 
-    def rows(self, index: Tensor) -> Tensor: ...
+    def rows(self, index: Tensor) -> Tree:
+        """The examples of these rows."""
+        raise NotImplementedError
 
+    def batch(self, index: Tensor) -> Batch:
+        """These rows with their masks and what is given with them."""
+        return Batch(self.rows(index), index)
 
-def preferred_order(source: Source, seed: int) -> Tensor | None:
-    """The order in which the source would be read in an epoch, where it has one."""
-    order = getattr(source, "order", None)
-    return None if order is None else order(seed)
+    def order(self, seed: int) -> Tensor | None:
+        """A permutation of the row numbers, int64 ``(len(self),)``, in which an epoch reads this
+        source fastest: one that stays in one region for a while. None: shuffle freely."""
+        return None
+
+    def fingerprint(self) -> str | None:
+        """What tells its content from other content without reading rows, where it knows."""
+        return None
+
+    def numbers(self, index: Tensor) -> Tensor:
+        """Row numbers as the user knows them: a part of the data numbers its rows anew."""
+        return index
+
+    @property
+    def given_names(self) -> tuple[str, ...]:
+        """Names of what is given with each row."""
+        return ()

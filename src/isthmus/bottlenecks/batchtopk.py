@@ -3,9 +3,19 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Clock, Code, SparseCode, ThresholdCode
+from isthmus.anatomy import (
+    Autoencoder,
+    Code,
+    Look,
+    Output,
+    Part,
+    SparseCode,
+    Step,
+    ThresholdCode,
+    View,
+)
 from isthmus.bottlenecks.sparse import FiringCounter
 from isthmus.bottlenecks.start import fit_scale, sample_of, start_at_median
 from isthmus.kernels import Preactivations
@@ -14,7 +24,7 @@ _SAMPLE = 128
 _SLACK = (1.25, 2.5)
 
 
-class BatchTopK(nn.Module):
+class BatchTopK(Part):
     """Keeps the ``k rows`` largest rectified pre-activations of the whole batch.
 
     The smallest value kept, averaged over the batches of training, is the ``threshold`` that a
@@ -25,7 +35,6 @@ class BatchTopK(nn.Module):
     batches weigh alike while there are fewer than it remembers.
     """
 
-    reads = "clock"
     threshold: Tensor
     batches: Tensor
 
@@ -37,39 +46,38 @@ class BatchTopK(nn.Module):
         self.register_buffer("threshold", torch.zeros((), dtype=torch.float64))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
-    def forward(
-        self, h: Preactivations, *, sample: bool = False, clock: Clock | None = None
-    ) -> Code:
+    def forward(self, h: Preactivations, *, sample: bool = False) -> Code:
         if not (sample and self.training):
-            return over(h, float(self.threshold), h if sample else None)
-        code, smallest = top_of_batch(h, self.k)
-        self._track(smallest, clock)
-        self.counter.count(code)
-        return code
+            return over(h, self.threshold, h if sample else None)
+        return top_of_batch(h, self.k)
 
     @torch.no_grad()
-    def _track(self, smallest: Tensor, clock: Clock | None) -> None:
+    def observe(self, out: Output, step: Step) -> None:
+        """Take the smallest value that a step's batch kept into the average."""
+        code = out.code
+        assert isinstance(code, (SparseCode, ThresholdCode))
+        parts = [smallest_of(part) for part in code.entries.chunk(step.parts)]
+        smallest = parts[0] if len(parts) == 1 else torch.stack(parts).mean()
         self.batches += 1
-        memory = 1.0 / (1.0 - self.decay)
-        if clock is not None:
-            memory = min(memory, max(1.0, 0.05 * clock.total))
-        share = 1.0 / min(memory, float(self.batches))
+        memory = min(1.0 / (1.0 - self.decay), max(1.0, 0.05 * step.clock.total))
+        share = 1.0 / self.batches.double().clamp_max(memory)
         self.threshold += share * (smallest.to(self.threshold) - self.threshold)
 
     @torch.no_grad()
-    def prepare(self, model: Autoencoder, x: Tensor) -> None:
+    def prepare(self, model: Autoencoder, look: Look) -> None:
         """Start the decoder's bias at the geometric median of the data, and fit the scale.
 
         The encoder is multiplied by the number with which the first reconstruction is best.
         """
-        start_at_median(model, x)
-        some = sample_of(x)
-        fit_scale(model, some, top_of_batch(model.encoder(some), self.k)[0])
+        start_at_median(model, look.tensor)
+        some = sample_of(look.tensor)
+        fit_scale(model, some, top_of_batch(model.encode_view(View(some)), self.k))
 
 
-def over(h: Preactivations, threshold: float, keep: Preactivations | None = None) -> Code:
+def over(h: Preactivations, threshold: Tensor | float, keep: Preactivations | None = None) -> Code:
     """The code of all pre-activations that exceed a (non-negative) threshold."""
-    cutoff = torch.full((h.width,), max(threshold, 0.0), device=h.x.device, dtype=h.x.dtype)
+    least = torch.as_tensor(threshold, device=h.x.device).to(h.x.dtype).clamp_min(0.0)
+    cutoff = least.repeat(h.width)
     found = h.above(cutoff)
     if found is None:
         u = h.dense()
@@ -78,8 +86,8 @@ def over(h: Preactivations, threshold: float, keep: Preactivations | None = None
     return SparseCode(values, indices, h.width, keep)
 
 
-def top_of_batch(h: Preactivations, k: int) -> tuple[Code, Tensor]:
-    """The code with the ``k rows`` largest rectified values of a batch, and the smallest of them.
+def top_of_batch(h: Preactivations, k: int) -> Code:
+    """The code with the ``k rows`` largest rectified values of a batch.
 
     It has fewer entries where fewer are positive, and never more: of equal values at the cut the
     first are kept, as many as there is room for.
@@ -97,11 +105,16 @@ def top_of_batch(h: Preactivations, k: int) -> tuple[Code, Tensor]:
         values, indices = found
         if int((values != 0).sum()) < wanted and guess > 0.0:
             continue
-        kept, smallest = _cut(values.detach(), wanted)
-        return SparseCode(torch.where(kept, values, 0.0), indices, h.width, h), smallest
+        kept = _cut(values.detach(), wanted)
+        return SparseCode(torch.where(kept, values, 0.0), indices, h.width, h)
     u = torch.relu(h.dense())
-    kept, smallest = _cut(u.detach(), wanted)
-    return ThresholdCode(torch.where(kept, u, 0.0), h), smallest
+    return ThresholdCode(torch.where(_cut(u.detach(), wanted), u, 0.0), h)
+
+
+def smallest_of(entries: Tensor) -> Tensor:
+    """The smallest positive entry, a scalar; 0 where none is."""
+    least = torch.where(entries > 0, entries, torch.inf).min()
+    return torch.where(least.isinf(), 0.0, least)
 
 
 @torch.no_grad()
@@ -115,21 +128,20 @@ def _guess(h: Preactivations, k: int, slack: float) -> float | None:
     return max(0.0, float(_kth_largest(sample, place)))
 
 
-def _cut(values: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
-    """Which of the ``values`` ``(rows, places)`` stay, and the smallest of these (0 if none).
+def _cut(values: Tensor, wanted: int) -> Tensor:
+    """Which of the ``values`` ``(rows, places)`` stay.
 
     At most ``wanted`` stay, and only positive ones.
     """
     positive = values[values > 0]
     if len(positive) <= wanted:
-        smallest = positive.min() if len(positive) else values.new_zeros(())
-        return values > 0, smallest
+        return values > 0
     cut = _kth_largest(positive, wanted)
     kept = values > cut
     # In half precision many values equal the cut: without this, far too many would stay.
     ties = (values == cut).flatten().nonzero().flatten()
     kept.view(-1)[ties[: wanted - int(kept.sum())]] = True
-    return kept, cut
+    return kept
 
 
 def _kth_largest(values: Tensor, k: int) -> Tensor:

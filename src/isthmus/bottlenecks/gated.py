@@ -3,12 +3,12 @@
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from isthmus.anatomy import Code, SparseCode, ThresholdCode
+from isthmus.anatomy import Autoencoder, Code, SparseCode, ThresholdCode
 from isthmus.bottlenecks.penalised import Penalised
 from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder
-from isthmus.bottlenecks.start import EARLY, Control, Start
+from isthmus.bottlenecks.start import EARLY, Control, Start, dictionary_of
 from isthmus.kernels import Preactivations, take_at
 
 
@@ -51,15 +51,8 @@ class Gated(Penalised):
         self.log_scale.fill_(math.log(size / gain))
         control.begin(EARLY * 2.0 * abs(start.height), gain * start.spread)
 
-
-class GateShift:
-    """Raises both cutoffs of every gated latent: of its gate, and of its size in proportion."""
-
-    def __init__(self, encoder: DictionaryEncoder, bottleneck: Gated) -> None:
-        self.gate, self.size = encoder.bias, bottleneck.bias
-        self.log_scale = bottleneck.log_scale
-
     @torch.no_grad()
-    def __call__(self, amount: float) -> None:
-        self.gate.sub_(amount)
-        self.size.sub_(amount * self.log_scale.exp())
+    def shift(self, model: Autoencoder, amount: Tensor) -> None:
+        """Raise both cutoffs of every latent: of its gate, and of its size in proportion."""
+        dictionary_of(model)[0].bias.sub_(amount)
+        self.bias.sub_(amount * self.log_scale.exp())

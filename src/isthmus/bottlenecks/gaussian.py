@@ -1,9 +1,11 @@
 """The diagonal Gaussian posterior of the variational autoencoder (Kingma, Welling 2013)."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy import GaussianCode
+from isthmus.anatomy import GaussianCode, Prior
 
 
 class GaussianBottleneck(nn.Module):
@@ -32,11 +34,16 @@ class GaussianBottleneck(nn.Module):
         return GaussianCode(mean + noise * (0.5 * logvar).exp(), mean, logvar)
 
 
-class StandardNormal:
+class StandardNormal(Prior):
     """The prior N(0, I) over ``latent_dim`` dimensions."""
 
     def __init__(self, latent_dim: int) -> None:
+        super().__init__()
         self.latent_dim = latent_dim
 
-    def __call__(self, n: int) -> Tensor:
+    def sample(self, n: int) -> Tensor:
         return torch.randn(n, self.latent_dim)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        z = z if z.dtype == torch.float64 else z.float()
+        return -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from isthmus.anatomy import Code, SparseCode, ThresholdCode
+from isthmus.anatomy import Autoencoder, Code, SparseCode, ThresholdCode
 from isthmus.bottlenecks.penalised import Penalised
 from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder
 from isthmus.bottlenecks.start import EARLY, Control, Start
@@ -64,20 +64,6 @@ class Step(Function):
         return None, to_threshold.sum_to_size(log_threshold.shape), None
 
 
-class ThresholdShift:
-    """Raises all thresholds ``exp(log_threshold)`` by an amount; they stay positive."""
-
-    def __init__(self, log_threshold: nn.Parameter) -> None:
-        self.log_threshold = log_threshold
-
-    @torch.no_grad()
-    def __call__(self, amount: float) -> None:
-        threshold = self.log_threshold.exp()
-        # At most by a factor of two: one step must not take a small threshold to zero.
-        raised = (threshold + amount).clamp(0.5 * threshold, 2.0 * threshold)
-        self.log_threshold.copy_(raised.log())
-
-
 class JumpReLUBottleneck(Penalised):
     """One learned, positive threshold per latent; below it a latent is exactly zero.
 
@@ -101,13 +87,28 @@ class JumpReLUBottleneck(Penalised):
         if control is None and (threshold is None or bandwidth is None):
             raise ValueError("without a control, threshold and bandwidth are needed")
         self._starts = (threshold is None, bandwidth is None)
+        self._known: tuple[tuple[int, int], float] = ((0, 0), 0.0)
         self.register_buffer("bandwidth", torch.tensor(bandwidth or 1.0, dtype=torch.float64))
         self.log_threshold = nn.Parameter(torch.full((width,), math.log(threshold or 1.0)))
-        if control is not None:
-            control.shift = ThresholdShift(self.log_threshold)
+
+    @torch.no_grad()
+    def shift(self, model: Autoencoder, amount: Tensor) -> None:
+        """Raise all thresholds by an amount; they stay positive."""
+        threshold = self.log_threshold.exp()
+        # At most by a factor of two: one step must not take a small threshold to zero.
+        raised = (threshold + amount).clamp(0.5 * threshold, 2.0 * threshold)
+        self.log_threshold.copy_(raised.log())
+
+    @property
+    def width_of_kernel(self) -> float:
+        """``bandwidth`` as a number, read from the device only when it was changed."""
+        version = (id(self.bandwidth), self.bandwidth._version)
+        if self._known[0] != version:
+            self._known = (version, float(self.bandwidth))
+        return self._known[1]
 
     def _code(self, h: Preactivations, keep: Preactivations | None) -> Code:
-        bandwidth = float(self.bandwidth)
+        bandwidth = self.width_of_kernel
         # Entries up to half a bandwidth below their threshold are zero but train it.
         near = 0.5 * bandwidth if self.training and torch.is_grad_enabled() else 0.0
         below_all = torch.finfo(self.log_threshold.dtype).min

@@ -1,18 +1,18 @@
 """What bottlenecks share whose number of active latents a penalty sets."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Code
+from isthmus.anatomy import Autoencoder, Code, Look, Part
 from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder, FiringCounter
 from isthmus.bottlenecks.start import Control, Start, dictionary_of, start_for
 from isthmus.kernels import Preactivations
 
 
-class Penalised(nn.Module):
+class Penalised(Part):
     """A bottleneck whose L0 a penalty sets, with a coefficient that a ``control`` may find.
 
-    In training it counts who fires, in ``counter``, and shows its codes to the control. A subclass
+    In training ``counter`` counts who fires, and the control looks at the codes. A subclass
     says what the code is (:meth:`_code`), and how a model starts at the control's target
     (:meth:`_begin`).
     """
@@ -23,24 +23,24 @@ class Penalised(nn.Module):
         self.control = control
 
     def forward(self, h: Preactivations, *, sample: bool = False) -> Code:
-        code = self._code(h, h if sample else None)
-        if sample and self.training:
-            self.counter.count(code)
-            if self.control is not None:
-                self.control.measure(code)
-        return code
+        return self._code(h, h if sample else None)
 
     def _code(self, h: Preactivations, keep: Preactivations | None) -> Code:
         """The code of pre-activations; ``keep`` is what it holds for terms to look at."""
         raise NotImplementedError
 
     @torch.no_grad()
-    def prepare(self, model: Autoencoder, x: Tensor) -> None:
+    def prepare(self, model: Autoencoder, look: Look) -> None:
         """Start at the control's target, if there is a control."""
         if self.control is None:
             return
-        start = start_for(model, x, self.control.target)
+        start = start_for(model, look.tensor, self.control.target)
         self._begin(self.control, start, *dictionary_of(model))
+
+    @torch.no_grad()
+    def shift(self, model: Autoencoder, amount: Tensor) -> None:
+        """Raise the cutoff of every latent by an amount: here by lowering the encoder's bias."""
+        dictionary_of(model)[0].bias.sub_(amount)
 
     def _begin(
         self, control: Control, start: Start, encoder: DictionaryEncoder, dictionary: Dictionary

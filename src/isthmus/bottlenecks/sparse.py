@@ -4,10 +4,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus.anatomy import Clock, Code, SparseCode
+from isthmus.anatomy import (
+    Autoencoder,
+    Clock,
+    Code,
+    LinearDecoder,
+    LinearEncoder,
+    Output,
+    Part,
+    Residual,
+    SparseCode,
+    Step,
+    linear_decoder,
+)
 from isthmus.kernels import (
     Preactivations,
-    Residual,
     RowGradient,
     adaptive_decode,
     residual,
@@ -15,15 +26,13 @@ from isthmus.kernels import (
 )
 
 
-class Dictionary(nn.Module):
+class Dictionary(LinearDecoder, Part):
     """A linear decoder ``z W + b`` whose atoms are the rows of ``weight`` ``(width, d)``.
 
     With ``unit`` (the default) rows keep norm 1: the gradient's part along a row is removed before
     each update, and the row is normalised after it (Gao et al. 2024, section 2.2, after
     Bricken et al. 2023). A :class:`SparseCode` is decoded without building it densely.
     """
-
-    reads = "code"
 
     def __init__(self, width: int, shape: tuple[int, ...], *, unit: bool = True) -> None:
         super().__init__()
@@ -32,22 +41,32 @@ class Dictionary(nn.Module):
         self.weight = nn.Parameter(F.normalize(torch.randn(width, d), dim=1))
         self.bias = nn.Parameter(torch.zeros(d))
 
-    def forward(self, code: Code) -> Tensor:
+    def forward(self, *, code: Code) -> Tensor:
+        return self.decode(code)
+
+    def decode(self, code: Code) -> Tensor:
+        """The reconstruction, ``(rows, *shape)``, in the model's units."""
         if isinstance(code, SparseCode):
             flat = adaptive_decode(code.values, code.indices, self.weight) + self.bias
         else:
             flat = torch.addmm(self.bias, code.z, self.weight)
         return flat.unflatten(1, self.shape)
 
-    def residual(self, code: Code, target: Tensor) -> Residual | None:
+    def atoms(self) -> Tensor:
+        """The rows of ``weight``, ``(width, d)``."""
+        return self.weight
+
+    @property
+    def offset(self) -> Tensor:
+        """The bias, ``(d,)``."""
+        return self.bias
+
+    def error(self, code: Code, target: Tensor) -> Residual | None:
         """The error of the reconstruction, computed as it is decoded, where that is faster."""
         if not isinstance(code, SparseCode):
             return None
-        return residual(code.values, code.indices, self.weight, self.bias, target.flatten(1))
-
-    def from_latent(self, z: Tensor) -> Code:
-        """The code that a dense latent stands for."""
-        return Code(z)
+        found = residual(code.values, code.indices, self.weight, self.bias, target.flatten(1))
+        return None if found is None else Residual(*found)
 
     def row_weights(self) -> list[tuple[nn.Parameter, bool]]:
         """Weights whose gradients come row by row, and whether their rows have norm 1."""
@@ -73,37 +92,43 @@ class Dictionary(nn.Module):
             self.weight.div_(norms)
 
 
-class DictionaryEncoder(nn.Module):
+class DictionaryEncoder(LinearEncoder, Part):
     """The linear encoder ``(x - b_dec) W + b`` of a sparse dictionary.
 
-    Latents are the rows of ``weight`` ``(width, d)``. ``dictionary`` gives ``b_dec`` where
-    ``subtract_bias`` asks for it; it is not owned. What comes out are
+    Latents are the rows of ``weight`` ``(width, d)``, which starts as the transpose of
+    ``dictionary``, or at random unit rows where it reads ``inputs`` elements of something else.
+    ``b_dec`` is the bias of the model's decoder, whichever that is, where
+    ``subtract_bias`` asks for it. What comes out are
     :class:`~isthmus.kernels.Preactivations`: the bottleneck says which of them it needs.
     """
 
-    def __init__(self, dictionary: Dictionary, *, subtract_bias: bool = True) -> None:
+    def __init__(
+        self, dictionary: Dictionary, *, subtract_bias: bool = True, inputs: int | None = None
+    ) -> None:
         super().__init__()
-        self._dictionary = (dictionary,)
         self.subtract_bias = subtract_bias
-        self.weight = nn.Parameter(torch.empty_like(dictionary.weight))
+        start = dictionary.weight.detach().clone()
+        if inputs is not None:
+            start = F.normalize(torch.randn(len(start), inputs), dim=1)
+        self.weight = nn.Parameter(start)
         self.bias = nn.Parameter(torch.zeros(len(dictionary.weight)))
-        self.tie()
 
-    @torch.no_grad()
-    def tie(self) -> None:
-        """Start as the transpose of the dictionary."""
-        self.weight.copy_(self._dictionary[0].weight)
+    def read_rows(self, model: Autoencoder) -> tuple[Tensor, Tensor]:
+        """``W`` and ``b``, with the centre multiplied in."""
+        if not self.subtract_bias:
+            return self.weight, self.bias
+        return self.weight, self.bias - self.weight @ linear_decoder(model).offset
 
     def row_weights(self) -> list[tuple[nn.Parameter, bool]]:
         """Weights whose gradients come row by row, and whether their rows have norm 1."""
         return [(self.weight, False)]
 
-    def forward(self, x: Tensor) -> Preactivations:
-        centre = self._dictionary[0].bias if self.subtract_bias else None
+    def forward(self, x: Tensor, *, model: Autoencoder) -> Preactivations:
+        centre = linear_decoder(model).offset if self.subtract_bias else None
         return Preactivations(x.flatten(1), self.weight, self.bias, centre)
 
 
-class FiringCounter(nn.Module):
+class FiringCounter(Part):
     """Rows since each latent last fired: an int64 buffer ``(width,)``, saved with the model.
 
     A latent selected with value zero has not fired. A latent is *dead* once it has not fired for
@@ -116,6 +141,10 @@ class FiringCounter(nn.Module):
         super().__init__()
         self.dead_after = dead_after
         self.register_buffer("silent_rows", torch.zeros(width, dtype=torch.int64))
+
+    def observe(self, out: Output, step: Step) -> None:
+        """Take a step's code into account."""
+        self.count(out.code)
 
     @torch.no_grad()
     def count(self, code: Code) -> None:

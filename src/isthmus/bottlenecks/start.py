@@ -1,6 +1,5 @@
 """Where a dictionary starts, from a sample of the data: its centre, its scale, its cutoffs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Code
+from isthmus.anatomy.each import sole
 from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder, geometric_median
 
 EARLY = 0.5
@@ -21,7 +21,7 @@ _MOST_GAIN = 20.0
 
 def dictionary_of(model: Autoencoder) -> tuple[DictionaryEncoder, Dictionary]:
     """The two halves of a model that is a sparse dictionary."""
-    encoder, dictionary = model.encoder, model.decoder
+    encoder, dictionary = sole(model.encoder), model.decoder
     assert isinstance(encoder, DictionaryEncoder)
     assert isinstance(dictionary, Dictionary)
     return encoder, dictionary
@@ -58,7 +58,7 @@ def fit_scale(model: Autoencoder, x: Tensor, code: Code) -> None:
     in the encoder it grows with the encoder's weight.
     """
     encoder, dictionary = dictionary_of(model)
-    rebuilt = dictionary(code).flatten(1) - dictionary.bias
+    rebuilt = dictionary.decode(code).flatten(1) - dictionary.bias
     scale = best_scale(rebuilt, x.flatten(1) - dictionary.bias)
     if scale > 0.0:
         encoder.weight.mul_(scale)
@@ -69,11 +69,8 @@ class Control(Protocol):
     """What a bottleneck asks of a control of L0: see :class:`isthmus.objectives.L0Control`."""
 
     target: float
-    shift: Callable[[float], None] | None
 
     def begin(self, coefficient: float, spread: float) -> None: ...
-
-    def measure(self, code: Code) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -123,16 +120,5 @@ def start_for(model: Autoencoder, x: Tensor, l0: float) -> Start:
     start_at_median(model, x)
     encoder, dictionary = dictionary_of(model)
     some = sample_of(x, max(64, _ELEMENTS // len(encoder.bias)))
-    u = encoder(some).dense()
+    u = encoder(some, model=model).dense()
     return Start(some.flatten(1) - dictionary.bias, u, *cutoffs_for(u, l0))
-
-
-class BiasShift:
-    """Raises the cutoff of every latent of an encoder by lowering its bias."""
-
-    def __init__(self, encoder: DictionaryEncoder) -> None:
-        self.encoder = encoder
-
-    @torch.no_grad()
-    def __call__(self, amount: float) -> None:
-        self.encoder.bias.sub_(amount)

@@ -1,13 +1,14 @@
 """Keeping a given number of latents of each row."""
 
 import sys
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Clock, Linear, SparseCode
-from isthmus.bottlenecks.sparse import Dictionary, FiringCounter
-from isthmus.bottlenecks.start import fit_scale, sample_of, start_at_median
+from isthmus.anatomy import Autoencoder, Linear, Look, Part, SparseCode, Step, View, unstored
+from isthmus.bottlenecks.sparse import FiringCounter
+from isthmus.bottlenecks.start import dictionary_of, fit_scale, sample_of, start_at_median
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
 
@@ -15,23 +16,15 @@ ANNEALED = 0.1
 """Share of the run over which k falls to its end."""
 
 
+@dataclass(eq=False)
 class WideSparseCode(SparseCode):
     """A sparse code that also holds the larger number of latents it was chosen from.
 
     ``wide_values`` and ``wide_indices`` ``(rows, wide)`` include the ``values`` and ``indices``.
     """
 
-    def __init__(
-        self,
-        values: Tensor,
-        indices: Tensor,
-        width: int,
-        preactivations: Preactivations,
-        wide_values: Tensor,
-        wide_indices: Tensor,
-    ) -> None:
-        super().__init__(values, indices, width, preactivations)
-        self.wide_values, self.wide_indices = wide_values, wide_indices
+    wide_values: Tensor = unstored()
+    wide_indices: Tensor = unstored()
 
     @property
     def wide(self) -> SparseCode:
@@ -39,7 +32,7 @@ class WideSparseCode(SparseCode):
         return SparseCode(self.wide_values, self.wide_indices, self.width)
 
 
-class TopK(nn.Module):
+class TopK(Part):
     """Keeps the k largest pre-activations of each row, rectified; counts who fires in training.
 
     magnitude
@@ -51,16 +44,14 @@ class TopK(nn.Module):
         The k of the first training step, from which it falls to k in a straight line over the
         first tenth of the run (He et al. 2024, Llama Scope). Evaluation always has k. Less than k
         is an :class:`IsthmusError`.
-    weighing
-        The dictionary by whose row norms the pre-activations are multiplied when they are compared
-        (not when they are used; He et al. 2024). It is not owned.
+    weigh
+        Multiply the pre-activations by the norms of the decoder's rows when they are compared (not
+        when they are used; He et al. 2024).
     fit_scale
         Multiply the encoder by the number with which the first reconstruction is best. Atoms that
         overlap overshoot, the more so with the larger k of the start, and the steps that mend it
         spoil the atoms as well.
     """
-
-    reads = "clock"
 
     def __init__(
         self,
@@ -71,7 +62,7 @@ class TopK(nn.Module):
         magnitude: bool = False,
         wide: int | None = None,
         start: int | None = None,
-        weighing: Dictionary | None = None,
+        weigh: bool = False,
         fit_scale: bool = False,
     ) -> None:
         super().__init__()
@@ -83,46 +74,52 @@ class TopK(nn.Module):
         self.fit_scale = fit_scale
         self.width, self.k, self.magnitude, self.wide = width, k, magnitude, wide
         self.annealing = Linear(k if start is None else start, k, sys.maxsize, fit=ANNEALED)
-        self._weighing = (weighing,)
+        self.weigh = weigh
         self.counter = FiringCounter(width, dead_after)
 
-    @property
-    def weighing(self) -> Dictionary | None:
-        """The dictionary whose row norms count in the selection."""
-        return self._weighing[0]
-
     def forward(
-        self, h: Preactivations, *, sample: bool = False, clock: Clock | None = None
+        self,
+        h: Preactivations,
+        *,
+        sample: bool = False,
+        step: Step | None = None,
+        model: Autoencoder | None = None,
     ) -> SparseCode:
         training = sample and self.training
-        k = self.k if clock is None or not training else round(self.annealing(clock))
+        k = self.k if step is None or not training else round(self.annealing(step.clock))
         most = min(self.width, max(k, self.wide or 0)) if sample else k
-        norms = None if self.weighing is None else self.weighing.weight.detach().norm(dim=1)
+        norms = self._norms(model)
         values, indices = self._top(h, most, norms)
         if sample and self.wide is not None:
             best = _strongest(values.detach(), indices, k, norms)
             code: SparseCode = WideSparseCode(
-                values.gather(1, best), indices.gather(1, best), self.width, h, values, indices
-            )
+                values.gather(1, best), indices.gather(1, best), self.width, h,
+                wide_values=values, wide_indices=indices,
+            )  # fmt: skip
         else:
             code = SparseCode(values, indices, self.width, h if sample else None)
-        if training:
-            self.counter.count(code)
         return code
+
+    def _norms(self, model: Autoencoder | None) -> Tensor | None:
+        if not self.weigh:
+            return None
+        assert model is not None
+        weight = dictionary_of(model)[1].weight
+        return weight.detach().norm(dim=1)
 
     def _top(self, h: Preactivations, k: int, norms: Tensor | None) -> tuple[Tensor, Tensor]:
         values, indices = h.top(k, magnitude=self.magnitude, priority=norms)
         return (values if self.magnitude else torch.relu(values)), indices
 
     @torch.no_grad()
-    def prepare(self, model: Autoencoder, x: Tensor) -> None:
+    def prepare(self, model: Autoencoder, look: Look) -> None:
         """Start the decoder's bias at the geometric median of the data, and fit the scale."""
-        start_at_median(model, x)
+        start_at_median(model, look.tensor)
         if not self.fit_scale:
             return
-        some = sample_of(x)
-        norms = None if self.weighing is None else self.weighing.weight.norm(dim=1)
-        values, indices = self._top(model.encoder(some), round(self.annealing.start), norms)
+        some = sample_of(look.tensor)
+        h = model.encode_view(View(some))
+        values, indices = self._top(h, round(self.annealing.start), self._norms(model))
         fit_scale(model, some, SparseCode(values, indices, self.width))
 
 

@@ -12,7 +12,7 @@ from isthmus.anatomy import Autoencoder, GaussianCode
 from isthmus.comparison.prepared import Split
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe
-from isthmus.training.trainer import PREPARE_ROWS
+from isthmus.training.run import PREPARE_ROWS
 
 MIXTURE_COMPONENTS = 10
 SAMPLES = 64
@@ -129,7 +129,7 @@ def untrained(recipe: Recipe, split: Split, budget: Budget, seed: int, options: 
     model = runs.build(recipe, source, model_options, seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model.prepare(source.rows(torch.arange(min(len(source), PREPARE_ROWS))))
+        model.prepare(source.batch(torch.arange(min(len(source), PREPARE_ROWS))))
     return Model(model.eval())
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus._shapes import Float
-from isthmus.anatomy import View
+from isthmus.anatomy import Autoencoder, Look, Part, View
 from isthmus.corruptions import _checks as check
 from isthmus.errors import IsthmusError
 
@@ -53,7 +53,7 @@ class SaltAndPepper(nn.Module):
         return View(torch.where(draw < 0.5 * self.share, self.low, salted))
 
 
-class Binarise(nn.Module):
+class Binarise(Part):
     """Draws each element from the Bernoulli distribution whose mean it is, afresh at each call.
 
     Dynamic binarisation (Salakhutdinov and Murray 2008; Burda et al. 2015). The draw is the data:
@@ -61,9 +61,9 @@ class Binarise(nn.Module):
     that ``prepare`` sees.
     """
 
-    def prepare(self, model: nn.Module, x: Tensor) -> None:
+    def prepare(self, model: Autoencoder, look: Look) -> None:
         """Check the data's range before the first step."""
-        low, high = float(x.min()), float(x.max())
+        low, high = float(look.tensor.min()), float(look.tensor.max())
         if low < 0.0 or high > 1.0:
             raise IsthmusError(
                 f"Binarise reads elements as probabilities, and the data range from {low:g} to "

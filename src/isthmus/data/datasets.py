@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from isthmus.anatomy import Array, Kind, Signal
+from isthmus.anatomy import Array, Kind, Signal, Source
 from isthmus.anatomy.signal import dtype_name
 from isthmus.errors import IsthmusError
 
 
-class DatasetSource:
+class DatasetSource(Source):
     """Rows of a map-style ``torch.utils.data.Dataset``.
 
     Items are tensors, arrays or PIL images, or tuples whose first element is one of these (the

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from isthmus.anatomy import Signal
+from isthmus.anatomy import Signal, Source
 from isthmus.errors import IsthmusError, MissingExtra
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _GREY = frozenset({"1", "L", "LA"})
 _COLOUR = frozenset({"P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "PA", "RGBX"})
 
 
-class ImageFolder:
+class ImageFolder(Source):
     """The images below a folder, sorted by path, as bytes.
 
     Grey images stay one channel, all others become RGB (transparency is dropped). All must have

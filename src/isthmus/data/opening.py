@@ -11,10 +11,11 @@ from scipy.sparse import issparse
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from isthmus.anatomy import Kind, Source
+from isthmus.anatomy import Kind, Rows, Source
 from isthmus.data import files, registry, schemes, tables
 from isthmus.data.datasets import DatasetSource
 from isthmus.data.named import Data
+from isthmus.data.ragged import RaggedSource, RowsSource, is_ragged
 from isthmus.data.sources import ArraySource, Subset, collection
 from isthmus.errors import IsthmusError
 
@@ -36,6 +37,8 @@ def as_source(X: Any, kind: Kind | None = None) -> Source:
         return _by_name(X, kind)
     if isinstance(X, (np.ndarray, Tensor)):
         return ArraySource(X, kind)
+    if isinstance(X, (list, tuple)) and is_ragged(X):
+        return RaggedSource(X, kind)
     if isinstance(X, Mapping):
         return collection(X, kind)
     if issparse(X):
@@ -46,6 +49,8 @@ def as_source(X: Any, kind: Kind | None = None) -> Source:
         return ArraySource(X.tensors[0], kind)
     if isinstance(X, (list, tuple)):
         return ArraySource(_listed(X), kind)
+    if isinstance(X, Rows):
+        return RowsSource(X, kind)
     if isinstance(X, Dataset) or (hasattr(X, "__getitem__") and hasattr(X, "__len__")):
         return DatasetSource(X, kind)
     raise IsthmusError(

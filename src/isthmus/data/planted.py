@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 from scipy.special import ndtri
 from torch import Tensor
 
-from isthmus.anatomy import Signal
+from isthmus.anatomy import Signal, Source
 from isthmus.data import counter
 from isthmus.errors import IsthmusError, unknown
 
@@ -136,7 +136,7 @@ class Planted:
         return low + (high - low) * share
 
 
-class PlantedSource:
+class PlantedSource(Source):
     """``rows`` rows of planted data, made when asked for: no memory, any row in any order.
 
     Two sources of one :class:`Planted` with different ``seed`` share the truth, not the rows.

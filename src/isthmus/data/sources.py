@@ -1,13 +1,14 @@
 """Sources over arrays: rows by index, in the model's float32."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Array, Kind, Signal, Source, preferred_order
+from isthmus.anatomy import Array, Batch, Kind, Rows, Signal, Source, Tree
+from isthmus.data.ragged import RaggedSource, RowsSource, is_ragged
 from isthmus.errors import IsthmusError
 
 SCAN_ELEMENTS = 1 << 22
@@ -16,7 +17,7 @@ SCAN_ELEMENTS = 1 << 22
 _NUMPY_ONLY = ("uint16", "uint32", "uint64")
 
 
-class ArraySource:
+class ArraySource(Source):
     """Rows of a NumPy array, a memory-map or a tensor, kept in their raw dtype.
 
     The first axis counts the rows. ``kind`` settles what shape alone cannot (see
@@ -50,7 +51,7 @@ class ArraySource:
         # The trainer asks for rows every step: where nothing has to be converted, it only indexes.
         self._ready = (
             self._tensor is not None
-            and self._tensor.dtype == torch.float32
+            and self._tensor.dtype == (torch.float32 if self.signal.is_real else torch.int64)
             and tuple(self._tensor.shape[1:]) == self.signal.shape
         )
         if scan:
@@ -78,6 +79,10 @@ class ArraySource:
             x = self.signal.tensor(self._raw[start : start + step], check=False)
             # The extremes are finite only if all values are: aminmax hands NaN on.
             least, most = (float(v) for v in torch.aminmax(x))
+            if self.signal.kind == "tokens" and least < 0:
+                raise IsthmusError(
+                    f"{self.what} have the token {least:g}: tokens are whole numbers from 0 on"
+                )
             if not (np.isfinite(least) and np.isfinite(most)):
                 raise self._not_finite(x, start)
             low, high = min(low, least), max(high, most)
@@ -93,10 +98,11 @@ class ArraySource:
         )
 
 
-class CollectionSource:
+class CollectionSource(Source):
     """Several sources side by side, row by row: one signal for every name.
 
-    ``rows`` returns a dictionary of tensors, the parts of the collection.
+    ``rows`` returns a dictionary of tensors, the parts of the collection. ``masks`` holds, for the
+    parts that have one, which entries are observed (see :class:`Batch`), with all rows.
     """
 
     signal: Signal
@@ -116,12 +122,25 @@ class CollectionSource:
     def __len__(self) -> int:
         return len(next(iter(self.parts.values())))
 
-    def rows(self, index: Tensor) -> dict[str, Tensor]:
+    def rows(self, index: Tensor) -> dict[str, Tree]:
         """Rows of every part, ``(len(index), *part.shape)`` each."""
         return {name: part.rows(index) for name, part in self.parts.items()}
 
+    def batch(self, index: Tensor) -> Batch:
+        """Rows of every part with their masks; what is given with the parts is put together."""
+        parts = {name: part.batch(index) for name, part in self.parts.items()}
+        masks = {name: part.mask for name, part in parts.items()}
+        given = {key: value for part in parts.values() for key, value in part.given.items()}
+        seen = masks if any(mask is not None for mask in masks.values()) else None
+        return Batch({name: part.x for name, part in parts.items()}, index, seen, given)
 
-class Subset:
+    def fingerprint(self) -> str | None:
+        """A fingerprint of those of the parts, where all have one."""
+        own = [part.fingerprint() for part in self.parts.values()]
+        return None if any(one is None for one in own) else ",".join(map(str, own))
+
+
+class Subset(Source):
     """Chosen rows of another source: ``index`` holds row numbers, or a mask over all rows."""
 
     signal: Signal
@@ -152,13 +171,27 @@ class Subset:
     def __len__(self) -> int:
         return len(self.index)
 
-    def rows(self, index: Tensor) -> Tensor:
+    def rows(self, index: Tensor) -> Tree:
         """The rows of the underlying source, in its units."""
         return self.source.rows(self.index.index_select(0, index))
 
+    def batch(self, index: Tensor) -> Batch:
+        """The same with masks and what is given; numbered as in this part of the data."""
+        batch = self.source.batch(self.index.index_select(0, index))
+        return Batch(batch.x, index, batch.mask, batch.given)
+
+    def numbers(self, index: Tensor) -> Tensor:
+        """Row numbers of the underlying source."""
+        return self.source.numbers(self.index[index])
+
+    @property
+    def given_names(self) -> tuple[str, ...]:
+        """Those of the underlying source."""
+        return self.source.given_names
+
     def order(self, seed: int) -> Tensor | None:
         """The underlying source's order of these rows, by their numbers in this one."""
-        whole = preferred_order(self.source, seed)
+        whole = self.source.order(seed)
         if whole is None:
             return None
         # A row that was chosen several times comes several times, where it first comes.
@@ -169,12 +202,19 @@ class Subset:
 
 def collection(parts: Mapping[str, Any], kind: Kind | None = None) -> Source:
     """A collection source from a mapping of arrays or sources."""
-    sources = {
-        str(name): part if isinstance(part, Source) else ArraySource(_array(part), kind, name=name)
-        for name, part in parts.items()
-    }
-    # A collection's rows are a dictionary, which the protocol of plain sources does not say.
-    return cast(Source, CollectionSource(sources))
+    sources = {str(name): one_source(part, kind, name=str(name)) for name, part in parts.items()}
+    return CollectionSource(sources)
+
+
+def one_source(part: Any, kind: Kind | None = None, *, name: str | None = None) -> Source:
+    """A source of one part: an array, a list of rows of different lengths, an opaque value."""
+    if isinstance(part, Source):
+        return part
+    if isinstance(part, Rows) and not isinstance(part, (np.ndarray, Tensor)):
+        return RowsSource(part, kind)
+    if isinstance(part, (list, tuple)) and is_ragged(part):
+        return RaggedSource(part, kind, name=name)
+    return ArraySource(_array(part), kind, name=name)
 
 
 def _array(part: Any) -> Array:

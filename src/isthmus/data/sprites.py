@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Signal
+from isthmus.anatomy import Signal, Source
 from isthmus.errors import IsthmusError
 
 FACTOR_NAMES = ("shape", "scale", "orientation", "position_x", "position_y")
@@ -29,7 +29,7 @@ _HEART = np.array([
 _REACH = 13.0  # no shape reaches further from its centre
 
 
-class Sprites:
+class Sprites(Source):
     """A source of 737,280 binary images with five known factors, in the manner of dSprites.
 
     Every combination of 3 shapes (square, ellipse, heart), 6 scales (0.5 to 1), 40 orientations

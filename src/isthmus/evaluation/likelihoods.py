@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +19,13 @@ CHUNK_ELEMENTS = 2**22
 """Elements of data that are decoded at once, over samples and rows: bounds the memory."""
 
 
+@runtime_checkable
+class Density(Protocol):
+    """A prior that says its own density: nats of codes ``(samples, rows, *latent)``."""
+
+    def log_prob(self, z: Tensor, /) -> Tensor: ...
+
+
 class _Bounds:
     """Importance-weighted bound, ELBO and bits per dimension.
 
@@ -30,8 +37,9 @@ class _Bounds:
         self.model, self.samples = setting.model, setting.samples
         self.noise = np.random.default_rng(setting.seed)
         self.importance = ImportanceBound(self.samples)
-        self.discrete = is_discrete(self.model)
-        self.binary = True
+        self.likelihood = self.model.likelihood
+        self.discrete = self.likelihood.discrete
+        self.supported = True
         self.numel = self.model.signal.numel
 
     def update(self, batch: Batch) -> None:
@@ -42,14 +50,14 @@ class _Bounds:
             target = self.model.target(target)
             self.numel = target[0].numel()
         if self.discrete:
-            self.binary &= bool(((target == 0) | (target == 1)).all())
+            self.supported &= bool(self.likelihood.support(target).all())
         shift = 0.0 if self.discrete or self.model.target else log_jacobian(self.model)
-        widest = max(target[0].numel(), code.mean[0].numel())
+        widest = max(target[0].numel() * self.likelihood.numbers, code.mean[0].numel())
         rows = max(1, CHUNK_ELEMENTS // (self.samples * widest))
         chunk = max(1, CHUNK_ELEMENTS // widest)
         for start in range(0, len(target), rows):
             part = slice(start, start + rows)
-            pieces = list(self._log_weights(_rows(code, part), target[part], chunk))
+            pieces = list(self._log_weights(code.take(part), target[part], chunk))
             self.importance.update(torch.cat(pieces) + shift)
 
     def _log_weights(self, code: GaussianCode, x: Tensor, chunk: int) -> Iterator[Tensor]:
@@ -58,30 +66,33 @@ class _Bounds:
         for noise in drawn.to(code.mean).transpose(0, 1).split(chunk):
             z = code.mean + noise * (0.5 * code.logvar).exp()
             posterior = replace(code, z=z, samples=len(noise))
-            likelihood = self.model.likelihood.log_prob(self.model.decode_code(posterior), x)
+            likelihood = self.likelihood.log_prob(self.model.decode_code(posterior), x)
             q = log_standard_normal(noise) - 0.5 * float64(code.logvar).flatten(1).sum(1)
             yield float64(likelihood) + self._log_prior(z) - q
 
     def _log_prior(self, z: Tensor) -> Tensor:
-        own = getattr(self.model.prior, "log_prob", None)
-        return log_standard_normal(z) if own is None else float64(own(z))
+        prior = self.model.prior
+        return float64(prior.log_prob(z)) if isinstance(prior, Density) else log_standard_normal(z)
 
     def results(self) -> list[Result]:
         bound, elbo = self._told(self.importance.bound()), self._told(self.importance.elbo())
-        if not self.discrete or self.binary:
+        if not self.discrete or self.supported:
             return [bound, elbo, as_bits_per_dim(bound, self.numel)]
         return [bound, elbo]
 
     def _told(self, result: Result) -> Result:
-        own = getattr(self.model.prior, "log_prob", None) is not None
+        own = isinstance(self.model.prior, Density)
         prior = "the model's own prior" if own else "prior N(0, I)"
         return replace(result, note=self._note(), estimator=f"{result.estimator}; {prior}")
 
     def _note(self) -> str:
-        if self.discrete and not self.binary:
+        if self.discrete and not self.supported:
+            binary = isinstance(self.likelihood, Bernoulli)
+            what = "binary" if binary else self.likelihood.needs
+            bounds = "a cross-entropy" if binary else "a formula beyond its support"
             return (
-                "the data are not binary, so this bounds a cross-entropy, not the log-likelihood "
-                "of the data"
+                f"the data are not {what}, so this bounds {bounds}, not the log-likelihood of the "
+                "data"
             )
         if self.model.target is not None:
             return "of the model's target, in the model's units"
@@ -97,15 +108,6 @@ def _bounds(setting: Setting) -> _Bounds | None:
     return None if setting.model.decoder is None else _Bounds(setting)
 
 
-def is_discrete(model: Autoencoder) -> bool:
-    """Whether the likelihood is a probability mass, which no change of units rescales.
-
-    A likelihood may say so itself with the attribute ``discrete``.
-    """
-    likelihood = model.likelihood
-    return bool(getattr(likelihood, "discrete", isinstance(likelihood, Bernoulli)))
-
-
 def log_jacobian(model: Autoencoder) -> float:
     """What turns a log-density in the model's units into one in the user's, in nats."""
     if model.scaler.mode == "none":
@@ -118,8 +120,3 @@ def log_standard_normal(z: Tensor) -> Tensor:
     """log N(z; 0, I): ``(samples, rows, *latent)`` to ``(samples, rows)``, float64."""
     flat = float64(z).flatten(2)
     return -0.5 * (flat.square().sum(-1) + flat.shape[-1] * math.log(2 * math.pi))
-
-
-def _rows(code: GaussianCode, part: slice) -> GaussianCode:
-    parts: dict[str, Any] = {name: tensor[part] for name, tensor in code.tensors().items()}
-    return replace(code, **parts)

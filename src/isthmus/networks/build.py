@@ -2,13 +2,16 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from isthmus._shapes import Float
 from isthmus.anatomy import Signal
-from isthmus.errors import unknown
+from isthmus.errors import IsthmusError, unknown
 from isthmus.networks.conv import ConvDecoder, ConvEncoder
+from isthmus.networks.layers import plain
 from isthmus.networks.mlp import MLPDecoder, MLPEncoder
 from isthmus.networks.transformer import TransformerDecoder, TransformerEncoder
 
@@ -58,6 +61,7 @@ def decoder_for(
     latent_dim: int,
     network: str | nn.Module = "auto",
     *,
+    numbers: int = 1,
     hidden: Sequence[int] | None = None,
     activation: str | None = None,
     norm: str | None = None,
@@ -68,9 +72,40 @@ def decoder_for(
     The options are those of :func:`encoder_for`, and the same ones give its mirror image:
     ``hidden`` and ``channels`` are read from data to latent here too. ``final`` names an
     activation on the output (none by default).
+
+    ``numbers`` above 1 gives ``(rows, *signal.shape, numbers)``, as a likelihood asks by its
+    attribute of that name; a module of your own has to return that by itself.
     """
     shared = {"hidden": hidden, "activation": activation, "norm": norm}
-    return _build(_DECODERS, signal, latent_dim, network, shared, options)
+    if numbers == 1 or isinstance(network, nn.Module):
+        return _build(_DECODERS, signal, latent_dim, network, shared, options)
+    if options.get("final", "identity") != "identity":
+        raise IsthmusError(
+            f"final={options['final']} would bend all {numbers} numbers of an element alike: leave "
+            "it out, the likelihood bends each as it needs"
+        )
+    name = network_name(signal, network)
+    axis = 0 if signal.kind == "image" else -1
+    shape = list(plain(signal).shape)
+    shape[axis] *= numbers
+    wide = replace(signal, shape=tuple(shape), low=None, high=None)
+    return NumbersLast(_build(_DECODERS, wide, latent_dim, name, shared, options), axis, numbers)
+
+
+class NumbersLast(nn.Module):
+    """A decoder whose output is ``numbers`` times as long along one axis, as numbers per element.
+
+    ``axis`` is that axis of an example's shape: 0, the channels, for images, so that all numbers
+    of a pixel come from the same features, and -1 for everything else.
+    """
+
+    def __init__(self, network: nn.Module, axis: int, numbers: int) -> None:
+        super().__init__()
+        self.network, self.axis, self.numbers = network, axis, numbers
+
+    def forward(self, z: Float[Tensor, "rows latent"]) -> Float[Tensor, "rows *shape numbers"]:
+        axis = self.axis + 1 if self.axis >= 0 else self.axis
+        return self.network(z).unflatten(axis, (-1, self.numbers)).movedim(axis + (axis > 0), -1)
 
 
 def network_name(signal: Signal, network: str) -> str:

@@ -35,14 +35,13 @@ class VisibleTokens(NamedTuple):
 class PatchEncoder(nn.Module):
     """A vision transformer that sees only the visible patches (He et al. 2021, section 3).
 
-    Reads a :class:`View` with ``x`` ``(rows, *shape)`` and returns :class:`VisibleTokens`, one
-    token for each patch in ``view.visible``, in its order; for every patch where that is None.
+    Reads ``x`` ``(rows, *shape)`` and, where there is one, its :class:`View`, and returns
+    :class:`VisibleTokens`, one token for each patch in ``view.visible``, in its order; for every
+    patch where that is None.
     Hidden patches are dropped before the first layer, so they cost nothing and nothing of them
     can reach the tokens. A class token, where there is one, takes part in attention and is then
     left out of the result: the paper finds the mean of the patch tokens as good.
     """
-
-    reads = "view"
 
     def __init__(
         self,
@@ -64,8 +63,11 @@ class PatchEncoder(nn.Module):
         start = torch.randn(1, 1, width) * TOKEN_STD if class_token else None
         self.class_token = None if start is None else nn.Parameter(start)
 
-    def forward(self, view: View) -> VisibleTokens:
-        patches, visible = self.patches.patchify(view.x), view.visible
+    def forward(
+        self, x: Float[Tensor, "rows *shape"], *, view: View | None = None
+    ) -> VisibleTokens:
+        patches = self.patches.patchify(x)
+        visible = None if view is None else view.visible
         rows = len(patches)
         if visible is None:
             visible = torch.arange(self.patches.count, device=patches.device).expand(rows, -1)
@@ -87,8 +89,6 @@ class PatchDecoder(nn.Module):
     mask token at every place that is missing, adds positions, and returns ``(rows, *shape)``.
     """
 
-    reads = "code"
-
     def __init__(
         self,
         signal: Signal,
@@ -109,7 +109,7 @@ class PatchDecoder(nn.Module):
         init_linears(self)
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) * TOKEN_STD)
 
-    def forward(self, code: TokenCode) -> Float[Tensor, "rows *shape"]:
+    def forward(self, *, code: TokenCode) -> Float[Tensor, "rows *shape"]:
         seen = self.embed(code.tokens)
         everywhere = self.mask_token.to(seen).expand(len(seen), self.patches.count, -1)
         places = code.visible[..., None].expand(-1, -1, self.width)
@@ -138,7 +138,7 @@ class TransformerEncoder(nn.Module):
         init_linears(self.head)
 
     def forward(self, x: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows out"]:
-        return self.head(self.tokens(View(x)).tokens.mean(1))
+        return self.head(self.tokens(x).tokens.mean(1))
 
 
 class TransformerDecoder(nn.Module):

@@ -1,12 +1,22 @@
 """Holding the number of active latents at a target, so that no coefficient has to be chosen."""
 
 import math
-from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Code, Output, Schedule, SparseCode, Term, ThresholdCode
+from isthmus.anatomy import (
+    Autoencoder,
+    Code,
+    Output,
+    Part,
+    Schedule,
+    SparseCode,
+    Step,
+    Term,
+    ThresholdCode,
+)
+from isthmus.bottlenecks.penalised import Penalised
 from isthmus.errors import IsthmusError
 
 INTEGRAL = 0.05
@@ -20,7 +30,7 @@ _ABOVE, _BELOW, _DRIFTING = math.log(1e4), math.log(1e2), 5.0
 """How far the logarithm of the coefficient may go from its start, and drift beyond that."""
 
 
-class L0Control(nn.Module):
+class L0Control(Part):
     """Finds the coefficient of a sparsity penalty with which ``target`` latents are active.
 
     The error ``e = log(L0 / target)`` of each training batch, clipped to [-1, 1], does two things
@@ -35,11 +45,11 @@ class L0Control(nn.Module):
     integral then goes on as a steady fall of the cutoffs. That the error is clipped and the
     integral limited keeps a start far from the target from winding it up.
 
-    ``shift(amount)`` raises all cutoffs by an amount in the units of the pre-activations; whoever
-    builds the model gives it (a bottleneck that owns its thresholds does so itself). The bottleneck
-    calls :meth:`begin` in ``prepare``, with a first coefficient from the data, and :meth:`measure`
-    in every training forward pass. A term takes ``Held(control)`` as its weight. All state is saved
-    with the model.
+    The model's bottleneck, a :class:`~isthmus.bottlenecks.penalised.Penalised`, owns the control:
+    it calls :meth:`begin` in ``prepare``, with a first coefficient from the data, and its ``shift``
+    raises all cutoffs by an amount in the units of the pre-activations. A term takes
+    ``Held(control)`` as its weight. All state is saved with the model, and stays on its device: no
+    step waits for a number.
     """
 
     integral: Tensor
@@ -56,16 +66,15 @@ class L0Control(nn.Module):
                 "below latent_dim"
             )
         self.target = float(target)
-        self.shift: Callable[[float], None] | None = None
         # Double: small errors must not be lost to rounding.
         for name, value in (("integral", 0.0), ("start", 0.0), ("spread", 1.0), ("active", 0.0)):
             self.register_buffer(name, torch.tensor(value, dtype=torch.float64))
         self.register_buffer("rows", torch.zeros((), dtype=torch.int64))
 
     @property
-    def coefficient(self) -> float:
-        """The price of the penalty now."""
-        return math.exp(float(self.start) + max(float(self.integral), -_BELOW))
+    def coefficient(self) -> Tensor:
+        """The price of the penalty now, a float64 scalar."""
+        return (self.start + self.integral.clamp_min(-_BELOW)).exp()
 
     def begin(self, coefficient: float, spread: float) -> None:
         """Set the first coefficient, and the standard deviation of the pre-activations."""
@@ -73,30 +82,39 @@ class L0Control(nn.Module):
         self.integral.zero_()
         self.spread.fill_(spread)
 
+    def observe(self, out: Output, step: Step) -> None:
+        """Take the codes of a step into account."""
+        self.measure(out.code)
+
     @torch.no_grad()
     def measure(self, code: Code) -> None:
-        """Take the code of one training batch, or of a part of it, into account."""
+        """Take the code of one training batch into account."""
         counts = count_active(code)
         self.active += counts.sum()
         self.rows += len(counts)
 
     @torch.no_grad()
-    def after_update(self) -> None:
+    def after_update(self, *, model: Autoencoder) -> None:
         """Answer what was measured since the last step."""
-        rows = int(self.rows)
-        if rows == 0:
-            return
-        ratio = float(self.active) / rows / self.target
-        error = math.log(ratio) if ratio > 0.0 else -_LARGEST_ERROR
-        error = min(_LARGEST_ERROR, max(-_LARGEST_ERROR, error))
-        integral = float(self.integral) + INTEGRAL * error
-        integral = min(_ABOVE, max(-_BELOW - _DRIFTING, integral))
-        self.integral.fill_(integral)
-        drift = DRIFT * min(0.0, integral + _BELOW)
-        if self.shift is not None:
-            self.shift((PROPORTIONAL * error + drift) * float(self.spread))
+        amount = self.answer()
+        if isinstance(model.bottleneck, Penalised):
+            model.bottleneck.shift(model, amount)
+
+    @torch.no_grad()
+    def answer(self) -> Tensor:
+        """Move the integral by what was measured; the amount by which cutoffs are to rise."""
+        measured = self.rows > 0
+        ratio = self.active / self.rows.clamp_min(1) / self.target
+        # The logarithm of no active latent at all is minus infinity, and clipped like any other.
+        error = ratio.log().clamp(-_LARGEST_ERROR, _LARGEST_ERROR)
+        error = torch.where(measured, error, 0.0)
+        integral = (self.integral + INTEGRAL * error).clamp(-_BELOW - _DRIFTING, _ABOVE)
+        self.integral.copy_(integral)
+        drift = DRIFT * (integral + _BELOW).clamp_max(0.0)
+        amount = (PROPORTIONAL * error + drift) * self.spread
         self.active.zero_()
         self.rows.zero_()
+        return torch.where(measured, amount, 0.0)
 
 
 class Held(Schedule):
@@ -105,7 +123,7 @@ class Held(Schedule):
     def __init__(self, control: L0Control) -> None:
         self.control = control
 
-    def __call__(self, clock: object) -> float:
+    def __call__(self, clock: object) -> Tensor:  # type: ignore[override]
         return self.control.coefficient
 
     def __repr__(self) -> str:
@@ -125,19 +143,18 @@ class ActiveLatents(Term):
     unit = "active latents"
     rebuilds = False
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return count_active(out.code).to(out.x.dtype)
 
 
 class Coefficient(Term):
-    """The coefficient that a control holds, to be watched in the log."""
+    """The coefficient that the bottleneck's control holds, to be watched in the log."""
 
     name = "coefficient"
     unit = "loss per unit of the penalty"
     rebuilds = False
 
-    def __init__(self, control: L0Control) -> None:
-        self.control = control
-
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
-        return torch.full((len(out.x),), self.control.coefficient, device=out.x.device)
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
+        control = model.bottleneck.control
+        assert isinstance(control, L0Control)
+        return control.coefficient.to(out.x.dtype).expand(out.rows)

@@ -26,5 +26,5 @@ class KL(Term):
     name = "kl"
     unit = "nats"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return kl_to_standard_normal(gaussian(out)).sum(1)

@@ -1,12 +1,11 @@
 """Bounds on log p(x) from several draws of a Gaussian code, and the gradients that each gives."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus.anatomy import Autoencoder, Output, Term
 from isthmus.objectives.divergence import gaussian
@@ -30,9 +29,9 @@ def log_weights(model: Autoencoder, out: Output) -> Tensor:
 
 def log_prior(model: Autoencoder, z: Tensor) -> Tensor:
     """log p(z), ``(samples, rows)``, by the model's own prior where it has a ``log_prob``."""
-    own: Callable[[Tensor], Tensor] | None = getattr(model.prior, "log_prob", None)
     zero = torch.zeros_like(z[0])
-    return log_normal(z, zero, zero) if own is None else own(z)
+    own = None if model.prior is None else model.prior.log_prob(z)
+    return log_normal(z, zero, zero) if own is None else own
 
 
 def log_normal(z: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
@@ -98,14 +97,21 @@ class Average:
         return self.shares(logs)
 
 
-@dataclass(frozen=True)
-class Combination:
+class Combination(nn.Module):
     """``beta Average + (1 - beta) Importance``: the CIWAE's bound (Rainforth et al. 2018).
 
-    ``beta`` returns the number, a tensor where it is learnt.
+    A learnt beta, in (0, 1), is the sigmoid of the parameter ``logit``; otherwise it is a number.
     """
 
-    beta: Callable[[], Tensor | float]
+    def __init__(self, beta: float, *, learnt: bool = False) -> None:
+        super().__init__()
+        self.fixed = beta
+        start = torch.tensor(math.log(beta) - math.log1p(-beta)) if learnt else None
+        self.logit = None if start is None else nn.Parameter(start)
+
+    def beta(self) -> Tensor | float:
+        """The weight of the ELBO now."""
+        return self.fixed if self.logit is None else self.logit.sigmoid()
 
     def value(self, logs: Tensor) -> Tensor:
         return self._mixed(Average().value(logs), Importance().value(logs))
@@ -131,7 +137,7 @@ class ImportanceWeightedBound(Term):
     name = "iwae"
     unit = "nats"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return -Importance().value(log_weights(model, out))
 
 
@@ -145,7 +151,7 @@ class AveragedBound(Term):
     name = "elbo"
     unit = "nats"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return -Average().value(log_weights(model, out))
 
 
@@ -167,9 +173,14 @@ class RoutedBound(Term):
     rebuilds = False  # it decodes itself, since the decoder's gradient by z is weighted anew
 
     def __init__(self, decoder: Bound, encoder: Bound | None = None, *, doubly: bool = False):
-        self.decoder, self.encoder, self.doubly = decoder, encoder or decoder, doubly
+        self.decoder, self.own_encoder, self.doubly = decoder, encoder, doubly
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    @property
+    def encoder(self) -> Bound:
+        """The bound whose gradient the encoder follows."""
+        return self.own_encoder or self.decoder
+
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         code = gaussian(out)
         if code.samples is None:
             code = replace(code, z=code.z.unsqueeze(0), samples=1)

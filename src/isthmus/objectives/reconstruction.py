@@ -11,7 +11,7 @@ class MSE(Term):
     name = "mse"
     unit = "squared error per element, in the model's units"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return out.squared_error() / out.target[0].numel()
 
 
@@ -21,7 +21,7 @@ class SquaredError(Term):
     name = "squared_error"
     unit = "squared error per example, in the model's units"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return out.squared_error()
 
 
@@ -31,6 +31,6 @@ class NegativeLogLikelihood(Term):
     name = "nll"
     unit = "nats"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         nll = -model.likelihood.log_prob(out.need_params(), out.target)
         return nll if out.code.samples is None else nll.mean(0)

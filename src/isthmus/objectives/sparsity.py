@@ -16,7 +16,7 @@ class L1(Term):
     unit = "sum of the latents, in the model's units"
     rebuilds = False
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         code = out.code
         assert isinstance(code, (SparseCode, ThresholdCode))
         return code.entries.abs().sum(1)
@@ -32,12 +32,12 @@ class L0(Term):
     unit = "active latents"
     rebuilds = False
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         code, bottleneck = out.code, model.bottleneck
         assert isinstance(code, (SparseCode, ThresholdCode))
         assert isinstance(bottleneck, JumpReLUBottleneck)
         assert code.gates is not None
-        active: Tensor = Step.apply(*code.gates, float(bottleneck.bandwidth))  # type: ignore[no-untyped-call]
+        active: Tensor = Step.apply(*code.gates, bottleneck.width_of_kernel)  # type: ignore[no-untyped-call]
         return active.sum(1)
 
 
@@ -48,7 +48,7 @@ class GateL1(Term):
     unit = "sum of the gates, in the model's units"
     rebuilds = False
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return _gate(out).sum(1)
 
 
@@ -63,7 +63,7 @@ class GateError(Term):
     unit = "squared error per example, in the model's units"
     rebuilds = False
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         dictionary, gate = model.decoder, _gate(out)
         assert isinstance(dictionary, Dictionary)
         weight, bias = dictionary.weight.detach(), dictionary.bias.detach()
@@ -108,7 +108,7 @@ class AuxK(Term):
     def __init__(self, k_aux: int, *, magnitude: bool = False) -> None:
         self.k_aux, self.magnitude = k_aux, magnitude
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         code, weight = out.code, model.decoder.weight  # type: ignore[union-attr]
         assert isinstance(code, (SparseCode, ThresholdCode))
         assert isinstance(weight, Tensor)
@@ -116,7 +116,7 @@ class AuxK(Term):
         assert isinstance(counter, FiringCounter)
         dead = counter.dead(out.clock).nonzero().flatten()
         if len(dead) == 0 or not isinstance(code.preactivations, Preactivations):
-            return torch.zeros(len(out.x), device=out.x.device)
+            return torch.zeros(out.rows, device=out.device)
         k = min(self.k_aux, len(dead))
         values, indices = code.preactivations.of(dead).top(k, magnitude=self.magnitude)
         values = values if self.magnitude else torch.relu(values)

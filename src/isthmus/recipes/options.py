@@ -1,5 +1,6 @@
 """Option types that many recipes share, so that a name means the same everywhere."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -7,6 +8,17 @@ from torch import nn
 
 from isthmus.anatomy import Bernoulli, Gaussian, Likelihood, Signal
 from isthmus.errors import IsthmusError
+from isthmus.likelihoods import (
+    ContinuousBernoulli,
+    DiscretisedLogistic,
+    FullGaussian,
+    Laplace,
+    LearnedGaussian,
+    NegativeBinomial,
+    Poisson,
+    ZeroInflatedNegativeBinomial,
+    ZeroInflatedPoisson,
+)
 
 LatentDim = Annotated[int, Field(gt=0, description="number of latents")]
 ActiveLatents = Annotated[int, Field(gt=0, description="active latents per example")]
@@ -34,25 +46,97 @@ Hidden = Annotated[
     Field(description="widths of the hidden layers, data to latent; none: the network's own"),
 ]
 OwnModule = Annotated[nn.Module | None, Field(description="a module of your own, used as it is")]
+_AUTO = "auto is bernoulli for images in [0, 1], else gaussian"
 LikelihoodName = Annotated[
-    Literal["auto", "bernoulli", "gaussian"],
-    Field(description="observation model; auto is bernoulli for images in [0, 1], else gaussian"),
+    Literal[
+        "auto",
+        "bernoulli",
+        "continuous-bernoulli",
+        "discretised-logistic",
+        "full-gaussian",
+        "gaussian",
+        "laplace",
+        "learned-gaussian",
+        "negative-binomial",
+        "poisson",
+        "zero-inflated-negative-binomial",
+        "zero-inflated-poisson",
+    ],
+    Field(description=f"observation model; {_AUTO}"),
 ]
-Sigma = Annotated[float, Field(gt=0, description="standard deviation of a gaussian likelihood")]
+RangeName = Annotated[
+    Literal["auto", "bernoulli", "gaussian"], Field(description=f"observation model; {_AUTO}")
+]
+"""The choice where all that matters is whether the data lie in [0, 1]."""
+Sigma = Annotated[
+    float,
+    Field(
+        gt=0,
+        description="standard deviation of a gaussian or laplace likelihood; where learned, its "
+        "start",
+    ),
+]
+
+_UNIT = {"bernoulli", "continuous-bernoulli", "discretised-logistic"}
+_COUNTS = {
+    "negative-binomial",
+    "poisson",
+    "zero-inflated-negative-binomial",
+    "zero-inflated-poisson",
+}
 
 
 def likelihood_for(signal: Signal, name: LikelihoodName, sigma: float) -> Likelihood:
-    """The observation model of that name; Bernoulli needs values in [0, 1]."""
+    """The observation model of that name, for decoders that return its ``numbers``.
+
+    ``sigma`` is the standard deviation of a Gaussian and of a Laplace likelihood, and where a
+    learned one starts. A range of the data that does not fit is an :class:`IsthmusError`; what
+    the range does not tell (whole numbers) is checked on a sample when the model is prepared.
+    """
     if name == "auto":
         name = "bernoulli" if signal.kind == "image" and signal.is_unit else "gaussian"
-    if name == "gaussian":
-        return Gaussian(sigma)
-    if not signal.is_unit:
+    if name in _UNIT and not signal.is_unit:
         raise IsthmusError(
-            "likelihood=bernoulli needs values between 0 and 1: rescale the data, set "
+            f"likelihood={name} needs values between 0 and 1: rescale the data, set "
             "scaling=none, or use likelihood=gaussian"
         )
-    return Bernoulli()
+    if name in _COUNTS and (signal.low is None or signal.low < 0.0):
+        raise IsthmusError(
+            f"likelihood={name} needs whole numbers of 0 or more: pass counts with scaling=none, "
+            "or use likelihood=gaussian"
+        )
+    if signal.kind == "image" and signal.dtype == "uint8" and name in _COUNTS:
+        raise IsthmusError(
+            f"likelihood={name} needs whole numbers, and bytes of images are read as fractions of "
+            "255: convert them to float32, or use likelihood=discretised-logistic"
+        )
+    return _made(signal, name, sigma)
+
+
+def _made(signal: Signal, name: LikelihoodName, sigma: float) -> Likelihood:
+    match name:
+        case "bernoulli":
+            return Bernoulli()
+        case "continuous-bernoulli":
+            return ContinuousBernoulli()
+        case "discretised-logistic":
+            return DiscretisedLogistic()
+        case "full-gaussian":
+            return FullGaussian()
+        case "laplace":
+            return Laplace(sigma / math.sqrt(2.0))
+        case "learned-gaussian":
+            return LearnedGaussian(sigma=sigma)
+        case "negative-binomial":
+            return NegativeBinomial(signal.shape)
+        case "poisson":
+            return Poisson()
+        case "zero-inflated-negative-binomial":
+            return ZeroInflatedNegativeBinomial(signal.shape)
+        case "zero-inflated-poisson":
+            return ZeroInflatedPoisson()
+        case _:
+            return Gaussian(sigma)
 
 
 def check_active(latent_dim: int, **counts: int | None) -> None:

@@ -8,7 +8,7 @@ import pkgutil
 import sys
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from isthmus.anatomy import Autoencoder, Scaling, Signal
 from isthmus.errors import IsthmusError, unknown
 from isthmus.recipes import origin
-from isthmus.recipes.scaling import rescale, scale_own, scaling_for
+from isthmus.recipes.scaling import as_scaled, modes_of, rescale, scale_own, scaler_of
 from isthmus.recipes.signature import (
     module_options,
     only_scaling,
@@ -29,6 +29,22 @@ from isthmus.recipes.signature import (
 from isthmus.training import TrainingOptions
 
 Build = Callable[..., Autoencoder]
+
+KINDS = {
+    "vector": "vectors",
+    "image": "images",
+    "series": "series",
+    "set": "sets",
+    "coordinates": "coordinates",
+    "tokens": "tokens (text)",
+    "graph": "graphs",
+    "collection": "a collection of named parts",
+    "ragged": "rows of different lengths",
+}
+"""What each kind of signal is called in a sentence."""
+
+REAL = ("vector", "image", "series", "set", "coordinates")
+"""The kinds of signal that are a rectangle of real numbers."""
 
 __all__ = [
     "Recipe", "RecipeLike", "as_recipe", "broken_recipes", "get_recipe", "list_recipes",
@@ -44,6 +60,8 @@ class Recipe:
     vectors whose values leave [0, 1] (images and unit data are left as they are, except by a
     recipe whose ``scaling`` is one factor, for which direction is all that matters).
     ``reads_signal`` says that ``build_function`` takes the signal; without, it knows its own.
+    ``kinds`` are the kinds of signal that it reads, ``ragged`` among them where rows of real
+    numbers may differ in length; ``given`` what it wants beside the examples, such as a label.
     ``source`` is ``package.module:function``. ``model`` is set where the recipe is an autoencoder
     that somebody passed: it builds copies of that.
     """
@@ -61,6 +79,8 @@ class Recipe:
     reads_signal: bool = True
     source: str = ""
     model: Autoencoder | None = None
+    kinds: tuple[str, ...] = REAL
+    given: tuple[str, ...] = ()
 
     @property
     def doc(self) -> str:
@@ -125,21 +145,40 @@ class Recipe:
         asked = options.pop("scaling")
         if not self.reads_signal:
             model = self._made(**options)
-            if model.signal.shape != signal.shape:
+            if not model.signal.accepts(signal):
                 raise IsthmusError(
-                    f"the data are rows of shape {signal.shape}, and the model of {self.name} "
-                    f"reads {model.signal.shape}: pass rows that fit"
+                    f"the data are {signal}, and the model of {self.name} reads {model.signal}: "
+                    "pass rows that fit"
                 )
             scale_own(model, asked, signal)
             return model
-        mode = scaling_for(asked, signal, self.scaling)
-        inner = signal if mode == "none" else replace(signal, low=None, high=None)
-        model = self._made(inner, **options)
+        self._check_kind(signal)
+        scaler = scaler_of(signal, asked, self.scaling)
+        model = self._made(as_scaled(signal, scaler), **options)
         model.signal = signal
         if asked != "auto" or not model.scaler_given:
-            rescale(model, mode)
+            rescale(model, modes_of(scaler))
         model.scaler_given = True
         return model
+
+    def _check_kind(self, signal: Signal) -> None:
+        """An error for data of a kind that the recipe does not read."""
+        if signal.kind in self.kinds and not (signal.ragged and signal.is_real):
+            return
+        if signal.kind == "series" and signal.ragged and "ragged" in self.kinds:
+            return
+        reads = " or ".join(KINDS[kind] for kind in self.kinds)
+        if signal.kind == "collection":
+            raise IsthmusError(
+                f"the recipe {self.name!r} reads {reads}, and the data are a collection of "
+                f"{', '.join(map(repr, signal.parts))}: pass one of them, or choose a recipe that "
+                "reads a collection"
+            )
+        given = "rows of different lengths" if signal.ragged else KINDS[signal.kind]
+        raise IsthmusError(
+            f"the recipe {self.name!r} reads {reads}, and the data are {given}: choose a recipe "
+            "that reads these"
+        )
 
     def _made(self, *signal: Signal, **options: Any) -> Autoencoder:
         made = self.build_function(*signal, **options)
@@ -172,18 +211,23 @@ def recipe(
     catalogue: int | None = None,
     training: Mapping[str, Any] | None = None,
     scaling: Scaling = "columns",
+    kinds: tuple[str, ...] = REAL,
+    given: tuple[str, ...] = (),
 ) -> Callable[[Build], Build]:
     """Register the decorated function, ``(signal, *, options...) -> Autoencoder``, as a recipe.
 
     Its keyword arguments, with their annotations and defaults, are the recipe's options;
-    ``training`` holds the published training options. A name that another function has already is
-    an :class:`IsthmusError`; defining the same function anew replaces it.
+    ``training`` holds the published training options, ``kinds`` the kinds of signal that it reads
+    (by default those of real numbers; a collection, tokens, graphs and ``ragged`` rows have to be
+    named), ``given`` what it asks for beside the examples. A name that another function has already
+    is an :class:`IsthmusError`; defining the same function anew replaces it.
     """
 
     def register(function: Build) -> Build:
         made = _of_function(
             function, name, family=family, paper=paper, formula=formula, claim=claim,
-            catalogue=catalogue, defaults=dict(training or {}), scaling=scaling,
+            catalogue=catalogue, defaults=dict(training or {}), scaling=scaling, kinds=kinds,
+            given=given,
         )  # fmt: skip
         _BY_FUNCTION[function] = made
         _register(made)

@@ -130,6 +130,7 @@ def _which_part(spec: str) -> str:
 
 
 def _most(model: Autoencoder) -> int:
+    # What a part costs is guessed at here, until a model says so itself.
     searches = getattr(model.encoder, "reads", "x") == "model"
     return SLOW_ROWS if searches or model.prior is not None else MOST_ROWS
 

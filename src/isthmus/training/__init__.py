@@ -6,10 +6,25 @@ from isthmus.training.checkpoint import Checkpoint, read_checkpoint, write_check
 from isthmus.training.interrupt import Interrupted
 from isthmus.training.many import Together, VariantsFailed
 from isthmus.training.options import ParameterGroup, TrainingOptions
-from isthmus.training.trainer import Trainer
+from isthmus.training.run import Run
+from isthmus.training.stepper import Stepper
+
+Trainer = Run
+"""The former name of :class:`Run`."""
 
 __all__ = [
-    "Batches", "Callback", "Checkpoint", "Interrupted", "ParameterGroup", "TensorBoard",
-    "Together", "Trainer", "TrainingOptions", "VariantsFailed", "read_checkpoint",
+    "Batches",
+    "Callback",
+    "Checkpoint",
+    "Interrupted",
+    "ParameterGroup",
+    "Run",
+    "Stepper",
+    "TensorBoard",
+    "Together",
+    "Trainer",
+    "TrainingOptions",
+    "VariantsFailed",
+    "read_checkpoint",
     "write_checkpoint",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Source, preferred_order
+from isthmus.anatomy import Batch, Source
 from isthmus.errors import IsthmusError
 from isthmus.training.seeds import mix
 
@@ -37,17 +37,17 @@ class Batches:
         rows = self._order[place * self.batch_size : (place + 1) * self.batch_size]
         return rows.sort().values if self._ascending else rows
 
-    def __getitem__(self, step: int) -> Tensor:
-        return self.source.rows(self.index(step))
+    def __getitem__(self, step: int) -> Batch:
+        return self.source.batch(self.index(step))
 
-    def sample(self, rows: int) -> Tensor:
+    def sample(self, rows: int) -> Batch:
         """A fixed random sample of at most ``rows`` rows, for setting a model up."""
         order, _ = self._shuffled(mix(self.seed, 2))
-        return self.source.rows(order[:rows].sort().values)
+        return self.source.batch(order[:rows].sort().values)
 
     def _shuffled(self, seed: int) -> tuple[Tensor, bool]:
         """A permutation of the rows, and whether it is the source's own."""
-        own = preferred_order(self.source, seed)
+        own = self.source.order(seed)
         if own is not None:
             return own, True
         generator = torch.Generator().manual_seed(seed)

@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING, Any
 from isthmus.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from isthmus.training.trainer import Trainer
+    from isthmus.training.run import Run
 
 Record = dict[str, Any]
 
 
 class Callback:
-    """Subclass and override what you need; each method gets the trainer."""
+    """Subclass and override what you need; each method gets the run."""
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, run: "Run") -> None:
         """Before the first step of this process."""
 
-    def on_step(self, trainer: "Trainer", step: int) -> None:
+    def on_step(self, run: "Run", step: int) -> None:
         """After every optimiser step."""
 
-    def on_log(self, trainer: "Trainer", record: Record) -> None:
+    def on_log(self, run: "Run", record: Record) -> None:
         """When a record goes to ``metrics.jsonl``."""
 
-    def on_save(self, trainer: "Trainer", folder: Path) -> None:
+    def on_save(self, run: "Run", folder: Path) -> None:
         """After a checkpoint is in place."""
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, run: "Run") -> None:
         """After the last step, also when the run stopped early or failed."""
 
 
@@ -40,10 +40,10 @@ class TensorBoard(Callback):
             raise MissingExtra("tensorboard", "tensorboard", "the TensorBoard log") from None
         self.writer = SummaryWriter(str(folder))
 
-    def on_log(self, trainer: "Trainer", record: Record) -> None:
+    def on_log(self, run: "Run", record: Record) -> None:
         for name, value in record.items():
             if isinstance(value, (int, float)) and name != "step":
                 self.writer.add_scalar(name, value, record["step"])
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, run: "Run") -> None:
         self.writer.close()

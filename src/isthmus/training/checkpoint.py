@@ -28,11 +28,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from isthmus.errors import IsthmusError
+from isthmus.training.earlier import from_format_1
 from isthmus.training.journal import Writer, commit, located
 
 CONFIG, MODEL, REFERENCE = "config.json", "model.safetensors", "reference.safetensors"
 STATE, METRICS = "training/state.safetensors", "metrics.jsonl"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -145,13 +146,10 @@ def read_checkpoint(folder: Path, *, state: bool = False) -> Checkpoint:
                 "the model again"
             ) from None
 
-    return Checkpoint(
-        config,
-        tensors(MODEL),
-        tensors(REFERENCE),
-        tensors(STATE) if state else {},
-        progress,
-    )
+    weights, training = tensors(MODEL), tensors(STATE) if state else {}
+    if config["format"] == 1:
+        from_format_1(config, progress, weights, training, where=str(folder))
+    return Checkpoint(config, weights, tensors(REFERENCE), training, progress)
 
 
 def _sha256(path: Path) -> str:

@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Output, Source
+from isthmus.anatomy import Autoencoder, Batch, Losses, Output, Source, tree
 from isthmus.errors import IsthmusError
 
 NONFINITE = "nonfinite.safetensors"
@@ -27,11 +27,22 @@ class NonFiniteLoss(IsthmusError):
 
 
 def investigate(
-    model: Autoencoder, out: Output, player: str, index: Tensor, x: Tensor, folder: Path | None
+    model: Autoencoder,
+    out: Output,
+    player: str,
+    batch: Batch,
+    losses: Losses,
+    source: Source,
+    folder: Path | None,
+    step: int,
 ) -> NonFiniteLoss:
-    """Find the terms and rows that are not finite, and save the batch under ``folder``."""
-    terms, bad = [], torch.zeros(len(x), dtype=torch.bool)
-    for part in model.objective:
+    """Find the terms and rows that are not finite, and save the batch under ``folder``.
+
+    An output that comes late, without its codes, no longer tells the rows.
+    """
+    rows = torch.arange(len(batch)) if batch.rows is None else batch.rows
+    terms, bad = [], torch.zeros(len(batch), dtype=torch.bool)
+    for part in model.objective if out.codes else ():
         if part.term.player != player:
             continue
         with torch.no_grad():
@@ -40,23 +51,22 @@ def investigate(
             terms.append(part.term.name)
             if part.term.per_example:
                 bad |= ~torch.isfinite(value)
-    rows = index[bad.nonzero().flatten()].tolist()
+    if not out.codes:
+        terms = [name for name, value in losses.terms.items() if not bool(value.isfinite())]
+    numbers = source.numbers(rows)
+    found = numbers[bad.nonzero().flatten()].tolist()
     saved = None
     if folder is not None:
         saved = folder / NONFINITE
-        batch = {"x": x.detach().cpu().contiguous(), "row": index.contiguous()}
+        content: dict[str, Tensor] = {"row": numbers.contiguous()}
+        for name, tensor in tree.flattened(batch.x, "x").items():
+            content[name] = tensor.detach().cpu().contiguous()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            save_file(batch, saved)
+            save_file(content, saved)
         except (OSError, SafetensorError):  # the loss is the news, not the disk
             saved = None
-    return NonFiniteLoss(terms or ["total"], out.clock.step, rows, saved)
-
-
-def users_rows(source: Source, rows: Tensor) -> Tensor:
-    """Row numbers as the user knows them: a part of the data numbers its rows anew."""
-    numbers = getattr(source, "index", None)
-    return numbers[rows] if isinstance(numbers, Tensor) else rows
+    return NonFiniteLoss(terms or ["total"], step, found, saved)
 
 
 def _short(rows: list[int], most: int = 6) -> str:

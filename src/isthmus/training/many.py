@@ -15,7 +15,7 @@ from isthmus.training.interrupt import CtrlC, Interrupted
 from isthmus.training.journal import commit, located, recover
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS
-from isthmus.training.trainer import PREPARE_ROWS, SAVE_SECONDS, Trainer, cuda_devices
+from isthmus.training.run import PREPARE_ROWS, SAVE_SECONDS, Run, cuda_devices
 from isthmus.training.validation import Judge, held_parts
 
 MANIFEST = "many.json"
@@ -50,7 +50,7 @@ class Together:
 
     They share the source, the batch size and the order of the rows; all else is each one's own:
     its steps, its optimiser, its validation, its folder. A trainer ends with the same bits as by
-    itself. Trainers that were restored at different steps meet at the earliest: those ahead wait.
+    itself. Runs that were restored at different steps meet at the earliest: those ahead wait.
     One that fails leaves, the others go on, and at the end comes :class:`VariantsFailed`.
 
     ``folder`` is where the list of the names is kept, ``many.json``. Without ``save_every`` a
@@ -60,7 +60,7 @@ class Together:
 
     def __init__(
         self,
-        trainers: Mapping[str, Trainer],
+        trainers: Mapping[str, Run],
         *,
         folder: Path | None = None,
         progress: Show = "auto",
@@ -110,7 +110,7 @@ class Together:
         fresh = [t for t in self.running.values() if not t.begun]
         if fresh:
             sample = self.batches.sample(PREPARE_ROWS)
-            rows = self.source.rows(torch.arange(min(ROWS, len(self.source))))
+            rows = self.source.batch(torch.arange(min(ROWS, len(self.source))))
             for trainer in fresh:
                 trainer.build(sample, rows)
             if self.folder is not None:
@@ -140,21 +140,21 @@ class Together:
                     bar.draw(step + 1, (step + 1 - first) * size, self._note(), title, total)
                 if ctrl_c.pressed and self.running:
                     self._stop_here(step + 1, total)
-                self._each({n: t for n, t in now.items() if t.save_due}, Trainer.save)
+                self._each({n: t for n, t in now.items() if t.save_due}, Run.save)
 
-    def _step(self, now: Mapping[str, Trainer], step: int) -> None:
+    def _step(self, now: Mapping[str, Run], step: int) -> None:
         """One batch, and where it is time the held-out rows, read once for those at this step."""
         index = self.batches.index(step)
-        batch = self.source.rows(index).to(next(iter(now.values())).device)
-        self._each(now, partial(Trainer.advance, batch=batch, index=index))
+        batch = self.source.batch(index).to(next(iter(now.values())).device)
+        self._each(now, partial(Run.advance, batch=batch))
         due = {name: t for name, t in now.items() if name in self.running and t.validation_due}
         if not due:
             return
         assert self.validation is not None
         with contextlib.ExitStack() as stack:
             judges = {name: stack.enter_context(Judge(t)) for name, t in due.items()}
-            for number, part, rows in held_parts(self.validation, self.batches.batch_size):
-                self._each(judges, partial(Judge.see, number=number, part=part, rows=rows))
+            for number, batch in held_parts(self.validation, self.batches.batch_size):
+                self._each(judges, partial(Judge.see, number=number, batch=batch))
             self._each(judges, Judge.weigh)
         self._each(judges, Judge.report)
 
@@ -169,8 +169,8 @@ class Together:
                 self.failed[name] = problem
                 self._leave(name)
 
-    def _finish(self, name: str, trainer: Trainer) -> None:
-        self._each({name: trainer}, Trainer.finish)
+    def _finish(self, name: str, trainer: Run) -> None:
+        self._each({name: trainer}, Run.finish)
         if name in self.running:
             self._leave(name)
             self.models[name] = trainer.model
@@ -186,7 +186,7 @@ class Together:
         at = f"stopped at step {step} of {total} with {self._note()}"
         if self.folder is None:
             raise Interrupted(f"{at}; nothing was saved, since no folder was given")
-        self._each(dict(self.running), Trainer.save)
+        self._each(dict(self.running), Run.save)
         raise Interrupted(f"{at}, and saved; go on with: isthmus resume {self.folder}")
 
 

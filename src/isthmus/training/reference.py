@@ -1,38 +1,75 @@
 """Reference triples: stored inputs with their codes and reconstructions, compared at load."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder
+from isthmus.anatomy import Autoencoder, Batch, Signal, Tree, tree
 from isthmus.errors import IsthmusError
 
 ROWS = 8
 _TOLERANCE = 1e-3
 
 
-def reference_triples(model: Autoencoder, rows: Tensor) -> dict[str, Tensor]:
-    """Inputs ``(rows, *shape)``, their code's tensors and, with a decoder, reconstructions."""
+def reference_triples(model: Autoencoder, rows: Batch) -> dict[str, Tensor]:
+    """Inputs, their code's tensors and, with a decoder, reconstructions, by name.
+
+    The parts of a collection are ``input.part``; masks and what is given stand beside them.
+    """
+    rows = rows.to(torch.device("cpu"))
     code = model.encode(rows, code=True)
-    triple = {"input": rows.cpu(), **{f"code.{k}": v for k, v in code.tensors().items()}}
+    triple = {**stored(rows), **{f"code.{k}": v for k, v in code.tensors().items()}}
     if model.decoder is not None:
-        triple["recon"] = torch.as_tensor(model.reconstruct(rows))
+        triple.update(tree.flattened(model.reconstruct(rows), "recon"))
     return {name: tensor.contiguous().clone() for name, tensor in triple.items()}
 
 
-def verify(model: Autoencoder, stored: dict[str, Tensor], where: str) -> None:
+def stored(rows: Batch) -> dict[str, Tensor]:
+    """A batch as named tensors; :func:`examples` makes it again."""
+    tensors = tree.flattened(rows.x, "input")
+    tensors.update(tree.flattened(rows.mask, "mask"))
+    tensors.update({f"given.{name}": value for name, value in rows.given.items()})
+    return tensors
+
+
+def examples(tensors: Mapping[str, Tensor], signal: Signal) -> Batch:
+    """The batch whose tensors were stored."""
+    given = {n.removeprefix("given."): t for n, t in tensors.items() if n.startswith("given.")}
+    return Batch(_branch(tensors, "input", signal), None, _mask(tensors, signal), given)
+
+
+def _branch(tensors: Mapping[str, Tensor], name: str, signal: Signal) -> Tree:
+    if signal.kind == "collection":
+        return {k: _branch(tensors, f"{name}.{k}", part) for k, part in signal.parts.items()}
+    if signal.kind != "graph":
+        return tensors[name]
+    start = f"{name}."
+    own = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+    return signal.opaque_class().restored(own)
+
+
+def _mask(tensors: Mapping[str, Tensor], signal: Signal) -> Tree:
+    if signal.kind != "collection":
+        return tensors.get("mask")
+    masks = {name: tensors.get(f"mask.{name}") for name in signal.parts}
+    return masks if any(mask is not None for mask in masks.values()) else None
+
+
+def verify(model: Autoencoder, kept: dict[str, Tensor], where: str) -> None:
     """Recompute the triples and compare, to a relative error of 1e-3 per tensor.
 
     Other processors round differently, so equality is too much to ask; a wrong transpose, scale
     or bias is far outside.
     """
-    fresh = reference_triples(model, stored["input"])
-    if set(fresh) != set(stored):
+    fresh = reference_triples(model, examples(kept, model.signal))
+    if set(fresh) != set(kept):
         raise IsthmusError(
             f"{where} loads as another kind of model than was saved: use the version of isthmus "
             "that wrote it"
         )
-    fresh, stored = _ordered(fresh), _ordered(stored)
-    for name, tensor in stored.items():
+    fresh, kept = _ordered(fresh), _ordered(kept)
+    for name, tensor in kept.items():
         same = fresh[name].shape == tensor.shape
         gap = (fresh[name].double() - tensor.double()).norm() if same else torch.tensor(1.0)
         if not same or not bool(gap <= _TOLERANCE * (tensor.double().norm() + 1e-6)):

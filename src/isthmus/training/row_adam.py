@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isthmus.anatomy.part import parts_with
 from isthmus.kernels import RowGradient
 from isthmus.kernels.library import native, pointer
 from isthmus.kernels.paths import native_for
@@ -100,8 +101,8 @@ def row_weights(model: nn.Module, parameters: Iterable[nn.Parameter]) -> RowWeig
     """The weights among ``parameters`` that parts of the model declare by ``row_weights()``."""
     own = {id(p) for p in parameters}
     declared: RowWeights = {}
-    for part in model.modules():
-        for parameter, unit in getattr(part, "row_weights", list)():
+    for part in parts_with(model, "row_weights"):
+        for parameter, unit in part.row_weights():
             if id(parameter) in own and _fits(parameter):
                 declared[id(parameter)] = declared.get(id(parameter), False) or unit
     return declared

@@ -9,38 +9,38 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import MODEL, Clock, Source
-from isthmus.training.forensics import investigate, users_rows
+from isthmus.anatomy import MODEL, Batch, Source, Step
+from isthmus.training.forensics import investigate
 from isthmus.training.seeds import seed_step
 
 if TYPE_CHECKING:
-    from isthmus.training.trainer import Trainer
+    from isthmus.training.run import Run
 
 
-def held_parts(source: Source, size: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """All rows in parts of at most ``size``: the part's number, its row numbers, its rows."""
+def held_parts(source: Source, size: int) -> Iterator[tuple[int, Batch]]:
+    """All rows in parts of at most ``size``: the part's number, and its rows."""
     rows = torch.arange(len(source))
     # Parts of nearly equal size: a last part of a row or two would suit no set-level term.
     for number, part in enumerate(rows.tensor_split(-(-len(rows) // size))):
-        yield number, part, source.rows(part)
+        yield number, source.batch(part)
 
 
 class Judge:
-    """One validation of one trainer, which is shown the parts of the held-out rows.
+    """One validation of one run, which is shown the parts of the held-out rows.
 
     While entered, the model is in evaluation mode and has its averaged weights, where the run
     averages. Several judges can look at the same parts, so that these are read once.
     """
 
-    def __init__(self, trainer: "Trainer") -> None:
-        self.trainer = trainer
-        self.sums: dict[str, float] = {}
+    def __init__(self, run: "Run") -> None:
+        self.run = run
+        self.sums: dict[str, Tensor] = {}
         self.better = False
         self._weights = contextlib.ExitStack()
 
     def __enter__(self) -> "Judge":
-        self.trainer.model.eval()
-        self._weights.enter_context(self.trainer.averaged())
+        self.run.model.eval()
+        self._weights.enter_context(self.run.stepper.averaged())
         return self
 
     def __exit__(
@@ -50,40 +50,44 @@ class Judge:
         trace: TracebackType | None,
     ) -> None:
         self._weights.close()
-        self.trainer.model.train()
+        self.run.stepper.train()
 
     @torch.no_grad()
-    def see(self, number: int, part: Tensor, rows: Tensor) -> None:
-        """Add up the losses of one part, ``rows (len(part), *shape)``."""
-        trainer = self.trainer
-        assert trainer.validation is not None
-        clock = Clock(trainer.step - 1, trainer.total, trainer.options.batch_size)
-        seed_step(trainer.device, trainer.options.seed, 5, number)
-        x = rows.to(trainer.device)
-        with trainer.autocast():
-            out = trainer.model(x, clock)
-            losses = trainer.model.objective(trainer.model, out)
-        if not math.isfinite(losses.total.item()):
-            held = users_rows(trainer.validation, part)
-            raise investigate(trainer.model, out, MODEL, held, x, trainer.folder)
-        share = len(part) / len(trainer.validation)
+    def see(self, number: int, batch: Batch) -> None:
+        """Add up the losses of one part of the rows."""
+        run = self.run
+        assert run.validation is not None
+        clock = run.stepper.clock(run.step - 1)
+        seed_step(run.device, run.options.seed, 5, number)
+        on_device = batch.to(run.device)
+        with run.stepper.autocast():
+            out = run.model(on_device, Step(clock, batch=on_device))
+            losses = run.model.objective(run.model, out)
+        share = len(batch) / len(run.validation)
         for name, value in {"loss": losses.total, **losses.terms}.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value.item() * share
+            part = value.detach().double() * share
+            self.sums[name] = self.sums[name] + part if name in self.sums else part
+        if run.device.type == "cpu" and not math.isfinite(losses.total.item()):
+            raise investigate(
+                run.model, out, MODEL, batch, losses, run.validation, run.folder, clock.step
+            )
 
     def weigh(self) -> None:
         """Keep the weights, if they are the best so far and the run is to end on them."""
-        trainer = self.trainer
-        self.better = self.sums["loss"] < trainer.best["loss"]
-        if self.better and trainer.options.patience is not None:
-            state = trainer.model.state_dict()
-            trainer.best_weights = {name: t.clone() for name, t in state.items()}
+        run = self.run
+        self.figures = {name: value.item() for name, value in self.sums.items()}
+        self.better = self.figures["loss"] < run.best["loss"]
+        if self.better and run.options.patience is not None:
+            state = run.model.state_dict()
+            run.best_weights = {name: t.clone() for name, t in state.items()}
 
     def report(self) -> None:
-        """Log the losses and, where patience is at its end, stop the trainer."""
-        trainer, patience = self.trainer, self.trainer.options.patience
-        trainer.log({"step": trainer.step, **{f"validation/{k}": v for k, v in self.sums.items()}})
+        """Log the losses and, where patience is at its end, stop the run or its stage."""
+        run, patience = self.run, self.run.options.patience
+        run.log({"step": run.step, **{f"validation/{k}": v for k, v in self.figures.items()}})
         if self.better:
-            trainer.best = {"loss": self.sums["loss"], "step": trainer.step, "waited": 0}
-        else:
-            trainer.best["waited"] += 1
-            trainer.stopped = patience is not None and trainer.best["waited"] >= patience
+            run.best = {"loss": self.figures["loss"], "step": run.step, "waited": 0}
+            return
+        run.best["waited"] += 1
+        if patience is not None and run.best["waited"] >= patience:
+            run.gain_nothing()

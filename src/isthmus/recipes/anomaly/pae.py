@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isthmus._shapes import Float
-from isthmus.anatomy import Array, Autoencoder, Likelihood, Output, Signal, Source, Term
-from isthmus.anatomy.autoencoder import ENCODE_BATCH
+from isthmus.anatomy import Array, Autoencoder, Likelihood, Output, Signal, Source, Term, evaluating
+from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError, unknown
 from isthmus.evaluation.anomaly import mean_shift
@@ -53,13 +53,18 @@ class MeanAndVariance(Likelihood):
         loss = w1 * (x - self.mean(params)).square() * (-logvar).exp() + w2 * logvar
         return loss.flatten(loss.ndim + self.axis + 1).mean(-1)
 
-    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        constant = x[0].numel() * math.log(2.0 * math.pi)
-        return -0.5 * (x[0].numel() * self.wnll(params, x, 1.0, 1.0) + constant)
+    def element_log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        logvar = self.logvar(params)
+        squared = (x - self.mean(params)).square() * (-logvar).exp()
+        return -0.5 * (squared + logvar + math.log(2.0 * math.pi))
 
-    def sample(self, params: Tensor) -> Tensor:
+    def check_params(self, params: Tensor, x: Tensor) -> None:
+        """No check of its own: the two numbers stand before x's axes."""
+
+    def sample(self, params: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         mean = self.mean(params)
-        return mean + (0.5 * self.logvar(params)).exp() * torch.randn_like(mean)
+        noise = torch.empty_like(mean).normal_(generator=generator)
+        return mean + (0.5 * self.logvar(params)).exp() * noise
 
 
 class TwoHeads(nn.Module):
@@ -85,7 +90,7 @@ class WNLL(Term):
     def __init__(self, w1: float, w2: float) -> None:
         self.w1, self.w2 = w1, w2
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         assert isinstance(model.likelihood, MeanAndVariance)
         return model.likelihood.wnll(out.need_params(), out.target, self.w1, self.w2)
 
@@ -138,7 +143,7 @@ def mean_shift_scores(
         among = None if data is None else _in_models_units(model, data, batch_size)
         shifted = torch.from_numpy(mean_shift(rows, k=k, rounds=rounds, data=among)).to(rows.dtype)
     scores = []
-    with model._inference():
+    with evaluating(model):
         pieces = zip(rows.split(batch_size), shifted.split(batch_size), strict=True)
         for x, start in pieces:
             x, start = x.to(model.device), start.to(model.device)
@@ -156,7 +161,7 @@ def mean_shift_scores(
 
 @torch.no_grad()
 def _in_models_units(model: Autoencoder, X: Array | Source, batch_size: int) -> Tensor:
-    return torch.cat([model.scaler(x).cpu() for x in model.batches(X, batch_size)])
+    return torch.cat([model.scaler(b.x).cpu() for b in model.batches(X, batch_size)])
 
 
 # --- the recipe ------------------------------------------------------------------------------

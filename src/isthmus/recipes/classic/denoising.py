@@ -68,12 +68,14 @@ def denoising(
     values in [0, 1] and the squared error otherwise. Training is by Adam, not by the paper's
     stacked SGD.
     """
+    observed = likelihood_for(signal, likelihood, sigma)
     return Autoencoder(
         signal,
         corruption=_NOISES[noise](strength),
         encoder=encoder or encoder_for(signal, latent_dim, network, hidden=hidden),
         bottleneck=Identity(),
-        decoder=decoder or decoder_for(signal, latent_dim, network, hidden=hidden),
+        decoder=decoder
+        or decoder_for(signal, latent_dim, network, hidden=hidden, numbers=observed.numbers),
         objective=NegativeLogLikelihood(),
-        likelihood=likelihood_for(signal, likelihood, sigma),
+        likelihood=observed,
     )

@@ -1,7 +1,7 @@
 """DEPICT: clusters from a softmax on the code of a convolutional autoencoder."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -14,12 +14,14 @@ from isthmus._shapes import Float
 from isthmus.anatomy import (
     Array,
     Autoencoder,
-    Clock,
     EmbeddingCode,
+    Look,
     Output,
+    Part,
     Signal,
     Source,
     Stairs,
+    Step,
     Term,
 )
 from isthmus.errors import IsthmusError
@@ -56,25 +58,25 @@ def cluster_target(
 class ClusterCode(EmbeddingCode):
     """A code with the logits of its clusters, ``embedding`` ``(rows, clusters)``.
 
-    In training also ``target`` ``(rows, clusters)``, the distribution that they are drawn to, and
+    In training also ``clean`` ``(rows, latent)``, the code of the path without noise, and
     ``activations`` ``(rows, elements)``, what the decoder's layers are to rebuild.
     """
 
-    target: Tensor | None = None
+    clean: Tensor | None = None
     activations: Tensor | None = None
 
 
-class ClusterSoftmax(nn.Module):
+class ClusterSoftmax(Part):
     """A softmax over clusters, started by k-means and drawn to targets that balance the sizes.
 
     Until the share ``pretraining`` of the run is done, it only remembers: ``recent`` ``(memory,
-    latent)`` holds the latest clean codes, at most one pass over the data. Then k-means of these
-    gives ``centres``, whose directions the softmax starts from. For the share ``start`` of the run
-    the targets are the nearest centres, and after that :func:`cluster_target` of the clean path's
-    predictions. A target's sizes are those of the current softmax on the recent codes.
+    latent)`` holds the latest clean codes, at most one pass over the data. After the last update of
+    that share k-means of these gives ``centres``, whose directions the softmax starts from. For the
+    share ``start`` of the run the targets are the nearest centres, and after that
+    :func:`cluster_target` of the clean path's predictions. A target's sizes are those of the
+    current softmax on the recent codes.
     """
 
-    reads = "clock"
     recent: Tensor
     centres: Tensor
     held: Tensor
@@ -94,30 +96,38 @@ class ClusterSoftmax(nn.Module):
     ) -> None:
         super().__init__()
         self.pretraining, self.joint = pretraining, pretraining + start
-        self.target, self.size_prior = target, size_prior
+        self.kind, self.size_prior = target, size_prior
         self.softmax = nn.Linear(latent_dim, clusters)
         self.register_buffer("recent", torch.zeros(memory, latent_dim))
         self.register_buffer("centres", torch.zeros(clusters, latent_dim))
         self.register_buffer("held", torch.zeros((), dtype=torch.int64))
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
+        self._due = False
 
-    def forward(self, h: Paths, *, sample: bool = False, clock: Clock | None = None) -> ClusterCode:
+    def forward(self, h: Paths, *, sample: bool = False) -> ClusterCode:
         if not sample:
             return ClusterCode(h.clean, self.softmax(h.clean))
-        progress = 0.0 if clock is None else clock.progress
-        clean = h.clean.detach().float()
-        if self.training:
-            self._remember(clean)
-            if progress >= self.pretraining and not bool(self.started):
-                self._begin()
-        with torch.no_grad():
-            target = self._target(clean, progress)
-        return ClusterCode(h.noisy, self.softmax(h.noisy), target, h.activations)
+        return ClusterCode(h.noisy, self.softmax(h.noisy), h.clean.detach().float(), h.activations)
 
-    def prepare(self, model: Autoencoder, x: Tensor) -> None:
+    def observe(self, out: Output, step: Step) -> None:
+        """Remember the clean codes; where the pretraining ends with this step, say so."""
+        assert isinstance(out.code, ClusterCode)
+        assert out.code.clean is not None
+        self._remember(out.code.clean)
+        clock = step.clock
+        now, following = clock.progress, replace(clock, step=clock.step + 1).progress
+        self._due = now < self.pretraining <= following
+
+    def after_update(self) -> None:
+        """Start the softmax where the pretraining has ended."""
+        if self._due:
+            self._begin()
+            self._due = False
+
+    def prepare(self, model: Autoencoder, look: Look) -> None:
         """Remember some codes of the untrained encoder, as many as there are rows at most."""
-        clusters = len(self.centres)
+        x, clusters = look.tensor, len(self.centres)
         if len(x) < clusters:
             raise IsthmusError(
                 f"{len(x)} rows cannot make clusters={clusters} clusters: set clusters to "
@@ -127,6 +137,8 @@ class ClusterSoftmax(nn.Module):
             codes = model.encoder(x[: len(self.recent)]).clean
         self.held.fill_(len(codes))
         self._remember(codes)
+        if self.pretraining == 0.0:
+            self._begin()
 
     def _remember(self, codes: Tensor) -> None:
         held, place = int(self.held), int(self.place)
@@ -154,14 +166,16 @@ class ClusterSoftmax(nn.Module):
         self.softmax.bias.zero_()
         self.started.fill_(True)
 
-    def _target(self, clean: Tensor, progress: float) -> Tensor:
+    @torch.no_grad()
+    def target(self, clean: Tensor, progress: float) -> Tensor:
+        """What the predictions of these clean codes are drawn to, ``(rows, clusters)``."""
         if self.pretraining <= progress < self.joint:
             nearest = torch.cdist(clean, self.centres).argmin(1)
             return F.one_hot(nearest, len(self.centres)).to(clean.dtype)
         sizes = None
         if self.size_prior and progress >= self.joint:
             sizes = self._predict(self.recent[: int(self.held)]).sum(0)
-        return cluster_target(self._predict(clean), sizes, self.target)
+        return cluster_target(self._predict(clean), sizes, self.kind)
 
     def _predict(self, codes: Tensor) -> Tensor:
         return self.softmax(codes).float().softmax(1)
@@ -180,7 +194,7 @@ class LayerError(Term):
     def __init__(self, hidden_weight: float) -> None:
         self.hidden_weight = hidden_weight
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         code, decoder = out.code, model.decoder
         assert isinstance(code, ClusterCode)
         assert isinstance(decoder, LayeredDecoder)
@@ -197,11 +211,13 @@ class ClusterError(Term):
     unit = "nats"
     rebuilds = False
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
-        code = out.code
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
+        code, clusters = out.code, model.bottleneck
         assert isinstance(code, ClusterCode)
-        assert code.target is not None
-        return -(code.target * code.embedding.float().log_softmax(1)).sum(1)
+        assert isinstance(clusters, ClusterSoftmax)
+        assert code.clean is not None
+        target = clusters.target(code.clean, out.clock.progress)
+        return -(target * code.embedding.float().log_softmax(1)).sum(1)
 
 
 def memberships(model: Autoencoder, X: Array | Source) -> np.ndarray:

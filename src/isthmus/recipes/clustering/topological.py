@@ -8,7 +8,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from isthmus._shapes import Float, Int
-from isthmus.anatomy import Autoencoder, Code, Output, Signal, Term
+from isthmus.anatomy import Autoencoder, Output, Signal, Term
+from isthmus.bottlenecks import Identity
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.objectives import MSE
 from isthmus.recipes.options import Hidden, LatentDim, Network, NonNegative, OwnModule
@@ -65,24 +66,13 @@ def lengths(
     return torch.linalg.vector_norm(points[pairs[:, 0]] - points[pairs[:, 1]], dim=1)
 
 
-class ScaledLatents(nn.Module):
-    """Passes the latents on; ``scale`` is the learnt number that their distances are divided by."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(()))
-
-    def forward(self, h: Float[Tensor, "rows latent"], *, sample: bool = False) -> Code:
-        return Code(h)
-
-
 class Topology(Term):
     """``(|A^x[pi^x] - A^z[pi^x]|^2 + |A^z[pi^z] - A^x[pi^z]|^2) / rows``.
 
     ``A^x`` are the distances within the batch of data, divided by ``largest``, or where that is
-    None by the largest among them; ``A^z`` those of the codes, divided by the bottleneck's
-    ``scale``; ``pi`` the persistence pairs of each (Moor et al. 2020, equations 1 to 3). Gradients
-    pass through the selected distances, not through the selection.
+    None by the largest among them; ``A^z`` those of the codes, divided by a learnt ``scale``;
+    ``pi`` the persistence pairs of each (Moor et al. 2020, equations 1 to 3). Gradients pass
+    through the selected distances, not through the selection.
     """
 
     name = "topology"
@@ -95,11 +85,11 @@ class Topology(Term):
     )
 
     def __init__(self, pairs: PairsName = "persistent", largest: float | None = None) -> None:
+        super().__init__()
         self.pairs, self.largest = pairs, largest
+        self.scale = nn.Parameter(torch.ones(()))
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
-        bottleneck = model.bottleneck
-        assert isinstance(bottleneck, ScaledLatents)
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         x, z = out.x.flatten(1), out.code.z
         z = z.to(torch.promote_types(z.dtype, torch.float32))
         if self.pairs == "persistent":
@@ -108,7 +98,7 @@ class Topology(Term):
             of_x, of_z = (random_pairs(len(x)).to(x.device) for _ in range(2))
         largest = self.largest or _diameter(x)
         squares = [
-            (lengths(x, pairs) / largest - lengths(z, pairs) / bottleneck.scale).square().sum()
+            (lengths(x, pairs) / largest - lengths(z, pairs) / self.scale).square().sum()
             for pairs in (of_x, of_z)
         ]
         return (squares[0] + squares[1]) / len(x)
@@ -169,7 +159,7 @@ def topological(
     return Autoencoder(
         signal,
         encoder=encoder or encoder_for(signal, latent_dim, network, hidden=hidden, norm=norm),
-        bottleneck=ScaledLatents(),
+        bottleneck=Identity(),
         decoder=decoder or decoder_for(signal, latent_dim, network, hidden=hidden, norm=norm),
         objective=MSE() + weight * Topology(pairs, largest),
     )

@@ -1,7 +1,5 @@
 """The gradient origin network."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Literal
 
 import torch
@@ -15,8 +13,10 @@ from isthmus.anatomy import (
     GaussianCode,
     Objective,
     Output,
+    Part,
     Signal,
     View,
+    evaluating,
 )
 from isthmus.bottlenecks import GaussianBottleneck, Identity, StandardNormal
 from isthmus.errors import IsthmusError
@@ -28,7 +28,7 @@ from isthmus.recipes.options import Hidden, LatentDim, OwnModule, Sigma, likelih
 from isthmus.recipes.registry import recipe
 
 
-class GradientOrigin(nn.Module):
+class GradientOrigin(Part):
     """The code as one gradient step from the origin: ``z = -grad_{z0} L(x, F(z0))`` at z0 = 0.
 
     L is the model's own objective, whose terms must all be per example, so that a row's code does
@@ -41,37 +41,26 @@ class GradientOrigin(nn.Module):
     each row's code to the rest of the batch.
     """
 
-    reads = "model"
+    passes = 3.0  # the origin is decoded, and its gradient taken
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.latent_dim = latent_dim
 
-    def forward(self, view: View, model: Autoencoder) -> Float[Tensor, "rows latent"]:
+    def forward(
+        self, x: Float[Tensor, "rows *shape"], *, view: View, model: Autoencoder
+    ) -> Float[Tensor, "rows latent"]:
         recorded = torch.is_grad_enabled()
-        with torch.enable_grad(), _resting(model.decoder):
-            origin = view.x.new_zeros(len(view.x), self.latent_dim).requires_grad_()
+        with torch.enable_grad(), evaluating(model.decoder, gradients=True):
+            origin = x.new_zeros(len(x), self.latent_dim).requires_grad_()
             code = model.bottleneck(origin, sample=self.training)
-            target = view.x if model.target is None else model.target(view.x)
+            target = x if model.target is None else model.target(x)
             params = model.decode_code(code)
-            out = Output(view.x, target, [view], [code], params, model.likelihood)
+            out = Output(x, target, [view], [code], params, model.likelihood)
             # The objective averages over the rows; each row's gradient is wanted.
-            loss = len(view.x) * model.objective(model, out).total
+            loss = len(x) * model.objective(model, out).total
             (gradient,) = torch.autograd.grad(loss, origin, create_graph=recorded)
         return -gradient
-
-
-@contextmanager
-def _resting(network: nn.Module | None) -> Iterator[None]:
-    """Evaluation mode for a while; each part's own mode is restored after."""
-    active = [] if network is None else [part for part in network.modules() if part.training]
-    for part in active:
-        part.training = False
-    try:
-        yield
-    finally:
-        for part in active:
-            part.training = True
 
 
 class LinearPosterior(nn.Module):

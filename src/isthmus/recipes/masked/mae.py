@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from isthmus._shapes import Float
-from isthmus.anatomy import Autoencoder, Output, Signal, Term, TokenCode, View
+from isthmus.anatomy import Autoencoder, Output, Signal, Term, TokenCode, View, ask
 from isthmus.corruptions import RandomPatchMask
 from isthmus.errors import IsthmusError
 from isthmus.networks import PatchDecoder, PatchEncoder, Patches, VisibleTokens
@@ -38,18 +38,16 @@ class MaskTokenEncoder(nn.Module):
     Returns a token for every patch, hidden ones included.
     """
 
-    reads = "view"
-
     def __init__(self, encoder: PatchEncoder) -> None:
         super().__init__()
         self.encoder = encoder
         self.mask_token = nn.Parameter(0.02 * torch.randn(1, 1, encoder.width))
 
-    def forward(self, view: View) -> VisibleTokens:
+    def forward(self, x: Tensor, *, view: View) -> VisibleTokens:
         inner = self.encoder
         if view.visible is None:
-            return inner(view)
-        tokens = inner.embed(inner.patches.patchify(view.x))
+            return inner(x)
+        tokens = inner.embed(inner.patches.patchify(x))
         hidden = _hidden(view.visible, inner.patches.count)
         tokens = torch.where(hidden[..., None], self.mask_token.to(tokens), tokens)
         everywhere = torch.arange(inner.patches.count, device=tokens.device)
@@ -76,7 +74,6 @@ class HiddenInTurn(nn.Module):
     together is drawn once and for all.
     """
 
-    reads = "view"
     turns: Tensor
 
     def __init__(
@@ -90,23 +87,26 @@ class HiddenInTurn(nn.Module):
         visible = [order.roll(-start)[hidden:].sort().values for start in starts]
         self.register_buffer("turns", torch.stack(visible))
 
-    def forward(self, view: View) -> VisibleTokens | Turns:
+    def forward(self, x: Tensor, *, view: View) -> VisibleTokens | Turns:
         if view.visible is not None:
-            return self.encoder(view)
-        rows = len(view.x)
-        views = [View(view.x, visible.expand(rows, -1)) for visible in self.turns]
-        seen: list[VisibleTokens] = [self.encoder(part) for part in views]
+            return self._tokens(view)
+        views = [View(x, visible.expand(len(x), -1)) for visible in self.turns]
+        seen = [self._tokens(part) for part in views]
         mean = std = None
         if self.statistics:
-            mean, std = patch_statistics(self.patches.patchify(view.x))
+            mean, std = patch_statistics(self.patches.patchify(x))
         return Turns(
-            self.encoder(view),
+            self._tokens(view),
             torch.stack([part.tokens for part in seen], 1),
             torch.stack([part.visible for part in seen], 1),
-            _hidden(self.turns, self.patches.count).expand(rows, -1, -1),
+            _hidden(self.turns, self.patches.count).expand(len(x), -1, -1),
             mean,
             std,
         )
+
+    def _tokens(self, view: View) -> VisibleTokens:
+        found: VisibleTokens = ask(self.encoder, view.x, view=view)
+        return found
 
 
 @dataclass(eq=False)
@@ -144,20 +144,20 @@ class RebuildHidden(nn.Module):
     Each patch is the mean of its predictions from the views that hide it, in the model's units.
     """
 
-    reads = "code"
-
     def __init__(self, decoder: nn.Module, patches: Patches) -> None:
         super().__init__()
         self.decoder, self.patches = decoder, patches
 
-    def forward(self, code: TokenCode) -> Float[Tensor, "rows *shape"]:
+    def forward(self, *, code: TokenCode) -> Float[Tensor, "rows *shape"]:
         if not isinstance(code, WholeCode):
-            return self.decoder(code)
+            return ask(self.decoder, code=code)
         hidden = code.turn_hidden.to(code.z)[..., None]
         rebuilt = torch.zeros_like(hidden[:, 0])
         for turn in range(hidden.shape[1]):
             part = TokenCode(code.z, code.turn_tokens[:, turn], code.turn_places[:, turn])
-            rebuilt = rebuilt + hidden[:, turn] * self.patches.patchify(self.decoder(part))
+            rebuilt = rebuilt + hidden[:, turn] * self.patches.patchify(
+                ask(self.decoder, code=part)
+            )
         rebuilt = rebuilt / hidden.sum(1)
         if code.mean is not None and code.std is not None:
             rebuilt = rebuilt * code.std + code.mean
@@ -183,7 +183,7 @@ class MaskedMSE(Term):
     def __init__(self, patches: Patches, *, normalise: bool, everywhere: bool = False) -> None:
         self.patches, self.normalise, self.everywhere = patches, normalise, everywhere
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         target = self.patches.patchify(out.target)
         if self.normalise:
             mean, std = patch_statistics(target)
@@ -280,8 +280,8 @@ def mae(
     to a tenth of a shorter run). Other than published: the sizes suit small images (patches of
     about 4 pixels, width 96, 4 blocks; decoder 64, 2 blocks) where ViT-L has patches of 16, width
     1024 and 24 blocks, its decoder 512 and 8. Examples are not cropped or flipped, which the
-    paper can do without. An own ``encoder`` reads a ``View`` and returns ``VisibleTokens``; an
-    own ``decoder`` reads a ``TokenCode``.
+    paper can do without. An own ``encoder`` reads x and its ``view`` and returns
+    ``VisibleTokens``; an own ``decoder`` reads the ``code``, a ``TokenCode``.
     """
     size = patch_size(signal) if patch is None else patch
     patches = Patches(signal, size)

@@ -65,7 +65,7 @@ class Quantise(Term):
     name = "quantise"
     unit = "squared latent units, per latent"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         code = _discrete(out)
         return (code.continuous.detach() - code.quantised).square().mean(1)
 
@@ -76,7 +76,7 @@ class Commit(Term):
     name = "commit"
     unit = "squared latent units, per latent"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         code = _discrete(out)
         return (code.continuous - code.quantised.detach()).square().mean(1)
 
@@ -138,14 +138,16 @@ def qlae(
     codes.
     """
     bottleneck = ScalarCodebooks(latent_dim, entries)
+    observed = likelihood_for(signal, likelihood, sigma)
     return Autoencoder(
         signal,
         encoder=encoder or encoder_for(signal, latent_dim, network, hidden=hidden),
         bottleneck=bottleneck,
-        decoder=decoder or decoder_for(signal, latent_dim, network, hidden=hidden),
+        decoder=decoder
+        or decoder_for(signal, latent_dim, network, hidden=hidden, numbers=observed.numbers),
         objective=(1.0 / signal.numel) * NegativeLogLikelihood()
         + quantise * Quantise()
         + commit * Commit(),
-        likelihood=likelihood_for(signal, likelihood, sigma),
+        likelihood=observed,
         prior=bottleneck.draw,
     )

@@ -68,7 +68,7 @@ class CrossCorrelation(Term):
     def __init__(self, redundancy: float) -> None:
         self.redundancy = redundancy
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         first, second = out.codes
         assert isinstance(first, EmbeddingCode)
         assert isinstance(second, EmbeddingCode)

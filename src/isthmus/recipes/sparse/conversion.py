@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Array, Autoencoder, Source
+from isthmus.anatomy import Array, Autoencoder, Source, View
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, JumpReLUBottleneck, TopK
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
@@ -34,7 +34,7 @@ def to_jumprelu(model: Autoencoder, X: Array | Source, *, batch_size: int = 1024
     assert isinstance(bottleneck, TopK)
     assert isinstance(decoder, Dictionary)
     norms = torch.ones_like(encoder.bias)
-    if bottleneck.weighing is not None:
+    if bottleneck.weigh:
         norms = decoder.weight.norm(dim=1)
     theta = _pooled(model, X, bottleneck.k, norms, batch_size)
     page = get_recipe("jumprelu")
@@ -73,8 +73,8 @@ def _pooled(model: Autoencoder, X: Array | Source, k: int, norms: Tensor, batch_
     """
     wanted = k * len(X)
     largest = torch.empty(0, device=model.device)
-    for x in model.batches(X, batch_size):
-        h = model.encoder(model.scaler(x))
+    for batch in model.batches(X, batch_size):
+        h = model.encode_view(View(model.scaler(batch.x)))
         assert isinstance(h, Preactivations)
         weighed = (h.dense() * norms).flatten()
         floor = largest.min() if len(largest) > wanted else 0.0

@@ -4,9 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from isthmus.anatomy import Autoencoder, Linear, Signal
+from isthmus.anatomy import Autoencoder, Linear, Signal, Watch
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, Gated
-from isthmus.bottlenecks.gated import GateShift
 from isthmus.objectives import (
     ActiveLatents,
     AuxK,
@@ -72,13 +71,11 @@ def gated(
     encoder = DictionaryEncoder(dictionary)
     control = None if l0 is None else L0Control(l0, latent_dim)
     bottleneck = Gated(latent_dim, dead_after, control=control)
-    if control is not None:
-        control.shift = GateShift(encoder, bottleneck)
-    objective = SquaredError() + GateError() + 0.0 * ActiveLatents()
+    objective = SquaredError() + GateError() + Watch(ActiveLatents())
     if control is None:
         objective = objective + Linear(0.0, sparsity, sparsity_steps) * GateL1()
     else:
-        objective = objective + GateL1() * Held(control) + 0.0 * Coefficient(control)
+        objective = objective + GateL1() * Held(control) + Watch(Coefficient())
     if auxk_weight:
         objective = objective + auxk_weight * dictionary.bias.numel() * AuxK(dead_used(dictionary))
     return Autoencoder(

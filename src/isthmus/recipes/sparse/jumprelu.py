@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from isthmus.anatomy import Autoencoder, Linear, Signal
+from isthmus.anatomy import Autoencoder, Linear, Signal, Watch
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, JumpReLUBottleneck
 from isthmus.objectives import L0, AuxK, Coefficient, Held, L0Control, SquaredError, dead_used
 from isthmus.recipes.options import AuxWeight, DeadAfter, LatentDim, NonNegative, Positive, TargetL0
@@ -86,7 +86,7 @@ def jumprelu(
         threshold, bandwidth = threshold or PUBLISHED, bandwidth or PUBLISHED
         objective = SquaredError() + Linear(0.0, sparsity, sparsity_steps) * L0()
     else:
-        objective = SquaredError() + L0() * Held(control) + 0.0 * Coefficient(control)
+        objective = SquaredError() + L0() * Held(control) + Watch(Coefficient())
     if auxk_weight:
         objective = objective + auxk_weight * dictionary.bias.numel() * AuxK(dead_used(dictionary))
     return Autoencoder(

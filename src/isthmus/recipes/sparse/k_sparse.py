@@ -7,7 +7,15 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Clock, Linear, Signal, SparseCode
+from isthmus.anatomy import (
+    Autoencoder,
+    Linear,
+    LinearEncoder,
+    Signal,
+    SparseCode,
+    Step,
+    linear_decoder,
+)
 from isthmus.bottlenecks import Dictionary
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
@@ -19,16 +27,19 @@ START_NORM = 0.28
 """Norm of a row of the weight at the start: a standard deviation of 0.01 for 784 elements."""
 
 
-class TiedEncoder(nn.Module):
-    """``x W + b`` with the weight of the decoder, which is not owned; ``bias`` is ``(width,)``."""
+class TiedEncoder(LinearEncoder, nn.Module):
+    """``x W + b`` with the weight of the model's decoder; ``bias`` is ``(width,)``."""
 
-    def __init__(self, dictionary: Dictionary) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self._dictionary = (dictionary,)
-        self.bias = nn.Parameter(torch.zeros(len(dictionary.weight)))
+        self.bias = nn.Parameter(torch.zeros(width))
 
-    def forward(self, x: Tensor) -> Preactivations:
-        return Preactivations(x.flatten(1), self._dictionary[0].weight, self.bias, None)
+    def forward(self, x: Tensor, *, model: Autoencoder) -> Preactivations:
+        return Preactivations(x.flatten(1), *self.read_rows(model), None)
+
+    def read_rows(self, model: Autoencoder) -> tuple[Tensor, Tensor]:
+        """The decoder's weight, and ``b``."""
+        return linear_decoder(model).atoms(), self.bias
 
 
 class KSparse(nn.Module):
@@ -39,7 +50,6 @@ class KSparse(nn.Module):
     with the model.
     """
 
-    reads = "clock"
     _alpha: Tensor
 
     def __init__(self, width: int, k: int, start: int, annealed: float, alpha: float) -> None:
@@ -62,10 +72,10 @@ class KSparse(nn.Module):
         self._alpha.fill_(value)
 
     def forward(
-        self, h: Preactivations, *, sample: bool = False, clock: Clock | None = None
+        self, h: Preactivations, *, sample: bool = False, step: Step | None = None
     ) -> SparseCode:
         if sample and self.training:
-            return self._largest(h, self.k if clock is None else round(self.annealing(clock)))
+            return self._largest(h, self.k if step is None else round(self.annealing(step.clock)))
         return self._largest(h, round(self.alpha * self.k))
 
     def _largest(self, h: Preactivations, k: int) -> SparseCode:
@@ -138,7 +148,7 @@ def k_sparse(
         dictionary.weight.mul_(start_norm)
     return Autoencoder(
         signal,
-        encoder=TiedEncoder(dictionary),
+        encoder=TiedEncoder(latent_dim),
         bottleneck=KSparse(latent_dim, k, start, annealed, alpha),
         decoder=dictionary,
         objective=SquaredError(),

@@ -66,9 +66,7 @@ def llama_scope(
     return Autoencoder(
         signal,
         encoder=DictionaryEncoder(dictionary, subtract_bias=False),
-        bottleneck=TopK(
-            latent_dim, k, dead_after, start=start, weighing=dictionary, fit_scale=True
-        ),
+        bottleneck=TopK(latent_dim, k, dead_after, start=start, weigh=True, fit_scale=True),
         decoder=dictionary,
         objective=MSE(),
     )

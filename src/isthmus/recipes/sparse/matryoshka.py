@@ -47,7 +47,7 @@ class PrefixMSE(Term):
     def __init__(self, ends: list[int]) -> None:
         self.ends = ends
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         dictionary, target = model.decoder, out.target.flatten(1)
         assert isinstance(dictionary, Dictionary)
         left = target - dictionary.bias

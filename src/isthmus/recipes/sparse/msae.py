@@ -6,7 +6,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Code, Output, Signal, SparseCode, Term, ThresholdCode
+from isthmus.anatomy import (
+    Autoencoder,
+    Code,
+    Look,
+    Output,
+    Signal,
+    SparseCode,
+    Term,
+    ThresholdCode,
+)
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations, adaptive_decode
@@ -28,18 +37,15 @@ class NestedTopK(nn.Module):
 
     In training the code holds the latents of the largest level below the width, largest first, so
     that each smaller level is a prefix of its entries. :meth:`use` chooses the level at inference,
-    at first the smallest; the choice is a buffer and saved with the model. ``variance`` is the mean
-    squared deviation of the data's elements from their mean, in the model's units.
+    at first the smallest; the choice is a buffer and saved with the model.
     """
 
     k: Tensor
-    variance: Tensor
 
     def __init__(self, width: int, levels: list[int]) -> None:
         super().__init__()
         self.width, self.levels = width, levels
         self.register_buffer("k", torch.tensor(levels[0], dtype=torch.int64))
-        self.register_buffer("variance", torch.ones(()))
 
     def use(self, k: int) -> None:
         """Have ``k`` latents active at inference, any number; ``width`` is all positive ones."""
@@ -68,10 +74,32 @@ class NestedTopK(nn.Module):
         """The largest level below the width, or the width where there is no other."""
         return self.levels[-2:][0]
 
+
+class NestedFVU(Term):
+    """``sum_k a_k |x - x^_k|^2 / (|x - mean|^2) / sum_k a_k`` over the levels k.
+
+    The denominator is the mean over the data, the buffer ``variance`` per element, so that the term
+    is one of single examples. A level adds to the reconstruction of the level below it what its
+    further latents contribute; at the width all positive latents are active, which is a dense
+    product.
+    """
+
+    name = "nested_fvu"
+    unit = "share of the data's variance, averaged over the levels"
+    rebuilds = False
+
+    variance: Tensor
+
+    def __init__(self, weights: list[float]) -> None:
+        super().__init__()
+        total = sum(weights)
+        self.weights = [weight / total for weight in weights]
+        self.register_buffer("variance", torch.ones(()))
+
     @torch.no_grad()
-    def prepare(self, model: Autoencoder, x: Tensor) -> None:
+    def prepare(self, model: Autoencoder, look: Look) -> None:
         """Centre the data by the decoder's bias, and measure their variance."""
-        dictionary, flat = model.decoder, x.flatten(1).double()
+        dictionary, flat = model.decoder, look.tensor.flatten(1).double()
         assert isinstance(dictionary, Dictionary)
         dictionary.bias.copy_(flat.mean(0))
         variance = flat.var(0, correction=0).mean()
@@ -79,24 +107,7 @@ class NestedTopK(nn.Module):
             raise IsthmusError("every row of the data is the same: there is nothing to learn")
         self.variance.copy_(variance)
 
-
-class NestedFVU(Term):
-    """``sum_k a_k |x - x^_k|^2 / (|x - mean|^2) / sum_k a_k`` over the levels k.
-
-    The denominator is the mean over the data, so that the term is one of single examples. A level
-    adds to the reconstruction of the level below it what its further latents contribute; at the
-    width all positive latents are active, which is a dense product.
-    """
-
-    name = "nested_fvu"
-    unit = "share of the data's variance, averaged over the levels"
-    rebuilds = False
-
-    def __init__(self, weights: list[float]) -> None:
-        total = sum(weights)
-        self.weights = [weight / total for weight in weights]
-
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         dictionary, bottleneck = model.decoder, model.bottleneck
         assert isinstance(dictionary, Dictionary)
         assert isinstance(bottleneck, NestedTopK)
@@ -112,7 +123,7 @@ class NestedFVU(Term):
                 values, indices = out.code.values[:, band], out.code.indices[:, band]
                 left, start = left - adaptive_decode(values, indices, dictionary.weight), level
             loss = loss + weight * left.square().mean(1)
-        return loss / bottleneck.variance
+        return loss / self.variance
 
 
 def _everything(code: Code) -> Tensor:

@@ -4,9 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from isthmus.anatomy import Autoencoder, Signal
+from isthmus.anatomy import Autoencoder, Signal, Watch
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, ReLU
-from isthmus.bottlenecks.start import BiasShift
 from isthmus.objectives import L1, MSE, ActiveLatents, AuxK, Coefficient, Held, L0Control, dead_used
 from isthmus.recipes.options import AuxWeight, DeadAfter, LatentDim, NonNegative, TargetL0
 from isthmus.recipes.registry import recipe
@@ -55,10 +54,9 @@ def relu_l1(
     price = 2.0 / dictionary.bias.numel()
     bottleneck = ReLU(latent_dim, dead_after, control=control, price=price)
     if control is None:
-        objective = MSE() + sparsity * L1() + 0.0 * ActiveLatents()
+        objective = MSE() + sparsity * L1() + Watch(ActiveLatents())
     else:
-        control.shift = BiasShift(encoder)
-        watched = 0.0 * ActiveLatents() + 0.0 * Coefficient(control)
+        watched = Watch(ActiveLatents()) + Watch(Coefficient())
         objective = MSE() + L1() * Held(control) + watched
     if auxk_weight:
         objective = objective + auxk_weight * AuxK(dead_used(dictionary))

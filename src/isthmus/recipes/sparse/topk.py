@@ -31,7 +31,7 @@ class MultiTopK(Term):
     unit = "squared error per element, in the model's units"
     rebuilds = False
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         assert isinstance(out.code, WideSparseCode)
         recon = model.decode_code(out.code.wide)
         return (recon - out.target).square().flatten(1).mean(1)

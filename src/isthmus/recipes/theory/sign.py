@@ -11,7 +11,7 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from isthmus._shapes import Float
-from isthmus.anatomy import Autoencoder, Code, Signal
+from isthmus.anatomy import Autoencoder, Code, Part, Signal
 from isthmus.errors import IsthmusError
 from isthmus.networks.layers import plain
 from isthmus.objectives import SquaredError
@@ -83,9 +83,9 @@ def population_risk(A: Any, B: Any, covariance: Any | None = None) -> float:
 
 def weights(model: Autoencoder) -> tuple[np.ndarray, np.ndarray]:
     """``A`` ``(d, n)`` and ``B`` ``(n, d)`` of a fitted sign autoencoder, in the model's units."""
-    if not isinstance(model.decoder, TiedDecoder):
+    if not isinstance(model.decoder, TiedDecoder) or not isinstance(model.encoder, UnitRows):
         raise IsthmusError("this is no sign autoencoder: pass a model of the recipe 'sign'")
-    b = model.decoder.rows.weight.detach().cpu().double().numpy()
+    b = model.encoder.weight.detach().cpu().double().numpy()
     return float(model.decoder.gain.detach()) * b.T, b
 
 
@@ -130,7 +130,7 @@ class SignBottleneck(nn.Module):
         return Code(_Sign.apply(h, self.tau))  # type: ignore[no-untyped-call]
 
 
-class UnitRows(nn.Module):
+class UnitRows(Part):
     """``B x``; the rows of ``weight`` ``(n, d)`` are brought back to norm 1 after each update."""
 
     def __init__(self, rows: int, d: int) -> None:
@@ -150,7 +150,7 @@ class UnitRows(nn.Module):
 
 
 class TiedDecoder(nn.Module):
-    """``b B^T z`` with the encoder's B, which is not owned; ``gain`` is b.
+    """``b B^T z`` with the B of the model's encoder; ``gain`` is b.
 
     b starts where the population risk of the random B is least, at ``c1 n / tr(f(B B^T) B B^T)``.
     What is learnt is ``scaled = b sqrt(n)``: the curvature of the loss in b grows with n, and the
@@ -159,7 +159,7 @@ class TiedDecoder(nn.Module):
 
     def __init__(self, rows: UnitRows, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self._rows, self.shape = (rows,), shape
+        self.bits, self.shape = len(rows.weight), shape
         gram = rows.weight.detach().double()
         gram = (gram @ gram.T).clamp(-1.0, 1.0)
         overlap = ((2.0 / math.pi) * gram.arcsin() * gram).sum().item()
@@ -168,15 +168,14 @@ class TiedDecoder(nn.Module):
     @property
     def gain(self) -> Tensor:
         """b, a scalar."""
-        return self.scaled / len(self.rows.weight) ** 0.5
+        return self.scaled / self.bits**0.5
 
-    @property
-    def rows(self) -> UnitRows:
-        """The encoder."""
-        return self._rows[0]
-
-    def forward(self, z: Float[Tensor, "rows bits"]) -> Float[Tensor, "rows *shape"]:
-        return (self.gain * (z @ self.rows.weight)).unflatten(1, self.shape)
+    def forward(
+        self, z: Float[Tensor, "rows bits"], *, model: Autoencoder
+    ) -> Float[Tensor, "rows *shape"]:
+        rows = model.encoder
+        assert isinstance(rows, UnitRows)
+        return (self.gain * (z @ rows.weight)).unflatten(1, self.shape)
 
 
 # --- the recipe ------------------------------------------------------------------------------

@@ -16,18 +16,22 @@ from isthmus.anatomy import (
     Code,
     Gaussian,
     GaussianCode,
+    Look,
     Output,
+    Prior,
     Signal,
     Source,
+    Step,
     Term,
+    evaluating,
 )
+from isthmus.bottlenecks import GaussianBottleneck
 from isthmus.errors import IsthmusError
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.objectives import SquaredError, kl_to_standard_normal
 from isthmus.objectives.divergence import gaussian
 from isthmus.recipes.options import Hidden, LatentDim, Network, OwnModule
 from isthmus.recipes.registry import recipe
-from isthmus.recipes.variational.counted import CountedGaussian
 
 REFRESHES = 10
 """The prior is refreshed at least so often in a run, which may be shorter than as many epochs."""
@@ -38,8 +42,8 @@ _ROWS_AT_ONCE = 1024
 # --- the prior -------------------------------------------------------------------------------
 
 
-class RelevanceGaussian(CountedGaussian):
-    """A Gaussian bottleneck that also holds the variances ``v`` of its prior N(0, diag(v)).
+class RelevancePrior(Prior):
+    """The prior N(0, diag(v)) whose variances ``v`` ``(latent,)`` follow the codes.
 
     The precisions have Gamma(a0, b0) priors with a0 = b0 = 0, so that, given n draws z, their
     posterior has a = n/2 and b_l = sum z_l^2 / 2, and ``v_l = b_l / a`` is the mean of z_l^2: the
@@ -52,7 +56,6 @@ class RelevanceGaussian(CountedGaussian):
     the same bits.
     """
 
-    reads = "clock"
     variance: Tensor
     squares: Tensor
     counted: Tensor
@@ -65,32 +68,25 @@ class RelevanceGaussian(CountedGaussian):
         self.register_buffer("counted", torch.zeros((), dtype=torch.int64))
         self._due = False
 
-    def prepare(self, model: Autoencoder, x: Tensor) -> None:
-        """Note the number of rows and set the variances by the untrained encoder."""
-        super().prepare(model, x)
-        mode = model.training
-        model.eval()
-        for part in x[_spread(len(x), self.draws).to(x.device)].split(_ROWS_AT_ONCE):
-            code = gaussian_code(model, part)
-            self._add(code.draw(1).z[0])
-        model.train(mode)
+    def prepare(self, model: Autoencoder, look: Look) -> None:
+        """Set the variances by the untrained encoder."""
+        x = look.tensor
+        with evaluating(model):
+            for part in x[_spread(len(x), self.draws).to(x.device)].split(_ROWS_AT_ONCE):
+                self._add(gaussian_code(model, part).draw(1).z[0])
         self._refresh()
 
-    def forward(
-        self, h: Tensor, *, sample: bool = False, clock: Clock | None = None
-    ) -> GaussianCode:
-        code = super().forward(h, sample=sample)
-        if self.training and sample and clock is not None:
-            period = self.period(clock)
-            left = period - clock.step % period
-            if left <= math.ceil(self.draws / max(1, clock.rows_per_step)):
-                self._add(code.z)
-            self._due = left == 1
-        return code
+    def observe(self, out: Output, step: Step) -> None:
+        """Keep the draws of the last rows of an epoch."""
+        period = self.period(step.clock)
+        left = period - step.clock.step % period
+        if left <= math.ceil(self.draws / max(1, step.clock.rows_per_step)):
+            self._add(gaussian(out).z)
+        self._due = left == 1
 
     def period(self, clock: Clock) -> int:
         """Steps between two refreshes: an epoch, or a tenth of a run of fewer than ten epochs."""
-        epoch = int(self.rows) // max(1, clock.rows_per_step)
+        epoch = clock.rows // max(1, clock.rows_per_step)
         return max(1, min(epoch, clock.total // REFRESHES))
 
     def after_update(self) -> None:
@@ -110,25 +106,17 @@ class RelevanceGaussian(CountedGaussian):
         self.squares.zero_()
         self.counted.zero_()
 
-
-class RelevancePrior:
-    """The prior N(0, diag(v)) with the variances that a bottleneck holds."""
-
-    def __init__(self, bottleneck: RelevanceGaussian) -> None:
-        self.bottleneck = bottleneck
-
-    def __call__(self, n: int) -> Tensor:
-        variance = self.bottleneck.variance
-        return torch.randn(n, len(variance)).to(variance) * variance.sqrt()
+    def sample(self, n: int) -> Tensor:
+        return torch.randn(n, len(self.variance)).to(self.variance) * self.variance.sqrt()
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) in nats, ``(..., latent)`` to ``(...)``."""
-        variance = self.bottleneck.variance
+        variance = self.variance
         return -0.5 * (z.square() / variance + (2 * math.pi * variance).log()).sum(-1)
 
 
 class RelevanceKL(Term):
-    """KL divergence of the Gaussian posterior from N(0, diag(v)), v the bottleneck's variances.
+    """KL divergence of the Gaussian posterior from N(0, diag(v)), v the prior's variances.
 
     ``1/2 sum_l [(mu_l^2 + s_l^2) / v_l - 1 - log(s_l^2 / v_l)]`` (Saha et al. 2025).
     """
@@ -137,12 +125,12 @@ class RelevanceKL(Term):
     unit = "nats"
     rebuilds = False
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
-        code, bottleneck = gaussian(out), model.bottleneck
-        if not isinstance(bottleneck, RelevanceGaussian):
-            raise TypeError("this term needs a bottleneck that holds the variances of the prior")
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
+        code, prior = gaussian(out), model.prior
+        if not isinstance(prior, RelevancePrior):
+            raise TypeError("this term needs a prior that holds variances, a RelevancePrior")
         # In units of the prior's standard deviations the prior is N(0, I).
-        variance = bottleneck.variance
+        variance = prior.variance
         mean, logvar = code.mean / variance.sqrt(), code.logvar - variance.log()
         return kl_to_standard_normal(GaussianCode(mean, mean, logvar)).sum(1)
 
@@ -172,17 +160,13 @@ def relevance(model: Autoencoder, X: Array | Source, *, rows: int = 1000) -> Ten
         chosen = X[index.numpy()] if isinstance(X, np.ndarray) else X[index]
     else:
         chosen = X.rows(index)
-    modes = {part: part.training for part in model.modules()}
-    model.eval()
     slopes, squares = [], []
-    with torch.no_grad():
-        for raw in model.batches(chosen, _ROWS_AT_ONCE):
-            code = gaussian_code(model, model.scaler(raw))
+    with evaluating(model):
+        for batch in model.batches(chosen, _ROWS_AT_ONCE):
+            code = gaussian_code(model, model.scaler(batch.x))
             squares.append((code.mean.square() + code.logvar.exp()).double().cpu())
             slopes.append(_slopes(model, code.mean).cpu())
-    for part, training in modes.items():
-        part.training = training
-    held = getattr(model.bottleneck, "variance", None)
+    held = model.prior.variance if isinstance(model.prior, RelevancePrior) else None
     variance = torch.cat(squares).mean(0) if held is None else held.double().cpu()
     return variance * torch.cat(slopes).mean(0)
 
@@ -287,13 +271,12 @@ def ard_vae(
     The loss is beta times the negative ELBO of a Gaussian likelihood with variance beta / 2, which
     is the model's, so that bounds on log p(x) are those of what was trained.
     """
-    bottleneck = RelevanceGaussian(latent_dim, draws)
     return Autoencoder(
         signal,
         encoder=encoder or encoder_for(signal, 2 * latent_dim, network, hidden=hidden),
-        bottleneck=bottleneck,
+        bottleneck=GaussianBottleneck(),
         decoder=decoder or decoder_for(signal, latent_dim, network, hidden=hidden),
         objective=SquaredError() + beta * RelevanceKL(),
         likelihood=Gaussian(math.sqrt(beta / 2)),
-        prior=RelevancePrior(bottleneck),
+        prior=RelevancePrior(latent_dim, draws),
     )

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
-from weakref import WeakKeyDictionary
 
 import torch
 from pydantic import Field
@@ -12,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from isthmus._shapes import Float
 from isthmus.anatomy import Autoencoder, GaussianCode, Output, Signal, Term
-from isthmus.bottlenecks import StandardNormal
+from isthmus.bottlenecks import GaussianBottleneck, StandardNormal
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.objectives import NegativeLogLikelihood
 from isthmus.objectives.divergence import gaussian
@@ -27,7 +26,6 @@ from isthmus.recipes.options import (
     likelihood_for,
 )
 from isthmus.recipes.registry import recipe
-from isthmus.recipes.variational.counted import CountedGaussian
 
 Estimator = Literal["weighted", "stratified"]
 
@@ -164,9 +162,6 @@ def _pairs(z: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
 
 # --- the three terms -------------------------------------------------------------------------
 
-_KNOWN: WeakKeyDictionary[Output, dict[tuple[Estimator, bool], Densities]] = WeakKeyDictionary()
-"""The densities of outputs that still live, since three terms want them."""
-
 
 class _OverTheBatch(Term):
     """A part of the KL divergence whose q(z) is estimated from the batch's posteriors."""
@@ -183,19 +178,17 @@ class _OverTheBatch(Term):
     def __init__(self, estimator: Estimator) -> None:
         self.sampling = estimator
 
-    def densities(self, model: Autoencoder, out: Output) -> Densities:
-        """Those of the batch, computed once for all three terms."""
-        bottleneck = model.bottleneck
-        if not isinstance(bottleneck, CountedGaussian):
-            raise TypeError("this term needs a bottleneck that knows the number of training rows")
-        known = _KNOWN.setdefault(out, {})
-        key = (self.sampling, torch.is_grad_enabled())
-        if key not in known:
-            code, batch = gaussian(out), len(out.x)
-            rows = max(int(bottleneck.rows), batch)
-            sampling = weighted if self.sampling == "weighted" else stratified
-            known[key] = densities(code, sampling(batch, rows))
-        return known[key]
+    def densities(self, out: Output) -> Densities:
+        """Those of the batch, computed once for all three terms.
+
+        Outside a run, which knows how many rows it trains on, the batch is all there is.
+        """
+        return out.memo((_OverTheBatch, self.sampling), lambda: self._estimated(out))
+
+    def _estimated(self, out: Output) -> Densities:
+        rows = max(out.clock.rows, out.rows)
+        sampling = weighted if self.sampling == "weighted" else stratified
+        return densities(gaussian(out), sampling(out.rows, rows))
 
 
 class IndexCode(_OverTheBatch):
@@ -203,8 +196,8 @@ class IndexCode(_OverTheBatch):
 
     name = "index_code_mi"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
-        return self.densities(model, out).index_code.mean()
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
+        return self.densities(out).index_code.mean()
 
 
 class TotalCorrelation(_OverTheBatch):
@@ -212,8 +205,8 @@ class TotalCorrelation(_OverTheBatch):
 
     name = "total_correlation"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
-        return self.densities(model, out).total_correlation.mean()
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
+        return self.densities(out).total_correlation.mean()
 
 
 class DimensionWise(_OverTheBatch):
@@ -221,8 +214,8 @@ class DimensionWise(_OverTheBatch):
 
     name = "dimension_wise_kl"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
-        return self.densities(model, out).dimension_wise.mean()
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
+        return self.densities(out).dimension_wise.mean()
 
 
 # --- the recipe ------------------------------------------------------------------------------
@@ -284,15 +277,17 @@ def beta_tcvae(
     convolutions with batch normalisation: ``encoder`` and ``decoder`` take them. Data with fewer
     rows than a batch make one batch; on a laptop batches of 256 to 512 serve, with more bias.
     """
+    observed = likelihood_for(signal, likelihood, sigma)
     return Autoencoder(
         signal,
         encoder=encoder or encoder_for(signal, 2 * latent_dim, network, hidden=hidden),
-        bottleneck=CountedGaussian(),
-        decoder=decoder or decoder_for(signal, latent_dim, network, hidden=hidden),
+        bottleneck=GaussianBottleneck(),
+        decoder=decoder
+        or decoder_for(signal, latent_dim, network, hidden=hidden, numbers=observed.numbers),
         objective=NegativeLogLikelihood()
         + alpha * IndexCode(estimator)
         + beta * TotalCorrelation(estimator)
         + gamma * DimensionWise(estimator),
-        likelihood=likelihood_for(signal, likelihood, sigma),
+        likelihood=observed,
         prior=StandardNormal(latent_dim),
     )

@@ -38,7 +38,7 @@ class CapacityKL(Term):
     def __init__(self, capacity: Schedule) -> None:
         self.capacity = capacity
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         kl = kl_to_standard_normal(gaussian(out)).sum(1).mean()
         return (kl - self.capacity(out.clock)).abs()
 
@@ -92,12 +92,14 @@ def beta_vae(
         if capacity is None
         else reconstruction + gamma * CapacityKL(Linear(0.0, capacity, capacity_steps))
     )
+    observed = likelihood_for(signal, likelihood, sigma)
     return Autoencoder(
         signal,
         encoder=encoder or encoder_for(signal, 2 * latent_dim, network, hidden=hidden),
         bottleneck=GaussianBottleneck(),
-        decoder=decoder or decoder_for(signal, latent_dim, network, hidden=hidden),
+        decoder=decoder
+        or decoder_for(signal, latent_dim, network, hidden=hidden, numbers=observed.numbers),
         objective=objective,
-        likelihood=likelihood_for(signal, likelihood, sigma),
+        likelihood=observed,
         prior=StandardNormal(latent_dim),
     )

@@ -7,10 +7,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Bernoulli, Objective, Signal, Term
+from isthmus.anatomy import Autoencoder, Bernoulli, Look, Objective, Part, Signal, Term
 from isthmus.bottlenecks import GaussianBottleneck, StandardNormal
 from isthmus.corruptions import Binarise
 from isthmus.errors import IsthmusError
+from isthmus.likelihoods import ContinuousBernoulli
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.recipes.options import LikelihoodName, likelihood_for
 
@@ -38,7 +39,7 @@ Doubly = Annotated[
 ]
 
 
-class DataMean(nn.Module):
+class DataMean(Part):
     """A decoder plus a fixed offset, so that the decoder's zero gives the data's mean.
 
     The authors' code starts the output bias there, which comes to the same.
@@ -46,17 +47,19 @@ class DataMean(nn.Module):
 
     offset: Tensor
 
-    def __init__(self, signal: Signal, decoder: nn.Module) -> None:
+    def __init__(self, signal: Signal, decoder: nn.Module, numbers: int = 1) -> None:
         super().__init__()
-        self.decoder = decoder
-        self.register_buffer("offset", torch.zeros(signal.shape))
+        self.decoder, self.numbers = decoder, numbers
+        last = (numbers,) if numbers > 1 else ()
+        self.register_buffer("offset", torch.zeros((*signal.shape, *last)))
 
-    def prepare(self, model: Autoencoder, x: Tensor) -> None:
+    def prepare(self, model: Autoencoder, look: Look) -> None:
         """Set the offset from a sample of the data, ``(rows, *shape)`` in the model's units."""
-        mean = x.mean(0)
-        if isinstance(model.likelihood, Bernoulli):
-            mean = mean.clamp(*_MEAN_RANGE).logit()
-        self.offset.copy_(mean)
+        mean = look.tensor.mean(0)
+        if isinstance(model.likelihood, (Bernoulli, ContinuousBernoulli)):
+            mean = mean.clamp(*_MEAN_RANGE)
+        first = self.offset if self.numbers == 1 else self.offset[..., 0]
+        first.copy_(model.likelihood.link(mean))
 
     def forward(self, z: Tensor) -> Tensor:
         return self.decoder(z) + self.offset
@@ -81,15 +84,18 @@ def burda_autoencoder(
     binary = isinstance(observed, Bernoulli)
     if binarise and not binary:
         raise IsthmusError(
-            "binarise=true draws binary data, which a gaussian likelihood does not describe: set "
-            "likelihood=bernoulli"
+            f"binarise=true draws binary data, which a {observed.name} likelihood does not "
+            "describe: set likelihood=bernoulli"
         )
     if encoder is None:
         encoder = encoder_for(signal, 2 * latent_dim, network, hidden=hidden, activation="tanh")
         _glorot(encoder)
     if decoder is None:
-        decoder = decoder_for(signal, latent_dim, network, hidden=hidden, activation="tanh")
-        decoder = DataMean(signal, _glorot(decoder))
+        numbers = observed.numbers
+        decoder = decoder_for(
+            signal, latent_dim, network, hidden=hidden, activation="tanh", numbers=numbers
+        )
+        decoder = DataMean(signal, _glorot(decoder), numbers)
     return Autoencoder(
         signal,
         corruption=Binarise() if (binary if binarise is None else binarise) else None,

@@ -1,11 +1,8 @@
 """Three bounds between the VAE's and the IWAE's: MIWAE, CIWAE and PIWAE."""
 
-import math
 from typing import Annotated
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from isthmus.anatomy import Autoencoder, Signal
 from isthmus.bottlenecks import GaussianBottleneck
@@ -21,23 +18,6 @@ PAPER = (
 
 Bounds = Annotated[int, Field(gt=0, description="groups M of draws whose bounds are averaged")]
 GroupSize = Annotated[int, Field(gt=0, description="draws K of the code in each group")]
-
-
-class MixedGaussian(GaussianBottleneck):
-    """A Gaussian bottleneck with K draws that also keeps the weight beta of the CIWAE's ELBO.
-
-    A learnt beta is the sigmoid of the parameter ``logit``; otherwise it is a fixed number.
-    """
-
-    def __init__(self, samples: int, beta: float, *, learnt: bool) -> None:
-        super().__init__(samples)
-        self.fixed = beta
-        start = torch.tensor(math.log(beta) - math.log1p(-beta)) if learnt else None
-        self.logit = None if start is None else nn.Parameter(start)
-
-    def beta(self) -> Tensor | float:
-        """The weight of the ELBO now."""
-        return self.fixed if self.logit is None else self.logit.sigmoid()
 
 
 @recipe(
@@ -137,11 +117,10 @@ def ciwae(
     laptop choose fewer passes or larger batches. ``doubly`` takes another way out, gradients
     without the score of q (Tucker et al. 2018, arXiv:1810.04152).
     """
-    bottleneck = MixedGaussian(samples, beta, learnt=learn_beta)
     return burda_autoencoder(
         signal,
-        RoutedBound(Combination(bottleneck.beta), doubly=doubly),
-        bottleneck,
+        RoutedBound(Combination(beta, learnt=learn_beta), doubly=doubly),
+        GaussianBottleneck(samples),
         latent_dim=latent_dim,
         binarise=binarise,
         network=network,

@@ -49,12 +49,14 @@ def vae(
     library's own networks for the signal. ``beta-vae`` weighs the second term, ``iwae`` tightens
     the bound.
     """
+    observed = likelihood_for(signal, likelihood, sigma)
     return Autoencoder(
         signal,
         encoder=encoder or encoder_for(signal, 2 * latent_dim, network, hidden=hidden),
         bottleneck=GaussianBottleneck(),
-        decoder=decoder or decoder_for(signal, latent_dim, network, hidden=hidden),
+        decoder=decoder
+        or decoder_for(signal, latent_dim, network, hidden=hidden, numbers=observed.numbers),
         objective=NegativeLogLikelihood() + KL(),
-        likelihood=likelihood_for(signal, likelihood, sigma),
+        likelihood=observed,
         prior=StandardNormal(latent_dim),
     )

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isthmus._shapes import Float
-from isthmus.anatomy import Autoencoder, Code, Output, Signal, Term
+from isthmus.anatomy import Autoencoder, Code, Output, Prior, Signal, Term
 from isthmus.bottlenecks import Identity, StandardNormal
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.networks.layers import plain, sizes
 from isthmus.recipes.options import (
     Hidden,
     LatentDim,
-    LikelihoodName,
     Network,
     OwnModule,
+    RangeName,
     likelihood_for,
 )
 from isthmus.recipes.registry import recipe
@@ -43,7 +43,7 @@ def pair_logits(model: Autoencoder, out: Output) -> tuple[Tensor, Tensor]:
     if model.prior is None:
         raise TypeError("a joint adversary needs a model with a prior")
     critic = model.critics[CRITIC]
-    z = model.prior(len(out.x)).to(out.x)
+    z = model.prior.sample(out.rows).to(out.x)
     made = model.likelihood.mean(model.decode_code(Code(z)))
     return critic(out.x, out.code.z), critic(made, z)
 
@@ -59,7 +59,7 @@ class JointAdversary(Term):
     rebuilds = False
     player = CRITIC
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         real, made = pair_logits(model, out)
         return F.softplus(-real) + F.softplus(made)
 
@@ -75,7 +75,7 @@ class SwappedAdversary(Term):
     unit = "nats"
     rebuilds = False
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         real, made = pair_logits(model, out)
         return F.softplus(real) + F.softplus(-made)
 
@@ -83,13 +83,14 @@ class SwappedAdversary(Term):
 # --- the prior and its support ---------------------------------------------------------------
 
 
-class UniformPrior:
+class UniformPrior(Prior):
     """Independent U(-1, 1) over ``latent_dim`` dimensions."""
 
     def __init__(self, latent_dim: int) -> None:
+        super().__init__()
         self.latent_dim = latent_dim
 
-    def __call__(self, n: int) -> Tensor:
+    def sample(self, n: int) -> Tensor:
         return 2.0 * torch.rand(n, self.latent_dim) - 1.0
 
 
@@ -223,7 +224,7 @@ def bigan(
     ] = "uniform",
     network: Network = "mlp",
     hidden: Hidden = None,
-    likelihood: LikelihoodName = "auto",
+    likelihood: RangeName = "auto",
     encoder: OwnModule = None,
     decoder: OwnModule = None,
     critic: Annotated[

@@ -17,6 +17,7 @@ from isthmus.anatomy import (
     Objective,
     Output,
     Prior,
+    Sampler,
     Schedule,
     Signal,
     Term,
@@ -28,10 +29,10 @@ from isthmus.objectives import MSE, NegativeLogLikelihood
 from isthmus.recipes.options import (
     Hidden,
     LatentDim,
-    LikelihoodName,
     Network,
     NonNegative,
     OwnModule,
+    RangeName,
     likelihood_for,
 )
 from isthmus.recipes.registry import recipe
@@ -76,11 +77,11 @@ class SlicedWasserstein(Term):
     def __init__(self, projections: int) -> None:
         self.projections = projections
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         if model.prior is None:
             raise TypeError("this term compares codes with a prior, and the model has none")
         codes = out.code.z
-        drawn = model.prior(len(codes)).to(codes)
+        drawn = model.prior.sample(len(codes)).to(codes)
         return sliced_wasserstein(codes, drawn, directions(self.projections, codes.shape[1], codes))
 
 
@@ -90,7 +91,7 @@ class AbsoluteError(Term):
     name = "absolute_error"
     unit = "absolute error per element, in the model's units"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return (out.need_recon() - out.target).abs().flatten(1).mean(1)
 
 
@@ -100,38 +101,41 @@ class CrossEntropy(NegativeLogLikelihood):
     name = "cross_entropy"
     unit = "nats per element"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
-        return super().__call__(model, out) / out.target[0].numel()
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
+        return super().forward(model, out) / out.target[0].numel()
 
 
-class Ring:
+class Ring(Prior):
     """The unit sphere (a circle, for two latents) with Gaussian noise of 0.01."""
 
     def __init__(self, latent_dim: int, noise: float = 0.01) -> None:
+        super().__init__()
         self.latent_dim, self.noise = latent_dim, noise
 
-    def __call__(self, n: int) -> Tensor:
+    def sample(self, n: int) -> Tensor:
         points = directions(n, self.latent_dim, torch.empty(0))
         return points + self.noise * torch.randn(n, self.latent_dim)
 
 
-class Disk:
+class Disk(Prior):
     """The unit ball (a disk, for two latents), its radius uniform and so denser within."""
 
     def __init__(self, latent_dim: int) -> None:
+        super().__init__()
         self.latent_dim = latent_dim
 
-    def __call__(self, n: int) -> Tensor:
+    def sample(self, n: int) -> Tensor:
         return directions(n, self.latent_dim, torch.empty(0)) * torch.rand(n, 1)
 
 
-class Square:
+class Square(Prior):
     """The cube from -1 to 1 (a square, for two latents), uniform."""
 
     def __init__(self, latent_dim: int) -> None:
+        super().__init__()
         self.latent_dim = latent_dim
 
-    def __call__(self, n: int) -> Tensor:
+    def sample(self, n: int) -> Tensor:
         return 2.0 * torch.rand(n, self.latent_dim) - 1.0
 
 
@@ -157,7 +161,7 @@ def _prior(chosen: str | Callable[[int], Tensor], latent_dim: int) -> Prior:
             f"{tuple(drawn.shape) if isinstance(drawn, Tensor) else type(drawn).__name__}: change "
             "it, or latent_dim"
         )
-    return chosen
+    return Sampler(chosen)
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,7 @@ def swae(
     l1: Annotated[NonNegative, Field(description="weight of the absolute error")] = 1.0,
     network: Network = "auto",
     hidden: Hidden = None,
-    likelihood: LikelihoodName = "auto",
+    likelihood: RangeName = "auto",
     encoder: OwnModule = None,
     decoder: OwnModule = None,
 ) -> Autoencoder:

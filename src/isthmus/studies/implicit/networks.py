@@ -48,14 +48,14 @@ class Detached(nn.Module):
     That makes it an auto-decoder with a single step: the code is data to the decoder.
     """
 
-    reads = "model"
-
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.origin = GradientOrigin(latent_dim)
 
-    def forward(self, view: View, model: Autoencoder) -> Float[Tensor, "rows latent"]:
-        return self.origin(view, model).detach()
+    def forward(
+        self, x: Float[Tensor, "rows *shape"], *, view: View, model: Autoencoder
+    ) -> Float[Tensor, "rows latent"]:
+        return self.origin(x, view=view, model=model).detach()
 
 
 class Sine(nn.Module):

@@ -35,7 +35,7 @@ class InfoNCE(Term):
     def __init__(self, temperature: float) -> None:
         self.temperature = temperature
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         first, second = out.codes
         assert isinstance(first, EmbeddingCode)
         assert isinstance(second, EmbeddingCode)

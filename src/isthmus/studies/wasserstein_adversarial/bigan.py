@@ -152,7 +152,7 @@ class _Generated(nn.Module):
     def forward(self, x: Tensor) -> View:
         model = self._model[0].eval()
         assert model.prior is not None
-        z = model.prior(len(x)).to(x)
+        z = model.prior.sample(len(x)).to(x)
         return View(model.likelihood.mean(model.decode_code(Code(z))), target=z)
 
 
@@ -163,7 +163,7 @@ class _LatentError(Term):
     unit = "squared latent units"
     rebuilds = False
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return (out.code.z - out.target).square().mean(1)
 
 
@@ -191,7 +191,7 @@ def _features(model: Autoencoder, images: np.ndarray) -> np.ndarray:
     assert isinstance(encoder, nn.Sequential)
     hidden = nn.Sequential(*list(encoder)[:-1])
     with torch.no_grad():
-        parts = [hidden(model.scaler(x)) for x in model.batches(images, 1000)]
+        parts = [hidden(model.scaler(b.x)) for b in model.batches(images, 1000)]
     return torch.cat(parts).numpy()
 
 

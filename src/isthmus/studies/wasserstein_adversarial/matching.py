@@ -36,7 +36,7 @@ def drawn(model: Autoencoder, codes: Tensor) -> Tensor:
     """As many draws of the model's prior as there are codes."""
     if model.prior is None:
         raise TypeError("codes are matched to a prior, and the model has none")
-    return model.prior(len(codes)).to(codes)
+    return model.prior.sample(len(codes)).to(codes)
 
 
 class KernelDiscrepancy(Term):
@@ -48,7 +48,7 @@ class KernelDiscrepancy(Term):
     rebuilds = False
     estimator = "two samples as large as the batch, unbiased"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return kernel_discrepancy(out.code.z, drawn(model, out.code.z))
 
 
@@ -60,7 +60,7 @@ class CodeCritic(Term):
     rebuilds = False
     player = CRITIC
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         critic, codes = model.critics[CRITIC], out.code.z
         return F.softplus(-critic(drawn(model, codes))) + F.softplus(critic(codes))
 
@@ -72,7 +72,7 @@ class FooledCritic(Term):
     unit = "nats"
     rebuilds = False
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return F.softplus(-model.critics[CRITIC](out.code.z))
 
 

@@ -1,51 +1,62 @@
-"""The one training loop: any autoencoder, any number of players, exact resume."""
+"""A run: a stepper with data, folder, log, validation and exact resume."""
 
-import contextlib
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from isthmus.anatomy import MODEL, Autoencoder, Clock, Losses, Source
+from isthmus.anatomy import MODEL, Autoencoder, Batch, Losses, Output, Source, Stage, Step, ask
+from isthmus.anatomy.part import parts_with
 from isthmus.errors import IsthmusError
-from isthmus.kernels.allocator import keep_freed_memory
-from isthmus.training.average import WeightAverage
 from isthmus.training.batches import Batches
 from isthmus.training.callbacks import Callback, Record, TensorBoard
 from isthmus.training.checkpoint import METRICS, Checkpoint, write_checkpoint
-from isthmus.training.forensics import investigate, users_rows
+from isthmus.training.forensics import investigate
 from isthmus.training.interrupt import CtrlC, Interrupted
-from isthmus.training.optimisers import check_groups, learning_rate, make_optimiser
 from isthmus.training.options import TrainingOptions
 from isthmus.training.progress import ProgressBar, Show
-from isthmus.training.reference import ROWS, reference_triples
-from isthmus.training.row_adam import RowAdam, row_weights
+from isthmus.training.reference import ROWS, examples, reference_triples
 from isthmus.training.seeds import seed_step
-from isthmus.training.state import flatten, optimiser_state, restore_optimiser, unflatten
+from isthmus.training.state import flatten, unflatten
+from isthmus.training.stepper import Stepper
 from isthmus.training.validation import Judge, held_parts
 
 PREPARE_ROWS = 1 << 15
 SAVE_SECONDS = 60.0
 
 
-class Trainer:
+@dataclass(frozen=True)
+class Leg:
+    """A stage of a run as steps: from ``start`` to ``stop``, with its options."""
+
+    start: int
+    stop: int
+    options: TrainingOptions
+    stage: Stage | None = None
+
+
+class Run:
     """Trains ``model`` on ``source``.
 
     ``folder`` is where checkpoints and the log go (nowhere if None); ``config`` is what the caller
     wants in ``config.json``. ``validation`` holds rows for early stopping. The state after step t
     depends on the data, the options and t alone, never on when the run was saved, killed or
-    looked at.
+    looked at. A model of several stages passes through them in turn, each with a share of the
+    steps.
 
     :meth:`run` does it all. :class:`~isthmus.training.many.Together` calls the pieces instead, for
-    several trainers in turn: :meth:`build`, :meth:`start`, :meth:`advance` once a step,
+    several runs in turn: :meth:`build`, :meth:`start`, :meth:`advance` once a step,
     :meth:`finish` and :meth:`end`.
     """
+
+    stepper: Stepper
 
     def __init__(
         self,
@@ -71,13 +82,12 @@ class Trainer:
                 f"{options.batch_size}: choose a divisor"
             )
         self.total = options.total_steps(self.batches.steps_per_epoch)
+        self.legs = legs_of(model, options, self.total)
         self.step = 0
         self.stopped = False
         self.best: dict[str, Any] = {"loss": math.inf, "step": -1, "waited": 0}
         self.best_weights: dict[str, Tensor] = {}
         self.history: list[Record] = []
-        self.parameters: dict[str, list[nn.Parameter]] = {}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.callbacks = list(callbacks)
         if options.tensorboard and folder is not None:
             self.callbacks.append(TensorBoard(folder / "tensorboard"))
@@ -86,58 +96,62 @@ class Trainer:
         self._saved_step = -1
         self._built = self.begun = False
 
-    # --- setting up --------------------------------------------------------------------------
+    def build(self, sample: Batch | None = None, first: Batch | None = None) -> None:
+        """Set the model up from a sample of the data, and make the optimisers.
 
-    def build(self, sample: Tensor | None = None, first: Tensor | None = None) -> None:
-        """Set the model up from the data and make the optimisers, where that is still to be done.
-
-        ``sample`` is ``batches.sample(PREPARE_ROWS)`` and ``first`` the first ``ROWS`` rows, where
-        the caller has read them already.
+        ``sample`` are rows for the parts that start from data, ``first`` the first rows of the
+        source, which become the reference examples: both are read here, unless the caller has
+        read them already.
         """
         if self._built:
             return
         if sample is None:
             sample = self.batches.sample(PREPARE_ROWS)
         if first is None:
-            first = self.source.rows(torch.arange(min(ROWS, len(self.source))))
+            first = self.source.batch(torch.arange(min(ROWS, len(self.source))))
         self._sample = first
         self.model.to(self.device)
-        seed_step(self.device, self.options.seed, 3)
-        with torch.no_grad():
-            self.model.prepare(sample.to(self.device))
+        self.model.stage = 0
+        self._prepare(sample)
         self._equip()
 
-    def _equip(self) -> None:
-        """Optimisers, schedules and hooks, from the model and the options alone."""
-        options, model = self.options, self.model
-        keep_freed_memory()
-        model.to(self.device)
-        check_groups(model, options.groups)
-        names = {id(p): n for n, p in model.named_parameters()}
-        self.players = model.objective.players
-        self.parameters = {
-            player: [p for p in model.player_parameters(player) if p.requires_grad]
-            for player in self.players
-        }
-        for player, params in self.parameters.items():
-            if not params:
-                raise IsthmusError(f"the {player} has no weights to train: unfreeze some of them")
-        self.optimisers = {
-            player: make_optimiser(
-                [(names[id(p)], p) for p in params], options, row_weights(model, params)
+    def _prepare(self, sample: Batch) -> None:
+        """Set up the parts that the present stage is the first to train."""
+        stage = self.model.stage
+        seed_step(self.device, self.options.seed, 3, *([stage] if stage else []))
+        with torch.no_grad():
+            self.model.prepare(
+                sample.checked().to(self.device),
+                rows=len(self.source),
+                batch_size=self.options.batch_size,
+                steps=self.total,
+                source=self.source,
             )
-            for player, params in self.parameters.items()
-        }
-        self.rate = learning_rate(options, self.total)
-        self.average = None if options.average is None else WeightAverage(model, options.average)
-        self.before = {p: _hooks(model, "before_update", p) for p in self.players}
-        self.after = {p: _hooks(model, "after_update", p) for p in self.players}
-        self.constraints = _hooks(model, "constrain", MODEL)
-        if options.compile:
-            for part in (model.encoder, model.decoder):
-                if isinstance(part, nn.Module) and any(True for _ in part.parameters()):
-                    part.compile()
+
+    @property
+    def leg(self) -> Leg:
+        """The stage that is trained now."""
+        return self.legs[self.model.stage]
+
+    def _equip(self) -> None:
+        """The stepper of the present stage, from the model and the options alone."""
+        leg = self.leg
+        self.stepper = Stepper(
+            self.model,
+            leg.options,
+            total=leg.stop - leg.start,
+            rows=len(self.source),
+            first=leg.start,
+            trains=None if leg.stage is None else leg.stage.trains,
+            device=self.device,
+            report=self._not_finite,
+        )
         self._built = True
+
+    def _not_finite(self, out: Output, player: str, batch: Batch, losses: Losses) -> Exception:
+        return investigate(
+            self.model, out, player, batch, losses, self.source, self.folder, out.clock.step
+        )
 
     # --- the loop ----------------------------------------------------------------------------
 
@@ -162,14 +176,13 @@ class Trainer:
         self.begun = True
         self._first, self._since = self.step, time.monotonic()
         self._saved = self._since
-        self.model.train()
+        self.stepper.train()
 
     def _loop(self, ctrl_c: CtrlC) -> None:
         bar = ProgressBar(self.title, self.total, "rows", self.progress, done=self.step)
         with bar:
             while self.running:
-                index = self.batches.index(self.step)
-                losses = self.advance(self.source.rows(index), index)
+                losses = self.advance(self.source.batch(self.batches.index(self.step)))
                 if self.validation_due:
                     self.validate()
                 if bar.due or self.step == self.total:
@@ -177,7 +190,7 @@ class Trainer:
                         f"{n} {v.item():.4g}" for o in losses.values() for n, v in o.terms.items()
                     )
                     rows = (self.step - self._first) * self.options.batch_size
-                    bar.draw(self.step, rows, note, f"{self.title} · epoch {self.epoch}")
+                    bar.draw(self.step, rows, note, f"{self.title} · {self.where}")
                 if ctrl_c.pressed and self.running:
                     self._stop_here()
                 if self.save_due:
@@ -193,79 +206,62 @@ class Trainer:
         """The pass over the data that the latest step belongs to, counted from 1."""
         return max(0, self.step - 1) // self.batches.steps_per_epoch + 1
 
-    def advance(self, batch: Tensor, index: Tensor) -> dict[str, Losses]:
-        """One step on the rows ``batch`` with the numbers ``index``, and its record in the log.
+    @property
+    def where(self) -> str:
+        """Stage and epoch, for the bar."""
+        stage = self.leg.stage
+        return f"{'' if stage is None else stage.name + ' · '}epoch {self.epoch}"
 
-        They must be the batch of this step. The losses are by player. Validation and saving are
+    def advance(self, batch: Batch) -> dict[str, Losses]:
+        """One step on a batch, and its record in the log.
+
+        It must be the batch of this step. The losses are by player. Validation and saving are
         left to the caller: see :attr:`validation_due` and :attr:`save_due`.
         """
-        losses = self._train_step(batch.to(self.device), index)
+        if self.step == self.leg.stop:
+            self._next_stage()
+        figures = self._new_epoch()
+        losses = self.stepper.step(batch, self.step)
         self.step += 1
+        if self.step == self.total:
+            self.stepper.finite.look()
         for callback in self.callbacks:
             callback.on_step(self, self.step)
         if self.step % self.options.log_every == 0 or self.step == self.total:
+            self.stepper.finite.look()
             rows = (self.step - self._first) * self.options.batch_size
             rate = rows / (time.monotonic() - self._since)
-            self.log({**self._record(losses), "rows_per_second": round(rate, 1)})
+            record = {**self._record(losses), **figures, "rows_per_second": round(rate, 1)}
+            self.log(record)
+        elif figures:
+            self.log({"step": self.step, **figures})
         return losses
 
-    def _train_step(self, batch: Tensor, index: Tensor) -> dict[str, Losses]:
-        clock = Clock(self.step, self.total, self.options.batch_size)
-        seed_step(self.device, self.options.seed, 4, self.step)
-        rate = self.rate(clock)
-        for optimiser in self.optimisers.values():
-            # Asked for afresh: loading an optimiser's state replaces its groups.
-            for group in optimiser.param_groups:
-                group["lr"] = rate * group.get("lr_factor", 1.0)
-        losses: dict[str, Losses] = {}
-        for player in self.players:
-            losses[player] = self._player_step(player, batch, index, clock)
-        if self.average is not None:
-            self.average.update(self.step)
-        return losses
+    def _new_epoch(self) -> dict[str, float]:
+        """Tell the parts where a pass over the data begins; what they say goes to the log."""
+        if self.step == self.leg.start or self.step % self.batches.steps_per_epoch:
+            return {}
+        figures: dict[str, float] = {}
+        parts = list(parts_with(self.model, "every_epoch"))
+        if parts:
+            seed_step(self.device, self.options.seed, 6, self.step)
 
-    def _player_step(self, player: str, batch: Tensor, index: Tensor, clock: Clock) -> Losses:
-        own, done = self.parameters[player], []
-        if len(self.players) > 1:
-            for name, parameters in self.parameters.items():
-                for parameter in parameters:
-                    parameter.requires_grad_(name == player)
-        parts = self.options.accumulate
-        size = len(batch) // parts
-        for i in range(parts):
-            x = batch if parts == 1 else batch[i * size : (i + 1) * size]
-            try:
-                with self.autocast():
-                    out = self.model(x, clock)
-                    losses: Losses = self.model.objective(self.model, out, player)
-            except ValueError as problem:
-                if "more than 1 value per channel" not in str(problem):
-                    raise
-                raise IsthmusError(
-                    "batch normalisation needs more than one row at a time: raise batch_size or "
-                    "lower accumulate"
-                ) from problem
-            if not math.isfinite(losses.total.item()):
-                rows = users_rows(self.source, index[i * size : (i + 1) * size])
-                raise investigate(self.model, out, player, rows, x, self.folder)
-            (losses.total if parts == 1 else losses.total / parts).backward()
-            done.append(losses)
-        if self.options.clip is not None:
-            nn.utils.clip_grad_norm_(own, self.options.clip)
-        for hook in self.before[player]:
-            hook()
-        optimiser = self.optimisers[player]
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        for hook in self.after[player]:
-            hook()
-        return done[0] if parts == 1 else _mean(done)
+        for part in parts:
+            at = Step(self.stepper.clock(self.step))
+            said = ask(part.every_epoch, self.model, self.source, at)
+            figures.update({name: float(value) for name, value in (said or {}).items()})
+        return figures
 
-    def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """The precision of the run's forward passes."""
-        if self.options.precision == "bf16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return contextlib.nullcontext()
+    def _next_stage(self) -> None:
+        """End the present stage on the weights that it promises, and set the next one up."""
+        self._settle()
+        self.stepper.release()
+        self.best = {"loss": math.inf, "step": -1, "waited": 0}
+        self.best_weights = {}
+        self.model.stage += 1
+        self._prepare(self.batches.sample(PREPARE_ROWS))
+        self._equip()
+        self.stepper.train()
 
     # --- validation and the log --------------------------------------------------------------
 
@@ -275,7 +271,7 @@ class Trainer:
         if self.validation is None:
             return False
         every = self.options.validate_every or self.batches.steps_per_epoch
-        return self.step % every == 0 or self.step == self.total
+        return self.step % every == 0 or self.step == self.leg.stop
 
     def validate(self) -> None:
         """The losses of the held-out rows, for the log and for early stopping."""
@@ -286,12 +282,21 @@ class Trainer:
             judge.weigh()
         judge.report()
 
+    def gain_nothing(self) -> None:
+        """Early stopping: of the present stage, which is the run where there is but one."""
+        if self.leg.stop == self.total:
+            self.stopped = True
+        else:
+            self.step = self.leg.stop
+
     def _record(self, losses: dict[str, Losses]) -> Record:
         record: Record = {
             "step": self.step,
             "epoch": round(self.step / self.batches.steps_per_epoch, 4),
-            "lr": self.rate(Clock(self.step - 1, self.total, self.options.batch_size)),
+            "lr": self.stepper.lr(self.step - 1),
         }
+        if self.leg.stage is not None:
+            record["stage"] = self.leg.stage.name
         for player, loss in losses.items():
             prefix = "" if player == MODEL else f"{player}/"
             record[f"{prefix}loss"] = loss.total.item()
@@ -321,7 +326,7 @@ class Trainer:
     @property
     def save_due(self) -> bool:
         """Whether it is time for a checkpoint; the last one is :meth:`finish`'s."""
-        if self.folder is None or self.step == self.total:
+        if self.folder is None or not self.running:
             return False
         if self.options.save_every:
             return self.step % self.options.save_every == 0
@@ -336,22 +341,21 @@ class Trainer:
         progress: dict[str, Any] = {
             "step": self.step,
             "total": self.total,
-            "finished": self.step >= self.total or self.stopped,
+            "stage": self.model.stage,
+            "finished": not self.running,
             "log_bytes": self._log_bytes,
             "best": {**self.best, "loss": _finite(self.best["loss"])},
-            "optimisers": {
-                name: optimiser_state(optimiser, name, state)
-                for name, optimiser in self.optimisers.items()
-            },
             "best_weights": flatten(self.best_weights, "best", state),
-            "average": None,
+            **self.stepper.state(state),
         }
-        if self.average is not None:
-            progress["average"] = flatten(self.average.mean, "average", state)
-        with self.averaged():
+        if self.running:
+            with self.stepper.averaged():
+                weights = {n: t.clone() for n, t in self.model.state_dict().items()}
+                reference = reference_triples(self.model, self._sample)
+        else:
             live = {n: t.clone() for n, t in self.model.state_dict().items()}
-            if progress["finished"] and self.best_weights:
-                self.model.load_state_dict(self.best_weights)
+            self._settle()
+            self._tell_finished()
             weights = {n: t.clone() for n, t in self.model.state_dict().items()}
             reference = reference_triples(self.model, self._sample)
             self.model.load_state_dict(live)
@@ -362,16 +366,13 @@ class Trainer:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to the state that ``checkpoint`` holds, before :meth:`run`."""
-        self._sample = checkpoint.reference["input"]
-        self._equip()
+        self._sample = examples(checkpoint.reference, self.model.signal)
         tensors, progress = checkpoint.state, checkpoint.progress
+        self.model.stage = progress.get("stage", 0)
+        self._equip()
         model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
         self.model.load_state_dict(model)
-        for name, optimiser in self.optimisers.items():
-            restore_optimiser(optimiser, progress["optimisers"][name], tensors)
-        if self.average is not None:
-            for name, tensor in unflatten(progress["average"], tensors).items():
-                self.average.mean[name].copy_(tensor)
+        self.stepper.restore(progress, tensors)
         self.step, self.stopped = progress["step"], progress["finished"]
         best = progress["best"]
         self.best = {**best, "loss": math.inf if best["loss"] is None else best["loss"]}
@@ -389,45 +390,34 @@ class Trainer:
         self.save()
         (self.folder / METRICS).unlink(missing_ok=True)
 
-    @contextlib.contextmanager
-    def averaged(self) -> Iterator[None]:
-        """The averaged weights in the model for a while, where the run averages."""
-        if self.average is None:
-            yield
-            return
-        live = {name: p.detach().clone() for name, p in self.average.live.items()}
-        self._use_average()
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for name, parameter in self.average.live.items():
-                    parameter.copy_(live[name])
+    def _settle(self) -> None:
+        """The weights that the options promise: the best where the run keeps them, the average."""
+        if self.best_weights:
+            self.model.load_state_dict(self.best_weights)
+        elif self.stepper.average is not None:
+            self.stepper.use_average()
 
-    def _use_average(self) -> None:
-        """End on the averaged weights, within the model's constraints."""
-        assert self.average is not None
-        self.average.apply()
-        for hook in self.constraints:
-            hook()
+    def _tell_finished(self) -> None:
+        """Tell the parts that the weights are final: tables, thresholds, calibration."""
+        parts = list(parts_with(self.model, "finish"))
+        if parts:
+            seed_step(self.device, self.options.seed, 7)
+        with torch.no_grad():
+            for part in parts:
+                ask(part.finish, self.model, self.source)
 
     def finish(self) -> None:
         """After the last step: save, and end with the weights that the options promise."""
+        self.stepper.finite.look()
         if self.folder is not None and self._saved_step != self.step:
             self.save()
-        if self.best_weights:
-            self.model.load_state_dict(self.best_weights)
-        elif self.average is not None:
-            self._use_average()
+        self._settle()
+        self._tell_finished()
 
     def end(self) -> None:
         """Leave the model as users meet it, however the run ended."""
-        for optimiser in self.optimisers.values():
-            if isinstance(optimiser, RowAdam):
-                optimiser.release()
-        for parameters in self.parameters.values():
-            for parameter in parameters:
-                parameter.requires_grad_(True)
+        if self._built:
+            self.stepper.release()
         for callback in self.callbacks:
             callback.on_end(self)
         self.model.eval()
@@ -441,6 +431,33 @@ class Trainer:
             raise Interrupted(f"{at}; nothing was saved, since no folder was given")
         self.save()
         raise Interrupted(f"{at} and saved; go on with: isthmus resume {self.folder}")
+
+
+_NOT_A_STAGES = ("steps", "epochs", "batch_size", "seed", "data_seed", "device", "validation")
+
+
+def legs_of(model: Autoencoder, options: TrainingOptions, total: int) -> list[Leg]:
+    """The stages of a model as parts of ``total`` steps, by their shares; each has one step."""
+    if not model.stages:
+        return [Leg(0, total, options)]
+    stages = model.stages
+    if total < len(stages):
+        raise IsthmusError(
+            f"steps={total} are fewer than the {len(stages)} stages: give each of them a step"
+        )
+    whole, passed, legs = sum(stage.share for stage in stages), 0.0, []
+    start = 0
+    for number, stage in enumerate(stages):
+        for name in stage.options:
+            if name in _NOT_A_STAGES or name not in TrainingOptions.model_fields:
+                raise IsthmusError(f"the stage {stage.name!r} cannot have an option {name!r}")
+        passed += stage.share
+        left = len(stages) - number - 1
+        stop = min(total - left, max(start + 1, round(total * passed / whole)))
+        own = TrainingOptions(**{**options.model_dump(), **stage.options})
+        legs.append(Leg(start, stop, own, stage))
+        start = stop
+    return legs
 
 
 def resolve_device(name: str) -> torch.device:
@@ -466,25 +483,6 @@ def _records(log: Path) -> list[Record]:
         except json.JSONDecodeError:
             break
     return records
-
-
-def _mean(parts: list[Losses]) -> Losses:
-    """The losses of a batch from those of its equal parts."""
-    total = torch.stack([part.total.detach() for part in parts]).mean()
-    names = parts[0].terms
-    terms = {n: torch.stack([part.terms[n] for part in parts]).mean() for n in names}
-    return Losses(total, terms)
-
-
-def _hooks(model: Autoencoder, name: str, player: str) -> list[Callable[[], None]]:
-    """The methods of that name on the parts of one player, so that each runs once a step."""
-    theirs = set(model.critics.modules())
-    parts = (
-        (part for part in model.modules() if part not in theirs)
-        if player == MODEL
-        else model.critics[player].modules()
-    )
-    return [getattr(part, name) for part in parts if hasattr(part, name)]
 
 
 def cuda_devices(device: torch.device) -> list[torch.device]:

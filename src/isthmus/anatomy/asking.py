@@ -1,0 +1,124 @@
+"""How a part says what it wants: by the keyword-only parameters of its ``forward``.
+
+A part's first argument is the thing it works on: ``x`` of an encoder, ``h`` of a bottleneck, ``z``
+of a decoder. What else it needs it names, out of one vocabulary. A decoder that reads the whole
+code instead of z takes no positional argument: ``def forward(self, *, code)``.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
+
+from torch import nn
+
+from isthmus.errors import IsthmusError, unknown
+
+WORDS: Mapping[str, str] = {
+    "view": "the View that is encoded: x, mask, visible patches, target",
+    "batch": "the Batch as the source gave it, in the user's units; None where there is none",
+    "mask": "which entries of x are observed; None where all are",
+    "given": "labels, conditions and the like, by name",
+    "step": "the Step: clock, player; None outside a run",
+    "model": "the Autoencoder that the part belongs to",
+    "sample": "whether to draw: True on the training path",
+    "code": "the Code that is decoded",
+    "generator": "a torch.Generator to draw from; None on the training path",
+    "look": "the Look at the data before the first step",
+    "source": "the Source that is trained on",
+    "out": "the Output of the step",
+}
+
+ALWAYS = ("batch", "given", "step", "model")
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "corruption": (*ALWAYS, "mask"),
+    "encoder": (*ALWAYS, "mask", "view"),
+    "bottleneck": (*ALWAYS, "mask", "view", "sample"),
+    "decoder": (*ALWAYS, "mask", "view", "code", "generator"),
+    "target": (*ALWAYS, "mask"),
+}
+"""What each part of the model may ask for."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a function asks for: its keyword-only parameters, and whether it takes a first one."""
+
+    words: tuple[str, ...]
+    positional: bool
+
+
+@cache
+def wanted(function: Callable[..., Any]) -> Wanted:
+    """What ``function`` asks for; a word that nobody knows is an :class:`IsthmusError`."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # of a function without a signature, such as a built-in
+        return Wanted((), True)
+    words = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+    own = [p for p in parameters if p.name != "self"]
+    positional = any(
+        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL) for p in own
+    )
+    return Wanted(words, positional)
+
+
+def function_of(part: Any) -> Callable[..., Any]:
+    """The function that says what a part asks for: ``forward`` of a module."""
+    if isinstance(part, nn.Module):
+        # A module may have had its forward replaced, on itself alone.
+        return vars(part).get("forward") or type(part).forward
+    return part if inspect.isroutine(part) else type(part).__call__
+
+
+def ask(part: Any, *main: Any, **offers: Any) -> Any:
+    """Call a part with its first argument and with those of the offers that it asks for."""
+    wants = wanted(function_of(part))
+    if not wants.words:
+        return part(*main)
+    chosen = {word: offers[word] for word in wants.words if word in offers}
+    return part(*main, **chosen) if wants.positional else part(**chosen)
+
+
+def check_role(part: Any, role: str) -> None:
+    """An error where a part asks for a word that does not exist, or that its role does not have."""
+    function = function_of(part)
+    for parameter in _keywords(function):
+        if parameter.name in ROLES[role] or _own_option(parameter):
+            continue
+        article = "an" if role[0] in "aeiou" else "a"
+        if parameter.name in WORDS:
+            raise IsthmusError(
+                f"the {role} {_called(part)} asks for {parameter.name!r}, which {article} {role} "
+                f"cannot have: it may ask for {', '.join(ROLES[role])}"
+            )
+        raise unknown(f"word that the {role} {_called(part)} asks for", parameter.name, ROLES[role])
+
+
+def check_hook(function: Callable[..., Any], owner: str) -> None:
+    """The same for a method of a part that is called at certain moments."""
+    for parameter in _keywords(function):
+        if parameter.name not in WORDS and not _own_option(parameter):
+            raise unknown(f"word that {owner} asks for", parameter.name, WORDS)
+
+
+def _own_option(parameter: inspect.Parameter) -> bool:
+    """Whether a part does without it: it has a default, and is no misspelt word."""
+    if parameter.default is parameter.empty:
+        return False
+    return parameter.name in WORDS or not get_close_matches(parameter.name, WORDS, n=1, cutoff=0.75)
+
+
+def _keywords(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+
+
+def _called(part: Any) -> str:
+    named = part if inspect.isroutine(part) else type(part)
+    return str(getattr(named, "__name__", named))

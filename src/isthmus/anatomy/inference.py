@@ -1,0 +1,288 @@
+"""What users call on a fitted model: encode, decode, reconstruct, score, sample."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.anatomy import tree
+from isthmus.anatomy.batch import Batch, Given
+from isthmus.anatomy.code import Code
+from isthmus.anatomy.dictionary import code_of, decodes_latents
+from isthmus.anatomy.evaluating import evaluating
+from isthmus.anatomy.signal import Array, Signal
+from isthmus.anatomy.source import Source
+from isthmus.anatomy.tree import Tree
+from isthmus.errors import IsthmusError
+
+if TYPE_CHECKING:
+    from isthmus.anatomy.autoencoder import Autoencoder
+
+ENCODE_BATCH = 1024
+"""Rows that ``encode``, ``score`` and the like push through at once."""
+
+Examples = Any
+"""An array, a tensor, a mapping of names to these, a list of rows, a Source or a Batch."""
+
+
+class Inference:
+    """The deterministic face of an :class:`Autoencoder`; a mixin of that class alone.
+
+    ``X`` is in the user's units everywhere: an array or tensor, a mapping of names to these for a
+    model of several, a list of rows of different lengths, or a source. Another shape or dtype, NaN
+    and infinity are an :class:`IsthmusError`. ``given`` holds what a conditional model asks for,
+    ``mask`` says what is observed (see :class:`Batch`). The result is an array for an array.
+    """
+
+    @overload
+    def encode(
+        self, X: Array | Source, *, code: Literal[True], batch_size: int = ..., **about: Any
+    ) -> Code: ...
+    @overload
+    def encode(
+        self, X: np.ndarray, *, code: Literal[False] = ..., batch_size: int = ..., **about: Any
+    ) -> np.ndarray: ...
+    @overload
+    def encode(
+        self, X: Tensor | Source, *, code: Literal[False] = ..., batch_size: int = ..., **about: Any
+    ) -> Tensor: ...
+    def encode(
+        self, X: Examples, *, code: bool = False, batch_size: int = ENCODE_BATCH, **about: Any
+    ) -> Array | Code:
+        """The latents of ``X``, deterministic: ``(rows, latent)``.
+
+        With ``code=True`` the :class:`Code` itself, so that a sparse code stays sparse.
+        """
+        model = self._model
+        with evaluating(model):
+            codes = (
+                model.clean_code(self._scaled(b)) for b in self.batches(X, batch_size, **about)
+            )
+            if not code:
+                return cast(Array, _like(X, torch.cat([part.z.cpu() for part in codes])))
+            kept = [part.detached() for part in codes]
+        return type(kept[0]).join(kept)
+
+    def decode(
+        self,
+        Z: Array | Code,
+        *,
+        batch_size: int = ENCODE_BATCH,
+        given: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> Any:
+        """Reconstructions from latents ``(rows, latent)``, in the user's units.
+
+        A decoder that draws does so from ``seed``.
+        """
+        model = self._model
+        model._need_decoder()
+        if not isinstance(Z, Code) and not decodes_latents(model):
+            raise IsthmusError(
+                "this model rebuilds from the whole code, not from z alone: pass "
+                "model.encode(X, code=True)"
+            )
+        codes = [Z] if isinstance(Z, Code) else self._dense_codes(Z, batch_size)
+        generator = torch.Generator(model.device).manual_seed(seed)
+        recon, done = [], 0
+        try:
+            with evaluating(model):
+                for code in codes:
+                    code, rows = code.to(model.device), len(code)
+                    about = None if given is None else _given_batch(given, done, rows, model)
+                    params = model.decode_code(code, batch=about, generator=generator)
+                    recon.append(_cpu(model.unscaled(model.likelihood.mean(params))))
+                    done += rows
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as problem:
+            if isinstance(Z, Code):
+                raise
+            raise IsthmusError(
+                f"latents of shape {tuple(Z.shape)} do not fit this model's decoder: pass as many "
+                "columns as encode returns"
+            ) from problem
+        return _like(Z, tree.joined(recon))
+
+    def reconstruct(
+        self, X: Examples, *, batch_size: int = ENCODE_BATCH, seed: int = 0, **about: Any
+    ) -> Any:
+        """Encode and decode, deterministic, in the user's units."""
+        model = self._model
+        generator = torch.Generator(model.device).manual_seed(seed)
+        with evaluating(model):
+            batches = self.batches(X, batch_size, **about)
+            parts = [_cpu(self.rebuilt(batch, generator=generator)) for batch in batches]
+        return _like(X, tree.joined(parts))
+
+    def rebuilt(self, x: Tree | Batch, *, generator: torch.Generator | None = None) -> Tree:
+        """The deterministic reconstruction of one checked batch, in the user's units."""
+        model = self._model
+        params, _ = self._rebuilt_params(x if isinstance(x, Batch) else Batch(x), generator)
+        return model.unscaled(model.likelihood.mean(params))
+
+    def _rebuilt_params(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> tuple[Tree, Batch]:
+        """The decoder's output for a batch in the user's units, and the batch in the model's."""
+        model, scaled = self._model, self._scaled(batch)
+        code = model.clean_code(scaled)
+        from isthmus.anatomy.output import View
+
+        view = View(scaled.x, mask=scaled.mask)
+        return model.decode_code(code, view=view, batch=batch, generator=generator), scaled
+
+    def score(self, X: Examples, *, batch_size: int = ENCODE_BATCH, **about: Any) -> Array:
+        """How well each row fits, ``(rows,)``: **higher is more normal**.
+
+        Minus the mean squared error per element of the deterministic reconstruction, in the
+        model's units, of what is observed and of all parts; where an element is a class or a token
+        the log-probability per element, in nats. A model without a decoder has no score.
+        """
+        model = self._model
+        if model.decoder is None:
+            raise IsthmusError(
+                "this model has no decoder and so no error to score rows by: score its codes "
+                "(model.encode) with a density or neighbour method"
+            )
+        scores = []
+        with evaluating(model):
+            for batch in self.batches(X, batch_size, **about):
+                params, scaled = self._rebuilt_params(batch)
+                target, mask = model._target(scaled.x, scaled, None)
+                scores.append(self._scores(params, target, mask).cpu())
+        return cast(Array, _like(X, torch.cat(scores)))
+
+    def _scores(self, params: Tree, target: Tree, mask: Tree) -> Tensor:
+        likelihood = self._model.likelihood
+        counts = [n for _, n in tree.leaves(tree.mapped(tree.elements, target, mask))]
+        size = sum(counts[1:], start=counts[0])
+        if any(not leaf.is_floating_point() for _, leaf in tree.leaves(target)):
+            more = {} if mask is None else {"mask": mask}
+            return cast(Tensor, likelihood.log_prob(params, target, **more) / size)
+        recon = likelihood.mean(params)
+        if isinstance(target, Tensor) and mask is None:
+            return -(recon - target).square().flatten(1).mean(1)
+        errors = tree.mapped(
+            lambda t, r, m: tree.observed(r - t, m).square().flatten(1).sum(1), target, recon, mask
+        )
+        return cast(Tensor, -torch.stack([e for _, e in tree.leaves(errors)]).sum(0) / size)
+
+    def sample(self, n: int, *, seed: int = 0, given: Mapping[str, Any] | None = None) -> Any:
+        """``n`` new examples from the prior, in the user's units, ``(n, *shape)``."""
+        model = self._model
+        if model.prior is None or model.decoder is None:
+            raise IsthmusError("this model has no prior to sample from: it only rebuilds")
+        with evaluating(model), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            z = model.prior.sample(n).to(model.device)
+            about = None if given is None else _given_batch(given, 0, n, model)
+            generator = torch.Generator(model.device).manual_seed(seed)
+            params = model.decode_code(Code(z), batch=about, generator=generator)
+            return _cpu(model.unscaled(model.likelihood.mean(params)))
+
+    # --- helpers -----------------------------------------------------------------------------
+
+    @property
+    def _model(self) -> "Autoencoder":
+        return cast("Autoencoder", self)
+
+    def _scaled(self, batch: Batch) -> Batch:
+        """The same batch in the model's units."""
+        return Batch(self._model.scaler(batch.x), batch.rows, batch.mask, batch.given)
+
+    def batches(
+        self,
+        X: Examples,
+        batch_size: int,
+        *,
+        given: Mapping[str, Any] | None = None,
+        mask: Any = None,
+    ) -> Iterator[Batch]:
+        """Consecutive checked batches of ``X`` on the model's device, in the user's units."""
+        model = self._model
+        if isinstance(X, Batch):
+            for start in range(0, len(X), batch_size):
+                yield X.part(start, start + batch_size).to(model.device)
+            return
+        if not (isinstance(X, (np.ndarray, Tensor, Mapping, list, tuple, Source, tree.Rows))):
+            raise IsthmusError(
+                f"data of type {type(X).__name__} cannot be read here: pass an array, a tensor or "
+                "isthmus.data.as_source(X)"
+            )
+        total = _length(X)
+        for start in range(0, total, batch_size):
+            stop = min(start + batch_size, total)
+            if isinstance(X, Source):
+                index = torch.arange(start, stop)
+                batch = X.batch(index)
+                read = model.signal.batch(batch.x, mask=batch.mask, given=batch.given)
+                read.rows = index
+            else:
+                if isinstance(X, (np.ndarray, Tensor)) and X.ndim < 2:
+                    Signal.infer(X)
+                read = model.signal.batch(
+                    _cut(X, start, stop), mask=_cut(mask, start, stop), given=None
+                )
+            if given is not None:
+                read.given = Given({k: _row_tensor(v, total)[start:stop] for k, v in given.items()})
+            yield read.checked().to(model.device)
+
+    def _dense_codes(self, Z: Array, batch_size: int) -> Iterator[Code]:
+        rows = torch.as_tensor(np.asarray(Z) if not isinstance(Z, Tensor) else Z)
+        rows = rows.to(torch.float32)
+        if rows.ndim < 2 or len(rows) == 0:
+            raise IsthmusError("latents must be a matrix (rows, latent) with at least one row")
+        if not bool(torch.isfinite(rows).all()):
+            raise IsthmusError("the latents contain NaN or infinity: drop these rows first")
+        model = self._model
+        return (code_of(model, part.to(model.device)) for part in rows.split(batch_size))
+
+
+def _length(X: Examples) -> int:
+    total = tree.count(X) if isinstance(X, Mapping) else len(X)
+    if total == 0:
+        raise IsthmusError("the data are empty: pass at least one row")
+    return total
+
+
+def _cut(X: Any, start: int, stop: int) -> Any:
+    if X is None:
+        return None
+    if isinstance(X, Mapping):
+        return {name: _cut(part, start, stop) for name, part in X.items()}
+    if isinstance(X, (np.ndarray, Tensor, Sequence)):
+        return X[start:stop]
+    return X.take(torch.arange(start, stop))
+
+
+def _row_tensor(values: Any, rows: int) -> Tensor:
+    """One entry a row, as a tensor."""
+    tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    if len(tensor) != rows:
+        raise IsthmusError(
+            f"what is given has {len(tensor)} entries for {rows} rows: pass one per row"
+        )
+    return tensor.float() if tensor.dtype == torch.float64 else tensor
+
+
+def _given_batch(given: Mapping[str, Any], start: int, rows: int, model: "Autoencoder") -> Batch:
+    part = {k: torch.as_tensor(np.asarray(v))[start : start + rows] for k, v in given.items()}
+    batch = Batch(torch.empty(rows, 0), given=Given(part))
+    return batch.checked().to(model.device)
+
+
+def _cpu(values: Tree) -> Tree:
+    return tree.moved(values, torch.device("cpu"))
+
+
+def _like(X: Any, result: Tree) -> Any:
+    """Arrays where the user gave arrays."""
+    first = X
+    while isinstance(first, (Mapping, list, tuple)) and len(first):
+        first = next(iter(first.values())) if isinstance(first, Mapping) else first[0]
+    if not isinstance(first, np.ndarray):
+        return result
+    return tree.mapped(lambda leaf: leaf.numpy() if isinstance(leaf, Tensor) else leaf, result)

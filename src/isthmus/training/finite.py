@@ -1,0 +1,73 @@
+"""Whether losses are finite, without waiting for an accelerator at every step."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from isthmus.anatomy import Batch, Losses, Output
+
+Report = Callable[[Output, str, Batch, Losses], Exception]
+"""Makes the error to raise, of an output, its player, its batch and its losses."""
+
+EVERY = 16
+"""Steps between two looks where a look waits for the device."""
+
+
+@dataclass(eq=False)
+class _Seen:
+    losses: Losses
+    out: Output
+    player: str
+    batch: Batch
+
+
+class FiniteCheck:
+    """Raises what ``report`` says of the first loss that is not finite.
+
+    In main memory every loss is looked at before its gradients are taken. On an accelerator that
+    would make each step wait; there the losses of ``EVERY`` steps are looked at together, and what
+    is needed to say which one it was is kept until then.
+    """
+
+    def __init__(self, device: torch.device, report: Report | None) -> None:
+        self.every = 1 if device.type == "cpu" else EVERY
+        self.report = report
+        self._seen: list[_Seen] = []
+
+    def see(self, losses: Losses, out: Output, player: str, batch: Batch) -> None:
+        """Take note of a loss; look at what was noted where it is time."""
+        if self.every == 1:
+            if not math.isfinite(losses.total.item()):
+                raise self._error(_Seen(losses, out, player, batch))
+            return
+        self._seen.append(_Seen(_detached(losses), _light(out), player, batch))
+        if len(self._seen) >= self.every:
+            self.look()
+
+    def look(self) -> None:
+        """Look at everything noted so far."""
+        seen, self._seen = self._seen, []
+        if not seen:
+            return
+        finite = torch.isfinite(torch.stack([one.losses.total.float() for one in seen]))
+        if bool(finite.all()):
+            return
+        raise self._error(seen[int((~finite).nonzero()[0])])
+
+    def _error(self, one: _Seen) -> Exception:
+        if self.report is None:
+            return FloatingPointError(
+                f"the loss of the {one.player} is not finite at step {one.out.clock.step}"
+            )
+        return self.report(one.out, one.player, one.batch, one.losses)
+
+
+def _detached(losses: Losses) -> Losses:
+    return Losses(losses.total.detach(), losses.terms)
+
+
+def _light(out: Output) -> Output:
+    """An output without its graph: where the run stood."""
+    return Output(out.x, out.target, [], [], step=out.step)

@@ -1,0 +1,309 @@
+"""One step of training: a model, its players, their optimisers. No folder, no log, no data.
+
+>>> stepper = Stepper(model, options, total=1000, rows=len(X))
+>>> for step in range(1000):
+...     losses = stepper.step(batch_of(step), step)
+>>> stepper.release()
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.anatomy import MODEL, Autoencoder, Batch, Clock, Losses, Output, Step, ask, tree
+from isthmus.anatomy.part import Part, parts_with
+from isthmus.anatomy.players import Player, modules_of, owners
+from isthmus.errors import IsthmusError
+from isthmus.kernels.allocator import keep_freed_memory
+from isthmus.training.average import WeightAverage
+from isthmus.training.finite import FiniteCheck, Report
+from isthmus.training.optimisers import check_groups, learning_rate, make_optimiser
+from isthmus.training.options import TrainingOptions
+from isthmus.training.row_adam import RowAdam, row_weights
+from isthmus.training.seeds import seed_step
+from isthmus.training.state import flatten, optimiser_state, restore_optimiser, unflatten
+from isthmus.training.statistics import OncePerStep
+
+_PLAYERS_OWN = ("optimiser", "optimiser_options", "weight_decay")
+
+
+class Stepper:
+    """Trains ``model`` step by step: the state after step t depends on the batches, the options
+    and t alone.
+
+    ``total`` is the length of what this stepper trains, for schedules; ``first`` the number of its
+    first step within the run; ``rows`` how many rows there are to train on. With ``trains`` (see
+    :class:`~isthmus.anatomy.Stage`) the rest of the model is held fixed and in evaluation mode.
+    ``report`` is asked for the error to raise where a loss is not finite.
+    """
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        options: TrainingOptions,
+        *,
+        total: int,
+        rows: int = 0,
+        first: int = 0,
+        trains: Sequence[str] | None = None,
+        device: torch.device | None = None,
+        report: Report | None = None,
+    ) -> None:
+        self.model, self.options, self.total, self.rows = model, options, total, rows
+        self.first, self.trains = first, None if trains is None else tuple(trains)
+        self.device = device or model.device
+        keep_freed_memory()
+        model.to(self.device)
+        check_groups(model, options.groups)
+        self.players = model.players()
+        named = owners(model, self.players, self.trains)
+        self.named = {
+            player: [(n, p) for n, p in own if p.requires_grad] for player, own in named.items()
+        }
+        self.parameters = {player: [p for _, p in own] for player, own in self.named.items()}
+        for player, own in self.parameters.items():
+            if not own:
+                raise IsthmusError(f"the {player} has no weights to train: unfreeze some of them")
+        self.optimisers: dict[str, torch.optim.Optimizer] = {}
+        self.rates: dict[str, Callable[[Clock], float]] = {}
+        for player in self.players:
+            self._equip(player)
+        self.average = None if options.average is None else WeightAverage(model, options.average)
+        self._fixed = self._fix()
+        self._watch()
+        self.finite = FiniteCheck(self.device, report)
+        self._once = OncePerStep(model)
+        if options.compile:
+            for part in (model.encoder, model.decoder):
+                if isinstance(part, nn.Module) and any(True for _ in part.parameters()):
+                    part.compile()
+
+    def _equip(self, player: Player) -> None:
+        """A player's optimiser and learning rate: the run's, where it has none of its own."""
+        options = self.options
+        own = {n: getattr(player, n) for n in _PLAYERS_OWN if getattr(player, n) is not None}
+        if player.lr is not None:
+            own.update(lr=player.lr, lr_batch=None)
+        if own:
+            options = options.model_copy(update=own)
+        self.optimisers[player.name] = make_optimiser(
+            self.named[player.name], options, row_weights(self.model, self.parameters[player.name])
+        )
+        self.rates[player.name] = learning_rate(options, self.total)
+
+    def _fix(self) -> list[nn.Parameter]:
+        """What no player trains in a stage: it records no gradients until :meth:`release`."""
+        if self.trains is None:
+            return []
+        trained = {id(p) for own in self.parameters.values() for p in own}
+        fixed = [p for p in self.model.parameters() if p.requires_grad and id(p) not in trained]
+        for parameter in fixed:
+            parameter.requires_grad_(False)
+        return fixed
+
+    def _watch(self) -> None:
+        """Who is told of what: the parts of each player, and those that observe."""
+        resting = {id(m) for part in self._resting() for m in part.modules()}
+
+        def told(name: str, player: str) -> list[Part]:
+            theirs = {id(m) for _, m in modules_of(self.model, player, self.players)}
+            parts = parts_with(self.model, name)
+            return [p for p in parts if id(p) in theirs and id(p) not in resting]
+
+        names = [player.name for player in self.players]
+        self.before = {player: told("before_update", player) for player in names}
+        self.after = {player: told("after_update", player) for player in names}
+        self.constraints = told("constrain", MODEL)
+        self.observers = [p for p in parts_with(self.model, "observe") if id(p) not in resting]
+
+    def _resting(self) -> list[nn.Module]:
+        """The parts of the model that a stage leaves alone."""
+        if self.trains is None:
+            return []
+        trained = {id(p) for own in self.parameters.values() for p in own}
+        model = self.model
+        parts = [model.encoder, model.bottleneck, model.decoder, model.prior, model.likelihood]
+        parts += [*model.critics.values(), *model.parts.values()]
+        return [
+            part
+            for part in parts
+            if part is not None and not any(id(p) in trained for p in part.parameters())
+        ]
+
+    def train(self) -> None:
+        """Training mode, but for what a stage leaves alone."""
+        self.model.train()
+        for part in self._resting():
+            part.eval()
+
+    # --- one step ----------------------------------------------------------------------------
+
+    def clock(self, step: int) -> Clock:
+        """Where the run stands at a step, counted from its first."""
+        return Clock(step - self.first, self.total, self.options.batch_size, self.rows)
+
+    def lr(self, step: int) -> float:
+        """The learning rate of the first player at a step."""
+        return self.rates[self.players[0].name](self.clock(step))
+
+    def step(self, batch: Batch, step: int) -> dict[str, Losses]:
+        """One step on a batch, and the losses of the players who had their turn."""
+        batch = batch.to(self.device)
+        clock = self.clock(step)
+        seed_step(self.device, self.options.seed, 4, step)
+        losses: dict[str, Losses] = {}
+        observed = False
+        with self._once:
+            for player in self.players:
+                if clock.step % player.every:
+                    continue
+                rate = self.rates[player.name](clock)
+                for group in self.optimisers[player.name].param_groups:
+                    # Asked for afresh: loading an optimiser's state replaces its groups.
+                    group["lr"] = rate * group.get("lr_factor", 1.0)
+                for _ in range(player.steps):
+                    losses[player.name] = self._turn(player.name, batch, clock, observed)
+                    observed = True
+        if self.average is not None:
+            self.average.update(clock.step)
+        return losses
+
+    def _turn(self, player: str, batch: Batch, clock: Clock, observed: bool) -> Losses:
+        done: list[Losses] = []
+        seen: list[Output] = []
+        if len(self.players) > 1:
+            for name, parameters in self.parameters.items():
+                for parameter in parameters:
+                    parameter.requires_grad_(name == player)
+        parts = self.options.accumulate
+        size = len(batch) // parts
+        at = Step(clock, player, parts, batch)
+        for i in range(parts):
+            part = batch if parts == 1 else batch.part(i * size, (i + 1) * size)
+            with self.autocast(), _explained():
+                out = self.model(part, at)
+                if not observed and self.observers:
+                    seen.append(out if parts == 1 else _kept(out))
+                    if i == parts - 1:
+                        self._observe(seen, at)
+                losses: Losses = self.model.objective(self.model, out, player)
+            self.finite.see(losses, out, player, part)
+            (losses.total if parts == 1 else losses.total / parts).backward()
+            done.append(losses)
+        if self.options.clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters[player], self.options.clip)
+        about = {"model": self.model, "step": at}
+        for part_ in self.before[player]:
+            ask(part_.before_update, **about)
+        optimiser = self.optimisers[player]
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        for part_ in self.after[player]:
+            ask(part_.after_update, **about)
+        return done[0] if parts == 1 else _mean(done)
+
+    @torch.no_grad()
+    def _observe(self, seen: Sequence[Output], step: Step) -> None:
+        out = seen[0] if len(seen) == 1 else _joined(seen)
+        for part in self.observers:
+            part.observe(out, step)
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The precision of the forward passes."""
+        if self.options.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return contextlib.nullcontext()
+
+    # --- weights and state -------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def averaged(self) -> Any:
+        """The averaged weights in the model for a while, where the run averages."""
+        if self.average is None:
+            yield
+            return
+        live = {name: p.detach().clone() for name, p in self.average.live.items()}
+        self.use_average()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, parameter in self.average.live.items():
+                    parameter.copy_(live[name])
+
+    def use_average(self) -> None:
+        """End on the averaged weights, within the model's constraints."""
+        assert self.average is not None
+        self.average.apply()
+        for part in self.constraints:
+            ask(part.constrain, model=self.model)
+
+    def state(self, tensors: dict[str, Tensor]) -> dict[str, Any]:
+        """The optimisers and the average as JSON, their tensors put into ``tensors``."""
+        optimisers = {n: optimiser_state(o, n, tensors) for n, o in self.optimisers.items()}
+        average = None
+        if self.average is not None:
+            average = flatten(self.average.mean, "average", tensors)
+        return {"optimisers": optimisers, "average": average}
+
+    def restore(self, progress: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Go back to what :meth:`state` said."""
+        for name, optimiser in self.optimisers.items():
+            restore_optimiser(optimiser, progress["optimisers"][name], tensors)
+        if self.average is not None:
+            for name, tensor in unflatten(progress["average"], tensors).items():
+                self.average.mean[name].copy_(tensor)
+
+    def release(self) -> None:
+        """Leave the model as users meet it."""
+        self._once.release()
+        for optimiser in self.optimisers.values():
+            if isinstance(optimiser, RowAdam):
+                optimiser.release()
+        for parameters in (*self.parameters.values(), self._fixed):
+            for parameter in parameters:
+                parameter.requires_grad_(True)
+
+
+@contextlib.contextmanager
+def _explained() -> Any:
+    try:
+        yield
+    except ValueError as problem:
+        if "more than 1 value per channel" not in str(problem):
+            raise
+        raise IsthmusError(
+            "batch normalisation needs more than one row at a time: raise batch_size or lower "
+            "accumulate"
+        ) from problem
+
+
+def _kept(out: Output) -> Output:
+    """What is kept of an accumulated part until the step is observed: no graph."""
+    codes = [code.offgraph() for code in out.codes]
+    return Output(out.x, out.target, out.views, codes, step=out.step, batch=out.batch)
+
+
+def _joined(seen: Sequence[Output]) -> Output:
+    """The rows of all parts of a batch as one output, without a reconstruction."""
+    first = seen[0]
+    codes = [type(c).join([out.codes[i] for out in seen]) for i, c in enumerate(first.codes)]
+    return Output(
+        tree.joined([out.x for out in seen]),
+        tree.joined([out.target for out in seen]),
+        first.views,
+        codes,
+        step=first.step,
+        batch=first.step.batch,
+    )
+
+
+def _mean(parts: list[Losses]) -> Losses:
+    """The losses of a batch from those of its equal parts."""
+    total = torch.stack([part.total.detach() for part in parts]).mean()
+    names = parts[0].terms
+    terms = {n: torch.stack([part.terms[n] for part in parts]).mean() for n in names}
+    return Losses(total, terms)
