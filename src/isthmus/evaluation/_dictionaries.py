@@ -1,6 +1,6 @@
 """The rows of dictionaries as unit vectors, their cosines in pieces, and their matchings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -23,11 +23,16 @@ LARGEST_ASSIGNMENT = 8192**2
 
 def decoder_rows(model: Autoencoder) -> Tensor:
     """What one unit of each latent adds to the reconstruction, ``(width, d)``, user's units."""
-    rows = model.atoms()
+    rows: Tensor | Mapping[str, Tensor] | None = model.atoms()
     if rows is None:
         raise IsthmusError(
             "this model's decoder is no dictionary of one row for each latent: pass the rows "
             "themselves, (latents, elements)"
+        )
+    if isinstance(rows, Mapping):
+        raise IsthmusError(
+            f"this model has rows for each of {', '.join(map(repr, rows))}: pass those of one part, "
+            "model.atoms()[name]"
         )
     return rows
 

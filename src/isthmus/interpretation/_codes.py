@@ -1,41 +1,46 @@
 """From activations to an autoencoder's code and back, row by row, in the activations' units.
 
 An autoencoder that reads one part of a collection and writes another, as transcoders do, is given
-the part that it reads.
+the part that it reads, or all parts by name.
 """
+
+from collections.abc import Mapping
 
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Code, Each, Signal, Tree
+from isthmus.anatomy.each import tree_error
 from isthmus.errors import IsthmusError
 
 
-def part_read(autoencoder: Autoencoder) -> tuple[str | None, Signal]:
-    """The name of the part of a collection that is read, and its signal; of plain data None."""
+def parts_read(autoencoder: Autoencoder) -> dict[str, Signal]:
+    """The signals of the parts of a collection that are read, by name; of plain data none."""
     signal, encoder = autoencoder.signal, autoencoder.encoder
     if signal.kind != "collection":
-        return None, signal
-    if not isinstance(encoder, Each) or len(encoder.names) != 1:
-        raise IsthmusError(
-            f"this autoencoder reads {', '.join(map(repr, signal.parts))} together, and one "
-            "activation at a time cannot be given to it: use one that reads a single point"
-        )
-    name = encoder.names[0]
-    return name, signal.parts[name]
+        return {}
+    names = encoder.names if isinstance(encoder, Each) else tuple(signal.parts)
+    return {name: signal.parts[name] for name in names}
 
 
-def coded(autoencoder: Autoencoder, x: Tensor) -> Code:
-    """The deterministic code of activations ``(rows, width)``, gradients kept."""
-    name, signal = part_read(autoencoder)
-    if x.shape[-1] != signal.numel:
-        raise IsthmusError(
-            f"the activations have {x.shape[-1]} elements and the autoencoder reads "
-            f"{signal.numel}: name the point that it was trained on"
-        )
-    scale = autoencoder.scaler_of("read").scale
-    rows: Tree = x.to(scale.device, scale.dtype).unflatten(1, signal.shape)
-    if name is not None:
-        rows = {name: rows}
+def coded(autoencoder: Autoencoder, x: Tree) -> Code:
+    """The deterministic code of activations, gradients kept.
+
+    ``x`` is ``(rows, width)`` of the point that is read, or several points' activations by name.
+    """
+    read = parts_read(autoencoder)
+    if not read:
+        return autoencoder.clean_code(autoencoder.scaler(_rows(autoencoder, x, autoencoder.signal)))
+    if not isinstance(x, Mapping):
+        if len(read) > 1:
+            raise IsthmusError(
+                f"this autoencoder reads {', '.join(map(repr, read))} together, and one "
+                "activation at a time cannot be given to it: use one that reads a single point"
+            )
+        x = dict.fromkeys(read, x)
+    lacking = [name for name in read if name not in x]
+    if lacking:
+        raise tree_error(lacking, x)
+    rows = {name: _rows(autoencoder, x[name], signal) for name, signal in read.items()}
     return autoencoder.clean_code(autoencoder.scaler(rows))
 
 
@@ -44,3 +49,14 @@ def decoded(autoencoder: Autoencoder, code: Code) -> Tensor:
     recon = autoencoder.likelihood.mean(autoencoder.decode_code(code))
     flat: Tensor = autoencoder.unscaled(recon).flatten(1)
     return flat
+
+
+def _rows(autoencoder: Autoencoder, x: Tensor, signal: Signal) -> Tensor:
+    """Activations in the shape of a signal, where and as the scaler is."""
+    if x.shape[-1] != signal.numel:
+        raise IsthmusError(
+            f"the activations have {x.shape[-1]} elements and the autoencoder reads "
+            f"{signal.numel}: name the point that it was trained on"
+        )
+    scale = autoencoder.scaler_of("read").scale
+    return x.to(scale.device, scale.dtype).unflatten(1, signal.shape)

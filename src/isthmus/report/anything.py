@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from isthmus.anatomy import Autoencoder, Source, decodes_latents
+from isthmus.anatomy import Autoencoder, Source, decodes_latents, tree
 from isthmus.evaluation.density import ACTIVE_VARIANCE
 from isthmus.report import directions
 from isthmus.report.blocks import Binary, Detail, number, short
@@ -136,7 +136,9 @@ class _Builder:
         self.near: tuple[np.ndarray, np.ndarray] | None = None
         self.directed = np.arange(len(codes))
         atoms = model.atoms()
-        self.directions: np.ndarray | None = None if atoms is None else atoms.float().cpu().numpy()
+        self.directions: np.ndarray | None = None
+        if atoms is not None:
+            self.directions = directions.flat(tree.mapped(lambda a: a.float().cpu(), atoms))
         self.drawn: dict[int, int] = {}
         self.sizes_about = "norm of what one unit of it adds to the reconstruction"
         if self.directions is None:

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 
-from isthmus.anatomy import Autoencoder
+from isthmus.anatomy import Autoencoder, Tree, tree
 from isthmus.errors import IsthmusError
 from isthmus.evaluation._dictionaries import neighbours
 from isthmus.report.codes import Codes
@@ -26,12 +26,18 @@ def changes(model: Autoencoder, codes: Codes, latents: np.ndarray) -> np.ndarray
     moved = np.tile(mean, (len(latents), 1))
     moved[np.arange(len(latents)), latents] += codes.stds[latents].astype(np.float32)
     base = decoded(model, codes, mean[None])
-    return (decoded(model, codes, moved) - base).reshape(len(latents), -1)
+    return flat(tree.mapped(np.subtract, decoded(model, codes, moved), base))
 
 
-def decoded(model: Autoencoder, codes: Codes, flat: np.ndarray) -> np.ndarray:
+def decoded(model: Autoencoder, codes: Codes, rows: np.ndarray) -> Tree:
     """Reconstructions ``(n, *shape)`` of codes that were flattened to ``(n, latents)``."""
-    return np.asarray(model.decode(flat.astype(np.float32).reshape(len(flat), *codes.shape)))
+    return model.decode(rows.astype(np.float32).reshape(len(rows), *codes.shape))
+
+
+def flat(found: Tree) -> np.ndarray:
+    """Rows ``(n, elements)`` of arrays ``(n, *shape)``; those of several parts side by side."""
+    parts = [np.asarray(part) for _, part in tree.leaves(found)]
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], 1)
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

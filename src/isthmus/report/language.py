@@ -5,9 +5,11 @@ from typing import Any
 
 import torch
 
+from isthmus.anatomy import Only
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
 from isthmus.interpretation import behaviour, source_features
+from isthmus.interpretation._codes import parts_read
 from isthmus.report.run import Run
 from isthmus.training.checkpoint import MODEL
 from isthmus.training.journal import located
@@ -46,10 +48,14 @@ def features_folder(run: Run, progress: Show = "auto") -> Path | None:
 def kept_behaviour(run: Run) -> dict[str, Result]:
     """What the language model still does with the reconstruction; empty where it does not apply."""
     origin = _text_of(run)
-    if origin is None or run.model is None or len(origin.points) > 2:
+    if origin is None or run.model is None:
         return {}
-    # Of two points side by side the first is read and the second is written: a transcoder.
-    point, reads = origin.points[-1], origin.points[0] if len(origin.points) == 2 else None
+    point, reads = origin.points[0], None
+    if len(origin.points) > 1:
+        # A transcoder reads one point and stands in for another; a crosscoder rebuilds them all.
+        if not isinstance(run.model.target, Only):
+            return {}
+        (point,), (reads,) = run.model.target.names, parts_read(run.model)
     tokens = origin.tokens
     rows = max(1, min(len(tokens), SPLICED // tokens.ids.shape[1]))
     some = torch.linspace(0, len(tokens) - 1, rows).long().unique()

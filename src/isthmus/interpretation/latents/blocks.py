@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from isthmus.activations.feeds import TextFeed
-from isthmus.anatomy import Source
+from isthmus.anatomy import Source, Tree, tree
 from isthmus.language import LanguageModel, Tokens
 
 ROWS = 8192
@@ -18,13 +18,14 @@ ROWS = 8192
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Some of the activations, ``(n, *shape)``, in the order of their rows and places.
+    """Some of the activations, ``(n, *shape)`` or several points' by name, in the order of their
+    rows and places.
 
     ``row``, ``place`` and ``document`` int64 ``(n,)`` say where each lies; ``token`` its token
     number, None where there is no text. A row lies in one block as a whole.
     """
 
-    activations: Tensor
+    activations: Tree
     row: np.ndarray
     place: np.ndarray
     document: np.ndarray
@@ -95,7 +96,7 @@ def _joined(a: Block, b: Block) -> Block:
     if a.token is not None and b.token is not None:
         token = np.concatenate((a.token, b.token))
     return Block(
-        torch.cat((a.activations, b.activations)),
+        tree.joined((a.activations, b.activations)),
         np.concatenate((a.row, b.row)),
         np.concatenate((a.place, b.place)),
         np.concatenate((a.document, b.document)),
@@ -106,9 +107,8 @@ def _joined(a: Block, b: Block) -> Block:
 def _part(block: Block, part: slice | np.ndarray) -> Block:
     rows = torch.from_numpy(part) if isinstance(part, np.ndarray) else part
     token = None if block.token is None else block.token[part]
-    return Block(
-        block.activations[rows], block.row[part], block.place[part], block.document[part], token
-    )
+    activations = tree.mapped(lambda x: x[rows], block.activations)
+    return Block(activations, block.row[part], block.place[part], block.document[part], token)
 
 
 def _sorted(block: Block) -> Block:

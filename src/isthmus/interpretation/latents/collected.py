@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from isthmus.activations.feeds import evaluating
-from isthmus.anatomy import Autoencoder
+from isthmus.anatomy import Autoencoder, Tree, tree
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
 from isthmus.interpretation._codes import coded
@@ -76,9 +76,9 @@ def collect(
 def encoded(autoencoder: Autoencoder, block: Block) -> tuple[Entries, int]:
     """What is active in a block, and the number of latents."""
     parts, latents = [], 0
-    if not bool(torch.isfinite(block.activations).all()):
+    if not all(bool(torch.isfinite(x).all()) for _, x in tree.leaves(block.activations)):
         raise IsthmusError("the activations contain NaN or infinity: leave those rows out")
-    for start, x in _pieces(block.activations.flatten(1)):
+    for start, x in _pieces(block.activations, len(block.row)):
         code = coded(autoencoder, x)
         latents = code.width
         token, latent, value = active(code)
@@ -87,8 +87,10 @@ def encoded(autoencoder: Autoencoder, block: Block) -> tuple[Entries, int]:
     return Entries.of(block, token, latent, value), latents
 
 
-def _pieces(x: torch.Tensor) -> Iterable[tuple[int, torch.Tensor]]:
-    return ((start, x[start : start + ENCODE_BATCH]) for start in range(0, len(x), ENCODE_BATCH))
+def _pieces(x: Tree, rows: int) -> Iterable[tuple[int, Tree]]:
+    flat = tree.mapped(lambda part: part.flatten(1), x)
+    for start in range(0, rows, ENCODE_BATCH):
+        yield start, tree.sliced(flat, start, start + ENCODE_BATCH)
 
 
 def _bar(total: int, progress: Show) -> ProgressBar:

@@ -1,5 +1,6 @@
 """Features of a dictionary, from a text or from any other activations."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,5 +115,7 @@ def source_features(
 
 
 def _rows(autoencoder: Autoencoder) -> Tensor | None:
-    rows = autoencoder.atoms()
+    """What each latent writes; of several points what it writes at the last."""
+    found = autoencoder.atoms()
+    rows: Tensor | None = list(found.values())[-1] if isinstance(found, Mapping) else found
     return None if rows is None else rows.float()
