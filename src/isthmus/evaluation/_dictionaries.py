@@ -31,7 +31,7 @@ def decoder_rows(model: Autoencoder) -> Tensor:
         )
     if isinstance(rows, Mapping):
         raise IsthmusError(
-            f"this model has rows for each of {', '.join(map(repr, rows))}: pass those of one part, "
+            f"this model has rows for each of {', '.join(map(repr, rows))}: pass those of one, "
             "model.atoms()[name]"
         )
     return rows

@@ -26,6 +26,7 @@ from isthmus.anatomy import (
     dictionaries,
     norms,
 )
+from isthmus.anatomy.each import EachLikelihood
 from isthmus.bottlenecks import BatchTopK, Dictionary, ReLU, TopK
 from isthmus.bottlenecks.start import (
     EARLY,
@@ -264,7 +265,7 @@ def crosscoder(
         encoder=Each({n: Reader(part) for n, part in written.items()}, merge=Together(latent_dim)),
         bottleneck=bottleneck,
         decoder=Each(written),
-        likelihood=Each({name: Gaussian() for name in written}),
+        likelihood=EachLikelihood({name: Gaussian() for name in written}),
         objective=objective,
     )
 
