@@ -137,7 +137,10 @@ class EachScaler(Each, Scaler):
         """Estimate each from its own rows."""
         tree.same_names(dict.fromkeys(self.names), dict.fromkeys(x), "the scaler", "the data")
         for name, part in self.items():
-            part.fit(x[name], mask.get(name) if isinstance(mask, Mapping) else mask)
+            try:
+                part.fit(x[name], mask.get(name) if isinstance(mask, Mapping) else mask)
+            except IsthmusError as problem:
+                raise IsthmusError(f"of the part {name!r}, {problem}") from problem
 
     def forward(self, x: Tree = None, **_: Any) -> Tree:
         return {name: self[name](x[name]) if name in self.names else x[name] for name in x}

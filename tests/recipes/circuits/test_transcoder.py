@@ -1,5 +1,8 @@
 """The transcoder: reads one point and writes another, errors are those of what it writes."""
 
+from pathlib import Path
+
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -7,8 +10,9 @@ from torch.nn import functional as F
 from typer.testing import CliRunner
 
 import isthmus
-from isthmus.anatomy import Signal
+from isthmus.anatomy import View
 from isthmus.cli import app
+from isthmus.data import as_source
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import fvu
 from isthmus.recipes import get_recipe
@@ -16,26 +20,11 @@ from isthmus.recipes import get_recipe
 INPUTS, TARGETS = 6, 4
 
 
-class Pair:
-    """Rows of two points side by side."""
-
-    def __init__(self, x, y):
-        self.data = torch.cat((x, y), 1)
-        parts = {"in": Signal("vector", (x.shape[1],)), "out": Signal("vector", (y.shape[1],))}
-        self.signal = Signal("vector", (self.data.shape[1],), parts=parts)
-
-    def __len__(self):
-        return len(self.data)
-
-    def rows(self, index):
-        return self.data[index]
-
-
 def pair(times_in=1.0, times_out=1.0):
     generator = torch.Generator().manual_seed(0)
     x = 0.5 + torch.randn(1000, INPUTS, generator=generator)
     y = torch.relu(x @ torch.randn(INPUTS, TARGETS, generator=generator)) - 1.0
-    return Pair(times_in * x, times_out * y)
+    return {"in": times_in * x, "out": times_out * y}
 
 
 def fitted(source=None, **options):
@@ -47,24 +36,21 @@ def fitted(source=None, **options):
 def untrained(source=None, **options):
     source, recipe = pair() if source is None else source, get_recipe("transcoder")
     torch.manual_seed(0)
-    made = recipe.build(source.signal, recipe.parse({"latent_dim": 24, **options})[0])
+    made = recipe.build(as_source(source).signal, recipe.parse({"latent_dim": 24, **options})[0])
     with torch.no_grad():
-        made.prepare(source.data)
+        made.prepare(source)
     return made
 
 
 def test_loss_and_gradients_are_those_of_the_formula():
     made = untrained(sparsity=0.1).train()
-    rows = pair().data[:50]
-    out = made(rows)
+    whole = pair()
+    out = made({name: part[:50] for name, part in whole.items()})
     made.objective(made, out, "model").total.backward()
 
-    x, y = rows[:, :INPUTS], rows[:, INPUTS:]
-    whole_x, whole_y = pair().data.split([INPUTS, TARGETS], 1)
-    x = x / whole_x.square().mean().sqrt()
-    y = y / whole_y.square().mean().sqrt()
+    x, y = (part[:50] / part.square().mean().sqrt() for part in whole.values())
     weights = {n: p.detach().clone().requires_grad_() for n, p in made.named_parameters()}
-    z = torch.relu(x @ weights["encoder.weight"].T + weights["encoder.bias"])
+    z = torch.relu(x @ weights["encoder.each.in.weight"].T + weights["encoder.each.in.bias"])
     recon = z @ weights["decoder.weight"] + weights["decoder.bias"]
     loss = ((y - recon).square().mean(1) + 0.1 * z.sum(1)).mean()
     loss.backward()
@@ -76,75 +62,120 @@ def test_loss_and_gradients_are_those_of_the_formula():
 @pytest.mark.parametrize("options", [{"l0": 5.0}, {"k": 4}, {"sparsity": 0.01}], ids=str)
 def test_measures_are_those_of_the_second_part_in_its_own_units(options):
     source, model = pair(3.0, 0.01), fitted(pair(3.0, 0.01), **options)
-    target = source.data[:, INPUTS:]
-    recon = model.reconstruct(source.data)
+    target, recon = source["out"], model.reconstruct(source)
     assert recon.shape == target.shape
     found = isthmus.evaluate(model, source)
     assert found["fvu"].value == pytest.approx(fvu(target, recon).value, rel=1e-4)
-    error = (recon - target).square().mean(1) / model.scaler.scale.square()
-    torch.testing.assert_close(-model.score(source.data), error, atol=1e-6, rtol=1e-3)
+    error = (recon - target).square().mean(1) / model.scaler["out"].scale.square()
+    torch.testing.assert_close(-model.score(source), error, atol=1e-6, rtol=1e-3)
     assert found["fvu"].value < 0.7
 
 
 @pytest.mark.parametrize("options", [{"l0": 5.0}, {"k": 4}, {}], ids=str)
-@pytest.mark.parametrize("scaling", ["global", "norm"])
+@pytest.mark.parametrize("scaling", ["global", "norm", "columns"])
 def test_the_size_of_neither_point_matters(options, scaling):
     one, other = pair(), pair(1024.0, 2.0**-10)
     models = [fitted(source, scaling=scaling, **options) for source in (one, other)]
-    codes = [m.encode(s.data, code=True).z for m, s in zip(models, (one, other), strict=True)]
+    codes = [m.encode(s, code=True).z for m, s in zip(models, (one, other), strict=True)]
     torch.testing.assert_close(codes[0], codes[1], atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(
-        models[0].reconstruct(one.data), models[1].reconstruct(other.data) * 1024.0
-    )
+    torch.testing.assert_close(models[0].reconstruct(one), models[1].reconstruct(other) * 1024.0)
 
 
 def test_it_starts_by_reading_the_best_linear_prediction():
     """On a linear module its first pre-activations are those of a tied dictionary on the output."""
     x = torch.randn(1000, INPUTS, generator=torch.Generator().manual_seed(1))
     y = x @ torch.randn(INPUTS, TARGETS, generator=torch.Generator().manual_seed(2))
-    made = untrained(Pair(x, y), k=24)
-    target = y / made.scaler.scale
+    rows = {"in": x, "out": y}
+    made = untrained(rows, k=24)
+    encoder, target = made.encoder["in"], y / made.scaler["out"].scale
     torch.testing.assert_close(made.decoder.bias.data, target.mean(0))
     tied = (target - target.mean(0)) @ made.decoder.weight.T
-    read = made.encoder(made.scaler(torch.cat((x, y), 1))).dense()
+    read = made.encode_view(View(made.scaler(rows))).dense()
     factor = (tied * read).sum() / tied.square().sum()
     assert F.mse_loss(read, factor * tied) < 1e-5 * read.square().mean()
     # All of the latents are active: the scale is the best there is.
-    error = made(torch.cat((x, y), 1)).squared_error().mean()
+    error = made(rows).squared_error().mean()
     for change in (0.98, 1.02):
         with torch.no_grad():
-            made.encoder.weight.mul_(change)
-            made.encoder.bias.mul_(change)
-            assert made(torch.cat((x, y), 1)).squared_error().mean() > error
-            made.encoder.weight.div_(change)
-            made.encoder.bias.div_(change)
+            encoder.weight.mul_(change)
+            encoder.bias.mul_(change)
+            assert made(rows).squared_error().mean() > error
+            encoder.weight.div_(change)
+            encoder.bias.div_(change)
 
 
 def test_the_control_starts_and_stays_at_its_target():
     source = pair()
     made = untrained(source, l0=5.0)
-    active = (made.encode(source.data, code=True).z != 0).sum(1).float().mean()
+    active = (made.encode(source, code=True).z != 0).sum(1).float().mean()
     assert active == pytest.approx(5.0, abs=0.1)
     model = fitted(source, l0=5.0, steps=200)
     assert isthmus.evaluate(model, source)["l0"].value == pytest.approx(5.0, abs=0.5)
 
 
-def test_rows_of_a_single_part_divide_by_inputs_or_are_their_own_target():
+def test_the_first_part_is_read_and_the_second_written():
+    """Whatever they are called, and whatever their order where it is used."""
     source = pair()
-    by_parts, by_number = fitted(source, k=4), fitted(source.data, k=4, inputs=INPUTS)
-    assert by_parts.encoder.weight.shape == (24, INPUTS)
-    torch.testing.assert_close(
-        by_parts.reconstruct(source.data), by_number.reconstruct(source.data)
-    )
-    own = fitted(source.data, k=4)
-    assert own.reconstruct(source.data).shape == source.data.shape
+    model = fitted(source, k=4)
+    named = fitted({"z": source["in"], "a": source["out"]}, k=4)
+    assert model.encoder["in"].weight.shape == (24, INPUTS)
+    assert torch.equal(named.encoder["z"].weight, model.encoder["in"].weight)
+    swapped = {"out": source["out"], "in": source["in"]}
+    assert torch.equal(model.reconstruct(swapped), model.reconstruct(source))
+    assert tuple(model.atoms().shape) == (24, TARGETS)
+    assert tuple(model.read_rows()[0].shape) == (24, INPUTS)
+
+
+def test_rows_of_a_single_part_are_their_own_target():
+    rows = torch.cat(tuple(pair().values()), 1)
+    own = fitted(rows, k=4)
+    assert own.reconstruct(rows).shape == rows.shape
     assert own.target is None
+
+
+BEFORE = Path(__file__).parent / "transcoder_before.npz"
+"""Weights after 20 steps of the code before collections, whose rows were one concatenated vector.
+
+Recorded with ``inputs=7`` on the rows below (seed 0, batches of 16, PyTorch 2.13).
+"""
+
+
+@pytest.mark.parametrize("options", [{"sparsity": 0.01}, {"k": 3}, {"l0": 3.0}], ids=str)
+def test_it_ends_where_it_ended_before_collections(options):
+    rng = np.random.default_rng(0)
+    basis, weights = rng.normal(size=(3, 12)), rng.normal(size=(96, 3))
+    rows = 0.1 * rng.normal(size=(96, 12))
+    for i in range(3):
+        rows = rows + weights[:, i : i + 1] * basis[i]
+    rows = rows.astype(np.float32)
+    model = fitted(
+        {"in": rows[:, :7], "out": rows[:, 7:]}, dead_after=40, steps=20, batch_size=16, lr=4e-4,
+        warmup=5, log_every=1, **options,
+    )  # fmt: skip
+    name = next(iter(options))
+    with np.load(BEFORE) as before:
+        own = {
+            "encoder.weight": model.encoder["in"].weight,
+            "encoder.bias": model.encoder["in"].bias,
+            "decoder.weight": model.decoder.weight,
+            "decoder.bias": model.decoder.bias,
+            "scaler.scale": model.scaler["out"].scale,
+        }
+        for key, tensor in own.items():
+            wanted = before[f"{name}/{key}"]
+            far = np.abs(tensor.detach().numpy() - wanted).max() / np.abs(wanted).max()
+            assert far < 1e-5, key
+        # What the factor of the encoder did, a scaler of the part that is read does.
+        factor = before[f"{name}/scaler.scale"] / before[f"{name}/encoder.factor"]
+        assert float(model.scaler["in"].scale) == pytest.approx(float(factor), rel=1e-6)
+        losses = [record["loss"] for record in model.history]
+        np.testing.assert_allclose(losses, before[f"{name}/loss"], rtol=1e-5)
 
 
 def test_the_width_is_that_of_the_input_many_times():
     recipe = get_recipe("transcoder")
-    made = recipe.build(pair().signal, recipe.parse({})[0])
-    assert made.encoder.weight.shape == (32 * INPUTS, INPUTS)
+    made = recipe.build(as_source(pair()).signal, recipe.parse({})[0])
+    assert made.encoder["in"].weight.shape == (32 * INPUTS, INPUTS)
     assert made.decoder.weight.shape == (32 * INPUTS, TARGETS)
 
 
@@ -152,17 +183,17 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
     source = pair(5.0, 0.1)
     model = fitted(source, l0=5.0, out=tmp_path / "run")
     loaded = isthmus.load(tmp_path / "run")
-    assert torch.equal(loaded.encoder.factor, model.encoder.factor)
-    assert loaded.encoder.factor != 1.0
-    assert torch.equal(loaded.reconstruct(source.data), model.reconstruct(source.data))
+    for name in ("in", "out"):
+        assert torch.equal(loaded.scaler[name].scale, model.scaler[name].scale)
+    assert loaded.scaler["in"].scale != loaded.scaler["out"].scale
+    assert torch.equal(loaded.reconstruct(source), model.reconstruct(source))
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"scaling": "columns"}, "scaling=global"),
         ({"k": 3, "l0": 4.0}, "choose one"),
-        ({"inputs": INPUTS + TARGETS}, "leaves no target"),
+        ({"inputs": INPUTS}, "unknown option"),
         ({"k": 30}, "latent_dim=24"),
     ],
 )
@@ -171,10 +202,14 @@ def test_what_cannot_work_is_said(options, said):
         fitted(**options)
 
 
-def test_a_point_of_zeros_is_said():
+def test_a_part_that_does_not_fit_is_said():
     x = torch.randn(100, INPUTS)
-    with pytest.raises(IsthmusError, match="targets is zero"):
-        fitted(Pair(x, torch.zeros(100, TARGETS)))
+    with pytest.raises(IsthmusError, match="of the part 'out', every value of the data is zero"):
+        fitted({"in": x, "out": torch.zeros(100, TARGETS)})
+    with pytest.raises(IsthmusError, match="reads one part and writes another"):
+        fitted({"a": x, "b": x, "c": x})
+    with pytest.raises(IsthmusError, match="lacks 'out'"):
+        fitted(k=4).reconstruct({"in": x})
 
 
 def test_from_the_command_line_to_a_page(tmp_path):
@@ -197,4 +232,5 @@ def test_from_the_command_line_to_a_page(tmp_path):
     latents = pq.read_table(run / "features" / "latents.parquet")
     assert latents.num_rows == 24
     model = isthmus.load(run)
-    assert model.encoder.weight.shape == model.decoder.weight.shape == (24, 192)
+    assert model.encoder["layers.1.mlp:in"].weight.shape == (24, 192)
+    assert model.decoder.weight.shape == (24, 192)
