@@ -41,12 +41,12 @@ class Each(Part):
         nn.Module.__init__(self)
         if not parts:
             raise IsthmusError("Each needs one part or more: pass a mapping of names to parts")
-        self.each = nn.ModuleDict({_key(name): part for name, part in parts.items()})
+        self.each = nn.ModuleDict({key_of(name): part for name, part in parts.items()})
         self.names = tuple(parts)
         self.merge = merge
 
     def __getitem__(self, name: str) -> Any:
-        return self.each[_key(name)]
+        return self.each[key_of(name)]
 
     def items(self) -> list[tuple[str, Any]]:
         """Names and parts."""
@@ -201,8 +201,8 @@ class Only(nn.Module):
         return f"Only({', '.join(map(repr, self.names))})"
 
 
-def _key(name: str) -> str:
-    """A name as a module may have it: points of networks are called by dotted paths."""
+def key_of(name: str) -> str:
+    """A name as :class:`Each` stores its part by: points of networks are called by dotted paths."""
     return name.replace(".", "·")
 
 

@@ -147,9 +147,11 @@ def read_checkpoint(folder: Path, *, state: bool = False) -> Checkpoint:
             ) from None
 
     weights, training = tensors(MODEL), tensors(STATE) if state else {}
+    reference = tensors(REFERENCE)
     if config["format"] == 1:
-        from_format_1(config, progress, weights, training, where=str(folder))
-    return Checkpoint(config, weights, tensors(REFERENCE), training, progress)
+        from_format_1(config, progress, weights, training, reference=reference, where=str(folder))
+        config["format"] = FORMAT  # as which it is written, should it be saved again
+    return Checkpoint(config, weights, reference, training, progress)
 
 
 def _sha256(path: Path) -> str:
