@@ -110,7 +110,7 @@ def repeated(out: Output, times: int = 2) -> Output:
         codes,
         again(out.params),
         out.likelihood,
-        out.clock,
+        out.step,
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.anatomy import Autoencoder, Clock, Linear, Output, Signal, Term, View
+from isthmus.anatomy import Autoencoder, Clock, Linear, Output, Signal, Step, Term, View
 from isthmus.bottlenecks import Identity
 from isthmus.objectives import MSE
 
@@ -12,21 +12,21 @@ from isthmus.objectives import MSE
 class First(Term):
     name, unit = "first", "units"
 
-    def __call__(self, model, out):
+    def forward(self, model, out):
         return out.x[:, 0]
 
 
 class Mean(Term):
     name, unit, per_example, estimator = "mean", "units", False, "the mean of a batch"
 
-    def __call__(self, model, out):
+    def forward(self, model, out):
         return out.x.mean()
 
 
 class Theirs(Term):
     name, unit, player = "theirs", "units", "critic"
 
-    def __call__(self, model, out):
+    def forward(self, model, out):
         return 10.0 * out.x[:, 1]
 
 
@@ -34,7 +34,7 @@ X = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
 
 
 def out(step=0, total=10):
-    return Output(X, X, [View(X)], [], clock=Clock(step, total))
+    return Output(X, X, [View(X)], [], step=Step(Clock(step, total)))
 
 
 def test_a_weighted_sum():

@@ -1,5 +1,7 @@
 """Bounds from several draws: values, weights, and gradients against separate computations."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ from isthmus.objectives.importance import (
 )
 
 LATENT, DATA, ROWS, NOISE = 2, 3, 4, 0.7
-BOUNDS = [Importance(), Importance(3), Average(), Combination(lambda: 0.3)]
+BOUNDS = [Importance(), Importance(3), Average(), Combination(0.3)]
 
 
 def toy(draws: int, term=None, seed: int = 0) -> Autoencoder:
@@ -196,9 +198,11 @@ def test_groups_without_weight_still_train_the_encoder():
 
 
 def test_a_learnt_weight_of_the_average_can_only_fall():
-    logit = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
-    model, x = toy(6), rows()
-    term = RoutedBound(Combination(logit.sigmoid))
+    bound = Combination(0.6, learnt=True).double()
+    assert bound.logit.item() == pytest.approx(math.log(0.6 / 0.4))
+    logit, model, x = bound.logit, toy(6), rows()
+    term = RoutedBound(bound)
+    assert list(map(id, term.parameters())) == [id(logit)]  # the term owns what it learns
     torch.manual_seed(3)
     term(model, model(x)).sum().backward()
     logs, _ = explicit(model, x)
