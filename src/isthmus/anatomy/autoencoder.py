@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from isthmus.anatomy import tree
 from isthmus.anatomy.asking import ask, check_role, function_of, wanted
-from isthmus.anatomy.batch import MODEL, Batch, Given, Step
+from isthmus.anatomy.batch import Batch, Given, Step
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.each import EachScaler, select
 from isthmus.anatomy.inference import Inference
@@ -16,7 +16,7 @@ from isthmus.anatomy.likelihood import Gaussian, Likelihood
 from isthmus.anatomy.objective import Critics, Objective, Term, as_objective
 from isthmus.anatomy.output import Output, View
 from isthmus.anatomy.part import EMA, Look, Part, Prior, Sampler, check_plain, parts_with
-from isthmus.anatomy.players import Player, Stage, covers, default_players
+from isthmus.anatomy.players import Player, Stage, covers, default_players, owner_of
 from isthmus.anatomy.scaler import Scaler
 from isthmus.anatomy.schedule import Clock
 from isthmus.anatomy.signal import Signal
@@ -322,8 +322,7 @@ class Autoencoder(Inference, nn.Module):
         """The parameters that a player trains."""
         players = self.players()
         for name, parameter in self.named_parameters():
-            owner = next((p.name for p in players if p.owns(name)), MODEL)
-            if owner == player:
+            if owner_of(name, players) == player:
                 yield parameter
 
     @property

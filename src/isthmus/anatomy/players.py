@@ -71,6 +71,15 @@ def covers(pattern: str, name: str) -> bool:
     return name == pattern or name.startswith(pattern + ".") or fnmatchcase(name, pattern)
 
 
+def owner_of(name: str, players: Sequence[Player]) -> str:
+    """Whose a parameter or module is: a critic's network is never the model's to train."""
+    for player in players:
+        if player.owns(name):
+            return player.name
+    critic = name.removeprefix("critics.")
+    return MODEL if critic == name else critic.split(".")[0]
+
+
 def owners(
     model: "Autoencoder", players: Sequence[Player], trains: Sequence[str] | None = None
 ) -> dict[str, list[tuple[str, nn.Parameter]]]:
@@ -82,7 +91,7 @@ def owners(
     for name, parameter in model.named_parameters():
         if trains is not None and not any(covers(pattern, name) for pattern in trains):
             continue
-        owner = next((p.name for p in players if p.owns(name)), MODEL)
+        owner = owner_of(name, players)
         if owner in own:
             own[owner].append((name, parameter))
     for pattern in trains or ():
@@ -124,6 +133,5 @@ def modules_of(
 ) -> Iterator[tuple[str, nn.Module]]:
     """The modules of one player: those of the others are the model's."""
     for name, module in model.named_modules():
-        owner = next((p.name for p in players if name and p.owns(name)), MODEL)
-        if owner == player:
+        if owner_of(name, players) == player:
             yield name, module
