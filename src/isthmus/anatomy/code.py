@@ -32,7 +32,8 @@ class Code:
     def join(cls, codes: Sequence["Code"]) -> "Code":
         """The codes of consecutive batches as one code."""
         first = codes[0]
-        joined = {n: torch.cat([c.tensors()[n] for c in codes]) for n in first.tensors()}
+        rows = {n: 1 if n == "z" and first.samples is not None else 0 for n in first.tensors()}
+        joined = {n: torch.cat([c.tensors()[n] for c in codes], axis) for n, axis in rows.items()}
         return first._rebuilt(joined)
 
     def _rebuilt(self, tensors: dict[str, Tensor]) -> "Code":

@@ -124,8 +124,13 @@ def sliced(tree: Tree, start: int, stop: int) -> Tree:
 
 
 def joined(trees: Sequence[Tree]) -> Tree:
-    """The rows of several trees one after another; shorter ragged rows are filled with zeros."""
+    """The rows of several trees one after another; shorter ragged rows are filled with zeros.
+
+    What is None in the first is None.
+    """
     first = trees[0]
+    if first is None:
+        return None
     if isinstance(first, Mapping):
         return {name: joined([tree[name] for tree in trees]) for name in first}
     if not isinstance(first, Tensor):

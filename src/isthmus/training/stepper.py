@@ -13,8 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy import MODEL, Autoencoder, Batch, Clock, Losses, Output, Step, ask
-from isthmus.anatomy import tree
+from isthmus.anatomy import (
+    MODEL,
+    Autoencoder,
+    Batch,
+    Clock,
+    Losses,
+    Output,
+    Step,
+    View,
+    ask,
+    tree,
+)
 from isthmus.anatomy.part import Part, parts_with
 from isthmus.anatomy.players import Player, modules_of, owners
 from isthmus.errors import IsthmusError
@@ -28,6 +38,8 @@ from isthmus.training.seeds import seed_step
 from isthmus.training.state import flatten, optimiser_state, restore_optimiser, unflatten
 from isthmus.training.statistics import OncePerStep
 
+_OF_ROWS = ("x", "visible", "target", "mask")
+"""What a view holds for each row."""
 _PLAYERS_OWN = ("optimiser", "optimiser_options", "weight_decay")
 
 
@@ -285,7 +297,9 @@ def _explained() -> Any:
 def _kept(out: Output) -> Output:
     """What is kept of an accumulated part until the step is observed: no graph."""
     codes = [code.offgraph() for code in out.codes]
-    return Output(out.x, out.target, out.views, codes, step=out.step, batch=out.batch)
+    return Output(
+        out.x, out.target, out.views, codes, step=out.step, batch=out.batch, mask=out.mask
+    )
 
 
 def _joined(seen: Sequence[Output]) -> Output:
@@ -295,11 +309,18 @@ def _joined(seen: Sequence[Output]) -> Output:
     return Output(
         tree.joined([out.x for out in seen]),
         tree.joined([out.target for out in seen]),
-        first.views,
+        [_joined_view([out.views[i] for out in seen]) for i in range(len(first.views))],
         codes,
         step=first.step,
         batch=first.step.batch,
+        mask=tree.joined([out.mask for out in seen]),
     )
+
+
+def _joined_view(views: Sequence[View]) -> View:
+    """The rows of one view of all parts of a batch."""
+    trees = {name: tree.joined([getattr(view, name) for view in views]) for name in _OF_ROWS}
+    return View(**trees, by=views[0].by)
 
 
 def _mean(parts: list[Losses]) -> Losses:
