@@ -98,6 +98,8 @@ class Stepper:
         """A player's optimiser and learning rate: the run's, where it has none of its own."""
         options = self.options
         own = {n: getattr(player, n) for n in _PLAYERS_OWN if getattr(player, n) is not None}
+        if player.optimiser is not None:
+            own.setdefault("optimiser_options", {})
         if player.lr is not None:
             own.update(lr=player.lr, lr_batch=None)
         if own:
