@@ -68,16 +68,22 @@ class Stage:
 
 def covers(pattern: str, name: str) -> bool:
     """Whether a pattern covers a name: itself, what lies below it, or as a shell pattern."""
-    return name == pattern or name.startswith(pattern + ".") or fnmatchcase(name, pattern)
+    whole = pattern.removesuffix(".*")  # what covers all that is below a module is that module's
+    below = name == whole or name.startswith(whole + ".")
+    return below or fnmatchcase(name, whole) or fnmatchcase(name, pattern)
 
 
 def owner_of(name: str, players: Sequence[Player]) -> str:
-    """Whose a parameter or module is: a critic's network is never the model's to train."""
+    """Whose a parameter or module is; of a critic's network what no player names is not the
+    model's, which would train it to please: it is the critic's, or nobody's ("")."""
     for player in players:
-        if player.owns(name):
+        if name and player.owns(name):
             return player.name
     critic = name.removeprefix("critics.")
-    return MODEL if critic == name else critic.split(".")[0]
+    if critic == name:
+        return MODEL
+    owner = critic.split(".")[0]
+    return "" if any(player.name == owner for player in players) else owner
 
 
 def owners(
