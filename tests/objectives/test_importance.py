@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from isthmus.anatomy import Autoencoder, Gaussian, GaussianCode, Output, Signal, View
+from isthmus.anatomy import Autoencoder, Batch, Gaussian, GaussianCode, Output, Signal, View
 from isthmus.bottlenecks import GaussianBottleneck, StandardNormal
 from isthmus.objectives.importance import (
     Average,
@@ -221,3 +221,21 @@ def test_without_gradients_there_is_a_value_and_one_draw_needs_no_axis():
     model.bottleneck = GaussianBottleneck()
     torch.manual_seed(3)
     assert RoutedBound(Importance())(model, model(x)).shape == (ROWS,)
+
+
+def test_bounds_score_what_was_observed():
+    """Two columns hidden are as a model of the third alone, of the same draws."""
+    model, x = toy(6), rows()
+    seen = torch.tensor([[True, False, False]]).expand(ROWS, 3)
+    for term in (ImportanceWeightedBound(), RoutedBound(Importance())):
+        torch.manual_seed(3)
+        found = term(model, model(Batch(x, mask=seen)))
+        torch.manual_seed(3)
+        out = model(x)
+        out.params, out.target = out.params[..., :1], x[:, :1]
+        logs = model.likelihood.log_prob(out.params, out.target)
+        code = out.code
+        noise = (code.z - code.mean) / (0.5 * code.logvar).exp()
+        logs = logs - 0.5 * code.z.square().sum(-1)
+        logs = logs + (0.5 * noise.square() + 0.5 * code.logvar).sum(-1)
+        torch.testing.assert_close(found, -Importance().value(logs))

@@ -171,9 +171,9 @@ def observed(error: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def elements(tensor: Tensor, mask: Tensor | None) -> Tensor | int:
-    """How many elements of each row count: a number, or with a mask ``(rows,)``, at least one."""
+    """How many elements of each row count: a number, or with a mask ``(rows,)``."""
     each = tensor[0].numel() if len(tensor) else 1
     if mask is None:
         return each
     inner = tensor.shape[mask.ndim :].numel()
-    return (mask.flatten(1).sum(1) if mask.ndim > 1 else mask.long()).mul(inner).clamp_min(1)
+    return (mask.flatten(1).sum(1) if mask.ndim > 1 else mask.long()).mul(inner)
