@@ -135,7 +135,9 @@ class EachScaler(Each, Scaler):
 
     def fit(self, x: Tree, mask: Tree = None) -> None:
         """Estimate each from its own rows."""
-        tree.same_names(dict.fromkeys(self.names), dict.fromkeys(x), "the scaler", "the data")
+        lacking = [name for name in self.names if name not in x]
+        if lacking:
+            raise tree_error(lacking, x)
         for name, part in self.items():
             part.fit(x[name], mask.get(name) if isinstance(mask, Mapping) else mask)
 
