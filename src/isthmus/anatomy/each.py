@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy import tree
 from isthmus.anatomy.asking import ask, function_of, wanted
 from isthmus.anatomy.likelihood import Likelihood
 from isthmus.anatomy.part import Part

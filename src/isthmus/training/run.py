@@ -1,11 +1,10 @@
 """A run: a stepper with data, folder, log, validation and exact resume."""
 
-import contextlib
 import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -244,10 +243,9 @@ class Run:
         if self.step == self.leg.start or self.step % self.batches.steps_per_epoch:
             return {}
         figures: dict[str, float] = {}
-        parts = list(parts_with(self.model, "every_epoch"))
+        parts = self.stepper.renewed
         if parts:
             seed_step(self.device, self.options.seed, 6, self.step)
-        from isthmus.anatomy import Step
 
         for part in parts:
             at = Step(self.stepper.clock(self.step))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.anatomy import (
+    EMA,
     MODEL,
     Autoencoder,
     Batch,
@@ -132,10 +133,14 @@ class Stepper:
         self.before = {player: told("before_update", player) for player in names}
         self.after = {player: told("after_update", player) for player in names}
         self.constraints = told("constrain", MODEL)
+        self.renewed = [p for p in parts_with(self.model, "every_epoch") if id(p) not in resting]
         self.observers = [p for p in parts_with(self.model, "observe") if id(p) not in resting]
 
     def _resting(self) -> list[nn.Module]:
-        """The parts of the model that a stage leaves alone."""
+        """The parts of the model that a stage leaves alone.
+
+        An average rests where what it follows does, and what has no weights where the encoder does.
+        """
         if self.trains is None:
             return []
         trained = {id(p) for own in self.parameters.values() for p in own}
@@ -145,8 +150,15 @@ class Stepper:
         return [
             part
             for part in parts
-            if part is not None and not any(id(p) in trained for p in part.parameters())
+            if part is not None and not any(id(p) in trained for p in self._moved_by(part))
         ]
+
+    def _moved_by(self, part: nn.Module) -> list[nn.Parameter]:
+        """The weights whose training makes a part work as in training."""
+        model = self.model
+        if isinstance(part, EMA):
+            return [p for name in part.of for p in model.get_submodule(name).parameters()]
+        return list(part.parameters()) or list(model.encoder.parameters())
 
     def train(self) -> None:
         """Training mode, but for what a stage leaves alone."""
@@ -331,4 +343,3 @@ def _mean(parts: list[Losses]) -> Losses:
     names = parts[0].terms
     terms = {n: torch.stack([part.terms[n] for part in parts]).mean() for n in names}
     return Losses(total, terms)
-
