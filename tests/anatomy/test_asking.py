@@ -8,7 +8,16 @@ import torch
 from torch import nn
 
 from isthmus.anatomy import (
-    Autoencoder, Batch, Clock, Code, Part, Signal, SparseCode, Step, View, ask,
+    Autoencoder,
+    Batch,
+    Clock,
+    Code,
+    Part,
+    Signal,
+    SparseCode,
+    Step,
+    View,
+    ask,
 )  # fmt: skip
 from isthmus.anatomy.asking import ALWAYS, ROLES, WORDS, Wanted, check_hook, function_of, wanted
 from isthmus.bottlenecks import Dictionary, Identity
@@ -28,7 +37,7 @@ def asking_for(words, kind, **extra):
     asked = f", *, {offers}" if words else ""
     kept = "{" + ", ".join(f"{w!r}: {w}" for w in words) + "}"
     source = f"def forward(self, x{asked}):\n    self.seen = {kept}\n    return made(x)"
-    exec(source, space)  # noqa: S102
+    exec(source, space)
     return type("Asking", (nn.Module,), {"forward": space["forward"]})()
 
 
@@ -107,7 +116,9 @@ def test_a_target_and_a_corruption_may_be_functions():
 @pytest.mark.parametrize("default", ["", "=None"])
 def test_a_misspelt_word_is_one_sentence_with_the_nearest(role, default):
     part = asking_for((f"modle{default}",), KINDS[role]) if not default else with_default(role)
-    with pytest.raises(IsthmusError, match=r"Asking asks for 'modle': did you mean 'model'\?$") as p:
+    with pytest.raises(
+        IsthmusError, match=r"Asking asks for 'modle': did you mean 'model'\?$"
+    ) as p:
         made_of(**{role: part})
     assert role in str(p.value)
     assert "\n" not in str(p.value)
@@ -200,7 +211,9 @@ def test_hooks_are_checked_by_the_same_words():
         pass
 
     check_hook(good, "Mine.after_update")
-    with pytest.raises(IsthmusError, match=r"Mine.after_update asks for 'stepp': did you mean 'step'"):
+    with pytest.raises(
+        IsthmusError, match=r"Mine.after_update asks for 'stepp': did you mean 'step'"
+    ):
         check_hook(bad, "Mine.after_update")
 
 

@@ -28,8 +28,14 @@ def test_length():
 @pytest.mark.parametrize(
     ("batch", "said"),
     [
-        (Batch(X, given={"label": torch.zeros(3)}), r"the given\['label'\] of a batch has 3 entries for 4"),
-        (Batch(X, mask=torch.ones(5, dtype=torch.bool)), "the mask of a batch has 5 entries for 4 rows"),
+        (
+            Batch(X, given={"label": torch.zeros(3)}),
+            r"the given\['label'\] of a batch has 3 entries for 4",
+        ),
+        (
+            Batch(X, mask=torch.ones(5, dtype=torch.bool)),
+            "the mask of a batch has 5 entries for 4 rows",
+        ),
         (Batch(TREE, mask={"b": torch.ones(2)}), "the mask b of a batch has 2 entries for 4 rows"),
     ],
 )
@@ -48,7 +54,9 @@ def test_a_batch_that_fits_is_itself():
 def test_a_name_that_is_not_given_is_one_sentence():
     assert isinstance(Batch(X).given, Given)
     assert isinstance(Batch(X, given={"y": X}).given, Given)
-    with pytest.raises(IsthmusError, match=r"asks for 'label' of each row, and the data give none: p"):
+    with pytest.raises(
+        IsthmusError, match=r"asks for 'label' of each row, and the data give none: p"
+    ):
         Batch(X).given["label"]
     with pytest.raises(IsthmusError, match=r"given with the data 'lable': did you mean 'label'\?"):
         whole().given["lable"]

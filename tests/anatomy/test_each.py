@@ -8,8 +8,20 @@ import torch
 from torch import nn
 
 from isthmus.anatomy import (
-    Autoencoder, Batch, Bernoulli, Clock, Code, Each, Gaussian, Likelihood, Only, Scaler, Signal,
-    Step, added, side_by_side,
+    Autoencoder,
+    Batch,
+    Bernoulli,
+    Clock,
+    Code,
+    Each,
+    Gaussian,
+    Likelihood,
+    Only,
+    Scaler,
+    Signal,
+    Step,
+    added,
+    side_by_side,
 )  # fmt: skip
 from isthmus.anatomy.each import EachLikelihood, EachScaler
 from isthmus.bottlenecks import Dictionary, Identity
@@ -19,9 +31,7 @@ from isthmus.objectives import MSE, NegativeLogLikelihood
 ROWS = 7
 G = torch.Generator().manual_seed(0)
 X = {"a": torch.randn(ROWS, 4, generator=G) * 3 + 5, "b": torch.rand(ROWS, 2, 3, generator=G)}
-SIGNAL = Signal(
-    "collection", parts={"a": Signal("vector", (4,)), "b": Signal("series", (2, 3))}
-)
+SIGNAL = Signal("collection", parts={"a": Signal("vector", (4,)), "b": Signal("series", (2, 3))})
 
 
 def parts(seed=0):
@@ -122,11 +132,15 @@ def test_branches_without_a_part_are_left_out():
 
 def test_names_that_are_missing_are_one_sentence():
     encoder, _ = parts()
-    with pytest.raises(IsthmusError, match=r"has a part for 'b', and the data have 'a': give both t"):
+    with pytest.raises(
+        IsthmusError, match=r"has a part for 'b', and the data have 'a': give both t"
+    ):
         Each(encoder)({"a": X["a"]})
     with pytest.raises(IsthmusError, match="Each needs one part or more"):
         Each({})
-    with pytest.raises(IsthmusError, match=r"X lacks 'b': give it the names of the model, 'a', 'b'"):
+    with pytest.raises(
+        IsthmusError, match=r"X lacks 'b': give it the names of the model, 'a', 'b'"
+    ):
         model_of().encode({"a": X["a"]})
     with pytest.raises(IsthmusError, match="this model reads 'a', 'b': pass a mapping of these n"):
         model_of().encode(X["a"])
@@ -206,7 +220,7 @@ def test_copies_of_likelihoods_and_scalers_are_of_their_class():
     assert torch.equal(copied(X)["a"], scaler(X)["a"])
 
 
-# --- likelihoods -----------------------------------------------------------------------------------
+# --- likelihoods ----------------------------------------------------------------------------------
 
 
 def test_a_likelihood_for_each():
@@ -259,7 +273,7 @@ def test_a_model_of_several_likelihoods():
     torch.testing.assert_close(NegativeLogLikelihood()(model, out), expected)
 
 
-# --- scalers ---------------------------------------------------------------------------------------
+# --- scalers --------------------------------------------------------------------------------------
 
 
 def test_a_scaler_for_each_is_fitted_to_its_own_and_others_stay():
@@ -277,7 +291,9 @@ def test_a_scaler_for_each_is_fitted_to_its_own_and_others_stay():
     some.fit(X)
     assert torch.equal(some(X)["a"], alone(X["a"]))
     assert some(X)["b"] is X["b"]
-    with pytest.raises(IsthmusError, match="has a part for 'a', and the data have 'b': give both t"):
+    with pytest.raises(
+        IsthmusError, match="has a part for 'a', and the data have 'b': give both t"
+    ):
         some.fit({"b": X["b"]})
 
 
@@ -290,7 +306,7 @@ def test_a_scaler_is_fitted_to_what_is_observed():
     torch.testing.assert_close(scaler(X)["a"], alone(X["a"]))
 
 
-# --- targets ---------------------------------------------------------------------------------------
+# --- targets --------------------------------------------------------------------------------------
 
 
 def test_a_target_of_one_branch_or_several():

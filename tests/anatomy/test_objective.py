@@ -8,7 +8,17 @@ from torch import nn
 import isthmus
 import zoo
 from isthmus.anatomy import (
-    Autoencoder, Clock, Linear, Objective, Output, Signal, Step, Term, View, Watch, Weighted,
+    Autoencoder,
+    Clock,
+    Linear,
+    Objective,
+    Output,
+    Signal,
+    Step,
+    Term,
+    View,
+    Watch,
+    Weighted,
 )  # fmt: skip
 from isthmus.bottlenecks import Identity
 from isthmus.objectives import MSE

@@ -7,8 +7,21 @@ from torch import nn
 from torch.nn import functional as F
 
 from isthmus.anatomy import (
-    EMA, Autoencoder, Batch, Clock, Code, Linear, Look, Part, Player, Prior, Sampler, Signal, Step,
-    Term, View,
+    EMA,
+    Autoencoder,
+    Batch,
+    Clock,
+    Code,
+    Linear,
+    Look,
+    Part,
+    Player,
+    Prior,
+    Sampler,
+    Signal,
+    Step,
+    Term,
+    View,
 )  # fmt: skip
 from isthmus.bottlenecks import GaussianBottleneck, Identity, StandardNormal
 from isthmus.errors import IsthmusError
@@ -39,7 +52,9 @@ def made_of(**parts):
     ],
 )  # fmt: skip
 def test_a_name_that_is_nearly_a_hooks_is_refused_when_the_class_is_made(name, meant):
-    with pytest.raises(IsthmusError, match=rf"Mine\.{name} would never be called: .* '{meant}'\?") as p:
+    with pytest.raises(
+        IsthmusError, match=rf"Mine\.{name} would never be called: .* '{meant}'\?"
+    ) as p:
         type("Mine", (Part,), {name: lambda self: None})
     assert "\n" not in str(p.value)
 
@@ -58,7 +73,9 @@ def test_other_names_and_private_ones_are_free():
 
 
 def test_a_misspelt_word_in_a_hook_is_refused_when_the_class_is_made():
-    with pytest.raises(IsthmusError, match=r"Mine\.after_update asks for 'modle': did you mean 'mo"):
+    with pytest.raises(
+        IsthmusError, match=r"Mine\.after_update asks for 'modle': did you mean 'mo"
+    ):
 
         class Mine(Part):
             def after_update(self, *, modle):
@@ -378,10 +395,14 @@ def test_an_average_of_several_parts_is_their_chain():
 
 
 def test_names_that_are_none_are_one_sentence():
-    with pytest.raises(IsthmusError, match="average of 'encodr' has nothing to follow: the model has"):
+    with pytest.raises(
+        IsthmusError, match="average of 'encodr' has nothing to follow: the model has"
+    ):
         taught(of="encodr")
     model = made_of(parts={"teacher": EMA("encoder")})
-    with pytest.raises(IsthmusError, match=r"part that encodes a view 'teachr': did you mean 'teache"):
+    with pytest.raises(
+        IsthmusError, match=r"part that encodes a view 'teachr': did you mean 'teache"
+    ):
         model.encode_view(View(X, by="teachr"))
 
 

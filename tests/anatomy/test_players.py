@@ -52,9 +52,7 @@ def by_hand(run, model, optimisers, every, turns, steps):
                 continue
             for _ in range(turns[name]):
                 own = [p for group in optimiser.param_groups for p in group["params"]]
-                gradients = torch.autograd.grad(
-                    model.objective(model, model(x), name).total, own
-                )
+                gradients = torch.autograd.grad(model.objective(model, model(x), name).total, own)
                 for parameter, gradient in zip(own, gradients, strict=True):
                     parameter.grad = gradient
                 optimiser.step()
@@ -90,9 +88,7 @@ def test_a_player_against_a_loop_by_hand_bit_for_bit(given, cls, options, every,
         "critic": cls(other.critics.parameters(), **fused(cls), **options),
     }
     by_hand(run, other, optimisers, {"model": 1, "critic": every}, {"model": 1, "critic": turns}, 7)
-    for (name, mine), theirs in zip(
-        model.named_parameters(), other.parameters(), strict=True
-    ):
+    for (name, mine), theirs in zip(model.named_parameters(), other.parameters(), strict=True):
         assert torch.equal(mine, theirs), name
 
 
@@ -106,7 +102,9 @@ def test_the_models_own_player_may_be_given_too():
     run = toys.trainer(model, steps=4, optimiser="sgd", lr=0.05)
     run.run()
     optimisers = {
-        "model": torch.optim.SGD([*other.encoder.parameters(), *other.decoder.parameters()], 0.2, fused=True),
+        "model": torch.optim.SGD(
+            [*other.encoder.parameters(), *other.decoder.parameters()], 0.2, fused=True
+        ),
         "critic": torch.optim.SGD(other.critics.parameters(), 0.05, fused=True),
     }
     by_hand(run, other, optimisers, {"model": 2, "critic": 1}, {"model": 1, "critic": 1}, 4)
@@ -212,18 +210,22 @@ def test_players_come_in_the_order_of_the_terms():
 
 
 def test_a_player_without_terms_is_refused():
-    with pytest.raises(IsthmusError, match=r"no term belongs to, 'critc': did you mean 'critic'\?") as p:
+    with pytest.raises(
+        IsthmusError, match=r"no term belongs to, 'critc': did you mean 'critic'\?"
+    ) as p:
         adversarial(Player("critc"))
     assert "\n" not in str(p.value)
     from isthmus.anatomy.players import default_players
 
-    with pytest.raises(IsthmusError, match="'judge' has no term in the objective: give a term play"):
+    with pytest.raises(
+        IsthmusError, match="'judge' has no term in the objective: give a term play"
+    ):
         default_players(adversarial().objective, ["critic"], [Player("judge")])
 
 
 @pytest.mark.parametrize("counts", [{"every": 0}, {"steps": 0}, {"every": -1}])
 def test_counts_are_counts(counts):
-    with pytest.raises(IsthmusError, match="'critic' has every=.* and steps=.*: both are counts"):
+    with pytest.raises(IsthmusError, match=r"'critic' has every=.* and steps=.*: both are counts"):
         Player("critic", **counts)
 
 

@@ -26,7 +26,10 @@ class Bags:
         return Bags([value.to(device) for value in self.values])
 
     def tensors(self):
-        return {"flat": torch.cat(self.values), "sizes": torch.tensor([len(v) for v in self.values])}
+        return {
+            "flat": torch.cat(self.values),
+            "sizes": torch.tensor([len(v) for v in self.values]),
+        }
 
     @classmethod
     def collate(cls, parts):
@@ -107,7 +110,9 @@ def test_rows_are_chosen_cut_and_moved():
     assert cut["a"].data_ptr() == A[1:].data_ptr()
     assert [len(v) for v in cut["b"]["d"].values] == [1, 3]
     moved = tree.moved(NESTED, torch.device("meta"))
-    assert {leaf.device.type for _, leaf in tree.leaves(moved) if isinstance(leaf, Tensor)} == {"meta"}
+    assert {leaf.device.type for _, leaf in tree.leaves(moved) if isinstance(leaf, Tensor)} == {
+        "meta"
+    }
     assert moved["b"]["d"].values[0].device.type == "meta"
 
 

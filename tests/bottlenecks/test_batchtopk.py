@@ -31,7 +31,10 @@ def top(h, k):
     return code, smallest_of(code.entries)
 
 
-def trained_on(part, h, clock=Clock(0, 1_000_000), parts=1):
+LONG = Clock(0, 1_000_000)
+
+
+def trained_on(part, h, clock=LONG, parts=1):
     """A training step's forward pass, and what the step then lets the bottleneck observe."""
     code = part(h, sample=True)
     part.observe(Output(h.x, h.x, [View(h.x)], [code]), Step(clock, parts=parts))

@@ -18,7 +18,11 @@ ALL = torch.arange(4)
 def test_texts_are_their_bytes():
     source = as_source(TEXTS)
     assert isinstance(source, RaggedSource)
-    assert (source.signal.kind, source.signal.ragged, source.signal.shape) == ("tokens", True, (11,))
+    assert (source.signal.kind, source.signal.ragged, source.signal.shape) == (
+        "tokens",
+        True,
+        (11,),
+    )
     assert source.signal.vocabulary == 256
     batch = source.batch(torch.tensor([1, 0]))
     assert batch.x.dtype == torch.int64
@@ -71,7 +75,10 @@ def test_rows_of_one_length_are_no_ragged_ones():
         ([[1.0, 2.0], [3.0], [1.0, np.inf, 2.0]], r"\(first in row 2\)"),
         ([np.ones((2, 2)), np.array([[1.0, 2.0], [1.0, np.nan], [1.0, 1.0]])], r"first in row 1"),
         ([[1, 2], [-3]], "have the token -3: tokens begin at 0"),
-        ([np.ones((2, 3)), np.ones((3, 2))], r"row 1 of the list has steps of shape \(2,\) and row 0"),
+        (
+            [np.ones((2, 3)), np.ones((3, 2))],
+            r"row 1 of the list has steps of shape \(2,\) and row 0",
+        ),
         ([["a"], ["b", "c"]], "numeric"),
     ],
 )
@@ -186,7 +193,11 @@ def test_what_the_parts_of_a_collection_are_given_is_put_together():
     [
         ({"label": [1, 2]}, None, r"given\['label'\] has 2 entries for 4 rows: pass one per row"),
         ({"label": ["a"] * 4}, None, r"given\['label'\] is not numeric: number its levels first"),
-        ({"w": [1.0, np.nan, 1.0, 1.0]}, None, r"given\['w'\] is not finite in row 1: drop or fill"),
+        (
+            {"w": [1.0, np.nan, 1.0, 1.0]},
+            None,
+            r"given\['w'\] is not finite in row 1: drop or fill",
+        ),
         ({"w": np.full((4, 2), np.inf)}, None, r"given\['w'\] is not finite in row 0"),
         ({}, np.ones((4, 3)), "the mask is torch.float64: pass booleans, True where observed"),
         ({}, np.ones((2, 3), bool), "the mask has 2 rows for 4: pass one entry per row"),
