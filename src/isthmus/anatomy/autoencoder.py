@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from isthmus.anatomy import dictionary, tree
 from isthmus.anatomy.asking import ask, check_role
-from isthmus.anatomy.batch import MODEL, Batch, Given, Step
+from isthmus.anatomy.batch import Batch, Given, Step
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import LinearDecoder, Residual, reads_z
 from isthmus.anatomy.each import Each, EachScaler, Only, select
@@ -17,7 +17,7 @@ from isthmus.anatomy.likelihood import Gaussian, Likelihood
 from isthmus.anatomy.objective import Critics, Objective, Term, as_objective
 from isthmus.anatomy.output import Output, View
 from isthmus.anatomy.part import EMA, Look, Part, Prior, Sampler, check_plain, parts_with
-from isthmus.anatomy.players import Player, Stage, covers, default_players
+from isthmus.anatomy.players import Player, Stage, covers, default_players, owner_of
 from isthmus.anatomy.scaler import Scaler
 from isthmus.anatomy.schedule import Clock
 from isthmus.anatomy.signal import Signal
@@ -366,8 +366,7 @@ class Autoencoder(Inference, nn.Module):
         """The parameters that a player trains."""
         players = self.players()
         for name, parameter in self.named_parameters():
-            owner = next((p.name for p in players if p.owns(name)), MODEL)
-            if owner == player:
+            if owner_of(name, players) == player:
                 yield parameter
 
     @property

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy import tree
 from isthmus.anatomy.asking import ask, function_of, wanted
 from isthmus.anatomy.likelihood import Likelihood
 from isthmus.anatomy.part import Part
@@ -135,7 +134,9 @@ class EachScaler(Each, Scaler):
 
     def fit(self, x: Tree, mask: Tree = None) -> None:
         """Estimate each from its own rows."""
-        tree.same_names(dict.fromkeys(self.names), dict.fromkeys(x), "the scaler", "the data")
+        lacking = [name for name in self.names if name not in x]
+        if lacking:
+            raise tree_error(lacking, x)
         for name, part in self.items():
             part.fit(x[name], mask.get(name) if isinstance(mask, Mapping) else mask)
 

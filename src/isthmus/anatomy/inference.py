@@ -169,6 +169,7 @@ class Inference:
         likelihood = self._model.likelihood
         counts = [n for _, n in tree.leaves(tree.mapped(tree.elements, target, mask))]
         size = sum(counts[1:], start=counts[0])
+        size = size.clamp_min(1) if isinstance(size, Tensor) else size
         if any(not leaf.is_floating_point() for _, leaf in tree.leaves(target)):
             more = {} if mask is None else {"mask": mask}
             return cast(Tensor, likelihood.log_prob(params, target, **more) / size)

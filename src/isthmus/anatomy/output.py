@@ -132,11 +132,14 @@ class Output:
         return torch.stack(parts).sum(0)
 
     def elements(self) -> Tensor | int:
-        """How many elements of each row are to be rebuilt: a number, or with masks ``(rows,)``."""
+        """How many elements of each row are to be rebuilt: a number, or with masks ``(rows,)``.
+
+        Of a row of which nothing was observed one is counted, so that it can be divided by.
+        """
         counts = tree.mapped(tree.elements, self.target, self.mask)
         numbers = [leaf for _, leaf in tree.leaves(counts)]
         total: Tensor | int = sum(numbers[1:], start=numbers[0])
-        return total
+        return total.clamp_min(1) if isinstance(total, Tensor) else total
 
     @property
     def code(self) -> Code:
