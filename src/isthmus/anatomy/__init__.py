@@ -5,6 +5,7 @@ from isthmus.anatomy.asking import ask
 from isthmus.anatomy.autoencoder import Autoencoder, Bottleneck, scaler_for
 from isthmus.anatomy.batch import MODEL, Batch, Given, Step
 from isthmus.anatomy.code import (
+    AnySparseCode,
     Code,
     DiscreteCode,
     EmbeddingCode,
@@ -15,6 +16,7 @@ from isthmus.anatomy.code import (
 )
 from isthmus.anatomy.each import Each, Only, added, side_by_side
 from isthmus.anatomy.evaluating import evaluating
+from isthmus.anatomy.expect import expect
 from isthmus.anatomy.likelihood import Bernoulli, Gaussian, Likelihood
 from isthmus.anatomy.objective import Losses, Objective, Term, Watch, Weighted, as_objective
 from isthmus.anatomy.output import Output, View
@@ -36,11 +38,12 @@ from isthmus.anatomy.source import Source
 from isthmus.anatomy.tree import Rows, Tree
 
 __all__ = [
-    "EMA", "MODEL", "Array", "Autoencoder", "Batch", "Bernoulli", "Bottleneck", "Clock", "Code",
+    "EMA", "MODEL", "AnySparseCode", "Array", "Autoencoder", "Batch", "Bernoulli", "Bottleneck",
+    "Clock", "Code",
     "Constant", "Cosine", "DiscreteCode", "Each", "EmbeddingCode", "Gaussian", "GaussianCode",
     "Given", "Kind", "Likelihood", "Linear", "Look", "Losses", "Objective", "Only", "Output",
     "Part", "Player", "Prior", "Report", "Rows", "Sampler", "Scaler", "Scaling", "Schedule",
     "Signal", "Solver", "Source", "SparseCode", "Stage", "Stairs", "Step", "Term",
     "ThresholdCode", "TokenCode", "Tree", "View", "Watch", "Weighted", "added", "as_objective",
-    "as_schedule", "ask", "evaluating", "scaler_for", "side_by_side", "tree",
+    "as_schedule", "ask", "evaluating", "expect", "scaler_for", "side_by_side", "tree",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """The autoencoder: corruption, encoder, bottleneck, decoder, target and objective, put together."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from isthmus.anatomy.asking import ask, check_role, function_of, wanted
 from isthmus.anatomy.batch import MODEL, Batch, Given, Step
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.each import EachScaler, select
+from isthmus.anatomy.expect import expect
 from isthmus.anatomy.inference import Inference
 from isthmus.anatomy.likelihood import Gaussian, Likelihood
 from isthmus.anatomy.objective import Critics, Objective, Term, as_objective
@@ -25,6 +26,9 @@ from isthmus.errors import IsthmusError, unknown
 
 if TYPE_CHECKING:
     from isthmus.anatomy.solver import Solver
+
+
+T = TypeVar("T")
 
 
 class Bottleneck(Protocol):
@@ -114,7 +118,9 @@ class Autoencoder(Inference, nn.Module):
         self.likelihood = likelihood or Gaussian()
         self.critics = Critics(dict(critics or {}))
         self.parts = nn.ModuleDict(dict(parts or {}))
-        self.prior = prior
+        self.prior: Prior | None = (
+            prior if prior is None or isinstance(prior, Prior) else Sampler(prior)
+        )
         self.scaled = scaler is not None
         """Whether a scaler was chosen; otherwise ``fit`` chooses."""
         self.scaler = scaler or scaler_for(signal)
@@ -148,7 +154,7 @@ class Autoencoder(Inference, nn.Module):
         if name == "prior" and value is not None and not isinstance(value, Prior):
             value = Sampler(value)
         if name == "objective":
-            self.objectives[self.stage] = as_objective(value)
+            object.__setattr__(self, name, value)  # a module would be registered, not set
             return
         super().__setattr__(name, value)
 
@@ -159,11 +165,23 @@ class Autoencoder(Inference, nn.Module):
         assert isinstance(present, Objective)
         return present
 
+    @objective.setter
+    def objective(self, value: Objective | Term) -> None:
+        self.objectives[self.stage] = as_objective(value)
+
     def players(self) -> list[Player]:
         """Who steps, in turn, under the present objective."""
         own: Sequence[Player] = self.stages[self.stage].players if self.stages else ()
         own = own or [p for p in self.given_players if p.name in self.objective.players]
         return default_players(self.objective, list(self.critics), own)
+
+    def part_as(self, name: str, kind: type[T], asker: object) -> T:
+        """The part of that name, dotted or not, which has to be a ``kind``: see :func:`expect`."""
+        try:
+            part: object = self.get_submodule(name)
+        except AttributeError:  # also of a part that is None
+            part = None
+        return expect(part, kind, name, asker)
 
     # --- the training path -------------------------------------------------------------------
 

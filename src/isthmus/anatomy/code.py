@@ -81,18 +81,31 @@ class GaussianCode(_Fields):
         )
 
 
-class SparseCode(Code):
+class AnySparseCode(Code):
+    """A code of which few latents are active, whether it is held sparsely or densely.
+
+    Neither of the following is stored. ``preactivations``, kept during training only, is what the
+    bottleneck read, for terms that look at latents which were not selected. ``gates``, for terms
+    that train what decides whether a latent is on, are tensors for each entry: of a JumpReLU the
+    pre-activations and the log thresholds, of a gated bottleneck the rectified gates; None where
+    nothing decides but the values.
+    """
+
+    preactivations: Any
+    gates: tuple[Tensor, ...] | None
+
+    @property
+    def entries(self) -> Tensor:
+        """The values that may differ from zero, ``(rows, most)``."""
+        raise NotImplementedError
+
+
+class SparseCode(AnySparseCode):
     """The few active latents of each row, as ``values`` and ``indices``, both ``(rows, most)``.
 
     ``width`` is the number of latents. Rows with fewer than ``most`` active latents are filled up
     with the value zero (at any index): a latent whose value is zero is not active. ``z`` builds the
-    dense ``(rows, width)`` tensor, on request only.
-
-    Neither of the following is stored. ``preactivations``, kept during training only, is what the
-    bottleneck read, for terms that look at latents which were not selected. ``gates``, for terms
-    that train what decides whether a latent is on, are tensors for each entry, ``(rows, most)``:
-    of a JumpReLU the pre-activations and the log thresholds, of a gated bottleneck the rectified
-    gates; None where nothing decides but the values.
+    dense ``(rows, width)`` tensor, on request only. Gates are ``(rows, most)``.
     """
 
     def __init__(
@@ -139,12 +152,11 @@ class SparseCode(Code):
 
 
 @dataclass(eq=False)
-class ThresholdCode(_Fields):
+class ThresholdCode(_Fields, AnySparseCode):
     """A dense code most of whose entries are exactly zero because a threshold cut them.
 
-    ``z`` is ``(rows, width)``. ``preactivations`` and ``gates`` are those of a
-    :class:`SparseCode`, for each latent instead of each entry: gates are ``(rows, width)``, log
-    thresholds ``(width,)``. Neither is stored.
+    ``z`` is ``(rows, width)``. Every latent is an entry: gates are ``(rows, width)``, log
+    thresholds ``(width,)``.
     """
 
     z: Tensor

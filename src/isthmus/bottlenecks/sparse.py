@@ -1,5 +1,7 @@
 """What sparse dictionaries share: the linear encoder and decoder, and who fired when."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -95,7 +97,8 @@ class DictionaryEncoder(Part):
         return [(self.weight, False)]
 
     def forward(self, x: Tensor, *, model: Autoencoder) -> Preactivations:
-        centre = model.decoder.bias if self.subtract_bias else None  # type: ignore[union-attr]
+        decoder: Any = model.decoder
+        centre = decoder.bias if self.subtract_bias else None
         return Preactivations(x.flatten(1), self.weight, self.bias, centre)
 
 

@@ -20,10 +20,9 @@ _MOST_GAIN = 20.0
 
 def dictionary_of(model: Autoencoder) -> tuple[DictionaryEncoder, Dictionary]:
     """The two halves of a model that is a sparse dictionary."""
-    encoder, dictionary = model.encoder, model.decoder
-    assert isinstance(encoder, DictionaryEncoder)
-    assert isinstance(dictionary, Dictionary)
-    return encoder, dictionary
+    who = "a sparse bottleneck"
+    encoder = model.part_as("encoder", DictionaryEncoder, who)
+    return encoder, model.part_as("decoder", Dictionary, who)
 
 
 def sample_of(x: Tensor, most: int = _SAMPLE) -> Tensor:
@@ -34,8 +33,7 @@ def sample_of(x: Tensor, most: int = _SAMPLE) -> Tensor:
 @torch.no_grad()
 def start_at_median(model: Autoencoder, x: Tensor) -> None:
     """Set the decoder's bias to the geometric median of some rows ``x``, in model's units."""
-    dictionary = model.decoder
-    assert isinstance(dictionary, Dictionary)
+    dictionary = model.part_as("decoder", Dictionary, "a start at the median")
     dictionary.bias.copy_(geometric_median(sample_of(x).flatten(1)))
 
 

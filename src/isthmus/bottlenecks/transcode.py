@@ -104,8 +104,8 @@ def start_paired(model: Autoencoder, x: Tensor) -> Tensor:
     encoder is ``W_d B``, centred. Where the inputs are the targets that is the tied start of a
     sparse autoencoder.
     """
-    encoder, dictionary = dictionary_of(model)
-    assert isinstance(encoder, TranscoderEncoder)
+    encoder = model.part_as("encoder", TranscoderEncoder, "the start of a transcoder")
+    dictionary = dictionary_of(model)[1]
     rows = _scaled(model, encoder, x)
     some = sample_of(rows, _SAMPLE)
     read, targets = encoder.read(some).double(), wanted(model, some).double()

@@ -27,9 +27,8 @@ class TiedEncoder(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor, *, model: Autoencoder) -> Preactivations:
-        dictionary = model.decoder
-        assert isinstance(dictionary, Dictionary)
-        return Preactivations(x.flatten(1), dictionary.weight, self.bias, None)
+        weight = model.part_as("decoder", Dictionary, self).weight
+        return Preactivations(x.flatten(1), weight, self.bias, None)
 
 
 class KSparse(nn.Module):
