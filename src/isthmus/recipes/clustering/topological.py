@@ -70,8 +70,9 @@ class Topology(Term):
     """``(|A^x[pi^x] - A^z[pi^x]|^2 + |A^z[pi^z] - A^x[pi^z]|^2) / rows``.
 
     ``A^x`` are the distances within the batch of data, divided by ``largest``, or where that is
-    None by the largest among them; ``A^z`` those of the codes, divided by a learnt ``scale``; ``pi`` the persistence pairs of each (Moor et al. 2020, equations 1 to 3). Gradients
-    pass through the selected distances, not through the selection.
+    None by the largest among them; ``A^z`` those of the codes, divided by a learnt ``scale``;
+    ``pi`` the persistence pairs of each (Moor et al. 2020, equations 1 to 3). Gradients pass
+    through the selected distances, not through the selection.
     """
 
     name = "topology"
