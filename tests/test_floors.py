@@ -23,7 +23,7 @@ FLOORS = [
     ["interpretation"],
     ["many"],
     ["studies"],
-    ["reproduction", "comparison", "report", "estimators"],
+    ["reproduction", "comparison", "report", "estimators", "testing"],
     ["doctor", "looking"],
     ["cli", "demo"],
 ]
@@ -130,6 +130,15 @@ def test_importing_pulls_in_no_extra(module):
         f"import sys, {module}\n"
         f"print([m for m in {HEAVY!r} if m in sys.modules or m + '.core' in sys.modules])"
     )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_anatomy_knows_no_kernel():
+    inside = [path for path in FILES if package_of(path) == "anatomy"]
+    named = {module for path in inside for module, _, _ in imports(path)}
+    assert not {module for module in named if module.startswith("isthmus.kernels")}
+    code = "import sys, isthmus.anatomy; print([m for m in sys.modules if 'isthmus.kernels' in m])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

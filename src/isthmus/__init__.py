@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     import isthmus.data as data
     import isthmus.estimators as estimators
     import isthmus.evaluation as evaluation
+    import isthmus.recipes as recipes
     from isthmus.anatomy import Autoencoder, Signal
     from isthmus.api import evaluate, fit, load, resume, save
+    from isthmus.comparison import compare
     from isthmus.many import fit_many, resume_many
-    from isthmus.recipes import recipes
+    from isthmus.recipes import list_recipes
     from isthmus.reproduction import reproduce
 
 _FROM = {
@@ -28,12 +30,16 @@ _FROM = {
     "fit_many": "isthmus.many",
     "resume_many": "isthmus.many",
     "evaluate": "isthmus.api",
-    "recipes": "isthmus.recipes",
+    "list_recipes": "isthmus.recipes",
+    "compare": "isthmus.comparison",
     "reproduce": "isthmus.reproduction",
     "Autoencoder": "isthmus.anatomy",
     "Signal": "isthmus.anatomy",
 }
-_MODULES = ("activations", "data", "estimators", "evaluation", "anatomy", "studies", "training")
+_MODULES = (
+    "activations", "anatomy", "data", "estimators", "evaluation", "recipes", "studies", "testing",
+    "training",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -50,7 +56,7 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "Autoencoder", "IsthmusError", "Signal", "data", "estimators", "evaluate", "evaluation",
-    "fit", "fit_many", "load", "recipes", "reproduce", "resume", "resume_many",
-    "save",
+    "Autoencoder", "IsthmusError", "Signal", "compare", "data", "estimators", "evaluate",
+    "evaluation", "fit", "fit_many", "list_recipes", "load", "recipes", "reproduce", "resume",
+    "resume_many", "save",
 ]  # fmt: skip

@@ -11,8 +11,8 @@ from torch import nn
 import isthmus.activations  # noqa: F401  (lets names that begin with lm: and store: be data)
 from isthmus import data, evaluation, runs
 from isthmus.anatomy import Autoencoder, Source
-from isthmus.errors import IsthmusError, unknown
-from isthmus.recipes import Recipe, get_recipe
+from isthmus.errors import IsthmusError
+from isthmus.recipes import RecipeLike, as_recipe
 from isthmus.recipes.registry import validated
 from isthmus.runs import Data
 from isthmus.training import (
@@ -28,12 +28,12 @@ from isthmus.training.checkpoint import read_config
 from isthmus.training.many import read_manifest
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples, verify
-from isthmus.training.seeds import seed_step
 from isthmus.training.run import PREPARE_ROWS, resolve_device
+from isthmus.training.seeds import seed_step
 
 
 def fit(
-    recipe: str | Autoencoder,
+    recipe: RecipeLike,
     X: Data,
     *,
     out: str | Path | None = None,
@@ -43,45 +43,42 @@ def fit(
     overwrite: bool = False,
     **options: Any,
 ) -> Autoencoder:
-    """Fit a recipe (by name), or an autoencoder of your own parts, to data.
+    """Fit a recipe, or an autoencoder of your own parts, to data.
+
+    ``recipe`` is a name, ``"package.module:function"``, a function ``(signal, *, option: type =
+    default, ...) -> Autoencoder``, or an ``Autoencoder``, which is trained in place. The run says
+    where a function came from, so that :func:`load` finds it again wherever it can be imported.
 
     ``options`` are the recipe's and the trainer's in one flat space: ``latent_dim``, ``k``,
-    ``steps``, ``epochs``, ``batch_size``, ``lr``, ``seed``, ``device``, ``precision``, ... Where
+    ``steps``, ``epochs``, ``batch_size``, ``lr``, ``seed``, ``device``, ``precision``, ... An
+    ``Autoencoder`` has those of the trainer and ``scaling``. Where
     ``batch_size`` is not given and the data have fewer rows than the recipe's default, all rows
     make one batch. With ``out`` the run is saved there as it goes and can be resumed.
 
     Raises :class:`IsthmusError` for anything about the data or options that cannot work.
     """
-    source, given = data.as_source(X), set(options)
-    chosen: Recipe | None = None
-    if isinstance(recipe, Autoencoder):
-        model_options: dict[str, Any] = {}
-        training = _training_only(options)
-    else:
-        chosen = get_recipe(recipe)
-        model_options, training = chosen.parse(options)
+    source, chosen = data.as_source(X), as_recipe(recipe)
+    model_options, training = chosen.parse(options)
     folder = None if out is None else runs.fresh_folder(Path(out), overwrite)
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
     train, held = runs.parts(source, training, validation_data)
-    training = runs.fitting_batch(training, len(train), explicit="batch_size" in given)
-    if chosen is None:
-        assert isinstance(recipe, Autoencoder)
-        model = recipe
-    else:
-        model = runs.build(chosen, source, model_options, training.seed)
+    training = runs.fitting_batch(training, len(train), explicit="batch_size" in options)
+    own = recipe if isinstance(recipe, Autoencoder) else None
+    if own is not None:
+        runs.check_fit(own, train, held)
+    model = runs.build(chosen, source, model_options, training.seed, own)
     runs.check_fit(model, train, held)
     model.config = runs.config_of(
-        None if chosen is None else chosen.name,
+        chosen,
         model,
         model_options,
         training,
         runs.described(X, source),
         own_validation=validation_data is not None,
     )
-    title = chosen.name if chosen is not None else type(model).__name__
     if model.solver is not None:
-        return _solve(model, train, training, folder, title, progress)
+        return _solve(model, train, training, folder, chosen.name, progress)
     return Trainer(
         model,
         train,
@@ -91,7 +88,7 @@ def fit(
         config=model.config,
         callbacks=callbacks,
         progress=progress,
-        title=title,
+        title=chosen.name,
     ).run()
 
 
@@ -99,18 +96,21 @@ def load(
     path: str | Path,
     model: Autoencoder | None = None,
     *,
+    recipe: RecipeLike | None = None,
     device: str = "cpu",
     **modules: nn.Module,
 ) -> Autoencoder:
     """Load a saved model and check that it reproduces its stored reference triples.
 
     ``modules`` are the modules of your own that the model was built with (``encoder=...``);
-    ``model`` is the untrained autoencoder, where it was not built by a recipe. Raises
-    :class:`IsthmusError` for a damaged, foreign or wrongly loading checkpoint.
+    ``model`` is the untrained autoencoder, where it was not built by a recipe; ``recipe`` is the
+    function that built it, where that cannot be imported by the name in the checkpoint. Nothing is
+    ever imported out of the folder. Raises :class:`IsthmusError` for a damaged, foreign or wrongly
+    loading checkpoint.
     """
     folder = Path(path)
     checkpoint = read_checkpoint(folder)
-    return _restored(checkpoint, folder, model, modules).to(resolve_device(device))
+    return _restored(checkpoint, folder, model, modules, recipe).to(resolve_device(device))
 
 
 def save(model: Autoencoder, path: str | Path, X: Data | None = None) -> None:
@@ -142,6 +142,7 @@ def resume(
     X: Data | None = None,
     *,
     model: Autoencoder | None = None,
+    recipe: RecipeLike | None = None,
     validation_data: Data | None = None,
     callbacks: Sequence[Callback] = (),
     progress: Show = "auto",
@@ -150,7 +151,7 @@ def resume(
     """Go on with a run from its last checkpoint, to the same weights as if it had never stopped.
 
     ``X`` is needed where the data were not a name or a file; other data than the run began with
-    are an :class:`IsthmusError`.
+    are an :class:`IsthmusError`. ``model``, ``recipe`` and ``modules`` are as in :func:`load`.
     """
     folder = Path(path)
     if read_manifest(folder) is not None:
@@ -159,13 +160,13 @@ def resume(
         )
     finished = read_config(folder)["progress"].get("finished")
     if finished or finished is None:
-        return load(folder, model, device="cpu", **modules)
+        return load(folder, model, recipe=recipe, device="cpu", **modules)
     checkpoint = read_checkpoint(folder, state=True)
     config = checkpoint.config
     source = runs.reopened(config, folder, X, validation_data)
     training = validated(TrainingOptions, config["training"])
     train, held = runs.parts(source, training, validation_data)
-    rebuilt = runs.rebuilt(config, folder, model, modules)
+    rebuilt = runs.rebuilt(config, folder, model, modules, recipe)
     rebuilt.config = config
     trainer = Trainer(
         rebuilt,
@@ -176,7 +177,7 @@ def resume(
         config=config,
         callbacks=callbacks,
         progress=progress,
-        title=config["recipe"] or "fit",
+        title=runs.title_of(config),
     )
     trainer.restore(checkpoint)
     return trainer.run()
@@ -204,13 +205,6 @@ def test_source(X: Data) -> Source:
 
 
 # --- how the pieces come together ------------------------------------------------------------
-
-
-def _training_only(options: Mapping[str, Any]) -> TrainingOptions:
-    for name in options:
-        if name not in TrainingOptions.model_fields:
-            raise unknown("training option", name, TrainingOptions.model_fields)
-    return validated(TrainingOptions, options)
 
 
 def _solve(
@@ -254,14 +248,16 @@ def _restored(
     folder: Path,
     model: Autoencoder | None,
     modules: Mapping[str, nn.Module],
+    recipe: RecipeLike | None,
 ) -> Autoencoder:
-    rebuilt = runs.rebuilt(checkpoint.config, folder, model, modules)
+    rebuilt = runs.rebuilt(checkpoint.config, folder, model, modules, recipe)
     try:
         rebuilt.load_state_dict(checkpoint.weights)
     except RuntimeError:
+        package = " ".join((checkpoint.config.get("origin") or {}).get("distribution") or ())
         raise IsthmusError(
             f"the weights in {folder} do not fit the model that its config.json describes: use "
-            "the version of isthmus that wrote it"
+            f"the version of {package or 'isthmus'} that wrote it"
         ) from None
     rebuilt.eval()
     rebuilt.config = checkpoint.config

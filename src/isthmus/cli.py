@@ -35,17 +35,24 @@ def recipes_command(
     word: Annotated[str | None, typer.Argument(help="only those that mention this word")] = None,
 ) -> None:
     """List the recipes."""
-    from isthmus.recipes import recipes
+    import warnings
 
-    found = recipes(word)
+    from isthmus.recipes import broken_recipes, list_recipes
+
+    broken = broken_recipes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # said below, as a sentence
+        found = list_recipes(word)
     if not found:
         raise IsthmusError(f"no recipe mentions {word!r}: isthmus recipes lists them all")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "family", "idea"):
         table.add_column(column, no_wrap=column != "idea")
     for name, recipe in found.items():
-        table.add_row(name, recipe.family, escape(recipe.idea))
+        table.add_row(escape(name), escape(recipe.family), escape(recipe.idea))
     out.print(table)
+    for sentence in broken.values():
+        out.print(escape(sentence))
 
 
 @app.command()
@@ -64,22 +71,26 @@ def doctor(
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="a recipe")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="a recipe, or package.module:function")],
+) -> None:
     """Show a recipe's page: idea, formula, reference, options with their defaults."""
-    from isthmus.recipes import get_recipe, option_table
+    from isthmus.recipes import as_recipe, option_table
     from isthmus.training import TrainingOptions
 
-    recipe = get_recipe(name)
+    recipe = as_recipe(name)
     number = f" · catalogue {recipe.catalogue}" if recipe.catalogue else ""
-    out.print(f"[bold]{recipe.name}[/]  {recipe.family}{number}\n")
-    for paragraph in recipe.doc.split("\n\n"):
+    out.print(f"[bold]{escape(recipe.name)}[/]  {escape(recipe.family)}{number}\n")
+    for paragraph in recipe.doc.split("\n\n") if recipe.doc else ():
         out.print(escape(" ".join(paragraph.split())) + "\n")
     for title, text in (
         ("formula", recipe.formula),
-        ("paper", recipe.paper),
+        ("paper", recipe.paper or "no paper"),
         ("claim", recipe.claim),
+        ("from", "" if recipe.builtin else recipe.where),
     ):
-        out.print(f"[bold]{title}[/]  {escape(text)}\n")
+        if text:
+            out.print(f"[bold]{title}[/]  {escape(text)}\n")
     for title, rows in (
         ("options of this recipe", option_table(recipe.model_options, {})),
         ("options of every run", option_table(TrainingOptions, recipe.defaults)),
@@ -95,7 +106,10 @@ def show(name: Annotated[str, typer.Argument(help="a recipe")]) -> None:
 
 @app.command()
 def fit(
-    recipe: Annotated[str, typer.Argument(help="a recipe, or a .toml file that names all this")],
+    recipe: Annotated[
+        str,
+        typer.Argument(help="a recipe, package.module:function, or a .toml that names all this"),
+    ],
     data: Annotated[
         str | None, typer.Argument(help="a name, a file or a folder", show_default=False)
     ] = None,
@@ -108,6 +122,7 @@ def fit(
 ) -> None:
     """Fit a recipe to data and save it.
 
+    A recipe of your own is written package.module:function; the current folder is looked in, last.
     Options are the recipe's and the trainer's, as NAME=VALUE: latent_dim=32 epochs=5 lr=1e-3.
     A .toml file holds the same: recipe, data, output, and any options.
     """
@@ -210,7 +225,7 @@ def evaluate(
 
     from isthmus import api
     from isthmus.evaluation import with_estimators
-    from isthmus.runs import write_atomically
+    from isthmus.runs import title_of, write_atomically
 
     model = api.load(folder)
     if data is None:
@@ -219,7 +234,7 @@ def evaluate(
             raise IsthmusError(f"the data of {folder} were not a file: name some after the folder")
     source = api.test_source(data)
     results = api.evaluate(model, source, samples=samples, seed=seed)
-    out.print(f"{model.config['recipe']} on {escape(str(data))}, {len(source):,} rows")
+    out.print(f"{escape(title_of(model.config))} on {escape(str(data))}, {len(source):,} rows")
     out.print(with_estimators(results))
     if json_file is not None:
         text = json.dumps({name: result.to_dict() for name, result in results.items()}, indent=1)
@@ -300,7 +315,9 @@ def reproduce(
 def compare(
     data: Annotated[str, typer.Argument(help="a name, a file or a folder")],
     options: OptionList = None,
-    recipes: Annotated[str, typer.Option(help="names, by comma")] = "plain,vae,topk",
+    recipes: Annotated[
+        str, typer.Option(help="names or package.module:function, by comma")
+    ] = "plain,vae,topk",
     task: Annotated[
         str, typer.Option(help="reconstruct, cluster, anomaly, probe, density or compress")
     ] = "reconstruct",
@@ -405,6 +422,10 @@ looking.add_to(app, out, lambda given: parse_options(given), lambda: _interrupti
 
 def main() -> None:
     """Run the command line: what the user can mend is one sentence and exit code 2."""
+    # As ``python -m`` does, so that a recipe in a file at hand can be named; but last, so that no
+    # file there hides a package.
+    if not sys.flags.safe_path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     try:
         app()
     except IsthmusError as problem:

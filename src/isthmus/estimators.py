@@ -1,13 +1,17 @@
 """The scikit-learn face: any recipe as a transformer."""
 
+import copy
+import re
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from isthmus.anatomy import Autoencoder
 from isthmus.api import fit
 from isthmus.errors import IsthmusError
+from isthmus.recipes import RecipeLike, as_recipe
 
 
 class AutoencoderTransformer(TransformerMixin, BaseEstimator):
@@ -18,8 +22,10 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    recipe : str
-        Name of a recipe; ``isthmus.recipes()`` lists them.
+    recipe : str, callable, Recipe or Autoencoder
+        Name of a recipe (``isthmus.list_recipes()`` has them), ``"package.module:function"``, a
+        function that builds an autoencoder, or an untrained autoencoder, of which each fit trains
+        a copy.
     latent_dim, k, steps, epochs, batch_size, lr, device, precision
         As everywhere; None takes the recipe's published default.
     seed : int
@@ -37,7 +43,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        recipe: str = "plain",
+        recipe: RecipeLike = "plain",
         *,
         latent_dim: int | None = None,
         k: int | None = None,
@@ -67,7 +73,10 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         X = self._checked(X, reset=True)
         named = {n: v for n, v in self.get_params(deep=False).items() if v is not None}
         named.pop("recipe"), named.pop("options", None)
-        self.model_ = fit(self.recipe, X, progress=False, **{**(self.options or {}), **named})
+        recipe = self.recipe
+        if isinstance(recipe, Autoencoder):
+            recipe = copy.deepcopy(recipe)
+        self.model_ = fit(recipe, X, progress=False, **{**(self.options or {}), **named})
         self._n_features_out = self.model_.encode(X[:1]).shape[1]
         return self
 
@@ -95,7 +104,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the latents: the recipe's name and a number."""
         check_is_fitted(self)
-        stem = self.recipe.replace("-", "_")
+        stem = re.sub(r"\W", "_", as_recipe(self.recipe).name)
         return np.array([f"{stem}{i}" for i in range(self._n_features_out)], dtype=object)
 
     def _checked(self, X: Any, *, reset: bool = False) -> np.ndarray:

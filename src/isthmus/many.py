@@ -12,7 +12,7 @@ from isthmus import data, runs
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.api import load
 from isthmus.errors import IsthmusError
-from isthmus.recipes import Recipe, get_recipe
+from isthmus.recipes import Recipe, RecipeLike, as_recipe
 from isthmus.recipes.registry import validated
 from isthmus.runs import Data
 from isthmus.training import Callback, Together, Trainer, TrainingOptions
@@ -20,8 +20,9 @@ from isthmus.training.checkpoint import read_checkpoint, read_config
 from isthmus.training.many import VariantsFailed, read_manifest
 from isthmus.training.progress import Show
 
-Variant = str | tuple[str, Mapping[str, Any]] | Mapping[str, Any]
-"""A recipe's name, a recipe with options, or options of which one is ``recipe``."""
+Variant = RecipeLike | tuple[RecipeLike, Mapping[str, Any]] | Mapping[str, Any]
+"""A recipe (its name, a function, an ``Autoencoder``, ...), a recipe with options, or options of
+which one is ``recipe``."""
 
 
 @dataclass
@@ -32,6 +33,7 @@ class _Planned:
     options: dict[str, Any]
     training: TrainingOptions
     explicit_batch: bool
+    own: Autoencoder | None
 
 
 def fit_many(
@@ -52,8 +54,10 @@ def fit_many(
     same bits as :func:`isthmus.fit` with its options and the same ``data_seed``. The models come
     back by name, in the order of ``variants``.
 
-    ``variants`` is a list, or a mapping from names of your choice, of recipes' names, pairs
+    ``variants`` is a list, or a mapping from names of your choice, of recipes, pairs
     ``("topk", {"k": 32})`` or options with the recipe among them, ``{"recipe": "topk", "k": 32}``.
+    A recipe is whatever :func:`isthmus.fit` takes; an ``Autoencoder`` is trained in place, and so
+    stands in one variant.
     In a list a variant's name says in what it differs from the others of its recipe:
     ``topk-k32-seed1``. ``shared`` are options (also ``recipe``) of all variants that do not say
     otherwise. ``batch_size``, ``validation`` and ``data_seed`` must be the same for all;
@@ -82,7 +86,9 @@ def fit_many(
     about = runs.described(X, source)
     trainers: dict[str, Trainer] = {}
     for name, one in planned.items():
-        model = runs.build(one.recipe, source, one.options, one.training.seed)
+        if one.own is not None:
+            runs.check_fit(one.own, train, held)
+        model = runs.build(one.recipe, source, one.options, one.training.seed, one.own)
         if model.solver is not None:
             raise IsthmusError(
                 f"the variant {name!r} is fitted in closed form, in passes of its own: "
@@ -90,7 +96,7 @@ def fit_many(
             )
         runs.check_fit(model, train, held)
         model.config = runs.config_of(
-            one.recipe.name,
+            one.recipe,
             model,
             one.options,
             one.training,
@@ -118,7 +124,7 @@ def resume_many(
     validation_data: Data | None = None,
     callbacks: Sequence[Callback] = (),
     progress: Show = "auto",
-    modules: Mapping[str, dict[str, nn.Module]] | None = None,
+    modules: Mapping[str, dict[str, Any]] | None = None,
 ) -> dict[str, Autoencoder]:
     """Go on with the runs that :func:`fit_many` left in ``path``, to the same weights as if they
     had never stopped.
@@ -126,7 +132,9 @@ def resume_many(
     The data are again read once; variants that were saved at a later step wait for the others.
     Those that had finished or stopped early are only loaded. ``X`` is needed where the data were
     not a name or a file, and ``modules`` (by variant, then by option) where a variant was given
-    modules of your own. Raises :class:`IsthmusError` for other data than the runs began with.
+    modules of your own; ``{"mine": {"model": untrained}}`` or ``{"mine": {"recipe": function}}``
+    is what :func:`isthmus.load` needs where a variant's recipe cannot be imported. Raises
+    :class:`IsthmusError` for other data than the runs began with.
     """
     folder = Path(path)
     names = read_manifest(folder)
@@ -137,9 +145,7 @@ def resume_many(
     own = modules or {}
     configs = {name: read_config(folder / name) for name in names}
     left = [name for name in names if not configs[name]["progress"].get("finished")]
-    models = {
-        n: load(folder / n, None, device="cpu", **own.get(n, {})) for n in names if n not in left
-    }
+    models = {n: load(folder / n, device="cpu", **own.get(n, {})) for n in names if n not in left}
     if not left:
         return models
     first = configs[left[0]]
@@ -154,7 +160,9 @@ def resume_many(
             raise IsthmusError(
                 f"{folder / name} was fitted to other data than {left[0]!r}: resume it by itself"
             )
-        model = runs.rebuilt(config, folder / name, None, own.get(name, {}))
+        given = dict(own.get(name, {}))
+        model = given.pop("model", None)
+        model = runs.rebuilt(config, folder / name, model, given, given.pop("recipe", None))
         model.config = config
         trainers[name] = Trainer(
             model,
@@ -181,7 +189,7 @@ def _planned(
     variants: Sequence[Variant] | Mapping[str, Variant], shared: Mapping[str, Any]
 ) -> dict[str, _Planned]:
     """Every variant by name, with the shared options and one order of the rows."""
-    if isinstance(variants, str) or not variants:
+    if isinstance(variants, (str, Autoencoder)) or callable(variants) or not variants:
         raise IsthmusError("fit_many needs several variants: pass a list of recipes with options")
     if isinstance(variants, Mapping):
         names = list(variants)
@@ -203,22 +211,25 @@ def _planned(
     for name, options in zip(names, asked, strict=True):
         if options.get("data_seed") is None:
             options["data_seed"] = order
-        recipe = get_recipe(options.pop("recipe"))
+        asked_for = options.pop("recipe")
+        recipe, own = as_recipe(asked_for), None
         model_options, training = recipe.parse(options)
-        planned[name] = _Planned(recipe, model_options, training, "batch_size" in options)
+        if isinstance(asked_for, Autoencoder):
+            own = asked_for
+        planned[name] = _Planned(recipe, model_options, training, "batch_size" in options, own)
     return planned
 
 
 def _options(variant: Variant, shared: Mapping[str, Any]) -> dict[str, Any]:
     """A variant as options, the recipe among them."""
-    if isinstance(variant, str):
+    if _is_recipe(variant):
         own: dict[str, Any] = {"recipe": variant}
     elif isinstance(variant, Mapping):
         own = dict(variant)
     elif (
         isinstance(variant, Sequence)
         and len(variant) == 2
-        and isinstance(variant[0], str)
+        and _is_recipe(variant[0])
         and isinstance(variant[1], Mapping)
     ):
         own = {"recipe": variant[0], **variant[1]}
@@ -230,17 +241,22 @@ def _options(variant: Variant, shared: Mapping[str, Any]) -> dict[str, Any]:
     options = {**shared, **own}
     if "epochs" in own and "steps" not in own:
         options.pop("steps", None)  # a variant's own length wins over the shared one
-    if not isinstance(options.get("recipe"), str):
+    if not _is_recipe(options.get("recipe")):
         raise IsthmusError('a variant names no recipe: add "recipe" to its options')
     return options
+
+
+def _is_recipe(found: Any) -> bool:
+    return isinstance(found, (str, Recipe)) or callable(found)
 
 
 def _names(asked: Sequence[Mapping[str, Any]]) -> list[str]:
     """``topk-k32-seed1``: the recipe, and the options in which those of one recipe differ."""
     names = []
-    for options in asked:
-        alike = [other for other in asked if other["recipe"] == options["recipe"]]
-        name = str(options["recipe"])
+    recipes = [as_recipe(options["recipe"]).name for options in asked]
+    for recipe, options in zip(recipes, asked, strict=True):
+        alike = [other for name, other in zip(recipes, asked, strict=True) if name == recipe]
+        name = _text(recipe)
         for option, value in options.items():
             if option == "recipe" or all(_text(o.get(option)) == _text(value) for o in alike):
                 continue

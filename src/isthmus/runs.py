@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from isthmus import data
-from isthmus.anatomy import Autoencoder, Signal, Source
+from isthmus.anatomy import Autoencoder, Signal, Source, tree
 from isthmus.errors import IsthmusError
-from isthmus.recipes import Recipe, get_recipe
+from isthmus.recipes import Recipe, RecipeLike, as_recipe
+from isthmus.recipes.origin import distribution, reason
 from isthmus.recipes.registry import module_options
+from isthmus.recipes.scaling import modes_of, rescale, scale_own, scaler_of
 from isthmus.training import TrainingOptions
 from isthmus.training.checkpoint import CONFIG, METRICS
 from isthmus.training.journal import located
@@ -26,8 +28,17 @@ Data = Any
 """Anything ``isthmus.data.as_source`` takes: an array, a tensor, a name, a file, a folder, ..."""
 
 
-def build(recipe: Recipe, source: Source, options: dict[str, Any], seed: int) -> Autoencoder:
-    """The untrained model, initialised from ``seed`` alone."""
+def build(
+    recipe: Recipe,
+    source: Source,
+    options: dict[str, Any],
+    seed: int,
+    own: Autoencoder | None = None,
+) -> Autoencoder:
+    """The untrained model, initialised from ``seed`` alone; ``own`` is one that is there."""
+    if own is not None:
+        scale_own(own, options["scaling"], source.signal)
+        return own
     with torch.random.fork_rng(devices=[]):
         seed_step(torch.device("cpu"), seed, 0)
         return recipe.build(source.signal, options)
@@ -71,15 +82,57 @@ def rebuilt(
     folder: Path,
     model: Autoencoder | None,
     modules: Mapping[str, nn.Module],
+    recipe: RecipeLike | None = None,
 ) -> Autoencoder:
-    """The untrained model that a checkpoint's configuration describes."""
-    if config["recipe"] is None:
-        if model is None:
-            raise IsthmusError(
-                f"{folder} was not built by a recipe: pass the untrained autoencoder as model"
-            )
-        return model
-    options = dict(config["options"])
+    """The untrained model that a checkpoint's configuration describes.
+
+    ``model`` is that model already, ``recipe`` what builds it, where the configuration names
+    nothing that can be imported.
+    """
+    passed = model is not None
+    if model is None and recipe is None and config["recipe"] is None:
+        raise IsthmusError(
+            f"{folder} was not built by a recipe: pass the untrained autoencoder as model"
+        )
+    if model is None:
+        chosen = _recorded(config, folder) if recipe is None else as_recipe(recipe)
+        options = _with_modules(config["options"], folder, modules)
+        model_options, _ = chosen.parse(options)
+        with torch.random.fork_rng(devices=[]):
+            model = chosen.build(Signal.from_dict(config["signal"]), model_options)
+    if "scaling" in config:  # of what is no recipe of this library's
+        rescale(model, config["scaling"])
+    elif passed and config["recipe"] is not None:
+        _scale_recorded(model, config)
+    return model
+
+
+def _recorded(config: Mapping[str, Any], folder: Path) -> Recipe:
+    """The recipe that the configuration names, imported where it is no name of this library's."""
+    name, origin = config["recipe"], config.get("origin") or {}
+    remedy = "pass what builds it as recipe=..., or the untrained model as model=..."
+    if origin and not origin["importable"]:
+        raise IsthmusError(
+            f"{folder} was fitted by the function {name}, which is local to where it was written "
+            f"and cannot be imported: {remedy}"
+        )
+    try:
+        return as_recipe(name)
+    except IsthmusError as problem:
+        if not origin:
+            raise
+        package = " ".join(origin["distribution"] or [])
+        having = f"install {package}" if package else "install the package that has it"
+        raise IsthmusError(
+            f"{folder} was fitted by the recipe {name}, which cannot be imported "
+            f"({reason(problem.__cause__ or problem)}): {having}, or {remedy}"
+        ) from problem
+
+
+def _with_modules(
+    stored: Mapping[str, Any], folder: Path, modules: Mapping[str, nn.Module]
+) -> dict[str, Any]:
+    options = dict(stored)
     for name, value in options.items():
         if isinstance(value, dict) and "module" in value:
             if name not in modules:
@@ -88,10 +141,21 @@ def rebuilt(
                     f"again as {name}=..."
                 )
             options[name] = modules[name]
-    recipe = get_recipe(config["recipe"])
-    model_options, _ = recipe.parse(options)
-    with torch.random.fork_rng(devices=[]):
-        return recipe.build(Signal.from_dict(config["signal"]), model_options)
+    return options
+
+
+def _scale_recorded(model: Autoencoder, config: Mapping[str, Any]) -> None:
+    """Scale a model that was passed for a run of one of this library's recipes."""
+    chosen = as_recipe(config["recipe"])
+    asked = config["options"].get("scaling", "auto")
+    signal = Signal.from_dict(config["signal"])
+    rescale(model, modes_of(scaler_of(signal, asked, chosen.scaling)))
+
+
+def title_of(config: Mapping[str, Any]) -> str:
+    """What to call a run: its recipe's name."""
+    origin = config.get("origin") or {}
+    return str(origin.get("name") or config.get("recipe") or "an autoencoder of your own")
 
 
 def storable(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +191,7 @@ def described(X: Data, source: Source) -> dict[str, Any]:
 
 
 def config_of(
-    recipe: str | None,
+    recipe: Recipe,
     model: Autoencoder,
     options: Mapping[str, Any],
     training: TrainingOptions,
@@ -135,9 +199,15 @@ def config_of(
     *,
     own_validation: bool,
 ) -> dict[str, Any]:
-    """What ``config.json`` says of a run on the data ``about``, as :func:`described` them."""
+    """What ``config.json`` says of a run on the data ``about``, as :func:`described` them.
+
+    A recipe that is not of this library is named as ``package.module:function``; ``origin`` has
+    its short name, its distribution and whether it can be imported, and ``scaling`` what was done
+    to the data. The recipe of an autoencoder that was passed is None.
+    """
     return {
-        "recipe": recipe,
+        "recipe": recipe.name if recipe.builtin else recipe.source or None,
+        **_foreign(recipe, model),
         "options": storable(options),
         "training": training.model_dump(mode="json"),
         "signal": model.signal.to_dict(),
@@ -146,14 +216,37 @@ def config_of(
     }
 
 
+def _foreign(recipe: Recipe, model: Autoencoder) -> dict[str, Any]:
+    if recipe.builtin:
+        return {}
+    if not recipe.source:
+        return {"scaling": modes_of(model.scaler)}
+    package = distribution(recipe.source.partition(":")[0])
+    return {
+        "origin": {
+            "name": recipe.name,
+            "distribution": None if package is None else list(package),
+            "importable": recipe.importable,
+        },
+        "scaling": modes_of(model.scaler),
+    }
+
+
 def check_fit(model: Autoencoder, *sources: Source | None) -> None:
     """An error for rows of another shape than the model reads."""
     for source in sources:
-        if source is not None and source.signal.shape != model.signal.shape:
+        if source is None or model.signal.accepts(source.signal):
+            continue
+        own, theirs = model.signal, source.signal
+        if own.kind == theirs.kind == "collection":
+            names = dict.fromkeys(theirs.parts, 0), dict.fromkeys(own.parts, 0)
+            tree.same_names(*names, "the data", "the model")
+        if own.kind != "collection" and theirs.kind == own.kind:
             raise IsthmusError(
-                f"the data are rows of shape {source.signal.shape}, and the model reads "
-                f"{model.signal.shape}: pass rows that fit"
+                f"the data are rows of shape {theirs.shape}, and the model reads {own.shape}: pass "
+                "rows that fit"
             )
+        raise IsthmusError(f"the data are {theirs}, and the model reads {own}: pass rows that fit")
 
 
 def reopened(

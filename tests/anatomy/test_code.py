@@ -50,7 +50,7 @@ def examples():
 
 
 def rows_of(code, part):
-    return code._rebuilt({name: tensor[part] for name, tensor in code.tensors().items()})
+    return code.take(part)
 
 
 def test_joining_batches_gives_the_whole():
@@ -61,6 +61,51 @@ def test_joining_batches_gives_the_whole():
         assert torch.equal(whole.z, code.z)
         for name, tensor in code.tensors().items():
             assert torch.equal(whole.tensors()[name], tensor)
+
+
+def test_narrow_and_dense_batches_join_as_what_holds_them_all():
+    narrow = SparseCode(torch.ones(2, 1), torch.tensor([[3], [0]]), 5)
+    wide = SparseCode(torch.full((1, 2), 2.0), torch.tensor([[4, 1]]), 5)
+    dense = ThresholdCode(torch.eye(5)[:1])
+    whole = Code.join([narrow, wide])
+    assert isinstance(whole, SparseCode)
+    assert whole.values.shape == (3, 2)
+    assert torch.equal(whole.z, torch.cat((narrow.z, wide.z)))
+    for codes in ([narrow, wide, dense], [dense, narrow]):
+        mixed = Code.join(codes)
+        assert type(mixed) is ThresholdCode
+        assert torch.equal(mixed.z, torch.cat([code.z for code in codes]))
+
+
+@given(st.integers(0, 5), st.integers(1, 4), st.integers(1, 6), st.integers(0, 99))
+def test_what_is_active_of_a_sparse_code_is_what_is_not_zero(rows, most, width, seed):
+    g = torch.Generator().manual_seed(seed)
+    values = torch.randint(-1, 2, (rows, most), generator=g).float()
+    code = SparseCode(values, torch.randint(0, width, (rows, most), generator=g), width)
+    row, latent, value = code.active()
+    assert bool((value != 0).all())
+    assert len(value) == int((values != 0).sum())
+    assert bool((row[1:] >= row[:-1]).all())
+    dense = torch.zeros(rows, width).index_put((row, latent), value, accumulate=True)
+    assert torch.equal(dense, code.z)
+    np.testing.assert_array_equal(code.matrix().toarray(), code.z.numpy())
+    assert code.matrix().shape == (len(code), code.width) == (rows, width)
+
+
+def test_what_is_active_of_the_other_kinds():
+    z = torch.tensor([[0.0, -1.0, 2.0], [0.0, 0.0, 0.0]])
+    for code, kept in ((ThresholdCode(z), 2), (Code(z), 6), (GaussianCode(z, z, z), 6)):
+        assert code.matrix().nnz == kept
+        assert code.width == 3
+        np.testing.assert_array_equal(code.matrix().toarray(), z.numpy())
+    assert Code(z.unflatten(1, (3, 1))).width == 3
+    index = torch.tensor([[0, 1], [2, 2]])
+    own, shared = (DiscreteCode(z, index, z, z, 3, own) for own in (True, False))
+    assert (own.width, shared.width) == (6, 3)
+    np.testing.assert_array_equal(own.matrix().toarray(), [[1, 0, 0, 0, 1, 0], [0, 0, 1, 0, 0, 1]])
+    np.testing.assert_array_equal(shared.matrix().toarray(), [[1, 1, 0], [0, 0, 2]])
+    assert Code(z.bfloat16().requires_grad_()).matrix().dtype == np.float32
+    assert [code.is_sparse for code in examples()] == [False, False, True, True, False]
 
 
 def test_detached_codes_hold_no_graph():

@@ -70,14 +70,14 @@ def test_pieces_change_nothing(monkeypatch):
 def test_memory_is_a_piece_not_the_table(monkeypatch):
     monkeypatch.setattr(_dictionaries, "PIECE", 1000)
     sizes = []
-    pieces = _dictionaries._pieces
+    pieces = _dictionaries.cosines
 
     def watched(a, b):
         for start, block in pieces(a, b):
             sizes.append(block.numel())
             yield start, block
 
-    monkeypatch.setattr(_dictionaries, "_pieces", watched)
+    monkeypatch.setattr(_dictionaries, "cosines", watched)
     decoder_cosine(np.random.default_rng(0).normal(size=(300, 3)))
     assert max(sizes) <= 1000
     assert sum(sizes) == 300**2

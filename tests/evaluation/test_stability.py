@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import isthmus
 from isthmus import IsthmusError
 from isthmus.anatomy import Scaler
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder
@@ -108,6 +109,19 @@ def test_models_are_read_in_the_users_units():
     given = plain.decoder.weight, plain.encoder.weight
     assert seed_stability([scaled, given]).value == 1
     assert seed_stability([scaled, dictionary_model(1)]).value < 1
+
+
+@pytest.mark.parametrize("name", ["transcoder", "k-sparse"])
+def test_transcoders_and_tied_encoders_have_rows_too(name):
+    X = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    options = {"inputs": 3} if name == "transcoder" else {}
+    models = [
+        isthmus.fit(name, X, latent_dim=8, k=2, steps=2, seed=s, progress=False, **options)
+        for s in (0, 1)
+    ]
+    given = [(model.atoms(), model.read_rows()[0]) for model in models]
+    assert seed_stability(models).value == seed_stability(given).value
+    assert seed_stability([models[0]] * 2).value > 0.8
 
 
 def test_misuse_is_one_sentence():

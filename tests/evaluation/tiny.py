@@ -11,6 +11,7 @@ from isthmus.anatomy import (
     Gaussian,
     GaussianCode,
     Likelihood,
+    LinearDecoder,
     Scaler,
     Signal,
     SparseCode,
@@ -63,7 +64,7 @@ class TopK(nn.Module):
         return self.kind(values.relu(), indices, h.shape[1])
 
 
-class SparseDecoder(nn.Module):
+class SparseDecoder(LinearDecoder, nn.Module):
     """Reads the code itself, so that a sparse one stays sparse."""
 
     reads = "code"
@@ -72,6 +73,13 @@ class SparseDecoder(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.weight = nn.Parameter(torch.randn(width, features, generator=generator))
+
+    def atoms(self) -> Tensor:
+        return self.weight
+
+    @property
+    def offset(self) -> Tensor:
+        return torch.zeros(self.weight.shape[1])
 
     def forward(self, code: SparseCode) -> Tensor:
         return (code.values[..., None] * self.weight[code.indices]).sum(-2)

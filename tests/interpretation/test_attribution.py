@@ -5,10 +5,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from isthmus.anatomy import Signal
+from isthmus.anatomy import Signal, offset
 from isthmus.errors import IsthmusError
 from isthmus.interpretation import Splice, spliced
-from isthmus.interpretation._codes import coded, decoded, read_rows, written_bias, written_rows
+from isthmus.interpretation._codes import coded, decoded
 from isthmus.interpretation.attribution import Node, Trace, edges
 from isthmus.interpretation.heads import head_map
 from isthmus.recipes import get_recipe
@@ -55,13 +55,13 @@ CODERS = {0: transcoder(0), 1: transcoder(1), 2: transcoder(2)}
 )  # fmt: skip
 def test_rows_read_and_written_are_those_of_the_activations_units(made):
     x = activations("layers.1.mlp", "in")
-    rows, bias = read_rows(made)
+    rows, bias = made.read_rows()
     z = coded(made, x).z
     pre = x @ rows.T + bias
     torch.testing.assert_close(torch.where(z > 0, pre, 0.0), z, atol=1e-4, rtol=1e-4)
     assert (z > 0).any()
     torch.testing.assert_close(
-        z @ written_rows(made) + written_bias(made), decoded(made, coded(made, x)),
+        z @ made.atoms() + offset(made), decoded(made, coded(made, x)),
         atol=1e-4, rtol=1e-4,
     )  # fmt: skip
 
@@ -72,7 +72,7 @@ def test_the_parts_add_up_to_the_pre_activation(given, place):
     trace = Trace(HOST, ROW, {layer: CODERS[layer] for layer in given})
     u = trace.pre_activations(2, place)
     x = activations("layers.2.mlp", "in")[place]
-    rows, bias = read_rows(CODERS[2])
+    rows, bias = CODERS[2].read_rows()
     torch.testing.assert_close(u.float(), rows @ x + bias, atol=1e-4, rtol=1e-4)
     for latent in range(0, 24, 5):
         parts = trace.parts(trace.reading(2, latent, place))
@@ -105,7 +105,7 @@ def test_a_latents_part_is_what_its_ablation_takes_away():
     active = int(z.argmax())
     without = z.clone()
     without[active] = 0.0
-    written = (z - without) @ written_rows(CODERS[0]).detach()
+    written = (z - without) @ CODERS[0].atoms()
     assert float(found[active]) == pytest.approx(float(written.double() @ reading.vector), abs=1e-5)
 
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from isthmus.errors import IsthmusError
-from isthmus.interpretation._codes import read_rows
 from isthmus.interpretation.heads import (
     attention_pattern,
     direct_attribution,
@@ -69,7 +68,7 @@ def test_patterns_mix_values_as_the_model_does():
 @pytest.mark.parametrize("recipe", ["topk", "relu-l1"])
 def test_attribution_to_sources_adds_up_and_sees_one_token_at_a_time(recipe):
     made = dictionary(recipe, x=MIXED)
-    rows, bias = read_rows(made)
+    rows, bias = made.read_rows()
     found = direct_attribution(HOST, 1, made, 5, ROW)
     expected = (MIXED @ rows.T + bias)[:, 5]
     torch.testing.assert_close(found.pre_activations.float(), expected, atol=1e-4, rtol=1e-4)

@@ -1,5 +1,7 @@
 """Recipes by name: options, near misses, scaling, tables."""
 
+import functools
+import sys
 from typing import Annotated
 
 import numpy as np
@@ -9,7 +11,7 @@ from torch import nn
 
 from isthmus.anatomy import Autoencoder, Signal
 from isthmus.errors import IsthmusError
-from isthmus.recipes import get_recipe, option_table, recipe, recipes
+from isthmus.recipes import as_recipe, broken_recipes, get_recipe, option_table, recipe, recipes
 from isthmus.recipes import registry as registry_module
 from isthmus.training import TrainingOptions
 
@@ -125,6 +127,15 @@ def private(monkeypatch):
     monkeypatch.setattr(registry_module, "_RECIPES", {})
 
 
+def test_a_name_of_this_library_is_taken():
+    def mine(signal: Signal) -> Autoencoder:
+        raise NotImplementedError
+
+    with pytest.raises(IsthmusError, match="two recipes are called 'plain', isthmus"):
+        recipe("plain")(mine)
+    assert get_recipe("plain").builtin
+
+
 def page(name="toy", **more):
     return recipe(name, family="toys", paper="p", formula="f", claim="c", **more)
 
@@ -151,8 +162,16 @@ def test_registering_a_page_of_ones_own(private):
     kinds = {row["name"]: row["type"] for row in option_table(made.model_options, {})}
     assert kinds["width"] == "int"
     assert kinds["net"] == "Module or none"
-    with pytest.raises(ValueError, match="two recipes are called 'toy'"):
-        page()(toy)
+    page(training={"steps": 4})(toy)  # defined anew, as in a notebook
+    assert registry_module._RECIPES["toy"].parse({})[1].steps == 4
+
+    def another(signal: Signal) -> Autoencoder:
+        raise NotImplementedError
+
+    with pytest.raises(IsthmusError, match="two recipes are called 'toy'") as problem:
+        page()(another)
+    assert "toy and " in str(problem.value)
+    assert "another" in str(problem.value)
 
 
 def test_a_page_that_cannot_work_is_refused_at_once(private):
@@ -184,3 +203,166 @@ def test_numbers_from_numpy_are_options_too():
     chosen, training = parse("plain", latent_dim=np.int64(3), lr=np.float32(0.5))
     assert chosen["latent_dim"] == 3
     assert training.lr == 0.5
+
+
+# --- everything that can stand where a name can ----------------------------------------------
+
+
+def unannotated(signal, *, k=3):
+    raise NotImplementedError
+
+
+def starred(signal, **more):
+    raise NotImplementedError
+
+
+def spread(signal, *more):
+    raise NotImplementedError
+
+
+def optioned(latent_dim: int = 3):
+    raise NotImplementedError
+
+
+def reserved(signal, *, out: int = 3):
+    raise NotImplementedError
+
+
+def required(signal, *, k: int):
+    return f"{k}"
+
+
+def postponed(signal, *, k: "Nowhere" = 3):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (unannotated, "the option 'k' has no type"),
+        (starred, r"\*more hides which options"),
+        (spread, r"\*more hides which options"),
+        (optioned, "its first parameter 'latent_dim' must be the signal"),
+        (reserved, "'out' has a meaning in every fit"),
+        (postponed, "name 'Nowhere' is not defined"),
+        (3, "a int is no recipe"),
+        (None, "a NoneType is no recipe"),
+        ("json:__name__", "'json:__name__', a str, is no recipe"),
+        ("json:nothing", "has no 'nothing'"),
+        ("json:", "names no function"),
+        (":dumps", "names no function"),
+        ("a b:c", "names no function"),
+        ("no.where:mine", "ModuleNotFoundError: No module named 'no'"),
+        ("mypkg.pages.mine", "is written 'mypkg.pages:mine'"),
+    ],
+)
+def test_what_is_no_recipe_is_said_in_one_sentence(given, message):
+    with pytest.raises(IsthmusError, match=message) as problem:
+        as_recipe(given)
+    assert "\n" not in str(problem.value)
+
+
+def test_an_option_without_a_default_is_asked_for():
+    found = as_recipe(required)
+    with pytest.raises(IsthmusError, match="the option k has no default: pass k="):
+        found.parse({})
+    assert option_table(found.model_options, {})[0]["default"] == "required"
+    with pytest.raises(IsthmusError, match="required returned a str: a recipe returns an Auto"):
+        found.build(VECTOR, found.parse({"k": 3})[0])
+
+
+def test_a_partial_function_a_class_and_odd_names_of_options():
+    def build(signal, *, copy: int = 1, model_dim: int = 2, k: int = 3) -> Autoencoder:
+        raise NotImplementedError
+
+    class Mine(Autoencoder):
+        def __init__(self, signal: Signal, *, width: int = 2) -> None:
+            raise NotImplementedError
+
+    assert as_recipe(functools.partial(build, k=5)).parse({})[0]["k"] == 5
+    assert as_recipe(build).parse({"copy": 4})[0]["copy"] == 4
+    assert as_recipe(Mine).parse({"width": 3})[0]["width"] == 3
+    assert as_recipe(Mine).name == "Mine"
+    assert not as_recipe(build).importable
+
+
+# --- packages --------------------------------------------------------------------------------
+
+GOOD = """
+from isthmus.recipes import recipe
+
+@recipe("offered")
+def offered(signal, *, k: int = 3):
+    raise NotImplementedError
+
+def bare(signal, *, k: int = 4):
+    raise NotImplementedError
+"""
+OTHER = """
+from isthmus.recipes import recipe
+
+@recipe("offered")
+def theirs(signal):
+    raise NotImplementedError
+
+@recipe("topk")
+def topk(signal):
+    raise NotImplementedError
+"""
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """Three installed packages: one sound, one broken, one that takes names of others."""
+    texts = {"goodpkg": GOOD, "brokenpkg": "import nowhere_at_all", "otherpkg": OTHER}
+    points = {
+        "goodpkg": "a-module = goodpkg\nbare-function = goodpkg:bare",
+        "brokenpkg": "broken = brokenpkg:mine",
+        "otherpkg": "other = otherpkg",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.py").write_text(text)
+        about = tmp_path / f"{name}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[isthmus.recipes]\n{points[name]}\n")
+    get_recipe("plain")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(registry_module, "_RECIPES", dict(registry_module._RECIPES))
+    monkeypatch.setattr(registry_module, "_BROKEN", {})
+    for cached in (registry_module._discover_packages, registry_module.origin.distribution):
+        cached.cache_clear()
+    yield
+    for name in texts:
+        sys.modules.pop(name, None)
+    monkeypatch.undo()
+    for cached in (registry_module._discover_packages, registry_module.origin.distribution):
+        cached.cache_clear()
+
+
+def test_packages_offer_recipes_and_a_broken_one_breaks_no_other(packages):
+    bare = get_recipe("bare-function")
+    assert bare.source == "goodpkg:bare"
+    assert bare.where == "goodpkg:bare (goodpkg 1.0)"
+    assert bare.parse({})[0]["k"] == 4
+    assert get_recipe("topk").builtin
+    with pytest.raises(IsthmusError, match="'broken' of the package brokenpkg") as problem:
+        get_recipe("broken")
+    assert "No module named 'nowhere_at_all'" in str(problem.value)
+    assert "\n" not in str(problem.value)
+    assert set(broken_recipes()) == {"broken", "offered", "topk"}
+    with pytest.warns(UserWarning, match="brokenpkg") as said:
+        listed = recipes()
+    assert len(said) == 3
+    assert "bare-function" in listed
+    assert "broken" not in listed
+
+
+def test_two_packages_with_one_name_are_both_named(packages):
+    with pytest.raises(IsthmusError, match="two recipes are called 'offered'") as problem:
+        get_recipe("offered")
+    text = str(problem.value)
+    assert "goodpkg:offered (goodpkg 1.0)" in text
+    assert "otherpkg:theirs (otherpkg 1.0)" in text
+    assert as_recipe("otherpkg:theirs").source == "otherpkg:theirs"
+    assert as_recipe("goodpkg:offered").parse({})[0]["k"] == 3

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 from sklearn.decomposition import PCA
 from sklearn.metrics import jaccard_score
 
 import isthmus
 from isthmus.data import ArraySource
+from isthmus.evaluation import _dictionaries
 from isthmus.report import codes, directions
 
 X = np.random.default_rng(0).normal(size=(300, 12)).astype(np.float32)
@@ -74,7 +74,7 @@ def test_what_goes_together(fitted):
 
 
 def test_nearest_directions_are_those_of_all_cosines(monkeypatch):
-    monkeypatch.setattr(directions, "PIECE", 100)
+    monkeypatch.setattr(_dictionaries, "PIECE", 100)
     rows = directions.unit(np.random.default_rng(1).normal(size=(50, 6)))
     numbers, cosines = directions.nearest(rows)
     every = rows @ rows.T
@@ -92,14 +92,6 @@ def test_the_plane_is_that_of_the_principal_components():
     assert directions.plane(np.ones((5, 3))) is None
 
 
-def test_atoms_are_what_a_unit_of_a_latent_adds():
-    model = isthmus.fit("topk", 3 * X, latent_dim=16, k=4, steps=5, batch_size=64, progress=False)
-    z = np.zeros((2, 16), np.float32)
-    z[1, 7] = 1.0
-    low, high = model.decode(z)
-    assert directions.atoms(model)[7] == pytest.approx(high - low, abs=1e-5)
-
-
 def test_changes_of_a_linear_decoder_are_its_scaled_columns():
     model = isthmus.fit(
         "plain", X, latent_dim=3, hidden=(), scaling="none", steps=5, progress=False
@@ -108,10 +100,3 @@ def test_changes_of_a_linear_decoder_are_its_scaled_columns():
     weight = model.decoder.layers[-1].weight.detach().numpy()
     change = directions.changes(model, found, np.array([0, 2]))
     assert change == pytest.approx((weight * model.encode(X).std(0)).T[[0, 2]], abs=1e-5)
-    assert directions.atoms(model) is None
-
-
-def test_models_without_directions():
-    model = isthmus.fit("barlow-twins", X, latent_dim=4, steps=2, batch_size=16, progress=False)
-    assert not directions.decodes(model)
-    assert isinstance(torch.as_tensor(model.encode(X)), torch.Tensor)

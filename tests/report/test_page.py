@@ -74,6 +74,16 @@ def test_measures_are_those_of_evaluate_with_their_intervals(digits):
     assert [rows["fvu"]["low"], rows["fvu"]["high"]] == pytest.approx(fvu.interval, rel=1e-5)
 
 
+def test_a_transcoder_has_atoms_of_what_it_writes_and_no_drawn_directions(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    model = fitted(tmp_path / "run", "transcoder", str(tmp_path / "x.npy"), inputs=4, k=2)
+    page = written(tmp_path / "run")
+    norms = np.linalg.norm(model.atoms().numpy(), axis=1)
+    columns = {c["key"]: c for c in pages.block(page, "latents")["columns"]}
+    assert pages.array(columns["norm"]["values"], np) == pytest.approx(norms, rel=1e-5)
+    assert not any("atom" in detail for detail in pages.packed(page, "chunk-0")[0])
+
+
 def test_curves_are_the_log(digits):
     folder, _, page = digits
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

@@ -5,7 +5,7 @@
 ``store:FOLDER@POINT[,POINT...][?order=blocks]``
     activations on disk: :class:`Store`
 
-Several points stand side by side in one row, as ``signal.parts`` says. In a value ``%26`` is ``&``.
+Several points make a collection, by their names. In a value ``%26`` is ``&``.
 """
 
 from collections.abc import Callable, Mapping

@@ -16,7 +16,7 @@ from isthmus.activations import formats, provenance
 from isthmus.activations.order import block_order
 from isthmus.activations.origin import Origin, whereabouts
 from isthmus.activations.shards import mapped, verify
-from isthmus.anatomy import Signal, Source
+from isthmus.anatomy import Signal, Source, Tree
 from isthmus.errors import IsthmusError, unknown
 from isthmus.language import Tokens
 
@@ -230,7 +230,7 @@ class Store:
 
 
 class StoreSource(Source):
-    """Rows of a store as training data, at one point or at several side by side.
+    """Rows of a store as training data, at one point or as a collection of several.
 
     ``order`` is how an epoch is shuffled: ``rows`` picks single rows from the whole store, and
     ``blocks`` shuffles within a quarter of a million rows from blocks all over it, which is far
@@ -247,22 +247,16 @@ class StoreSource(Source):
         if len(store) == 0:
             raise IsthmusError(f"{store.path} holds no activations yet: let the harvest go on")
         self.store, self.points, self._order = store, tuple(points), order
-        self.signal = side_by_side({point: store.width(point) for point in points})
+        self.signal = signal_of({point: store.width(point) for point in points})
 
     def __len__(self) -> int:
         return len(self.store)
 
-    def rows(self, index: Tensor) -> Tensor:
-        """Activations float32 ``(len(index), width)``, the points' one after the other."""
+    def rows(self, index: Tensor) -> Tree:
+        """Activations float32 ``(len(index), width)``; of several points these by name."""
         if len(self.points) == 1:
             return self.store.rows(self.points[0], index)
-        out = torch.empty(len(index), self.signal.numel)
-        begin = 0
-        for point in self.points:
-            end = begin + self.store.width(point)
-            self.store._gather(point, index, out[:, begin:end])
-            begin = end
-        return out
+        return {point: self.store.rows(point, index) for point in self.points}
 
     def where(self, index: Tensor) -> dict[str, Tensor]:
         """Where each row stands in the text, see :meth:`Store.where`."""
@@ -288,13 +282,13 @@ class StoreSource(Source):
         return hashlib.sha256(plain.encode()).hexdigest()
 
     @property
-    def spec(self) -> str:
+    def spec(self) -> str:  # type: ignore[override]
         """What :func:`isthmus.data.as_source` opens this as."""
         tail = "" if self._order == "rows" else f"?order={self._order}"
         return f"store:{self.store.path}@{','.join(self.points)}{tail}"
 
     @property
-    def origin(self) -> Origin:
+    def origin(self) -> Origin:  # type: ignore[override]
         """The model, the points and the text of the activations."""
         facts = self.store.provenance
         text = " + ".join(run.text for run in facts.runs if run.text)
@@ -302,10 +296,10 @@ class StoreSource(Source):
         return Origin(name, revision, self.points, text, self.store.tokens)
 
 
-def side_by_side(widths: dict[str, int]) -> Signal:
-    """The signal of rows that hold several points one after the other; ``parts`` names them."""
+def signal_of(widths: dict[str, int]) -> Signal:
+    """The signal of the activations at one point, or of the collection of several."""
     parts = {point: Signal("vector", (width,)) for point, width in widths.items()}
-    return Signal("vector", (sum(widths.values()),), parts=parts if len(parts) > 1 else {})
+    return next(iter(parts.values())) if len(parts) == 1 else Signal("collection", parts=parts)
 
 
 _REASONS = {"special": "special tokens (such as BOS)", "padding": "places of padding"}

@@ -13,8 +13,8 @@ from isthmus.activations.formats import overflow
 from isthmus.activations.order import block_order
 from isthmus.activations.origin import Origin, whereabouts
 from isthmus.activations.points import Side
-from isthmus.activations.store import side_by_side
-from isthmus.anatomy import Signal, Source
+from isthmus.activations.store import signal_of
+from isthmus.anatomy import Signal, Source, Tree
 from isthmus.errors import IsthmusError
 from isthmus.language import LanguageModel, Tokens
 
@@ -25,7 +25,7 @@ _CHUNKS = 8
 
 
 class Streamed(Source):
-    """The activations of ``model`` on ``data`` at the points ``at``, side by side in one row.
+    """The activations of ``model`` on ``data`` at the point ``at``, or of several as a collection.
 
     A source for the trainer that keeps at most ``memory`` megabytes of activations, as float32.
     Data that need no more are run through the model once; others anew in every epoch.
@@ -61,7 +61,7 @@ class Streamed(Source):
             raise IsthmusError(f"batch={batch} and memory={memory} are sizes: use more than 0")
         self.feed = make_feed(model, data, at, side, skip_special, name)
         self.points, self.left_out = self.feed.points, self.feed.left_out
-        self.signal = side_by_side(self.feed.widths)
+        self.signal = signal_of(self.feed.widths)
         self.spec, self._seed, self._text = spec, seed, text
         width = self.signal.numel
         room = int(memory * 2**20) // (4 * width)
@@ -83,11 +83,19 @@ class Streamed(Source):
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def rows(self, index: Tensor) -> Tensor:
-        """Activations float32 ``(len(index), width)``, the points' one after the other.
+    def rows(self, index: Tensor) -> Tree:
+        """Activations float32 ``(len(index), width)``; of several points these by name.
 
         ``index`` int64, in any order; what is not in memory is harvested, a chunk at a time.
         """
+        rows = self._rows(index)
+        if len(self.points) == 1:
+            return rows
+        widths = list(self.feed.widths.values())
+        return dict(zip(self.points, rows.split(widths, 1), strict=True))
+
+    def _rows(self, index: Tensor) -> Tensor:
+        """The points' activations one after the other."""
         chunk = self._chunk_of(index)
         needed = chunk.unique().tolist()
         missing = [c for c in needed if c not in self._used]
@@ -133,7 +141,7 @@ class Streamed(Source):
         return self.feed.tokens if isinstance(self.feed, TextFeed) else None
 
     @property
-    def origin(self) -> Origin:
+    def origin(self) -> Origin:  # type: ignore[override]
         """The model, the points and the text of the activations."""
         about = self.feed.about()
         host = self.feed.host if isinstance(self.feed, TextFeed) else None

@@ -4,9 +4,9 @@ from isthmus.anatomy import tree
 from isthmus.anatomy.asking import ask
 from isthmus.anatomy.autoencoder import Autoencoder, Bottleneck, scaler_for
 from isthmus.anatomy.batch import MODEL, Batch, Given, Step
-from isthmus.anatomy.code import (
+from isthmus.anatomy.code import Code, unstored
+from isthmus.anatomy.code_kinds import (
     AnySparseCode,
-    Code,
     DiscreteCode,
     EmbeddingCode,
     GaussianCode,
@@ -14,7 +14,18 @@ from isthmus.anatomy.code import (
     ThresholdCode,
     TokenCode,
 )
-from isthmus.anatomy.each import Each, Only, added, side_by_side
+from isthmus.anatomy.dictionary import (
+    LinearDecoder,
+    LinearEncoder,
+    Residual,
+    atoms,
+    code_of,
+    decodes_latents,
+    linear_decoder,
+    offset,
+    read_rows,
+)
+from isthmus.anatomy.each import Each, Only, added, side_by_side, single
 from isthmus.anatomy.evaluating import evaluating
 from isthmus.anatomy.expect import expect
 from isthmus.anatomy.likelihood import Bernoulli, Gaussian, Likelihood
@@ -41,9 +52,11 @@ __all__ = [
     "EMA", "MODEL", "AnySparseCode", "Array", "Autoencoder", "Batch", "Bernoulli", "Bottleneck",
     "Clock", "Code",
     "Constant", "Cosine", "DiscreteCode", "Each", "EmbeddingCode", "Gaussian", "GaussianCode",
-    "Given", "Kind", "Likelihood", "Linear", "Look", "Losses", "Objective", "Only", "Output",
-    "Part", "Player", "Prior", "Report", "Rows", "Sampler", "Scaler", "Scaling", "Schedule",
-    "Signal", "Solver", "Source", "SparseCode", "Stage", "Stairs", "Step", "Term",
-    "ThresholdCode", "TokenCode", "Tree", "View", "Watch", "Weighted", "added", "as_objective",
-    "as_schedule", "ask", "evaluating", "expect", "scaler_for", "side_by_side", "tree",
+    "Given", "Kind", "Likelihood", "Linear", "LinearDecoder", "LinearEncoder", "Look", "Losses",
+    "Objective", "Only", "Output", "Part", "Player", "Prior", "Report", "Residual", "Rows",
+    "Sampler", "Scaler", "Scaling", "Schedule", "Signal", "Solver", "Source", "SparseCode", "Stage",
+    "Stairs", "Step", "Term", "ThresholdCode", "TokenCode", "Tree", "View", "Watch", "Weighted",
+    "added", "as_objective", "as_schedule", "ask", "atoms", "code_of", "decodes_latents",
+    "evaluating", "expect", "linear_decoder", "offset", "read_rows", "scaler_for", "side_by_side",
+    "single", "tree", "unstored",
 ]  # fmt: skip

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy import tree
-from isthmus.anatomy.asking import ask, check_role, function_of, wanted
+from isthmus.anatomy import dictionary, tree
+from isthmus.anatomy.asking import ask, check_role
 from isthmus.anatomy.batch import MODEL, Batch, Given, Step
 from isthmus.anatomy.code import Code
-from isthmus.anatomy.each import EachScaler, select
+from isthmus.anatomy.dictionary import LinearDecoder, Residual, reads_z
+from isthmus.anatomy.each import Each, EachScaler, Only, select
 from isthmus.anatomy.expect import expect
 from isthmus.anatomy.inference import Inference
 from isthmus.anatomy.likelihood import Gaussian, Likelihood
@@ -41,9 +42,9 @@ class Autoencoder(Inference, nn.Module):
     """Parts put together.
 
     Any :class:`~torch.nn.Module` is a part as it is. What a part wants besides its first argument
-    it names as keyword-only parameters of its ``forward``: ``view``, ``batch``, ``mask``, ``given``,
-    ``step``, ``model``, ``code``, ... (:mod:`isthmus.anatomy.asking`). What may happen to it
-    besides being called, a :class:`~isthmus.anatomy.Part` says.
+    it names as keyword-only parameters of its ``forward``: ``view``, ``batch``, ``mask``,
+    ``given``, ``step``, ``model``, ``code``, ... (:mod:`isthmus.anatomy.asking`). What may happen
+    to it besides being called, a :class:`~isthmus.anatomy.Part` says.
 
     encoder
         From ``(rows, *shape)``, or a tree of these, to what the bottleneck reads.
@@ -67,8 +68,8 @@ class Autoencoder(Inference, nn.Module):
     prior
         Samples codes: a :class:`Prior`, or a function ``n -> (n, latent)``.
     scaler
-        The affine map from the user's units to the model's. Without one ``fit`` chooses as it does
-        for recipes.
+        The affine map from the user's units to the model's. Without one, ``fit`` chooses it as it
+        does for a recipe; ``Scaler(signal.shape, "none")`` leaves the data as they are.
     solver
         Fits the model in closed form, instead of the gradient trainer.
     parts
@@ -121,7 +122,7 @@ class Autoencoder(Inference, nn.Module):
         self.prior: Prior | None = (
             prior if prior is None or isinstance(prior, Prior) else Sampler(prior)
         )
-        self.scaled = scaler is not None
+        self.scaler_given = scaler is not None
         """Whether a scaler was chosen; otherwise ``fit`` chooses."""
         self.scaler = scaler or scaler_for(signal)
         self.solver = solver
@@ -145,7 +146,8 @@ class Autoencoder(Inference, nn.Module):
         for player in self.given_players:
             if player.name not in named:
                 raise unknown("player, whom no term belongs to,", player.name, named)
-        for self.stage in range(len(self.objectives)):
+        for number in range(len(self.objectives)):
+            self.stage = number
             self.players()
         self.stage = 0
 
@@ -212,9 +214,7 @@ class Autoencoder(Inference, nn.Module):
             view.mask = batch.mask if view.mask is None else view.mask
         return views
 
-    def encode_view(
-        self, view: View, batch: Batch | None = None, step: Step | None = None
-    ) -> Any:
+    def encode_view(self, view: View, batch: Batch | None = None, step: Step | None = None) -> Any:
         """What the bottleneck reads: the encoder's output for a view."""
         part = self.encoder if view.by is None else self._named(view.by)
         about = _about(batch, step)
@@ -225,9 +225,7 @@ class Autoencoder(Inference, nn.Module):
             raise unknown("part that encodes a view", name, self.parts)
         return self.parts[name]
 
-    def _code_of(
-        self, view: View, batch: Batch | None, step: Step | None, *, sample: bool
-    ) -> Code:
+    def _code_of(self, view: View, batch: Batch | None, step: Step | None, *, sample: bool) -> Code:
         h = self.encode_view(view, batch, step)
         if isinstance(h, Code):  # of an average that has its own bottleneck
             return h
@@ -250,17 +248,17 @@ class Autoencoder(Inference, nn.Module):
         mask = batch.mask
         if isinstance(mask, Mapping):
             # A target that is a branch of the data has that branch's mask.
-            own = mask if isinstance(target, Mapping) else ask(
-                self.target, mask, model=self, mask=mask, **_about(batch, step)
+            own = (
+                mask
+                if isinstance(target, Mapping)
+                else ask(self.target, mask, model=self, mask=mask, **_about(batch, step))
             )
             mask = select(own, target) if isinstance(target, Mapping) else own
         return target, mask
 
-    def _residual(self, code: Code, target: Tree) -> Any:
-        direct = getattr(self.decoder, "residual", None)
-        if direct is None or not isinstance(self.likelihood, Gaussian):
-            return None
-        return direct(code, target)
+    def _residual(self, code: Code, target: Tree) -> Residual | None:
+        direct = isinstance(self.decoder, LinearDecoder) and isinstance(self.likelihood, Gaussian)
+        return self.decoder.error(code, target) if direct else None  # type: ignore[operator,union-attr]
 
     def decode_code(
         self,
@@ -276,12 +274,17 @@ class Autoencoder(Inference, nn.Module):
         mask = None if view is None else view.mask
         about = {"view": view, "mask": mask, "model": self, "generator": generator}
         about.update(_about(batch, step))
-        if not wanted(function_of(decoder)).positional:
+        if not reads_z(decoder):
             return ask(decoder, code=code, **about)
         if code.samples is None:
             return ask(decoder, code.z, code=code, **about)
         params = ask(decoder, code.z.flatten(0, 1), code=code, **about)
         return tree.mapped(lambda leaf: leaf.unflatten(0, (code.samples, -1)), params)
+
+    def unscaled(self, recon: Tree) -> Tree:
+        """A reconstruction in the user's units: of a target that is one part, by its scaler."""
+        scaler = self.scaler if isinstance(recon, Mapping) else self.scaler_of("written")
+        return scaler.inverse(recon)
 
     def _need_decoder(self) -> nn.Module:
         if self.decoder is None:
@@ -293,6 +296,37 @@ class Autoencoder(Inference, nn.Module):
         batch = x if isinstance(x, Batch) else None
         rows, mask = (x.x, x.mask) if isinstance(x, Batch) else (x, None)
         return self._code_of(View(rows, mask=mask), batch, None, sample=False)
+
+    def atoms(self) -> Tree:
+        """What one unit of each latent adds to the reconstruction, ``(width, d)``; else None.
+
+        In the user's units, without gradients; None where the decoder is no linear dictionary. Of
+        a target that is one part of the data ``d`` is that part's size; of several parts the atoms
+        are a tree of their names.
+        """
+        found = dictionary.atoms(self)
+        return None if found is None else tree.mapped(lambda rows: rows.detach(), found)
+
+    def read_rows(self) -> tuple[Tensor, Tensor] | None:
+        """Pre-activations of rows ``x`` in the user's units are ``x @ rows.T + bias``; else None.
+
+        ``rows`` ``(width, elements read)`` and ``bias`` ``(width,)``, without gradients. None where
+        the encoder is not linear. Of a model that reads one part of the data, ``x`` is that part.
+        """
+        found = dictionary.read_rows(self)
+        return None if found is None else (found[0].detach(), found[1].detach())
+
+    def scaler_of(self, role: str) -> Scaler:
+        """The scaler of what is ``read`` or ``written``, where that is one part of a collection."""
+        if not isinstance(self.scaler, EachScaler):
+            return self.scaler
+        names = self.scaler.names
+        if role == "written" and isinstance(self.target, Only):
+            names = self.target.names
+        elif role == "read" and isinstance(self.encoder, Each):
+            names = self.encoder.names
+        scaler: Scaler = self.scaler[names[0]]
+        return scaler
 
     # --- setting up ---------------------------------------------------------------------------
 

@@ -1,218 +1,290 @@
-"""The latent of one batch, in the kinds that bottlenecks produce.
+"""The latent of one batch: what all kinds of codes offer, and how a kind of one's own is made.
 
-Every code offers ``z``: a dense float tensor whose last axes are the latent. A code with a leading
+Every code has ``z``: a dense float tensor whose last axes are the latent. A code with a leading
 *sample axis* (several draws per example) has ``z`` of shape ``(samples, rows, latent)`` and says
 so in ``samples``.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import Field, field, fields, is_dataclass
+from functools import cached_property
+from inspect import get_annotations
+from typing import Any, ClassVar, Self
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
-from torch.nn import functional as F
+
+from isthmus.errors import IsthmusError, unknown
+
+_UNSTORED = "unstored"
+_STORED: WeakKeyDictionary[type, tuple[str, ...]] = WeakKeyDictionary()
+
+
+def unstored(default: Any = None) -> Any:
+    """A field of a code that only the training path needs.
+
+    It is no part of :meth:`Code.tensors`, and codes that are joined, detached, moved or of fewer
+    rows have its ``default`` again.
+    """
+    return field(default=default, repr=False, metadata={_UNSTORED: True})
 
 
 class Code:
-    """A dense code; the base of all kinds. ``z`` is ``(rows, latent)``."""
+    """A dense code, ``z`` ``(rows, latent)``; the base of all kinds.
+
+    A kind of one's own is a dataclass, and nothing else has to be written::
+
+        @dataclass(eq=False)
+        class Scaled(Code):
+            z: Tensor
+            scale: Tensor
+            trace: Tensor | None = unstored()
+
+    Its tensor fields, the row axis first, are what is stored of it. Fields may also be codes, or
+    dictionaries of tensors and codes: a tree, whose parts have names such as ``child.z``. All other
+    fields say what the codes of all batches have in common. ``z`` may be a property that builds it.
+
+    ``is_sparse`` says that ``z`` is zero wherever a latent is not active, so that only values which
+    differ from zero count.
+    """
 
     z: Tensor
     samples: int | None = None
     """Number of draws per example when ``z`` has a leading sample axis, else None."""
 
+    is_sparse: ClassVar[bool] = False
+
+    def __new__(cls, *args: Any, **named: Any) -> Self:
+        stored_names(cls)  # A kind that cannot be stored is an error at once, not when it is saved.
+        return super().__new__(cls)
+
     def __init__(self, z: Tensor) -> None:
         self.z = z
 
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self.z.shape[0 if self.samples is None else 1]
+
+    @cached_property
+    def width(self) -> int:
+        """Number of latents."""
+        return self.z.shape[1 if self.samples is None else 2 :].numel()
+
+    def active(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Row and latent int64, and value, of what is active, each ``(entries,)``, by row.
+
+        Of a dense code every latent is active, whatever its value. A code with a sample axis is an
+        :class:`IsthmusError`.
+        """
+        z = _of_rows(self)
+        rows, width = z.shape
+        row = torch.arange(rows, device=z.device).repeat_interleave(width)
+        return row, torch.arange(width, device=z.device).repeat(rows), z.reshape(-1)
+
+    def matrix(self) -> csr_array:
+        """What :meth:`active` says, as a sparse matrix ``(rows, width)``, off the graph.
+
+        Values are stored in that order, zeros as well; what a row names twice is there twice, and
+        counts with its sum.
+        """
+        row, latent, value = (part.detach().cpu() for part in self.active())
+        value = value if value.dtype in (torch.float32, torch.float64) else value.float()
+        counts = torch.bincount(row, minlength=len(self)).numpy()
+        starts, shape = np.concatenate(([0], np.cumsum(counts))), (len(self), self.width)
+        small = np.int32 if max(len(value), *shape) < 2**31 else np.int64
+        stored = value.numpy(), latent.numpy().astype(small), starts.astype(small)
+        return csr_array(stored, shape=shape)
+
+    # --- what is stored ----------------------------------------------------------------------
+
     def tensors(self) -> dict[str, Tensor]:
         """What is stored of this code: name to tensor, the row axis first."""
-        return {"z": self.z}
+        return {
+            name: tensor
+            for head in stored_names(type(self))
+            for name, tensor in _leaves(head, getattr(self, head))
+        }
+
+    def replaced(self, **parts: Any) -> Self:
+        """The same code with other values of some fields, or of parts named as by `tensors`."""
+        if is_dataclass(self):
+            values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        else:
+            values = {"z": self.z}
+        for name, part in parts.items():
+            head, _, rest = name.partition(".")
+            if head not in values:
+                raise unknown(f"part of a {type(self).__name__}", head, values)
+            values[head] = _put(values[head], rest, part)
+        return type(self)(**values)
 
     @classmethod
     def join(cls, codes: Sequence["Code"]) -> "Code":
-        """The codes of consecutive batches as one code."""
+        """The codes of consecutive batches as one code; codes of different kinds are an error."""
+        if not codes:
+            raise IsthmusError("there are no codes to join: pass one or more")
         first = codes[0]
-        joined = {n: torch.cat([c.tensors()[n] for c in codes]) for n in first.tensors()}
-        return first._rebuilt(joined)
+        if cls is Code and type(first) is not Code:
+            return type(first).join(codes)
+        _one_kind(codes)
+        return first._with(
+            {
+                name: _joined(name, [getattr(c, name) for c in codes], first._axis(name))
+                for name in stored_names(type(first))
+            }
+        )
 
-    def _rebuilt(self, tensors: dict[str, Tensor]) -> "Code":
-        return Code(tensors["z"])
-
-    def offgraph(self) -> "Code":
+    def offgraph(self) -> Self:
         """The same code off the autograd graph, where it is."""
-        return self._rebuilt({name: t.detach() for name, t in self.tensors().items()})
+        return self._mapped(lambda tensor: tensor.detach(), lambda code: code.offgraph())
 
-    def detached(self) -> "Code":
+    def detached(self) -> Self:
         """The same code off the autograd graph and in main memory."""
-        return self._rebuilt({name: t.detach().cpu() for name, t in self.tensors().items()})
+        return self._mapped(lambda tensor: tensor.detach().cpu(), lambda code: code.detached())
 
+    def to(self, device: torch.device | str) -> Self:
+        """The same code on another device."""
+        return self._mapped(lambda tensor: tensor.to(device), lambda code: code.to(device))
 
-class _Fields(Code):
-    """Codes that are dataclasses: what is stored are their tensor fields."""
+    def take(self, rows: slice | Tensor) -> Self:
+        """Some of the rows: a slice, their numbers or a boolean mask."""
+        values = {}
+        for name in stored_names(type(self)):
+            part = getattr(self, name)
+            if self._axis(name):
+                values[name] = part[:, rows]
+            else:
+                values[name] = _changed(part, lambda t: t[rows], lambda code: code.take(rows))
+        return self._with(values)
 
-    def tensors(self) -> dict[str, Tensor]:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        return {name: v for name, v in values.items() if isinstance(v, Tensor)}
+    def _axis(self, name: str) -> int:
+        return int(name == "z" and self.samples is not None)
 
-    def _rebuilt(self, tensors: dict[str, Tensor]) -> Code:
-        rest = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        plain: dict[str, Any] = {n: v for n, v in rest.items() if not isinstance(v, Tensor)}
-        return type(self)(**{**plain, **tensors})
+    def _with(self, values: dict[str, Any]) -> Self:
+        return type(self)(**values)
 
-
-@dataclass(eq=False)
-class GaussianCode(_Fields):
-    """A diagonal Gaussian posterior.
-
-    ``mean`` and ``logvar`` (natural log of the variance) are ``(rows, latent)``; ``z`` is the mean
-    where the code is deterministic, else a draw, with a leading axis where ``samples`` is set.
-    """
-
-    z: Tensor
-    mean: Tensor
-    logvar: Tensor
-    samples: int | None = None
-
-    def draw(self, samples: int) -> "GaussianCode":
-        """The same posterior with ``samples`` fresh draws on a leading axis."""
-        noise = torch.randn((samples, *self.mean.shape), device=self.mean.device).to(self.mean)
-        return GaussianCode(
-            self.mean + noise * (0.5 * self.logvar).exp(), self.mean, self.logvar, samples
+    def _mapped(self, on_tensor: Any, on_code: Any) -> Self:
+        return self._with(
+            {
+                name: _changed(getattr(self, name), on_tensor, on_code)
+                for name in stored_names(type(self))
+            }
         )
 
 
-class AnySparseCode(Code):
-    """A code of which few latents are active, whether it is held sparsely or densely.
-
-    Neither of the following is stored. ``preactivations``, kept during training only, is what the
-    bottleneck read, for terms that look at latents which were not selected. ``gates``, for terms
-    that train what decides whether a latent is on, are tensors for each entry: of a JumpReLU the
-    pre-activations and the log thresholds, of a gated bottleneck the rectified gates; None where
-    nothing decides but the values.
-    """
-
-    preactivations: Any
-    gates: tuple[Tensor, ...] | None
-
-    @property
-    def entries(self) -> Tensor:
-        """The values that may differ from zero, ``(rows, most)``."""
-        raise NotImplementedError
+def stored_names(kind: type[Code]) -> tuple[str, ...]:
+    """The fields of a kind of code that are kept; a kind that is no dataclass is an error."""
+    if kind not in _STORED:
+        _STORED[kind] = _found_names(kind)
+    return _STORED[kind]
 
 
-class SparseCode(AnySparseCode):
-    """The few active latents of each row, as ``values`` and ``indices``, both ``(rows, most)``.
-
-    ``width`` is the number of latents. Rows with fewer than ``most`` active latents are filled up
-    with the value zero (at any index): a latent whose value is zero is not active. ``z`` builds the
-    dense ``(rows, width)`` tensor, on request only. Gates are ``(rows, most)``.
-    """
-
-    def __init__(
-        self,
-        values: Tensor,
-        indices: Tensor,
-        width: int,
-        preactivations: Any = None,
-        gates: tuple[Tensor, ...] | None = None,
-    ) -> None:
-        self.values, self.indices, self.width = values, indices, width
-        self.preactivations, self.gates = preactivations, gates
-
-    @property
-    def z(self) -> Tensor:  # type: ignore[override]
-        shape = (*self.values.shape[:-1], self.width)
-        return torch.zeros(shape, dtype=self.values.dtype, device=self.values.device).scatter_add(
-            -1, self.indices, self.values
+def _found_names(kind: type[Code]) -> tuple[str, ...]:
+    for part in kind.__mro__[: kind.__mro__.index(Code)]:
+        own = issubclass(part, Code) and "__dataclass_fields__" not in vars(part)
+        if own and (get_annotations(part) or "__init__" in vars(part)):
+            raise IsthmusError(
+                f"{part.__name__} is a kind of code but no dataclass, so that its fields cannot be "
+                "stored: decorate it with @dataclass(eq=False)"
+            )
+    if not is_dataclass(kind):
+        return ("z",)
+    given: tuple[Field[Any], ...] = fields(kind)
+    if "z" not in {f.name for f in given} and not hasattr(kind, "z"):
+        raise IsthmusError(
+            f"{kind.__name__} has no z: declare the field z: Tensor, or a property that builds it"
         )
-
-    @property
-    def entries(self) -> Tensor:
-        """The values that may differ from zero, ``(rows, most)``."""
-        return self.values
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {"values": self.values, "indices": self.indices}
-
-    @classmethod
-    def join(cls, codes: Sequence[Code]) -> "Code":
-        """The codes of consecutive batches as one; narrower ones are filled up with zeros."""
-        parts = [c.tensors() for c in codes]
-        if any("z" in part for part in parts):
-            return ThresholdCode(torch.cat([c.z for c in codes]))
-        most = max(part["values"].shape[-1] for part in parts)
-        joined = {
-            name: torch.cat([F.pad(p[name], (0, most - p[name].shape[-1])) for p in parts])
-            for name in parts[0]
-        }
-        return codes[0]._rebuilt(joined)
-
-    def _rebuilt(self, tensors: dict[str, Tensor]) -> "SparseCode":
-        return SparseCode(tensors["values"], tensors["indices"], self.width)
+    return tuple(f.name for f in given if f.init and not f.metadata.get(_UNSTORED))
 
 
-@dataclass(eq=False)
-class ThresholdCode(_Fields, AnySparseCode):
-    """A dense code most of whose entries are exactly zero because a threshold cut them.
-
-    ``z`` is ``(rows, width)``. Every latent is an entry: gates are ``(rows, width)``, log
-    thresholds ``(width,)``.
-    """
-
-    z: Tensor
-    preactivations: Any = None
-    gates: tuple[Tensor, ...] | None = None
-
-    @property
-    def entries(self) -> Tensor:
-        """The values that may differ from zero: all of ``z``."""
-        return self.z
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {"z": self.z}
-
-    @classmethod
-    def join(cls, codes: Sequence[Code]) -> "Code":
-        return ThresholdCode(torch.cat([c.z for c in codes]))
-
-    def _rebuilt(self, tensors: dict[str, Tensor]) -> Code:
-        return ThresholdCode(tensors["z"])
+def _of_rows(code: Code) -> Tensor:
+    """``z`` as ``(rows, width)``."""
+    if code.samples is not None:
+        raise IsthmusError(
+            f"a code of {code.samples} draws has no one value for each row: use the code that "
+            "encode returns"
+        )
+    return code.z.flatten(1)
 
 
-@dataclass(eq=False)
-class DiscreteCode(_Fields):
-    """Entries of a codebook.
-
-    ``indices`` int64 ``(rows, positions)``; ``z`` the quantised latent that the decoder reads,
-    gradients passing straight through; ``quantised`` the same values with gradients to the
-    codebook; ``continuous`` the latent before quantisation. ``codebook_size`` entries per
-    position, one codebook for each position when ``per_position``.
-    """
-
-    z: Tensor
-    indices: Tensor
-    quantised: Tensor
-    continuous: Tensor
-    codebook_size: int
-    per_position: bool = False
+def _one_kind(codes: Sequence[Code]) -> None:
+    for code in codes:
+        if type(code) is not type(codes[0]):
+            raise IsthmusError(
+                f"a {type(codes[0]).__name__} and a {type(code).__name__} cannot be joined: have "
+                "the bottleneck return one kind of code"
+            )
 
 
-@dataclass(eq=False)
-class TokenCode(_Fields):
-    """One latent per visible patch: ``tokens`` ``(rows, visible, width)``.
-
-    ``visible`` int64 ``(rows, visible)`` says which patches these are. ``z`` ``(rows, width)`` is
-    their mean: what a probe or a nearest-neighbour search reads.
-    """
-
-    z: Tensor
-    tokens: Tensor
-    visible: Tensor
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a part of a code, by name."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, Code):
+        yield from ((f"{name}.{inner}", tensor) for inner, tensor in value.tensors().items())
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _leaves(f"{name}.{key}", part)
 
 
-@dataclass(eq=False)
-class EmbeddingCode(_Fields):
-    """A representation ``z`` and the projection of it that the objective compares."""
+def _changed(value: Any, on_tensor: Any, on_code: Any) -> Any:
+    """A part of a code with its tensors and codes changed."""
+    if isinstance(value, Tensor):
+        return on_tensor(value)
+    if isinstance(value, Code):
+        return on_code(value)
+    if isinstance(value, dict):
+        return {key: _changed(part, on_tensor, on_code) for key, part in value.items()}
+    return value
 
-    z: Tensor
-    embedding: Tensor
+
+def _put(value: Any, name: str, part: Any) -> Any:
+    """A part of a code with the part of that name within it replaced."""
+    if not name:
+        return part
+    if isinstance(value, Code):
+        return value.replaced(**{name: part})
+    head, _, rest = name.partition(".")
+    if not isinstance(value, dict) or head not in value:
+        raise unknown("part of a code", head, value if isinstance(value, dict) else ())
+    return {**value, head: _put(value[head], rest, part)}
+
+
+def _joined(name: str, parts: list[Any], axis: int) -> Any:
+    """One field of the codes of consecutive batches."""
+    first = parts[0]
+    if isinstance(first, Code):
+        return type(first).join(parts)
+    for part in parts:
+        if not _alike(first, part, axis):
+            raise IsthmusError(
+                f"the codes to join differ in their {name}, {_told(first)} and {_told(part)}: join "
+                "codes of one model"
+            )
+    if isinstance(first, Tensor):
+        return torch.cat(parts, axis)
+    if isinstance(first, dict):
+        return {key: _joined(f"{name}.{key}", [p[key] for p in parts], 0) for key in first}
+    return first
+
+
+def _alike(first: Any, other: Any, axis: int) -> bool:
+    """Whether a field is of one kind: tensors of rows of one shape, dictionaries of one set of
+    names, the same value of anything else."""
+    if type(first) is not type(other):
+        return False
+    if isinstance(first, Tensor):
+        a, b = list(first.shape), list(other.shape)
+        return a[:axis] + a[axis + 1 :] == b[:axis] + b[axis + 1 :]
+    if isinstance(first, dict):
+        return first.keys() == other.keys()
+    return first is other or bool(first == other)
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"shape {tuple(value.shape)}"
+    return f"names {', '.join(map(str, value))}" if isinstance(value, dict) else repr(value)

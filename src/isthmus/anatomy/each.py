@@ -166,6 +166,19 @@ def side_by_side(found: dict[str, Tensor]) -> Tensor:
     return torch.cat(list(found.values()), -1)
 
 
+def single(found: dict[str, Any]) -> Any:
+    """The only one, as a merge of :class:`Each`: of a model that reads one part of its data."""
+    (value,) = found.values()
+    return value
+
+
+def sole(part: Any) -> Any:
+    """The part itself, where :class:`Each` holds but one; anything else as it is."""
+    if isinstance(part, Each) and len(part.names) == 1:
+        return part[part.names[0]]
+    return part
+
+
 class Only(nn.Module):
     """One branch of a tree, or some of its branches: a target, or the first step of an encoder."""
 

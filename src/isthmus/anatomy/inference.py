@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import tree
-from isthmus.anatomy.asking import function_of, wanted
 from isthmus.anatomy.batch import Batch, Given
 from isthmus.anatomy.code import Code
+from isthmus.anatomy.dictionary import code_of, decodes_latents
 from isthmus.anatomy.evaluating import evaluating
 from isthmus.anatomy.signal import Array, Signal
 from isthmus.anatomy.source import Source
@@ -57,7 +57,9 @@ class Inference:
         """
         model = self._model
         with evaluating(model):
-            codes = (model.clean_code(self._scaled(b)) for b in self.batches(X, batch_size, **about))
+            codes = (
+                model.clean_code(self._scaled(b)) for b in self.batches(X, batch_size, **about)
+            )
             if not code:
                 return cast(Array, _like(X, torch.cat([part.z.cpu() for part in codes])))
             kept = [part.detached() for part in codes]
@@ -76,23 +78,22 @@ class Inference:
         A decoder that draws does so from ``seed``.
         """
         model = self._model
-        decoder = model._need_decoder()
-        if not isinstance(Z, Code) and not wanted(function_of(decoder)).positional:
-            if self._from_latent is None:
-                raise IsthmusError(
-                    "this model rebuilds from the whole code, not from z alone: pass "
-                    "model.encode(X, code=True)"
-                )
+        model._need_decoder()
+        if not isinstance(Z, Code) and not decodes_latents(model):
+            raise IsthmusError(
+                "this model rebuilds from the whole code, not from z alone: pass "
+                "model.encode(X, code=True)"
+            )
         codes = [Z] if isinstance(Z, Code) else self._dense_codes(Z, batch_size)
         generator = torch.Generator(model.device).manual_seed(seed)
         recon, done = [], 0
         try:
             with evaluating(model):
                 for code in codes:
-                    code, rows = _on(code, model), _rows_of(code)
+                    code, rows = code.to(model.device), len(code)
                     about = None if given is None else _given_batch(given, done, rows, model)
                     params = model.decode_code(code, batch=about, generator=generator)
-                    recon.append(_cpu(model.scaler.inverse(model.likelihood.mean(params))))
+                    recon.append(_cpu(model.unscaled(model.likelihood.mean(params))))
                     done += rows
         except torch.OutOfMemoryError:
             raise
@@ -120,7 +121,7 @@ class Inference:
         """The deterministic reconstruction of one checked batch, in the user's units."""
         model = self._model
         params, _ = self._rebuilt_params(x if isinstance(x, Batch) else Batch(x), generator)
-        return model.scaler.inverse(model.likelihood.mean(params))
+        return model.unscaled(model.likelihood.mean(params))
 
     def _rebuilt_params(
         self, batch: Batch, generator: torch.Generator | None = None
@@ -180,7 +181,7 @@ class Inference:
             about = None if given is None else _given_batch(given, 0, n, model)
             generator = torch.Generator(model.device).manual_seed(seed)
             params = model.decode_code(Code(z), batch=about, generator=generator)
-            return _cpu(model.scaler.inverse(model.likelihood.mean(params)))
+            return _cpu(model.unscaled(model.likelihood.mean(params)))
 
     # --- helpers -----------------------------------------------------------------------------
 
@@ -229,10 +230,6 @@ class Inference:
                 read.given = Given({k: _row_tensor(v, total)[start:stop] for k, v in given.items()})
             yield read.checked().to(model.device)
 
-    @property
-    def _from_latent(self) -> Any:
-        return getattr(self._model.decoder, "from_latent", None)
-
     def _dense_codes(self, Z: Array, batch_size: int) -> Iterator[Code]:
         rows = torch.as_tensor(np.asarray(Z) if not isinstance(Z, Tensor) else Z)
         rows = rows.to(torch.float32)
@@ -240,8 +237,8 @@ class Inference:
             raise IsthmusError("latents must be a matrix (rows, latent) with at least one row")
         if not bool(torch.isfinite(rows).all()):
             raise IsthmusError("the latents contain NaN or infinity: drop these rows first")
-        make = self._from_latent or Code
-        return (make(part.to(self._model.device)) for part in rows.split(batch_size))
+        model = self._model
+        return (code_of(model, part.to(model.device)) for part in rows.split(batch_size))
 
 
 def _length(X: Examples) -> int:
@@ -289,12 +286,3 @@ def _like(X: Any, result: Tree) -> Any:
     if not isinstance(first, np.ndarray):
         return result
     return tree.mapped(lambda leaf: leaf.numpy() if isinstance(leaf, Tensor) else leaf, result)
-
-
-def _rows_of(code: Code) -> int:
-    return len(next(iter(code.tensors().values())))
-
-
-def _on(code: Code, model: "Autoencoder") -> Code:
-    moved = {name: t.to(model.device) for name, t in code.tensors().items()}
-    return code._rebuilt(moved)

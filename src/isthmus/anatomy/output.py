@@ -10,11 +10,11 @@ from torch import Tensor
 from isthmus.anatomy import tree
 from isthmus.anatomy.batch import Batch, Given, Step
 from isthmus.anatomy.code import Code
+from isthmus.anatomy.dictionary import Residual
 from isthmus.anatomy.expect import expect
 from isthmus.anatomy.likelihood import Likelihood
 from isthmus.anatomy.schedule import Clock
 from isthmus.anatomy.tree import Tree
-from isthmus.kernels import Residual
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Code)

@@ -89,7 +89,7 @@ def owners(
         if not any(covers(pattern, name) for name, _ in model.named_parameters()):
             raise IsthmusError(
                 f"{pattern!r} is to be trained and matches no parameter: the names begin with "
-                + ", ".join(sorted({n.split('.')[0] for n, _ in model.named_parameters()}))
+                + ", ".join(sorted({n.split(".")[0] for n, _ in model.named_parameters()}))
             )
     return own
 

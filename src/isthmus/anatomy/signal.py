@@ -133,6 +133,20 @@ class Signal:
             guess = "series"
         return cls(guess, (longest, *rest), dtype, ragged=True)
 
+    def accepts(self, other: "Signal") -> bool:
+        """Whether a model of this signal can read data of another."""
+        if self.kind == "collection" or other.kind == "collection":
+            return (
+                self.kind == other.kind
+                and set(self.parts) == set(other.parts)
+                and all(part.accepts(other.parts[name]) for name, part in self.parts.items())
+            )
+        if self.is_real != other.is_real:
+            return False
+        if self.ragged:
+            return self.shape[1:] == other.shape[1:]
+        return self.shape == other.shape and not other.ragged
+
     def bounded(self, low: float, high: float) -> "Signal":
         """The same signal with its value range filled in."""
         return replace(self, low=low, high=high)

@@ -51,7 +51,6 @@ class Gated(Penalised):
         self.log_scale.fill_(math.log(size / gain))
         control.begin(EARLY * 2.0 * abs(start.height), gain * start.spread)
 
-
     @torch.no_grad()
     def shift(self, model: Autoencoder, amount: Tensor) -> None:
         """Raise both cutoffs of every latent: of its gate, and of its size in proportion."""

@@ -1,15 +1,24 @@
 """What sparse dictionaries share: the linear encoder and decoder, and who fired when."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus.anatomy import Autoencoder, Clock, Code, Output, Part, SparseCode, Step
+from isthmus.anatomy import (
+    Autoencoder,
+    Clock,
+    Code,
+    LinearDecoder,
+    LinearEncoder,
+    Output,
+    Part,
+    Residual,
+    SparseCode,
+    Step,
+    linear_decoder,
+)
 from isthmus.kernels import (
     Preactivations,
-    Residual,
     RowGradient,
     adaptive_decode,
     residual,
@@ -17,7 +26,7 @@ from isthmus.kernels import (
 )
 
 
-class Dictionary(Part):
+class Dictionary(LinearDecoder, Part):
     """A linear decoder ``z W + b`` whose atoms are the rows of ``weight`` ``(width, d)``.
 
     With ``unit`` (the default) rows keep norm 1: the gradient's part along a row is removed before
@@ -43,15 +52,21 @@ class Dictionary(Part):
             flat = torch.addmm(self.bias, code.z, self.weight)
         return flat.unflatten(1, self.shape)
 
-    def residual(self, code: Code, target: Tensor) -> Residual | None:
+    def atoms(self) -> Tensor:
+        """The rows of ``weight``, ``(width, d)``."""
+        return self.weight
+
+    @property
+    def offset(self) -> Tensor:
+        """The bias, ``(d,)``."""
+        return self.bias
+
+    def error(self, code: Code, target: Tensor) -> Residual | None:
         """The error of the reconstruction, computed as it is decoded, where that is faster."""
         if not isinstance(code, SparseCode):
             return None
-        return residual(code.values, code.indices, self.weight, self.bias, target.flatten(1))
-
-    def from_latent(self, z: Tensor) -> Code:
-        """The code that a dense latent stands for."""
-        return Code(z)
+        found = residual(code.values, code.indices, self.weight, self.bias, target.flatten(1))
+        return None if found is None else Residual(*found)
 
     def row_weights(self) -> list[tuple[nn.Parameter, bool]]:
         """Weights whose gradients come row by row, and whether their rows have norm 1."""
@@ -77,28 +92,39 @@ class Dictionary(Part):
             self.weight.div_(norms)
 
 
-class DictionaryEncoder(Part):
+class DictionaryEncoder(LinearEncoder, Part):
     """The linear encoder ``(x - b_dec) W + b`` of a sparse dictionary.
 
     Latents are the rows of ``weight`` ``(width, d)``, which starts as the transpose of
-    ``dictionary``. ``b_dec`` is the bias of the model's decoder, whichever that is, where
+    ``dictionary``, or at random unit rows where it reads ``inputs`` elements of something else.
+    ``b_dec`` is the bias of the model's decoder, whichever that is, where
     ``subtract_bias`` asks for it. What comes out are
     :class:`~isthmus.kernels.Preactivations`: the bottleneck says which of them it needs.
     """
 
-    def __init__(self, dictionary: Dictionary, *, subtract_bias: bool = True) -> None:
+    def __init__(
+        self, dictionary: Dictionary, *, subtract_bias: bool = True, inputs: int | None = None
+    ) -> None:
         super().__init__()
         self.subtract_bias = subtract_bias
-        self.weight = nn.Parameter(dictionary.weight.detach().clone())
+        start = dictionary.weight.detach().clone()
+        if inputs is not None:
+            start = F.normalize(torch.randn(len(start), inputs), dim=1)
+        self.weight = nn.Parameter(start)
         self.bias = nn.Parameter(torch.zeros(len(dictionary.weight)))
+
+    def read_rows(self, model: Autoencoder) -> tuple[Tensor, Tensor]:
+        """``W`` and ``b``, with the centre multiplied in."""
+        if not self.subtract_bias:
+            return self.weight, self.bias
+        return self.weight, self.bias - self.weight @ linear_decoder(model).offset
 
     def row_weights(self) -> list[tuple[nn.Parameter, bool]]:
         """Weights whose gradients come row by row, and whether their rows have norm 1."""
         return [(self.weight, False)]
 
     def forward(self, x: Tensor, *, model: Autoencoder) -> Preactivations:
-        decoder: Any = model.decoder
-        centre = decoder.bias if self.subtract_bias else None
+        centre = linear_decoder(model).offset if self.subtract_bias else None
         return Preactivations(x.flatten(1), self.weight, self.bias, centre)
 
 

@@ -6,7 +6,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Code
+from isthmus.anatomy import Autoencoder, Code, expect
+from isthmus.anatomy.each import sole
 from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder, geometric_median
 
 EARLY = 0.5
@@ -21,7 +22,7 @@ _MOST_GAIN = 20.0
 def dictionary_of(model: Autoencoder) -> tuple[DictionaryEncoder, Dictionary]:
     """The two halves of a model that is a sparse dictionary."""
     who = "a sparse bottleneck"
-    encoder = model.part_as("encoder", DictionaryEncoder, who)
+    encoder = expect(sole(model.encoder), DictionaryEncoder, "encoder", who)
     return encoder, model.part_as("decoder", Dictionary, who)
 
 

@@ -1,11 +1,12 @@
 """Keeping a given number of latents of each row."""
 
 import sys
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Linear, Look, Part, SparseCode, Step, View
+from isthmus.anatomy import Autoencoder, Linear, Look, Part, SparseCode, Step, View, unstored
 from isthmus.bottlenecks.sparse import FiringCounter
 from isthmus.bottlenecks.start import dictionary_of, fit_scale, sample_of, start_at_median
 from isthmus.errors import IsthmusError
@@ -15,23 +16,15 @@ ANNEALED = 0.1
 """Share of the run over which k falls to its end."""
 
 
+@dataclass(eq=False)
 class WideSparseCode(SparseCode):
     """A sparse code that also holds the larger number of latents it was chosen from.
 
     ``wide_values`` and ``wide_indices`` ``(rows, wide)`` include the ``values`` and ``indices``.
     """
 
-    def __init__(
-        self,
-        values: Tensor,
-        indices: Tensor,
-        width: int,
-        preactivations: Preactivations,
-        wide_values: Tensor,
-        wide_indices: Tensor,
-    ) -> None:
-        super().__init__(values, indices, width, preactivations)
-        self.wide_values, self.wide_indices = wide_values, wide_indices
+    wide_values: Tensor = unstored()
+    wide_indices: Tensor = unstored()
 
     @property
     def wide(self) -> SparseCode:
@@ -100,8 +93,9 @@ class TopK(Part):
         if sample and self.wide is not None:
             best = _strongest(values.detach(), indices, k, norms)
             code: SparseCode = WideSparseCode(
-                values.gather(1, best), indices.gather(1, best), self.width, h, values, indices
-            )
+                values.gather(1, best), indices.gather(1, best), self.width, h,
+                wide_values=values, wide_indices=indices,
+            )  # fmt: skip
         else:
             code = SparseCode(values, indices, self.width, h if sample else None)
         return code

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from isthmus.comparison.named import named
 from isthmus.comparison.page import as_csv, number, page
 from isthmus.comparison.run import BASELINES, Comparison, compare
 from isthmus.errors import unknown
@@ -29,10 +30,11 @@ def run(
     progress: bool,
 ) -> RenderableType:
     """Compare, write the page and the tables, and return what is printed."""
-    own, of_recipes = _sorted(given, recipes)
+    compared = named(recipes, BASELINES)
+    own, of_recipes = _sorted(given, list(compared))
     with ProgressBar("comparison", 1, "fits", progress) as bar:
         found = compare(
-            data, recipes, task, labels=labels, seeds=seeds, options=of_recipes, out=output,
+            data, compared, task, labels=labels, seeds=seeds, options=of_recipes, out=output,
             report=lambda what, done, total: bar.draw(done, done, what, total=total), **own,
         )  # fmt: skip
     write_atomically(output / "index.html", page(found).encode())

@@ -11,7 +11,7 @@ from isthmus import api, data, runs
 from isthmus.anatomy import Autoencoder, GaussianCode
 from isthmus.comparison.prepared import Split
 from isthmus.errors import IsthmusError
-from isthmus.recipes import Recipe, get_recipe
+from isthmus.recipes import Recipe
 from isthmus.training.run import PREPARE_ROWS
 
 MIXTURE_COMPONENTS = 10
@@ -115,17 +115,15 @@ class Model(Base):
 
 
 def fit_recipe(
-    name: str, split: Split, budget: Budget, seed: int, options: Mapping[str, Any]
+    recipe: Recipe, split: Split, budget: Budget, seed: int, options: Mapping[str, Any]
 ) -> Model:
     """Train a recipe under the budget; ``options`` are the user's for it, and win."""
-    recipe = get_recipe(name)
     chosen = {**_under(recipe, budget), "seed": seed, **options}
-    return Model(api.fit(name, split.train, progress=False, **chosen))
+    return Model(api.fit(recipe, split.train, progress=False, **chosen))
 
 
-def untrained(name: str, split: Split, budget: Budget, seed: int, options: Any) -> Model:
+def untrained(recipe: Recipe, split: Split, budget: Budget, seed: int, options: Any) -> Model:
     """The recipe's model as it is before the first step."""
-    recipe = get_recipe(name)
     source = data.as_source(split.train)
     model_options, _ = recipe.parse({**_under(recipe, budget), **options})
     model = runs.build(recipe, source, model_options, seed)

@@ -13,11 +13,12 @@ import numpy as np
 
 from isthmus.comparison import methods
 from isthmus.comparison.methods import Budget, Fitted, Model
+from isthmus.comparison.named import fingerprint, named
 from isthmus.comparison.prepared import Prepared, Split, prepare, split
 from isthmus.comparison.tasks import TASKS, Task
 from isthmus.errors import IsthmusError, unknown
 from isthmus.evaluation.seeds import Estimate, over_seeds
-from isthmus.recipes import get_recipe
+from isthmus.recipes import Recipe, RecipeLike, as_recipe
 from isthmus.runs import write_atomically
 
 BASELINES = {
@@ -115,7 +116,7 @@ class Comparison:
 
 def compare(
     X: Any,
-    recipes: Sequence[str],
+    recipes: Sequence[RecipeLike] | Mapping[str, RecipeLike] | RecipeLike,
     task: str,
     *,
     labels: Any = None,
@@ -133,8 +134,12 @@ def compare(
 
     X, labels
         See :func:`isthmus.comparison.prepared.prepare`.
-    recipes, task
-        Names; :data:`isthmus.comparison.TASKS` has the tasks.
+    recipes
+        Recipes: names, ``"package.module:function"``, functions, or autoencoders, of which each
+        fit trains a copy from the state in which they were passed; a mapping gives them names of
+        your choice.
+    task
+        A name; :data:`isthmus.comparison.TASKS` has the tasks.
     seeds
         Splits, and initialisations: each seed draws its own test rows, the same for all methods.
     steps, batch_size, latents, width
@@ -145,24 +150,23 @@ def compare(
         For the task "cluster": by default as many as there are classes, else the number from 2 to
         10 with the best silhouette of k-means on the data.
     options
-        For each recipe, further options: ``{"vae": {"sigma": 0.3}}``. They win over the budget.
+        For each recipe, by its name, further options: ``{"vae": {"sigma": 0.3}}``. They win over
+        the budget.
     out
         A folder for ``results.json``, ``results.csv`` and ``index.html``. Fits that are there
         already, of the same data and settings, are not done again.
     """
     chosen = _task(task)
-    for name in recipes:
-        get_recipe(name)
-    if not recipes:
+    compared = named(recipes, BASELINES)
+    if not compared:
         raise IsthmusError("no recipes to compare: name some, as in --recipes plain,vae")
     if seeds < 1:
         raise IsthmusError(f"seeds is {seeds}: pass a whole number of at least 1")
     options = dict(options or {})
-    for name in options:
-        if name not in recipes:
-            raise unknown("compared recipe", name, recipes)
     for name, own in options.items():
-        get_recipe(name).parse(own)
+        if name not in compared:
+            raise unknown("compared recipe", name, compared)
+        compared[name].parse(own)
     prepared = prepare(X, labels)
     if chosen.labels and prepared.kind not in chosen.labels:
         needed = " or ".join(chosen.labels)
@@ -179,11 +183,12 @@ def compare(
     )
     if clusters is None:
         clusters = _clusters(prepared) if chosen.name == "cluster" else 2
-    settings = Settings(task, tuple(recipes), seeds, budget, clusters, options)
+    settings = Settings(task, tuple(compared), seeds, budget, clusters, options)
     folder = None if out is None else Path(out)
-    runs = [] if folder is None else _kept(folder, prepared, settings)
+    state = {name: fingerprint(recipe) for name, recipe in compared.items()}
+    runs = [] if folder is None else _kept(folder, prepared, settings, state)
     comparison = Comparison(prepared, settings, runs)
-    _fill(comparison, folder, report)
+    _fill(comparison, compared, folder, state, report)
     if not comparison.ranking:
         first = next(iter(comparison.left_out.values()), "nothing was measured")
         raise IsthmusError(f"nothing could be compared: {first}")
@@ -235,7 +240,13 @@ def _clusters(prepared: Prepared) -> int:
     return number
 
 
-def _fill(comparison: Comparison, folder: Path | None, report: Report | None) -> None:
+def _fill(
+    comparison: Comparison,
+    compared: Mapping[str, Recipe],
+    folder: Path | None,
+    state: Mapping[str, str],
+    report: Report | None,
+) -> None:
     """Fit what is missing, and keep each fit at once."""
     settings, prepared = comparison.settings, comparison.prepared
     names = [*settings.recipes, *comparison.task.baselines]
@@ -250,7 +261,7 @@ def _fill(comparison: Comparison, folder: Path | None, report: Report | None) ->
         assert part is not None
         begun = time.perf_counter()
         try:
-            fitted = _fitted(name, part, settings, seed, plain)
+            fitted = _fitted(name, part, settings, seed, plain, compared)
             if name == "plain" and isinstance(fitted, Model):
                 plain = fitted
             taken = time.perf_counter() - begun
@@ -261,12 +272,19 @@ def _fill(comparison: Comparison, folder: Path | None, report: Report | None) ->
             run = Run(name, seed, {}, 0, time.perf_counter() - begun, str(failure))
         comparison.runs.append(run)
         if folder is not None:
-            _keep(folder, comparison)
+            _keep(folder, comparison, state)
         if report is not None:
             report(f"{name}, seed {seed}", number, len(todo))
 
 
-def _fitted(name: str, part: Split, settings: Settings, seed: int, plain: Model | None) -> Fitted:
+def _fitted(
+    name: str,
+    part: Split,
+    settings: Settings,
+    seed: int,
+    plain: Model | None,
+    compared: Mapping[str, Recipe],
+) -> Fitted:
     budget = settings.budget
     if name == "pca":
         return methods.PCA(part, budget.latents, seed)
@@ -278,13 +296,13 @@ def _fitted(name: str, part: Split, settings: Settings, seed: int, plain: Model 
         return methods.Mixture(part, methods.MIXTURE_COMPONENTS, seed, None)
     if name == "plain-gmm":
         own = settings.options.get("plain", {})
-        model = plain or methods.fit_recipe("plain", part, budget, seed, own)
+        model = plain or methods.fit_recipe(as_recipe("plain"), part, budget, seed, own)
         clustering = settings.task == "cluster"
         components = settings.clusters if clustering else methods.MIXTURE_COMPONENTS
         return methods.Mixture(part, components, seed, model)
     first = settings.recipes[0] if name == "untrained" else name
     make = methods.untrained if name == "untrained" else methods.fit_recipe
-    return make(first, part, budget, seed, settings.options.get(first, {}))
+    return make(compared[first], part, budget, seed, settings.options.get(first, {}))
 
 
 # --- what is kept ----------------------------------------------------------------------------
@@ -302,11 +320,12 @@ def _key(prepared: Prepared, settings: Settings) -> str:
     return digest.hexdigest()[:20]
 
 
-def _keep(folder: Path, comparison: Comparison) -> None:
+def _keep(folder: Path, comparison: Comparison, state: Mapping[str, str]) -> None:
     plain = {
         "key": _key(comparison.prepared, comparison.settings),
         "data": comparison.prepared.name,
         "notes": comparison.prepared.notes,
+        "state": dict(state),
         "settings": asdict(comparison.settings),
         "runs": [
             {**asdict(run), "measures": {k: _finite(v) for k, v in run.measures.items()}}
@@ -317,7 +336,10 @@ def _keep(folder: Path, comparison: Comparison) -> None:
     write_atomically(folder / RESULTS, text.encode())
 
 
-def _kept(folder: Path, prepared: Prepared, settings: Settings) -> list[Run]:
+def _kept(
+    folder: Path, prepared: Prepared, settings: Settings, state: Mapping[str, str]
+) -> list[Run]:
+    """Fits that are there, but for those of recipes that are not what they were."""
     path = folder / RESULTS
     if not path.exists():
         return []
@@ -334,14 +356,17 @@ def _kept(folder: Path, prepared: Prepared, settings: Settings) -> list[Run]:
             )
             for run in plain["runs"]
         ]
-        key = plain["key"]
+        key, before = plain["key"], plain.get("state", {})
     except (OSError, ValueError, KeyError, TypeError):
         raise IsthmusError(f"{path} holds no readable results: choose another folder") from None
     if key != _key(prepared, settings):
         raise IsthmusError(
             f"{folder} holds a comparison of other data or settings: choose another folder"
         )
-    wanted = {*settings.recipes, *TASKS[settings.task].baselines}
+    same = {name for name in settings.recipes if before.get(name, "") == state[name]}
+    wanted = {*same, *TASKS[settings.task].baselines}
+    if settings.recipes[0] not in same:
+        wanted.discard("untrained")
     return [run for run in runs if run.method in wanted and run.seed < settings.seeds]
 
 

@@ -1,7 +1,7 @@
 """The rows of dictionaries as unit vectors, their cosines in pieces, and their matchings."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from isthmus.anatomy import Array, Autoencoder
 from isthmus.errors import IsthmusError, unknown
 
 Matching = Literal["auto", "hungarian", "mutual"]
+Rows = TypeVar("Rows", np.ndarray, Tensor)
 
 PIECE = 2**24
 """Cosines held at once, where not all of them are needed."""
@@ -22,30 +23,24 @@ LARGEST_ASSIGNMENT = 8192**2
 
 def decoder_rows(model: Autoencoder) -> Tensor:
     """What one unit of each latent adds to the reconstruction, ``(width, d)``, user's units."""
-    decoder, size = model.decoder, torch.Size(model.signal.shape).numel()
-    weight = getattr(decoder, "weight", None)
-    linear = getattr(decoder, "reads", "z") == "code"
-    if not linear or not isinstance(weight, Tensor) or weight.shape[1:] != (size,):
+    rows = model.atoms()
+    if rows is None:
         raise IsthmusError(
             "this model's decoder is no dictionary of one row for each latent: pass the rows "
             "themselves, (latents, elements)"
         )
-    return weight.detach() * _scale(model, weight)
+    return rows
 
 
 def encoder_rows(model: Autoencoder) -> Tensor:
     """The direction that each latent of a linear encoder reads, ``(width, d)``, user's units."""
-    weight = getattr(model.encoder, "weight", None)
-    if not isinstance(weight, Tensor) or weight.shape != decoder_rows(model).shape:
+    read = model.read_rows()
+    if read is None or read[0].shape != decoder_rows(model).shape:
         raise IsthmusError(
             "this model's encoder has no row for each latent: pass (decoder, encoder) rows, each "
             "(latents, elements)"
         )
-    return weight.detach() / _scale(model, weight)
-
-
-def _scale(model: Autoencoder, like: Tensor) -> Tensor:
-    return model.scaler.scale.detach().flatten().to(like)
+    return read[0]
 
 
 def unit_rows(given: Array | Autoencoder, what: str) -> Tensor:
@@ -84,19 +79,37 @@ def nearest(
     Both ``(len(a),)``. Rows are of norm 1. ``absolute`` takes the sign off; ``skip_self`` leaves
     out row i of ``b`` for row i of ``a``.
     """
-    cosines, numbers = [], []
-    for start, block in _pieces(a, b):
+    values, numbers = [], []
+    for start, block in cosines(a, b):
         if absolute:
             block = block.abs_()
         if skip_self:
             block.diagonal(start).fill_(-torch.inf)
         best = block.max(1)
-        cosines.append(best.values.cpu().clamp(-1, 1))
+        values.append(best.values.cpu().clamp(-1, 1))
         numbers.append(best.indices.cpu())
-    return torch.cat(cosines).double().numpy(), torch.cat(numbers).numpy()
+    return torch.cat(values).double().numpy(), torch.cat(numbers).numpy()
 
 
-def _pieces(a: Tensor, b: Tensor) -> Iterator[tuple[int, Tensor]]:
+def neighbours(units: Rows, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ``n`` other rows of largest cosine with each, the largest first, and the cosines.
+
+    Both ``(rows, n)``, fewer columns where there are fewer rows. ``units`` are of norm 1. Memory is
+    bounded; the time grows with the square of the number of rows.
+    """
+    n = min(n, len(units) - 1)
+    numbers, values = [], []
+    for start, part in cosines(units, units):
+        block = torch.as_tensor(part)
+        block.diagonal(start).fill_(-torch.inf)
+        best = block.topk(n, dim=1)
+        numbers.append(best.indices.cpu().numpy())
+        values.append(best.values.clamp(-1, 1).cpu().numpy())
+    return np.concatenate(numbers), np.concatenate(values)
+
+
+def cosines(a: Rows, b: Rows) -> Iterator[tuple[int, Rows]]:
+    """``a @ b.T`` piece by piece: where a piece begins, and ``(rows of it, len(b))``."""
     step = max(1, PIECE // len(b))
     for start in range(0, len(a), step):
         yield start, a[start : start + step] @ b.T

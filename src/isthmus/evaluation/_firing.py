@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import csr_array, vstack
 
-from isthmus.anatomy import Array, Autoencoder, Code, SparseCode
+from isthmus.anatomy import Array, Autoencoder, Code
 
 PIECE = 2**22
 """Latent-truth pairs looked at at once."""
@@ -12,19 +12,18 @@ PIECE = 2**22
 def sparse_codes(model: Autoencoder, X: Array, batch_size: int) -> csr_array:
     """The deterministic codes of ``X``, ``(rows, latents)``, float64, without stored zeros."""
     parts = [
-        _sparse(model.encode(X[start : start + batch_size], code=True, batch_size=batch_size))
+        nonzero(model.encode(X[start : start + batch_size], code=True, batch_size=batch_size))
         for start in range(0, len(X), batch_size)
     ]
     return csr_array(vstack(parts, format="csr"))
 
 
-def _sparse(code: Code) -> csr_array:
-    if not isinstance(code, SparseCode):
-        return csr_array(code.z.flatten(1).double().numpy())
-    rows, k = code.values.shape
-    starts = np.arange(0, rows * k + 1, k)
-    stored = code.values.double().numpy().ravel(), code.indices.numpy().ravel(), starts
-    codes = csr_array(stored, shape=(rows, code.width))
+def nonzero(code: Code) -> csr_array:
+    """What of ``z`` is not zero, ``(rows, latents)``, float64; a sparse code stays sparse."""
+    stored = (code if code.is_sparse else Code(code.z)).matrix()
+    # astype would sort the entries, and sums over them would round differently.
+    values = stored.data.astype(np.float64)
+    codes = csr_array((values, stored.indices, stored.indptr), shape=stored.shape)
     codes.eliminate_zeros()
     return codes
 

@@ -11,7 +11,7 @@ from isthmus.anatomy import Array, Autoencoder, Code
 from isthmus.errors import IsthmusError
 from isthmus.evaluation._arrays import flat_rows, need_rows
 from isthmus.evaluation._dictionaries import decoder_rows
-from isthmus.evaluation._firing import _sparse
+from isthmus.evaluation._firing import nonzero
 from isthmus.evaluation.moments import Moments
 from isthmus.evaluation.result import Result
 
@@ -194,7 +194,7 @@ def one_hot_length(labels: Array) -> Result:
 def _codes(codes: Array | Code | csr_array) -> csr_array:
     """Float64 ``(rows, latents)`` without stored zeros."""
     if isinstance(codes, Code):
-        values = _sparse(codes)
+        values = nonzero(codes)
     elif issparse(codes):
         values = csr_array(codes, dtype=np.float64, copy=True)
         values.sum_duplicates()

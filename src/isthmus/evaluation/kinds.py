@@ -69,7 +69,10 @@ def _reconstruction(setting: Setting) -> _Reconstruction | None:
 
 @measures(Code)
 def _rank(setting: Setting) -> _Rank | None:
-    return _Rank() if _width(setting.first.code) <= WIDEST else None
+    code = setting.first.code
+    # A codebook's entries are many more than the elements of z, whose rank it is.
+    width = code.width if code.is_sparse else Code(code.z).width
+    return _Rank() if width <= WIDEST else None
 
 
 @measures(Code)
@@ -116,7 +119,3 @@ class _Posterior:
 
     def results(self) -> list[Result]:
         return [self.posterior.kl(), self.posterior.active_units()]
-
-
-def _width(code: Code) -> int:
-    return code.width if isinstance(code, SparseCode) else code.z[0].numel()

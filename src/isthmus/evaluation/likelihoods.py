@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +17,13 @@ from isthmus.evaluation.result import Result
 
 CHUNK_ELEMENTS = 2**22
 """Elements of data that are decoded at once, over samples and rows: bounds the memory."""
+
+
+@runtime_checkable
+class Density(Protocol):
+    """A prior that says its own density: nats of codes ``(samples, rows, *latent)``."""
+
+    def log_prob(self, z: Tensor, /) -> Tensor: ...
 
 
 class _Bounds:
@@ -50,7 +57,7 @@ class _Bounds:
         chunk = max(1, CHUNK_ELEMENTS // widest)
         for start in range(0, len(target), rows):
             part = slice(start, start + rows)
-            pieces = list(self._log_weights(_rows(code, part), target[part], chunk))
+            pieces = list(self._log_weights(code.take(part), target[part], chunk))
             self.importance.update(torch.cat(pieces) + shift)
 
     def _log_weights(self, code: GaussianCode, x: Tensor, chunk: int) -> Iterator[Tensor]:
@@ -64,8 +71,8 @@ class _Bounds:
             yield float64(likelihood) + self._log_prior(z) - q
 
     def _log_prior(self, z: Tensor) -> Tensor:
-        own = getattr(self.model.prior, "log_prob", None)
-        return log_standard_normal(z) if own is None else float64(own(z))
+        prior = self.model.prior
+        return float64(prior.log_prob(z)) if isinstance(prior, Density) else log_standard_normal(z)
 
     def results(self) -> list[Result]:
         bound, elbo = self._told(self.importance.bound()), self._told(self.importance.elbo())
@@ -74,7 +81,7 @@ class _Bounds:
         return [bound, elbo]
 
     def _told(self, result: Result) -> Result:
-        own = getattr(self.model.prior, "log_prob", None) is not None
+        own = isinstance(self.model.prior, Density)
         prior = "the model's own prior" if own else "prior N(0, I)"
         return replace(result, note=self._note(), estimator=f"{result.estimator}; {prior}")
 
@@ -113,8 +120,3 @@ def log_standard_normal(z: Tensor) -> Tensor:
     """log N(z; 0, I): ``(samples, rows, *latent)`` to ``(samples, rows)``, float64."""
     flat = float64(z).flatten(2)
     return -0.5 * (flat.square().sum(-1) + flat.shape[-1] * math.log(2 * math.pi))
-
-
-def _rows(code: GaussianCode, part: slice) -> GaussianCode:
-    parts: dict[str, Any] = {name: tensor[part] for name, tensor in code.tensors().items()}
-    return replace(code, **parts)

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from isthmus.activations import Activations
 from isthmus.activations.feeds import evaluating
-from isthmus.anatomy import Autoencoder
+from isthmus.anatomy import Autoencoder, offset
 from isthmus.errors import IsthmusError
-from isthmus.interpretation._codes import coded, read_rows, written_bias, written_rows
+from isthmus.interpretation._codes import coded
 from isthmus.interpretation.heads import attention_pattern, head_map
 from isthmus.language import Decoder, LanguageModel
 from isthmus.language.decoder import Block, RMSNorm
@@ -29,13 +29,13 @@ def reads(autoencoder: Autoencoder) -> tuple[Tensor, Tensor]:
     ``(latents, width read)`` and ``(latents,)``; the scaler is multiplied in. An encoder that is
     not linear is an :class:`IsthmusError`.
     """
-    found = read_rows(autoencoder)
+    found = autoencoder.read_rows()
     if found is None:
         raise IsthmusError(
             "the autoencoder's encoder is not linear, so that no weight says what a latent reads: "
             "pass a transcoder or a sparse dictionary"
         )
-    return found[0].detach(), found[1].detach()
+    return found
 
 
 def writes(autoencoder: Autoencoder) -> tuple[Tensor, Tensor]:
@@ -44,13 +44,13 @@ def writes(autoencoder: Autoencoder) -> tuple[Tensor, Tensor]:
     ``(latents, width written)`` and ``(width written,)``, in the units of the activations. A
     decoder that is no linear dictionary is an :class:`IsthmusError`.
     """
-    rows, bias = written_rows(autoencoder), written_bias(autoencoder)
+    rows, bias = autoencoder.atoms(), offset(autoencoder)
     if rows is None or bias is None:
         raise IsthmusError(
             "the autoencoder's decoder is no dictionary of one row for each latent: pass a "
             "transcoder or a sparse dictionary"
         )
-    return rows.detach(), bias.detach()
+    return rows, bias.detach()
 
 
 def edges(

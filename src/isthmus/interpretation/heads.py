@@ -14,7 +14,6 @@ from isthmus.activations import Activations
 from isthmus.activations.feeds import evaluating
 from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
-from isthmus.interpretation._codes import read_rows, written_rows
 from isthmus.language import Decoder, LanguageModel
 from isthmus.language.decoder import Attention, rotated
 
@@ -29,7 +28,7 @@ def head_shares(dictionary: Autoencoder | Tensor, heads: int) -> Tensor:
     """
     rows: Tensor | None
     if isinstance(dictionary, Autoencoder):
-        rows = written_rows(dictionary)
+        rows = dictionary.atoms()
         if rows is None:
             raise IsthmusError(
                 "the autoencoder's decoder is no dictionary of one row for each latent: pass rows "
@@ -115,7 +114,7 @@ def direct_attribution(
             f"{model.name} is a {type(module).__name__}, whose heads are not known here: use the "
             "resident model"
         )
-    found = read_rows(dictionary)
+    found = dictionary.read_rows()
     if found is None:
         raise IsthmusError("the encoder is not linear: pass a sparse dictionary")
     rows, bias = found

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from isthmus.activations.feeds import evaluating
-from isthmus.anatomy import Autoencoder, Code, SparseCode
+from isthmus.anatomy import Autoencoder, Code, SparseCode, atoms, code_of
 from isthmus.anatomy.autoencoder import ENCODE_BATCH
 from isthmus.errors import IsthmusError
-from isthmus.interpretation._codes import coded, decoded, written_rows
+from isthmus.interpretation._codes import coded, decoded
 from isthmus.interpretation._where import Places
 from isthmus.interpretation.splice import Edit, spliced
 from isthmus.language import LanguageModel, generate
@@ -85,7 +85,7 @@ class Steering(Edit):
         """``decode(z') - decode(z)``, ``(rows, width)``."""
         model = self.autoencoder
         code = coded(model, read)
-        width = code.width if isinstance(code, SparseCode) else code.z.shape[-1]
+        width = code.width if code.is_sparse else code.z.shape[-1]
         if int(self.latents[0]) < 0 or int(self.latents[-1]) >= width:
             wrong = int(self.latents[0] if self.latents[0] < 0 else self.latents[-1])
             raise IsthmusError(f"there is no latent {wrong}: name latents from 0 to {width - 1}")
@@ -95,13 +95,12 @@ class Steering(Edit):
         after = before * self.factor.to(before) + self.shift.to(before)
         if self.where_active:
             after = torch.where(before != 0, after, before)
-        rows = written_rows(model, latents)
+        rows = atoms(model, latents)
         if rows is not None:
             return (after - before) @ rows
         z = code.z.clone()
         z[:, latents] = after
-        make: Callable[[Tensor], Code] = getattr(model.decoder, "from_latent", Code)
-        return decoded(model, make(z)) - decoded(model, code)
+        return decoded(model, code_of(model, z)) - decoded(model, code)
 
 
 def _values(code: Code, latents: Tensor) -> Tensor:

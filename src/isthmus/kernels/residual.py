@@ -1,7 +1,6 @@
 """Decoding and comparing in one: the error of a sparse reconstruction."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,8 +12,7 @@ from isthmus.kernels.paths import native_for
 from isthmus.kernels.row_gradient import RowGradient, sparse_gradient
 
 
-@dataclass(frozen=True, eq=False)
-class Residual:
+class Residual(NamedTuple):
     """``error`` = reconstruction - target ``(rows, d)`` and its squared length ``(rows,)``."""
 
     error: Tensor

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import AnySparseCode, Autoencoder, Output, SparseCode, Term, expect
+from isthmus.anatomy import AnySparseCode, Autoencoder, Output, SparseCode, Term, linear_decoder
 from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck, Step
 from isthmus.bottlenecks.sparse import Dictionary, FiringCounter
 from isthmus.kernels import Preactivations, adaptive_decode, take_rows
@@ -105,7 +105,7 @@ class AuxK(Term):
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         code = out.code_as(AnySparseCode, self)
-        weight = expect(getattr(model.decoder, "weight", None), Tensor, "decoder's weight", self)
+        weight = linear_decoder(model).atoms()
         counter = model.part_as("bottleneck.counter", FiringCounter, self)
         dead = counter.dead(out.clock).nonzero().flatten()
         if len(dead) == 0 or not isinstance(code.preactivations, Preactivations):

@@ -1,34 +1,69 @@
-"""Recipes: how a page registers itself, and how options reach it."""
+"""Recipes: how a page registers itself, and everything that can stand where a recipe's name can."""
 
+import contextlib
+import copy
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+import sys
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from types import ModuleType
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic.fields import FieldInfo
-from torch import nn
+from pydantic import BaseModel
 
-from isthmus.anatomy import Autoencoder, Scaler, Scaling, Signal
+from isthmus.anatomy import Autoencoder, Scaling, Signal
 from isthmus.errors import IsthmusError, unknown
+from isthmus.recipes import origin
+from isthmus.recipes.scaling import as_scaled, modes_of, rescale, scale_own, scaler_of
+from isthmus.recipes.signature import (
+    module_options,
+    only_scaling,
+    option_table,
+    options_model,
+    validated,
+)
 from isthmus.training import TrainingOptions
 
 Build = Callable[..., Autoencoder]
-M = TypeVar("M", bound=BaseModel)
-AutoScaling = Literal["auto", "none", "columns", "global", "norm"]
+
+KINDS = {
+    "vector": "vectors",
+    "image": "images",
+    "series": "series",
+    "set": "sets",
+    "coordinates": "coordinates",
+    "tokens": "tokens (text)",
+    "graph": "graphs",
+    "collection": "a collection of named parts",
+    "ragged": "rows of different lengths",
+}
+"""What each kind of signal is called in a sentence."""
+
+REAL = ("vector", "image", "series", "set", "coordinates")
+"""The kinds of signal that are a rectangle of real numbers."""
+
+__all__ = [
+    "Recipe", "RecipeLike", "as_recipe", "broken_recipes", "get_recipe", "list_recipes",
+    "module_options", "option_table", "recipe", "recipes", "validated",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One published system: how to build it, and its page.
+    """One system: how to build it, and its page.
 
     ``defaults`` are the published training options; ``scaling`` is what ``scaling=auto`` means for
     vectors whose values leave [0, 1] (images and unit data are left as they are, except by a
     recipe whose ``scaling`` is one factor, for which direction is all that matters).
+    ``reads_signal`` says that ``build_function`` takes the signal; without, it knows its own.
+    ``kinds`` are the kinds of signal that it reads, ``ragged`` among them where rows of real
+    numbers may differ in length; ``given`` what it wants beside the examples, such as a label.
+    ``source`` is ``package.module:function``. ``model`` is set where the recipe is an autoencoder
+    that somebody passed: it builds copies of that.
     """
 
     name: str
@@ -41,16 +76,46 @@ class Recipe:
     model_options: type[BaseModel]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     scaling: Scaling = "columns"
+    reads_signal: bool = True
+    source: str = ""
+    model: Autoencoder | None = None
+    kinds: tuple[str, ...] = REAL
+    given: tuple[str, ...] = ()
 
     @property
     def doc(self) -> str:
         """The page's docstring."""
-        return inspect.getdoc(self.build_function) or ""
+        if type(self.model) is Autoencoder:  # whose own docstring says nothing about this one
+            return ""
+        return inspect.getdoc(self.build_function if self.model is None else self.model) or ""
 
     @property
     def idea(self) -> str:
         """The first sentence of the docstring."""
         return self.doc.split("\n\n")[0].replace("\n", " ")
+
+    @property
+    def builtin(self) -> bool:
+        """Whether it is one of this library's own."""
+        return self.source.startswith("isthmus.recipes.")
+
+    @property
+    def importable(self) -> bool:
+        """Whether another process can import it by ``source``."""
+        module, _, path = self.source.partition(":")
+        if not path or "<" in path or module in ("", "__main__") or module not in sys.modules:
+            return False
+        try:
+            found = origin.attribute(sys.modules[module], path)
+        except AttributeError:
+            return False
+        return found is (self.build_function if self.model is None else self.model)
+
+    @property
+    def where(self) -> str:
+        """``package.module:function``, with the distribution where one is known."""
+        package = origin.distribution(self.source.partition(":")[0])
+        return self.source if package is None else f"{self.source} ({' '.join(package)})"
 
     def parse(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], TrainingOptions]:
         """Split flat options into validated model and training options.
@@ -58,11 +123,12 @@ class Recipe:
         An unknown name or a value out of range is an :class:`IsthmusError`.
         """
         model_names, training_names = self.model_options.model_fields, TrainingOptions.model_fields
+        what = (
+            "training option" if self.model is not None else f"option of the recipe {self.name!r}"
+        )
         for name in options:
             if name not in model_names and name not in training_names:
-                raise unknown(
-                    f"option of the recipe {self.name!r}", name, [*model_names, *training_names]
-                )
+                raise unknown(what, name, [*model_names, *training_names])
         given = {k: v for k, v in options.items() if k in model_names}
         training = {k: v for k, v in options.items() if k in training_names}
         if "steps" in training and "epochs" not in training:
@@ -76,101 +142,203 @@ class Recipe:
     def build(self, signal: Signal, options: Mapping[str, Any]) -> Autoencoder:
         """The untrained model for a signal; ``options`` as :meth:`parse` returned them."""
         options = dict(options)
-        mode = self._scaling(options.pop("scaling"), signal)
-        inner = signal if mode == "none" else replace(signal, low=None, high=None)
-        model = self.build_function(inner, **options)
+        asked = options.pop("scaling")
+        if not self.reads_signal:
+            model = self._made(**options)
+            if not model.signal.accepts(signal):
+                raise IsthmusError(
+                    f"the data are {signal}, and the model of {self.name} reads {model.signal}: "
+                    "pass rows that fit"
+                )
+            scale_own(model, asked, signal)
+            return model
+        self._check_kind(signal)
+        scaler = scaler_of(signal, asked, self.scaling)
+        model = self._made(as_scaled(signal, scaler), **options)
         model.signal = signal
-        model.scaler = Scaler(signal.shape, mode)
+        if asked != "auto" or not model.scaler_given:
+            rescale(model, modes_of(scaler))
+        model.scaler_given = True
         return model
 
-    def _scaling(self, asked: AutoScaling, signal: Signal) -> Scaling:
-        if asked != "auto":
-            return asked
-        if self.scaling in ("global", "norm"):
-            return self.scaling
-        return self.scaling if signal.kind == "vector" and not signal.is_unit else "none"
+    def _check_kind(self, signal: Signal) -> None:
+        """An error for data of a kind that the recipe does not read."""
+        if signal.kind in self.kinds and not (signal.ragged and signal.is_real):
+            return
+        if signal.kind == "series" and signal.ragged and "ragged" in self.kinds:
+            return
+        reads = " or ".join(KINDS[kind] for kind in self.kinds)
+        if signal.kind == "collection":
+            raise IsthmusError(
+                f"the recipe {self.name!r} reads {reads}, and the data are a collection of "
+                f"{', '.join(map(repr, signal.parts))}: pass one of them, or choose a recipe that "
+                "reads a collection"
+            )
+        given = "rows of different lengths" if signal.ragged else KINDS[signal.kind]
+        raise IsthmusError(
+            f"the recipe {self.name!r} reads {reads}, and the data are {given}: choose a recipe "
+            "that reads these"
+        )
 
+    def _made(self, *signal: Signal, **options: Any) -> Autoencoder:
+        made = self.build_function(*signal, **options)
+        if not isinstance(made, Autoencoder):
+            raise IsthmusError(
+                f"{self.name} returned a {type(made).__name__}: a recipe returns an Autoencoder"
+            )
+        return made
+
+
+RecipeLike = str | Recipe | Build | Autoencoder
+"""What can stand where a recipe's name can: a registered name, ``package.module:function``, such
+a function, a recipe, or an autoencoder."""
 
 _RECIPES: dict[str, Recipe] = {}
+_BY_FUNCTION: dict[Any, Recipe] = {}
+_BROKEN: dict[str, str] = {}
+"""Names that cannot be had, each with the sentence that says why."""
+_importing = False
+"""Whether packages are imported for the recipes in them: then a name given twice is noted."""
 
 
 def recipe(
     name: str,
     *,
-    family: str,
-    paper: str,
-    formula: str,
-    claim: str,
+    family: str = "own",
+    paper: str = "",
+    formula: str = "",
+    claim: str = "",
     catalogue: int | None = None,
     training: Mapping[str, Any] | None = None,
     scaling: Scaling = "columns",
+    kinds: tuple[str, ...] = REAL,
+    given: tuple[str, ...] = (),
 ) -> Callable[[Build], Build]:
     """Register the decorated function, ``(signal, *, options...) -> Autoencoder``, as a recipe.
 
     Its keyword arguments, with their annotations and defaults, are the recipe's options;
-    ``training`` holds the published training options.
+    ``training`` holds the published training options, ``kinds`` the kinds of signal that it reads
+    (by default those of real numbers; a collection, tokens, graphs and ``ragged`` rows have to be
+    named), ``given`` what it asks for beside the examples. A name that another function has already
+    is an :class:`IsthmusError`; defining the same function anew replaces it.
     """
 
     def register(function: Build) -> Build:
-        if name in _RECIPES:
-            raise ValueError(f"two recipes are called {name!r}")
-        options = _options_model(name, function)
-        clash = set(options.model_fields) & set(TrainingOptions.model_fields)
-        if clash:
-            raise ValueError(f"{name}: {clash} are already training options")
-        defaults = dict(training or {})
-        validated(TrainingOptions, defaults)
-        _RECIPES[name] = Recipe(
-            name, family, catalogue, paper, formula, claim, function, options, defaults, scaling
-        )
+        made = _of_function(
+            function, name, family=family, paper=paper, formula=formula, claim=claim,
+            catalogue=catalogue, defaults=dict(training or {}), scaling=scaling, kinds=kinds,
+            given=given,
+        )  # fmt: skip
+        _BY_FUNCTION[function] = made
+        _register(made)
         return function
 
     return register
 
 
-def _options_model(name: str, function: Build) -> type[BaseModel]:
-    fields: dict[str, Any] = {}
-    for parameter in list(inspect.signature(function).parameters.values())[1:]:
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            raise ValueError(f"{name}: the option {parameter.name!r} must be keyword-only")
-        fields[parameter.name] = (parameter.annotation, parameter.default)
-    fields["scaling"] = (
-        AutoScaling,
-        Field(
-            "auto",
-            description="columns: mean 0, variance 1; global, norm: one factor for all",
-        ),
+def _register(made: Recipe) -> None:
+    if not made.builtin:
+        _discover()  # so that a name of this library's own is known to be taken
+    taken = _RECIPES.get(made.name)
+    if taken is None or taken.source == made.source:
+        _RECIPES[made.name] = made
+        return
+    sentence = (
+        f"two recipes are called {made.name!r}, {taken.where} and {made.where}: name one of them "
+        "by its 'package.module:function'"
     )
-    config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, validate_default=True
-    )
-    return create_model(name, __config__=config, **fields)
+    if not _importing:
+        raise IsthmusError(sentence)
+    _BROKEN[made.name] = sentence
 
 
-def validated(model: type[M], values: Mapping[str, Any]) -> M:
-    """A pydantic model, its complaint as one sentence."""
-    try:
-        return model(**values)
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise IsthmusError(
-            f"the option {place}={first['input']!r} is not allowed: {first['msg']}"
-        ) from None
+def _of_function(function: Build, name: str | None = None, **page: Any) -> Recipe:
+    called = getattr(function, "__qualname__", type(function).__qualname__)
+    name = name or called.rpartition(".")[2].strip("<>")
+    options, reads_signal = options_model(name, function)
+    defaults = page.pop("defaults", {})
+    validated(TrainingOptions, defaults)
+    about = {"family": "own", "catalogue": None, "paper": "", "formula": "", "claim": "", **page}
+    return Recipe(
+        name, build_function=function, model_options=options, defaults=defaults,
+        reads_signal=reads_signal, source=f"{function.__module__}:{called}", **about,
+    )  # fmt: skip
+
+
+def _of_model(model: Autoencoder, name: str | None = None, source: str = "") -> Recipe:
+    def build() -> Autoencoder:
+        try:
+            return copy.deepcopy(model)
+        except RuntimeError as problem:
+            raise IsthmusError(
+                f"the autoencoder {name} cannot be copied ({origin.reason(problem)}): pass the "
+                "function that builds it"
+            ) from problem
+
+    name = name or type(model).__name__
+    return Recipe(
+        name, "own", None, "", "", "", build, only_scaling(name), reads_signal=False,
+        source=source, model=model,
+    )  # fmt: skip
 
 
 @cache
 def _discover() -> None:
+    """Import every page of this library."""
     import isthmus.recipes as package
 
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
 
 
-def recipes(word: str | None = None) -> dict[str, Recipe]:
-    """All recipes by name, or those whose name, family or page contains ``word``."""
+@contextlib.contextmanager
+def _imports() -> Iterator[None]:
+    global _importing
+    before, _importing = _importing, True
+    try:
+        yield
+    finally:
+        _importing = before
+
+
+@cache
+def _discover_packages() -> None:
+    """Import what packages offer; one that fails is noted, and the others go on."""
+    for point in origin.entry_points():
+        try:
+            with _imports():
+                found = point.load()
+                if not isinstance(found, ModuleType):
+                    _register(_of_anything(found, point.name, f"{point.module}:{point.attr}"))
+        except Exception as problem:  # whatever that package does when it is imported
+            package = origin.package_of(point)
+            _BROKEN[point.name] = (
+                f"the recipe {point.name!r} of the package {package} cannot be had "
+                f"({origin.reason(problem)}): mend or uninstall that package"
+            )
+
+
+def _known() -> dict[str, Recipe]:
     _discover()
-    found = dict(sorted(_RECIPES.items()))
+    _discover_packages()
+    return {n: r for n, r in sorted(_RECIPES.items()) if n not in _BROKEN or r.builtin}
+
+
+def broken_recipes() -> dict[str, str]:
+    """Names that installed packages promise and that cannot be had, with a sentence on each."""
+    _known()
+    return dict(sorted(_BROKEN.items()))
+
+
+def list_recipes(word: str | None = None) -> dict[str, Recipe]:
+    """All recipes by name, or those whose name, family or page contains ``word``.
+
+    This library's, those registered in this process, and those that installed packages offer by
+    the entry point group ``isthmus.recipes``. A package that cannot be imported is a warning.
+    """
+    found = _known()
+    for sentence in _BROKEN.values():
+        warnings.warn(sentence, stacklevel=2)
     if word is None:
         return found
     word = word.lower()
@@ -181,50 +349,53 @@ def recipes(word: str | None = None) -> dict[str, Recipe]:
     }
 
 
+recipes = list_recipes
+
+
 def get_recipe(name: str) -> Recipe:
-    """The recipe of that name; an error offers the nearest one."""
-    known = recipes()
-    if name not in known:
-        raise unknown("recipe", name, known)
-    return known[name]
-
-
-def option_table(model: type[BaseModel], defaults: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Name, type, default and description of each option, for pages and the command line."""
-    rows = []
-    for name, info in model.model_fields.items():
-        default = defaults.get(name, info.get_default(call_default_factory=True))
-        rows.append(
-            {
-                "name": name,
-                "type": _type_name(info),
-                "default": "none" if default is None else str(default),
-                "description": info.description or "",
-            }
+    """The recipe registered by that name; an error offers the nearest one."""
+    known = _known()
+    if name in known:
+        return known[name]
+    if name in _BROKEN:
+        raise IsthmusError(_BROKEN[name])
+    if "." in name:
+        module, _, last = name.rpartition(".")
+        raise IsthmusError(
+            f"unknown recipe {name!r}: a function of a package is written '{module}:{last}'"
         )
-    return rows
+    raise unknown("recipe", name, known)
 
 
-def _type_name(info: FieldInfo) -> str:
-    return _named(info.annotation)
+def as_recipe(found: RecipeLike) -> Recipe:
+    """The recipe that something stands for.
+
+    A registered name; ``package.module:function``, which is imported; a function ``(signal, *,
+    options...) -> Autoencoder``, decorated or not; a recipe; or an autoencoder, of which copies
+    are trained. Raises :class:`IsthmusError` for anything else.
+    """
+    if isinstance(found, str):
+        if ":" not in found:
+            return get_recipe(found)
+        with _imports():
+            return _of_anything(origin.imported(found), None, found)
+    return _of_anything(found)
 
 
-def _named(kind: Any) -> str:
-    """A type as a reader of a page wants it: ``int or none``, ``a | b``, ``tuple of int``."""
-    origin, inside = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return _named(inside[0])
-    if origin is Literal:
-        return " | ".join(map(str, inside))
-    if origin in (Union, UnionType):
-        return " or ".join(_named(part) for part in inside)
-    if origin in (tuple, list):
-        return "list of " + _named(inside[0])
-    if kind is type(None):
-        return "none"
-    return getattr(kind, "__name__", str(kind))
-
-
-def module_options(options: Mapping[str, Any]) -> dict[str, nn.Module]:
-    """Those options that are modules of the user's own: they cannot be stored in a checkpoint."""
-    return {name: value for name, value in options.items() if isinstance(value, nn.Module)}
+def _of_anything(found: Any, name: str | None = None, source: str = "") -> Recipe:
+    if isinstance(found, Recipe):
+        return found
+    if isinstance(found, Autoencoder):
+        return _of_model(found, name or source.rpartition(":")[2].rpartition(".")[2], source)
+    if callable(found):
+        known = _BY_FUNCTION.get(found) if isinstance(found, Hashable) else None
+        if known is not None:
+            return known
+        made = _of_function(found, name)
+        # A function that was wrapped, or made by another, may only be known by the name asked for.
+        return made if made.importable or not source else replace(made, source=source)
+    what = f"a {type(found).__name__}" if not source else f"{source!r}, a {type(found).__name__},"
+    raise IsthmusError(
+        f"{what} is no recipe: pass a name, 'package.module:function', a function that returns an "
+        "Autoencoder, or an Autoencoder"
+    )

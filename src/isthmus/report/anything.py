@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from isthmus.anatomy import Autoencoder, Source
+from isthmus.anatomy import Autoencoder, Source, decodes_latents
 from isthmus.evaluation.density import ACTIVE_VARIANCE
 from isthmus.report import directions
 from isthmus.report.blocks import Binary, Detail, number, short
@@ -135,11 +135,12 @@ class _Builder:
         self.sizes: np.ndarray | None = None
         self.near: tuple[np.ndarray, np.ndarray] | None = None
         self.directed = np.arange(len(codes))
-        self.directions: np.ndarray | None = directions.atoms(model)
+        atoms = model.atoms()
+        self.directions: np.ndarray | None = None if atoms is None else atoms.float().cpu().numpy()
         self.drawn: dict[int, int] = {}
         self.sizes_about = "norm of what one unit of it adds to the reconstruction"
         if self.directions is None:
-            if not directions.decodes(model):
+            if not decodes_latents(model):
                 return
             self.directed = np.sort(np.argsort(-self.strength, kind="stable")[: directions.MOVED])
             self.directions = directions.changes(model, codes, self.directed)
@@ -158,8 +159,10 @@ class _Builder:
         self._choose_drawn()
 
     def _choose_drawn(self) -> None:
-        """Which directions the page has room to draw."""
+        """Which directions the page has room to draw: those of whole inputs only."""
         if self.inputs is None or self.directions is None:
+            return
+        if self.directions.shape[1] != self.model.signal.numel:
             return
         room = max(
             1, DIRECTION_BYTES // max(1, self.inputs.bytes // (1 if self.inputs.is_image else 4))
@@ -174,9 +177,9 @@ class _Builder:
 
     def _which_traversed(self) -> set[int]:
         """Latents whose traversals are drawn: none of a linear dictionary, whose atoms say all."""
-        if self.inputs is None or not directions.decodes(self.model):
+        if self.inputs is None or not decodes_latents(self.model):
             return set()
-        if directions.atoms(self.model) is not None:
+        if self.model.atoms() is not None:
             return set()
         room = max(1, min(TRAVERSED, TRAVERSAL_BYTES // (STEPS * self.inputs.bytes)))
         kept = np.argsort(-self.strength, kind="stable")[:room]

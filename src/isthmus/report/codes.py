@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from scipy.sparse import csc_array, csr_array, vstack
 
-from isthmus.anatomy import Autoencoder, Code, GaussianCode, Source, SparseCode, ThresholdCode
+from isthmus.anatomy import Autoencoder, Code, GaussianCode, Source, SparseCode
 from isthmus.data import Subset
 from isthmus.report.blocks import short
 
@@ -91,9 +91,9 @@ def codes_of(model: Autoencoder, source: Source) -> Codes:
     for start in range(0, len(source), BATCH):
         index = torch.arange(start, min(start + BATCH, len(source)))
         code = model.encode(Subset(source, index), code=True)
-        sparse = isinstance(code, (SparseCode, ThresholdCode))
+        sparse = code.is_sparse
         shape = (code.width,) if isinstance(code, SparseCode) else tuple(code.z.shape[1:])
-        parts.append(_stored(code, sparse))
+        parts.append(_stored(code))
         if isinstance(code, GaussianCode):
             mean, logvar = code.mean.double().flatten(1), code.logvar.double().flatten(1)
             part = 0.5 * (mean.square() + torch.expm1(logvar) - logvar).sum(0).numpy()
@@ -106,22 +106,12 @@ def codes_of(model: Autoencoder, source: Source) -> Codes:
     return Codes(matrix, sparse, shape, None if kl is None else kl / matrix.shape[0])
 
 
-def _stored(code: Code, sparse: bool) -> csr_array:
-    if isinstance(code, SparseCode):
-        rows, most = code.values.shape
-        starts = np.arange(0, rows * most + 1, most)
-        stored = code.values.float().numpy().ravel(), code.indices.numpy().ravel(), starts
-        matrix = csr_array(stored, shape=(rows, code.width))
-        matrix.sum_duplicates()  # where a row is filled up with zeros at one index
-        matrix.eliminate_zeros()
-        return matrix
-    z = code.z.flatten(1).float().numpy()
-    if sparse:
-        return csr_array(z)
-    # Every value of a dense code counts, also one that happens to be zero.
-    rows, width = z.shape
-    index = np.tile(np.arange(width), rows)
-    return csr_array((z.ravel(), index, np.arange(0, rows * width + 1, width)), shape=z.shape)
+def _stored(code: Code) -> csr_array:
+    """The values that count; of codes that are not sparse those of ``z``, whatever their kind."""
+    matrix = (code if code.is_sparse else Code(code.z)).matrix().astype(np.float32, copy=False)
+    if code.is_sparse:
+        matrix.sum_duplicates()
+    return csr_array(matrix)
 
 
 def histogram(values: np.ndarray) -> dict[str, object]:

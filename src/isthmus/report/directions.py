@@ -1,41 +1,20 @@
 """What each latent adds to the reconstruction, which latents are alike, and a map of them."""
 
 import numpy as np
-import torch
 from scipy.sparse import csc_array, csr_array
 
 from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
+from isthmus.evaluation._dictionaries import neighbours
 from isthmus.report.codes import Codes
 
 NEIGHBOURS = 8
-PIECE = 2**22
-"""Cosines held at once."""
 
 MOST_WORK = 4e11
 """Multiplications up to which the nearest directions are looked for."""
 
 MOVED = 1024
 """Latents of a dense code whose directions are computed: each needs one decoding."""
-
-
-def atoms(model: Autoencoder) -> np.ndarray | None:
-    """The rows of a linear dictionary ``(latents, elements)``, in the user's units; else None."""
-    decoder = model.decoder
-    weight = getattr(decoder, "weight", None)
-    size = torch.Size(model.signal.shape).numel()
-    linear = getattr(decoder, "reads", "z") == "code" and hasattr(decoder, "from_latent")
-    if not linear or not isinstance(weight, torch.Tensor) or weight.shape[1:] != (size,):
-        return None
-    scaled = weight.detach() * model.scaler.scale.detach().flatten().to(weight)
-    return scaled.float().cpu().numpy()
-
-
-def decodes(model: Autoencoder) -> bool:
-    """Whether the model rebuilds from the latents alone."""
-    if model.decoder is None:
-        return False
-    return getattr(model.decoder, "reads", "z") != "code" or hasattr(model.decoder, "from_latent")
 
 
 def changes(model: Autoencoder, codes: Codes, latents: np.ndarray) -> np.ndarray:
@@ -69,18 +48,7 @@ def nearest(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     n, most = len(rows), min(NEIGHBOURS, len(rows) - 1)
     if most < 1 or float(n) * n * rows.shape[1] > MOST_WORK:
         return None
-    numbers, cosines = np.empty((n, most), np.int64), np.empty((n, most), np.float32)
-    step = max(1, PIECE // n)
-    for start in range(0, n, step):
-        block = rows[start : start + step] @ rows.T
-        inside = np.arange(len(block))
-        block[inside, start + inside] = -np.inf
-        best = np.argpartition(-block, most - 1, axis=1)[:, :most]
-        values = np.take_along_axis(block, best, 1)
-        order = np.argsort(-values, axis=1, kind="stable")
-        numbers[start : start + step] = np.take_along_axis(best, order, 1)
-        cosines[start : start + step] = np.take_along_axis(values, order, 1)
-    return numbers, cosines.clip(-1, 1)
+    return neighbours(rows, most)
 
 
 class Together:

@@ -9,7 +9,7 @@ import numpy as np
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
 from isthmus.evaluation.sparsity import DENSE_RATE
-from isthmus.recipes import Recipe, get_recipe
+from isthmus.recipes import Recipe, as_recipe
 from isthmus.report.blocks import number, short
 from isthmus.report.run import Run
 from isthmus.training import TrainingOptions
@@ -36,8 +36,8 @@ def _recipe(name: str | None) -> Recipe | None:
     if name is None:
         return None
     try:
-        return get_recipe(name)
-    except IsthmusError:  # of another version of the library
+        return as_recipe(name)
+    except IsthmusError:  # of another version of the library, or not to be imported
         return None
 
 
@@ -46,7 +46,7 @@ def _of_recipe(recipe: Recipe) -> dict[str, Any]:
         "name": recipe.name,
         "family": recipe.family,
         "idea": recipe.idea,
-        "paper": recipe.paper,
+        "paper": recipe.paper or "no paper",
         "formula": recipe.formula,
     }
 
@@ -89,7 +89,8 @@ def _options(run: Run, recipe: Recipe | None) -> list[dict[str, Any]]:
         for name, info in model.model_fields.items():
             if name not in values:
                 continue
-            default = recipe.defaults.get(name, info.get_default(call_default_factory=True))
+            own = None if info.is_required() else info.get_default(call_default_factory=True)
+            default = recipe.defaults.get(name, own)
             row = {"name": name, "value": _said(values[name]), "default": _said(default)}
             rows.append({**row, "about": info.description or ""})
     return rows

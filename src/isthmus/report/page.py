@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import api
+from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
+from isthmus.recipes import RecipeLike
 from isthmus.report import overview
 from isthmus.report.anything import latents_of
 from isthmus.report.blocks import block, packed
@@ -37,6 +39,8 @@ def report(
     out: str | Path | None = None,
     *,
     X: Data | None = None,
+    model: Autoencoder | None = None,
+    recipe: RecipeLike | None = None,
     progress: Show = "auto",
 ) -> Path:
     """Write the page of a run, and return where: ``report.html`` in its folder, or ``out``.
@@ -50,10 +54,11 @@ def report(
     ``X`` are rows to measure on and to take examples from; by default the test part of the run's
     data, or else these data, where the folder says what they were. At most 10,000 rows are looked
     at (``isthmus.evaluate`` measures all); the page says which. What cannot be had of a sound
-    folder is left out and said in the page. A folder that is no run, or a damaged one, is an
+    folder is left out and said in the page. ``model`` and ``recipe`` are for a run whose builder
+    cannot be imported, as in :func:`isthmus.load`. A folder that is no run, or a damaged one, is an
     :class:`IsthmusError`.
     """
-    run = open_run(Path(folder), X)
+    run = open_run(Path(folder), X, model, recipe)
     place = Path(out) if out is not None else run.folder / NAME
     if place.is_dir():
         place = place / NAME

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from isthmus.anatomy import Autoencoder
+from isthmus.anatomy import Autoencoder, decodes_latents
 from isthmus.errors import IsthmusError, MissingExtra
 
 
@@ -20,12 +20,8 @@ def latent_directions(
     directions ``(number, *shape)``, strongest first, and their latents ``(number,)``.
     """
     z = torch.as_tensor(model.encode(X))
-    if z.ndim != 2 or getattr(model.decoder, "reads", "z") == "code":
-        usable = z.ndim == 2 and hasattr(model.decoder, "from_latent")
-        if not usable:
-            raise IsthmusError(
-                "this model does not decode from single latents: it has no directions"
-            )
+    if z.ndim != 2 or not decodes_latents(model):
+        raise IsthmusError("this model does not decode from single latents: it has no directions")
     mean, std = z.mean(0), z.std(0)
     # Decoding every latent of a wide dictionary is wasteful: the busiest ones are candidates.
     candidates = std.argsort(descending=True)[: max(4 * number, 64)]

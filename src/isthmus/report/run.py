@@ -11,6 +11,7 @@ from isthmus import api, data
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.data import Subset
 from isthmus.errors import IsthmusError
+from isthmus.recipes import RecipeLike
 from isthmus.runs import Data, check_fit, described
 from isthmus.training.checkpoint import METRICS, read_config
 from isthmus.training.journal import located
@@ -60,8 +61,15 @@ class Run:
         return self.spec is not None and self.spec.startswith(HARVESTED)
 
 
-def open_run(folder: Path, X: Data | None = None) -> Run:
+def open_run(
+    folder: Path,
+    X: Data | None = None,
+    model: Autoencoder | None = None,
+    recipe: RecipeLike | None = None,
+) -> Run:
     """Read a run's folder, its model, and its data (``X``, or what the folder names).
+
+    ``model`` and ``recipe`` are as in :func:`isthmus.load`.
 
     Raises :class:`IsthmusError` for a folder that is no run, or a damaged one; what cannot be had
     of a sound folder becomes a note.
@@ -72,10 +80,10 @@ def open_run(folder: Path, X: Data | None = None) -> Run:
         )
     run = Run(folder, read_config(folder), _records(folder))
     try:
-        run.model = api.load(folder)
+        run.model = api.load(folder, model, recipe=recipe)
     except IsthmusError as problem:
         # A damaged folder is an error; a model of the user's own parts only cannot be shown.
-        if run.config["recipe"] is not None and not _has_own_modules(run.config):
+        if run.config["recipe"] is not None and not _is_own(run.config):
             raise
         run.notes.append(f"The model was not opened: {problem}.")
     if run.model is not None:
@@ -122,6 +130,7 @@ def _which_part(spec: str) -> str:
 
 
 def _most(model: Autoencoder) -> int:
+    # What a part costs is guessed at here, until a model says so itself.
     searches = getattr(model.encoder, "reads", "x") == "model"
     return SLOW_ROWS if searches or model.prior is not None else MOST_ROWS
 
@@ -137,8 +146,11 @@ def spread(source: Source, most: int) -> Source:
     return Subset(source, index)
 
 
-def _has_own_modules(config: dict[str, Any]) -> bool:
-    return any(isinstance(v, dict) and "module" in v for v in config["options"].values())
+def _is_own(config: dict[str, Any]) -> bool:
+    """Whether a recipe or modules of the user's own are needed, which may not be at hand."""
+    return "origin" in config or any(
+        isinstance(v, dict) and "module" in v for v in config["options"].values()
+    )
 
 
 def _records(folder: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,18 @@ Trainer = Run
 """The former name of :class:`Run`."""
 
 __all__ = [
-    "Batches", "Callback", "Checkpoint", "Interrupted", "ParameterGroup", "TensorBoard",
-    "Run", "Stepper", "Together", "Trainer", "TrainingOptions", "VariantsFailed", "read_checkpoint",
+    "Batches",
+    "Callback",
+    "Checkpoint",
+    "Interrupted",
+    "ParameterGroup",
+    "Run",
+    "Stepper",
+    "TensorBoard",
+    "Together",
+    "Trainer",
+    "TrainingOptions",
+    "VariantsFailed",
+    "read_checkpoint",
     "write_checkpoint",
 ]  # fmt: skip

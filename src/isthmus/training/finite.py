@@ -31,9 +31,7 @@ class FiniteCheck:
     is needed to say which one it was is kept until then.
     """
 
-    def __init__(
-        self, device: torch.device, report: Report | None
-    ) -> None:
+    def __init__(self, device: torch.device, report: Report | None) -> None:
         self.every = 1 if device.type == "cpu" else EVERY
         self.report = report
         self._seen: list[_Seen] = []

@@ -1,11 +1,10 @@
 """A run: a stepper with data, folder, log, validation and exact resume."""
 
-import contextlib
 import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -246,7 +245,6 @@ class Run:
         parts = list(parts_with(self.model, "every_epoch"))
         if parts:
             seed_step(self.device, self.options.seed, 6, self.step)
-        from isthmus.anatomy import Step
 
         for part in parts:
             at = Step(self.stepper.clock(self.step))

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy import MODEL, Autoencoder, Batch, Clock, Losses, Output, Step, ask
-from isthmus.anatomy import tree
+from isthmus.anatomy import MODEL, Autoencoder, Batch, Clock, Losses, Output, Step, ask, tree
 from isthmus.anatomy.part import Part, parts_with
 from isthmus.anatomy.players import Player, modules_of, owners
 from isthmus.errors import IsthmusError
@@ -308,4 +307,3 @@ def _mean(parts: list[Losses]) -> Losses:
     names = parts[0].terms
     terms = {n: torch.stack([part.terms[n] for part in parts]).mean() for n in names}
     return Losses(total, terms)
-

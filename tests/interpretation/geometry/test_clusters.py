@@ -4,7 +4,8 @@ import torch
 
 from isthmus.anatomy import Code, SparseCode
 from isthmus.errors import IsthmusError
-from isthmus.interpretation.geometry import clusters, direction_clusters, rebuilt_by
+from isthmus.evaluation import _dictionaries
+from isthmus.interpretation.geometry import direction_clusters, rebuilt_by
 
 
 def directions():
@@ -42,7 +43,7 @@ def test_only_the_nearest_are_joined():
 def test_cosines_in_pieces_give_the_same_groups(monkeypatch):
     rows = np.random.default_rng(1).standard_normal((50, 4))
     whole = [g.tolist() for g in direction_clusters(rows)]
-    monkeypatch.setattr(clusters, "PIECE", 120)
+    monkeypatch.setattr(_dictionaries, "PIECE", 120)
     assert [g.tolist() for g in direction_clusters(rows)] == whole
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
 
+from isthmus.evaluation import _dictionaries
 from isthmus.interpretation.latents import directions
 from isthmus.interpretation.latents import layout as layout_module
 from isthmus.interpretation.latents.directions import logit_effects, nearest
@@ -15,7 +16,7 @@ def test_neighbours_are_those_of_the_whole_matrix(monkeypatch):
     cosine = np.corrcoef(rows.numpy(), rowvar=True)
     cosine = torch.nn.functional.cosine_similarity(rows[:, None], rows[None], dim=2)
     cosine.fill_diagonal_(-2)
-    monkeypatch.setattr(directions, "PIECE", 300)
+    monkeypatch.setattr(_dictionaries, "PIECE", 300)
     numbers, values = nearest(rows, 4)
     assert numbers.tolist() == cosine.topk(4).indices.tolist()
     np.testing.assert_allclose(values, cosine.topk(4).values, atol=1e-6)

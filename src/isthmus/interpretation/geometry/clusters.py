@@ -11,9 +11,7 @@ from torch.nn import functional as F
 
 from isthmus.anatomy import Array, Code, SparseCode
 from isthmus.errors import IsthmusError
-
-PIECE = 2**24
-"""Cosines held at once."""
+from isthmus.evaluation._dictionaries import cosines
 
 
 def direction_clusters(
@@ -35,10 +33,8 @@ def direction_clusters(
         )
     unit, count = F.normalize(rows, dim=1), min(neighbours, len(rows) - 1)
     edges: list[tuple[np.ndarray, np.ndarray]] = []
-    step = max(1, PIECE // len(rows))
-    for start in range(0, len(rows), step):
-        part = unit[start : start + step] @ unit.T
-        part[torch.arange(len(part)), torch.arange(start, start + len(part))] = -2.0
+    for start, part in cosines(unit, unit):
+        part.diagonal(start).fill_(-2.0)
         near, which = part.topk(count, dim=1)
         at, place = torch.nonzero(near > cosine, as_tuple=True)
         edges.append(((at + start).numpy(), which[at, place].numpy()))

@@ -11,7 +11,7 @@ from isthmus.anatomy.autoencoder import ENCODE_BATCH
 from isthmus.errors import IsthmusError
 from isthmus.interpretation._codes import coded
 from isthmus.interpretation.latents.blocks import Block
-from isthmus.interpretation.latents.entries import Entries, active, width_of
+from isthmus.interpretation.latents.entries import Entries, active
 from isthmus.interpretation.latents.examples import Examples
 from isthmus.interpretation.latents.firing import FiringStatistics
 from isthmus.interpretation.latents.joint import Joint
@@ -80,7 +80,7 @@ def encoded(autoencoder: Autoencoder, block: Block) -> tuple[Entries, int]:
         raise IsthmusError("the activations contain NaN or infinity: leave those rows out")
     for start, x in _pieces(block.activations.flatten(1)):
         code = coded(autoencoder, x)
-        latents = width_of(code)
+        latents = code.width
         token, latent, value = active(code)
         parts.append((token + start, latent, value))
     token, latent, value = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -1,13 +1,12 @@
 """What a latent writes: its neighbours by direction, and its direct effect on the logits."""
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from isthmus.evaluation._dictionaries import unit_rows
+from isthmus.evaluation._dictionaries import neighbours, unit_rows
 
 PIECE = 2**24
-"""Cosines or logits that are held at once."""
+"""Logits that are held at once."""
 
 
 def nearest(rows: Tensor, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -16,17 +15,7 @@ def nearest(rows: Tensor, n: int) -> tuple[np.ndarray, np.ndarray]:
     Both ``(latents, n)``; fewer columns where there are fewer rows. Memory is bounded; the time
     grows with the square of the number of rows.
     """
-    units = unit_rows(rows, "rows of the dictionary")
-    n = min(n, len(units) - 1)
-    numbers, cosines = [], []
-    step = max(1, PIECE // len(units))
-    for start in range(0, len(units), step):
-        block = units[start : start + step] @ units.T
-        block.diagonal(start).fill_(-torch.inf)
-        best = block.topk(n, dim=1)
-        numbers.append(best.indices.cpu().numpy())
-        cosines.append(best.values.clamp(-1, 1).cpu().numpy())
-    return np.concatenate(numbers), np.concatenate(cosines)
+    return neighbours(unit_rows(rows, "rows of the dictionary"), n)
 
 
 def logit_effects(

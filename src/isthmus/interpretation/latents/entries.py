@@ -4,42 +4,22 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 
-from isthmus.anatomy import Code, DiscreteCode, SparseCode
+from isthmus.anatomy import Code, SparseCode
 from isthmus.interpretation.latents.blocks import Block
 from isthmus.interpretation.latents.randomness import mixed
 
 
-def width_of(code: Code) -> int:
-    """Number of latents: of a codebook's entries, where the code is discrete."""
-    if isinstance(code, SparseCode):
-        return code.width
-    if isinstance(code, DiscreteCode):
-        return code.codebook_size * (code.indices.shape[1] if code.per_position else 1)
-    return code.z.shape[-1]
-
-
 def active(code: Code) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Token, latent and value of what is active, in no order, each ``(entries,)``.
+    """Token, latent and value of what is shown as active, by token, each ``(entries,)``.
 
     Of a sparse code what is not zero, of a dense one what is positive; entries of a codebook have
     the value one.
     """
-    if isinstance(code, SparseCode):
-        on = code.values != 0
-        token = torch.nonzero(on)[:, 0]
-        latent, value = code.indices[on], code.values[on]
-    elif isinstance(code, DiscreteCode):
-        latent = code.indices
-        if code.per_position:
-            latent = latent + code.codebook_size * torch.arange(latent.shape[1]).to(latent)
-        token = torch.arange(len(latent)).repeat_interleave(latent.shape[1])
-        latent, value = latent.flatten(), torch.ones(latent.numel())
-    else:
-        z = code.z.flatten(1)
-        token, latent = torch.nonzero(z > 0, as_tuple=True)
-        value = z[token, latent]
+    token, latent, value = code.active()
+    if not isinstance(code, SparseCode):
+        on = value > 0
+        token, latent, value = token[on], latent[on], value[on]
     return token.cpu().numpy(), latent.cpu().numpy(), value.float().cpu().numpy()
 
 

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.errors import IsthmusError
-from isthmus.interpretation._codes import written_rows
 from isthmus.interpretation._points import one_point
 from isthmus.interpretation.latents.blocks import source_blocks, text_blocks
 from isthmus.interpretation.latents.collected import collect
@@ -115,5 +114,5 @@ def source_features(
 
 
 def _rows(autoencoder: Autoencoder) -> Tensor | None:
-    rows = written_rows(autoencoder)
-    return None if rows is None else rows.detach().float()
+    rows = autoencoder.atoms()
+    return None if rows is None else rows.float()

@@ -4,13 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from isthmus.anatomy import Autoencoder, Signal, Watch
-from isthmus.bottlenecks import Dictionary
-from isthmus.bottlenecks.transcode import Rest, TranscoderEncoder, TranscoderReLU, TranscoderTopK
+from isthmus.anatomy import Autoencoder, Each, Only, Signal, Watch, single
+from isthmus.bottlenecks import Dictionary, DictionaryEncoder
+from isthmus.bottlenecks.transcode import TranscoderReLU, TranscoderTopK
 from isthmus.errors import IsthmusError
 from isthmus.objectives import L1, MSE, ActiveLatents, AuxK, Coefficient, Held, L0Control, dead_used
 from isthmus.recipes.options import DeadAfter, NonNegative, TargetL0, check_active
-from isthmus.recipes.registry import recipe
+from isthmus.recipes.registry import REAL, recipe
 
 WIDER = 32
 """Latents for each element of the input, where nothing is said."""
@@ -28,6 +28,7 @@ WIDER = 32
     "as an autoencoder on its output, and its weights alone say which features write to which.",
     training={"steps": 15_000, "lr": 4e-4, "batch_size": 4096, "warmup": 5000},
     scaling="global",
+    kinds=("collection", *REAL),
 )
 def transcoder(
     signal: Signal,
@@ -41,10 +42,6 @@ def transcoder(
         Field(gt=0, description="active latents per example by TopK, without a penalty"),
     ] = None,
     sparsity: Annotated[NonNegative, Field(description="lambda: price of the L1 norm")] = 1.4e-4,
-    inputs: Annotated[
-        int | None,
-        Field(gt=0, description="elements of a row that are read (none: its first part)"),
-    ] = None,
     auxk_weight: Annotated[
         NonNegative | None, Field(description="weight of AuxK (none: 1/32 with k, else 0)")
     ] = None,
@@ -54,10 +51,10 @@ def transcoder(
 
     It takes a module's place: unlike a dictionary on the output, its latents are computed from the
     input alone, so that one latent's effect on another, in a later transcoder, is a product of
-    weights (:mod:`isthmus.interpretation.attribution`). Rows are two points side by side, such as
-    ``lm:resident@layers.1.mlp:in,layers.1.mlp:out`` or ``store.pair(a, b)``; the first is read,
-    the rest is the target, and all errors are those of the target. In rows of a single part,
-    ``inputs`` says how many elements are read; without it such rows are their own target.
+    weights (:mod:`isthmus.interpretation.attribution`). The data are a collection of two parts,
+    such as ``{"in": A, "out": B}``, ``lm:resident@layers.1.mlp:in,layers.1.mlp:out`` or
+    ``store.pair(a, b)``: the first is read, the second is the target, and all errors are those of
+    the target. Data of a single part are their own target.
 
     Both points are scaled to a mean squared element of 1, each by its own factor. The penalty
     sets the sparsity, by ``sparsity`` or by a control that holds ``l0``; ``k`` takes the k largest
@@ -69,14 +66,13 @@ def transcoder(
     scaled activations and has to be chosen anew, or ``l0`` given; atoms keep norm 1; the encoder
     starts from the best linear prediction of the target, where the authors start at random.
     """
-    first = _inputs(signal, inputs)
-    own = first == signal.numel
-    width = WIDER * first if latent_dim is None else latent_dim
+    reads, writes = _ends(signal)
+    width = WIDER * reads.numel if latent_dim is None else latent_dim
     check_active(width, k=k)
     if k is not None and l0 is not None:
         raise IsthmusError(f"k={k} and l0={l0:g} both say how many are active: choose one")
-    dictionary = Dictionary(width, signal.shape if own else (signal.numel - first,))
-    encoder = TranscoderEncoder(dictionary, first)
+    dictionary = Dictionary(width, writes.shape)
+    encoder = DictionaryEncoder(dictionary, subtract_bias=False, inputs=reads.numel)
     bottleneck: TranscoderTopK | TranscoderReLU
     if k is not None:
         bottleneck = TranscoderTopK(width, k, dead_after)
@@ -93,24 +89,25 @@ def transcoder(
     weight = (0.0 if k is None else 1 / 32) if auxk_weight is None else auxk_weight
     if weight:
         objective = objective + weight * AuxK(dead_used(dictionary))
+    names = list(signal.parts)
     return Autoencoder(
         signal,
-        encoder=encoder,
+        encoder=Each({names[0]: encoder}, merge=single) if names else encoder,
         bottleneck=bottleneck,
         decoder=dictionary,
         objective=objective,
-        target=None if own else Rest(first),
+        target=Only(names[1]) if names else None,
     )
 
 
-def _inputs(signal: Signal, inputs: int | None) -> int:
-    """Elements of a row that are read; all of them where the rows are their own target."""
-    if signal.parts and inputs is None:
-        return next(iter(signal.parts.values())).numel
-    if inputs is None:
-        return signal.numel
-    if inputs >= signal.numel:
+def _ends(signal: Signal) -> tuple[Signal, Signal]:
+    """What is read and what is written: the two parts, or the same where there is but one."""
+    if signal.kind != "collection":
+        return signal, signal
+    if len(signal.parts) != 2:
         raise IsthmusError(
-            f"inputs={inputs} leaves no target in rows of {signal.numel} elements: choose fewer"
+            f"a transcoder reads one part and writes another, and the data have {len(signal.parts)}"
+            f" ({', '.join(signal.parts)}): pass two"
         )
-    return inputs
+    reads, writes = signal.parts.values()
+    return reads, writes

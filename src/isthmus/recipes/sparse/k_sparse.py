@@ -7,7 +7,15 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Linear, Signal, SparseCode, Step
+from isthmus.anatomy import (
+    Autoencoder,
+    Linear,
+    LinearEncoder,
+    Signal,
+    SparseCode,
+    Step,
+    linear_decoder,
+)
 from isthmus.bottlenecks import Dictionary
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
@@ -19,7 +27,7 @@ START_NORM = 0.28
 """Norm of a row of the weight at the start: a standard deviation of 0.01 for 784 elements."""
 
 
-class TiedEncoder(nn.Module):
+class TiedEncoder(LinearEncoder, nn.Module):
     """``x W + b`` with the weight of the model's decoder; ``bias`` is ``(width,)``."""
 
     def __init__(self, width: int) -> None:
@@ -27,8 +35,11 @@ class TiedEncoder(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor, *, model: Autoencoder) -> Preactivations:
-        weight = model.part_as("decoder", Dictionary, self).weight
-        return Preactivations(x.flatten(1), weight, self.bias, None)
+        return Preactivations(x.flatten(1), *self.read_rows(model), None)
+
+    def read_rows(self, model: Autoencoder) -> tuple[Tensor, Tensor]:
+        """The decoder's weight, and ``b``."""
+        return linear_decoder(model).atoms(), self.bias
 
 
 class KSparse(nn.Module):

@@ -162,6 +162,7 @@ def _pairs(z: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
 
 # --- the three terms -------------------------------------------------------------------------
 
+
 class _OverTheBatch(Term):
     """A part of the KL divergence whose q(z) is estimated from the batch's posteriors."""
 

@@ -5,11 +5,9 @@ function buildOverview() {
   const page = element("div", { class: "overview" });
   if (about.recipe) {
     const { idea, paper, formula } = about.recipe;
-    page.append(
-      element("p", { class: "idea" }, plain(idea)),
-      element("p", { class: "formula" }, plain(formula)),
-      element("p", { class: "quiet" }, plain(paper)),
-    );
+    for (const [kind, text] of [["idea", idea], ["formula", formula], ["quiet", paper]]) {
+      if (text) page.append(element("p", { class: kind }, plain(text)));
+    }
   }
   const facts = element("dl", { class: "facts" });
   for (const [name, value] of about.facts) {

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import isthmus
-from isthmus.anatomy import Code
+from isthmus.anatomy import Code, linear_decoder
 from isthmus.evaluation import Result
 from isthmus.interpretation.geometry import (
     Irreducibility,
@@ -228,7 +228,7 @@ def _planted(trial: Trial) -> dict[str, Measured]:
 def _clustered(model: isthmus.Autoencoder, held: Planted) -> tuple[Code, Tensor, list[np.ndarray]]:
     """Codes, directions, and the clusters of latents that fire."""
     code = model.encode(held.rows, code=True)
-    atoms = model.decoder.weight.detach()  # type: ignore[union-attr,operator]
+    atoms = linear_decoder(model).atoms().detach()
     groups = direction_clusters(atoms)
     return code, atoms, [group for group in groups if len(rebuilt_by(code, atoms, group)) > 1]
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 import isthmus
 from isthmus.activations import Activations
+from isthmus.anatomy import linear_decoder
 from isthmus.data import Planted
 from isthmus.evaluation import Result, recovery
 from isthmus.interpretation.geometry import (
@@ -315,8 +316,8 @@ def _pursuit(x: Tensor, models: dict[int, isthmus.Autoencoder]) -> Measured:
     """Errors where gradient pursuit finds the codes, with as many latents as the encoder's."""
     figures: Measured = {}
     for width, model in models.items():
-        atoms = model.decoder.weight.detach()  # type: ignore[union-attr,operator]
-        bias = model.decoder.bias.detach()  # type: ignore[union-attr,operator]
+        atoms = linear_decoder(model).atoms().detach()
+        bias = linear_decoder(model).offset.detach()
         active = (torch.as_tensor(model.encode(x)) > 0).sum(1)
         code = gradient_pursuit(model.scaler(x) - bias, atoms, active)
         recon, encoded = torch.as_tensor(model.decode(code)), model.reconstruct(x)

@@ -7,6 +7,7 @@ import numpy as np
 
 import isthmus
 from isthmus import data
+from isthmus.anatomy import linear_decoder
 from isthmus.data import Planted
 from isthmus.evaluation import Result, fvu, l0, recovery
 from isthmus.evaluation.description import dense_length, description_length, one_hot_length
@@ -215,7 +216,7 @@ def _spread(model: isthmus.Autoencoder) -> float:
 
     1 for a single pixel, 196 for an even one: strokes lie between pixels and whole digits.
     """
-    atoms = model.decoder.weight.detach().numpy() ** 2  # type: ignore[union-attr,operator]
+    atoms = linear_decoder(model).atoms().detach().numpy() ** 2
     return float((atoms.sum(1) ** 2 / (atoms**2).sum(1)).mean())
 
 

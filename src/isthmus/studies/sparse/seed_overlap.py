@@ -8,6 +8,7 @@ import numpy as np
 
 import isthmus
 from isthmus import data
+from isthmus.anatomy import linear_decoder
 from isthmus.data import Planted
 from isthmus.evaluation import Firing, Result, mean_max_cosine, recovery, seed_stability
 from isthmus.studies import Check, Figures, Trial, study
@@ -194,7 +195,7 @@ def _near_truth(
     shared = seed_stability([first, second], alive=alive).per
     assert shared is not None
     # The truths' nearest latents with the roles exchanged: each latent's nearest truth.
-    atoms = first.decoder.weight.detach().numpy()[alive[0]]  # type: ignore[union-attr,operator]
+    atoms = linear_decoder(first).atoms().detach().numpy()[alive[0]]
     nearest = mean_max_cosine(planted.directions, atoms).per
     assert nearest is not None
     which = shared[alive[0]] > 0

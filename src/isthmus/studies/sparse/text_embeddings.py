@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import isthmus
+from isthmus.anatomy import linear_decoder
 from isthmus.evaluation import Result
 from isthmus.interpretation.geometry import feature_families
 from isthmus.language import documents
@@ -227,7 +228,7 @@ def _splits(models: dict[int, isthmus.Autoencoder], rows: Labelled, seed: int) -
     fields = [topic_tree.f1_matrix(on, rows.fields).argmax(1) for on in fired]
     alive = [np.flatnonzero(on.any(0)) for on in fired]
     atoms = [
-        topic_tree.unit(model.decoder.weight.detach().numpy()[own])  # type: ignore[union-attr,operator]
+        topic_tree.unit(linear_decoder(model).atoms().detach().numpy()[own])
         for model, own in zip((narrow, wide), alive, strict=True)
     ]
     cosines = atoms[1] @ atoms[0].T

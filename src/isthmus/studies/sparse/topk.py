@@ -3,6 +3,7 @@
 import numpy as np
 
 import isthmus
+from isthmus.anatomy import linear_decoder
 from isthmus.data import Planted
 from isthmus.evaluation import recovery
 from isthmus.studies import Check, Trial, study
@@ -61,7 +62,7 @@ def topk(trial: Trial) -> dict[str, dict[str, float]]:
     for name, model in models.items():
         found = isthmus.evaluate(model, held)
         figures[name] = {m: found[m].value for m in ("fvu", "l0", "dead_share")}
-        atoms = model.decoder.weight.detach().numpy()  # type: ignore[union-attr,operator]
+        atoms = linear_decoder(model).atoms().detach().numpy()
         figures[name]["recovered"] = recovery(atoms, planted.directions).value
     figures["random"] = {"fvu": _random_choice(models["topk"], held, trial.seed)}
     return figures

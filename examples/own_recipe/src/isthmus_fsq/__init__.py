@@ -1,0 +1,1 @@
+"""Finite scalar quantisation (Mentzer et al. 2023) for Isthmus."""

@@ -1,0 +1,163 @@
+"""Linear dictionaries: what a decoder of atoms and an encoder of rows say of themselves.
+
+A decoder that is a :class:`LinearDecoder` rebuilds ``z A + offset``, an encoder that is a
+:class:`LinearEncoder` gives pre-activations ``R x + bias``, both in the model's units. The
+functions below ask a whole model, and answer in the units of the data it was given: the scaler is
+multiplied in. A model that reads one part of the data and writes another (a transcoder) has rows of
+the part that is read and atoms of the part that is written; one that writes several parts, each by
+a dictionary (a crosscoder), has a tree of atoms.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.anatomy.asking import function_of, wanted
+from isthmus.anatomy.code import Code
+from isthmus.anatomy.each import Each, EachScaler, sole
+from isthmus.anatomy.likelihood import Gaussian
+from isthmus.anatomy.scaler import Scaler
+from isthmus.anatomy.tree import Tree
+from isthmus.errors import IsthmusError
+
+if TYPE_CHECKING:
+    from isthmus.anatomy.autoencoder import Autoencoder
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """``error`` = reconstruction - target ``(rows, d)`` and its squared length ``(rows,)``."""
+
+    error: Tensor
+    squares: Tensor
+
+
+class LinearDecoder:
+    """A decoder ``z A + offset``: inherited beside ``nn.Module``, and everywhere understood.
+
+    Only :meth:`atoms` and ``offset`` have to be defined. A decoder that is not linear in ``z`` must
+    not inherit this.
+    """
+
+    def atoms(self) -> Tensor:
+        """What one unit of each latent adds, ``(width, d)``, in the model's units."""
+        raise NotImplementedError
+
+    @property
+    def offset(self) -> Tensor:
+        """What is rebuilt where no latent is active, ``(d,)``, in the model's units."""
+        raise NotImplementedError
+
+    def decode(self, code: Code) -> Tensor:
+        """The reconstruction, ``(rows, *shape)``; flat, ``(rows, d)``, unless overridden."""
+        return torch.addmm(self.offset, code.z, self.atoms())
+
+    def error(self, code: Code, target: Tensor) -> Residual | None:
+        """Reconstruction minus ``target``, where that is quicker to have at once; else None."""
+        return None
+
+    def from_latent(self, z: Tensor) -> Code:
+        """The code that dense latents ``(rows, width)`` stand for."""
+        return Code(z)
+
+
+class LinearEncoder:
+    """An encoder of pre-activations ``R x + bias``: inherited beside ``nn.Module``."""
+
+    def read_rows(self, model: "Autoencoder") -> tuple[Tensor, Tensor]:
+        """``R`` ``(width, d read)`` and ``bias`` ``(width,)``, in the model's units.
+
+        A centre that is subtracted from ``x`` and a factor that multiplies it are multiplied in.
+        """
+        raise NotImplementedError
+
+
+def linear_decoder(model: "Autoencoder") -> LinearDecoder:
+    """The model's dictionary, in the model's units; an error where the decoder is none."""
+    if isinstance(model.decoder, LinearDecoder):
+        return model.decoder
+    raise IsthmusError(
+        "this model's decoder is no dictionary of one row for each latent: use a sparse recipe, or "
+        "a decoder that is a LinearDecoder"
+    )
+
+
+def atoms(model: "Autoencoder", latents: Tensor | None = None) -> Tree:
+    """What one unit of each latent adds to the reconstruction, ``(latents, d)``, user's units.
+
+    Of all latents or of those given, gradients kept; a tree of these for a decoder of several
+    dictionaries. None where the reconstruction is not linear in the latents.
+    """
+    if isinstance(model.decoder, Each):
+        parts = model.decoder.items()
+        if not all(isinstance(part, LinearDecoder) for _, part in parts):
+            return None
+        scaler = model.scaler
+        own = {n: scaler[n] if isinstance(scaler, EachScaler) else scaler for n, _ in parts}
+        return {name: _in_units(part, own[name], latents) for name, part in parts}
+    decoder = _linear(model)
+    return None if decoder is None else _in_units(decoder, model.scaler_of("written"), latents)
+
+
+def _in_units(decoder: LinearDecoder, scaler: Scaler, latents: Tensor | None) -> Tensor:
+    rows = decoder.atoms() if latents is None else decoder.atoms()[latents]
+    return rows * scaler.scale.flatten().to(rows)
+
+
+def offset(model: "Autoencoder") -> Tensor | None:
+    """What is rebuilt where no latent is active, ``(d,)``, user's units; None as for `atoms`."""
+    decoder = _linear(model)
+    if decoder is None:
+        return None
+    bias, scaler = decoder.offset, model.scaler_of("written")
+    return bias * scaler.scale.flatten().to(bias) + scaler.offset.flatten().to(bias)
+
+
+def read_rows(model: "Autoencoder") -> tuple[Tensor, Tensor] | None:
+    """``rows`` and ``bias`` of pre-activations ``x @ rows.T + bias`` of ``x`` in the user's units.
+
+    ``(width, d read)`` and ``(width,)``, gradients kept. Scaler, centre and factor are multiplied
+    in. None where the encoder is not linear.
+    """
+    encoder = sole(model.encoder)
+    if not isinstance(encoder, LinearEncoder):
+        return None
+    rows, bias = encoder.read_rows(model)
+    scaler = model.scaler_of("read")
+    scale, centre = (
+        t.flatten().expand(rows.shape[1]).to(rows) for t in (scaler.scale, scaler.offset)
+    )
+    rows = rows / scale
+    return rows, bias - rows @ centre
+
+
+def reads_z(decoder: nn.Module) -> bool:
+    """Whether a decoder takes z: otherwise it reads the whole code, and z is never built."""
+    if isinstance(decoder, Each):
+        return any(reads_z(part) for _, part in decoder.items())
+    return wanted(function_of(decoder)).positional
+
+
+def decodes_latents(model: "Autoencoder") -> bool:
+    """Whether the model rebuilds from the latents ``z`` alone, without the rest of the code."""
+    decoder = model.decoder
+    if decoder is None:
+        return False
+    return reads_z(decoder) or all(isinstance(part, LinearDecoder) for part in _parts(decoder))
+
+
+def code_of(model: "Autoencoder", z: Tensor) -> Code:
+    """The code that dense latents ``(rows, width)`` stand for, as the model's decoder reads it."""
+    first = None if model.decoder is None else _parts(model.decoder)[0]
+    return first.from_latent(z) if isinstance(first, LinearDecoder) else Code(z)
+
+
+def _parts(decoder: nn.Module) -> list[nn.Module]:
+    return [part for _, part in decoder.items()] if isinstance(decoder, Each) else [decoder]
+
+
+def _linear(model: "Autoencoder") -> LinearDecoder | None:
+    linear = isinstance(model.decoder, LinearDecoder) and type(model.likelihood) is Gaussian
+    return linear_decoder(model) if linear else None
