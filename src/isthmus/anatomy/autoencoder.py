@@ -83,6 +83,9 @@ class Autoencoder(Inference, nn.Module):
     ``reference_rows`` (a few inputs, in the user's units) on the model.
     """
 
+    objectives: nn.ModuleList
+    prior: Prior | None
+
     def __init__(
         self,
         signal: Signal,
@@ -119,9 +122,7 @@ class Autoencoder(Inference, nn.Module):
         self.likelihood = likelihood or Gaussian()
         self.critics = Critics(dict(critics or {}))
         self.parts = nn.ModuleDict(dict(parts or {}))
-        self.prior: Prior | None = (
-            prior if prior is None or isinstance(prior, Prior) else Sampler(prior)
-        )
+        self.prior = prior  # type: ignore[assignment]  # a function is made one
         self.scaler_given = scaler is not None
         """Whether a scaler was chosen; otherwise ``fit`` chooses."""
         self.scaler = scaler or scaler_for(signal)
@@ -142,7 +143,10 @@ class Autoencoder(Inference, nn.Module):
         for part in self.modules():
             if isinstance(part, EMA) and not len(part.copies):
                 part.follow(self)
-        named = {player for objective in self.objectives for player in objective.players}
+        named: set[str] = set()
+        for objective in self.objectives:
+            assert isinstance(objective, Objective)
+            named.update(objective.players)
         for player in self.given_players:
             if player.name not in named:
                 raise unknown("player, whom no term belongs to,", player.name, named)
@@ -155,8 +159,8 @@ class Autoencoder(Inference, nn.Module):
         # A function where a part may be is welcome: it is made one.
         if name == "prior" and value is not None and not isinstance(value, Prior):
             value = Sampler(value)
-        if name == "objective":
-            object.__setattr__(self, name, value)  # a module would be registered, not set
+        if name == "objective":  # a property: no module of that name is registered
+            type(self).objective.fset(self, value)  # type: ignore[attr-defined]
             return
         super().__setattr__(name, value)
 

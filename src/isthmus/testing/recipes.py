@@ -89,7 +89,7 @@ def _terms(small: Case) -> None:
         torch.manual_seed(1)
         out = model(model.signal.tensor(small.rows[:ROWS]), Clock(5, 10, 16))
         if model.prior is not None:
-            _repeat_draws(model.prior, ROWS)
+            _repeat(model.prior, ROWS)
         again = repeated(out)
         for part in model.objective:
             term = part.term
@@ -242,14 +242,14 @@ def _half(small: Case) -> None:
     )
 
 
-def _repeat_draws(prior: Prior, rows: int) -> None:
-    """Have a prior return, for a multiple of ``rows``, the same ``rows`` draws over and over."""
+def _repeat(prior: Prior, rows: int) -> None:
+    """Have a prior give, for a multiple of ``rows``, the same ``rows`` draws over and over."""
     drawn = prior.sample(rows).detach()
 
     def sample(n: int) -> Tensor:
         return drawn.repeat(n // rows, *[1] * (drawn.ndim - 1))
 
-    vars(prior)["sample"] = sample
+    prior.sample = sample  # type: ignore[method-assign]
 
 
 def _trained(model: Autoencoder, rows: np.ndarray) -> None:
