@@ -11,11 +11,13 @@ from isthmus.anatomy import tree
 from isthmus.anatomy.batch import Batch, Given, Step
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import Residual
+from isthmus.anatomy.expect import expect
 from isthmus.anatomy.likelihood import Likelihood
 from isthmus.anatomy.schedule import Clock
 from isthmus.anatomy.tree import Tree
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Code)
 
 
 @dataclass(eq=False)
@@ -145,6 +147,10 @@ class Output:
     def code(self) -> Code:
         """The code of the first view."""
         return self.codes[0]
+
+    def code_as(self, kind: type[C], asker: object, *, view: int = 0) -> C:
+        """The code of a view, which has to be a ``kind``: see :func:`expect`."""
+        return expect(self.codes[view], kind, "code", asker)
 
     def need_recon(self) -> Tree:
         """``recon``; an error where the model has no decoder."""
