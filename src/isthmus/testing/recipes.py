@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isthmus import api
 from isthmus.anatomy import Autoencoder, Clock
@@ -88,8 +88,7 @@ def _terms(small: Case) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         out = model(model.signal.tensor(small.rows[:ROWS]), Clock(5, 10, 16))
-        if model.prior is not None:
-            model.prior = _Repeating(model.prior, ROWS)
+        _repeat_draws(model)
         again = repeated(out)
         for part in model.objective:
             term = part.term
@@ -242,25 +241,18 @@ def _half(small: Case) -> None:
     )
 
 
-class _Repeating(nn.Module):
-    """A prior, but for a multiple of ``rows`` the same ``rows`` draws over and over."""
+def _repeat_draws(model: Autoencoder) -> None:
+    """Let the prior give, for a multiple of the rows, the same draws over and over."""
+    prior: Any = model.prior
+    if prior is None:
+        return
+    drawn = prior.sample(ROWS).detach()
 
-    def __init__(self, prior: Any, rows: int) -> None:
-        super().__init__()
-        draw = getattr(prior, "sample", prior)
-        self.rows, self.drawn = rows, draw(rows).detach()
-        self.__dict__["other"] = prior
+    def again(n: int, **more: Any) -> Tensor:
+        return drawn.repeat(n // ROWS, *[1] * (drawn.ndim - 1))
 
-    def forward(self, n: int) -> Tensor:
-        return self.drawn.repeat(n // self.rows, *[1] * (self.drawn.ndim - 1))
-
-    sample = forward
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(self.__dict__["other"], name)
+    # In its place on the object, which stays the kind of prior that terms ask for.
+    object.__setattr__(prior, "sample", again)
 
 
 def _trained(model: Autoencoder, rows: np.ndarray) -> None:
