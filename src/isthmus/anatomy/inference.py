@@ -39,7 +39,7 @@ class Inference:
 
     @overload
     def encode(
-        self, X: Array | Source, *, code: Literal[True], batch_size: int = ..., **about: Any
+        self, X: Examples, *, code: Literal[True], batch_size: int = ..., **about: Any
     ) -> Code: ...
     @overload
     def encode(

@@ -135,7 +135,7 @@ class Repeater:
             return Preactivations(self(value.x), value.weight, value.bias, value.centre)
         if isinstance(value, Mapping):
             return {name: self(part) for name, part in value.items()}
-        if isinstance(value, (list, tuple)):
+        if type(value) in (list, tuple):
             return type(value)(self(part) for part in value)
         if isinstance(value, (View, Code, Batch)):
             names = [f.name for f in fields(value)] if is_dataclass(value) else list(vars(value))
