@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from isthmus import api
-from isthmus.anatomy import Autoencoder, Clock
+from isthmus.anatomy import Autoencoder, Clock, Prior
 from isthmus.errors import IsthmusError
 from isthmus.recipes import RecipeLike, as_recipe
 from isthmus.testing.checks import Check, run_all
@@ -88,7 +88,8 @@ def _terms(small: Case) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         out = model(model.signal.tensor(small.rows[:ROWS]), Clock(5, 10, 16))
-        _repeat_draws(model)
+        if model.prior is not None:
+            _repeat(model.prior, ROWS)
         again = repeated(out)
         for part in model.objective:
             term = part.term
@@ -241,18 +242,14 @@ def _half(small: Case) -> None:
     )
 
 
-def _repeat_draws(model: Autoencoder) -> None:
-    """Let the prior give, for a multiple of the rows, the same draws over and over."""
-    prior: Any = model.prior
-    if prior is None:
-        return
-    drawn = prior.sample(ROWS).detach()
+def _repeat(prior: Prior, rows: int) -> None:
+    """Have a prior give, for a multiple of ``rows``, the same ``rows`` draws over and over."""
+    drawn = prior.sample(rows).detach()
 
-    def again(n: int, **more: Any) -> Tensor:
-        return drawn.repeat(n // ROWS, *[1] * (drawn.ndim - 1))
+    def sample(n: int) -> Tensor:
+        return drawn.repeat(n // rows, *[1] * (drawn.ndim - 1))
 
-    # In its place on the object, which stays the kind of prior that terms ask for.
-    object.__setattr__(prior, "sample", again)
+    prior.sample = sample  # type: ignore[method-assign]
 
 
 def _trained(model: Autoencoder, rows: np.ndarray) -> None:
