@@ -1,23 +1,24 @@
 """The autoencoder: corruption, encoder, bottleneck, decoder, target and objective, put together."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from isthmus.anatomy import dictionary, tree
 from isthmus.anatomy.asking import ask, check_role
-from isthmus.anatomy.batch import MODEL, Batch, Given, Step
+from isthmus.anatomy.batch import Batch, Given, Step
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import LinearDecoder, Residual, reads_z
 from isthmus.anatomy.each import Each, EachScaler, Only, select
+from isthmus.anatomy.expect import expect
 from isthmus.anatomy.inference import Inference
 from isthmus.anatomy.likelihood import Gaussian, Likelihood
 from isthmus.anatomy.objective import Critics, Objective, Term, as_objective
 from isthmus.anatomy.output import Output, View
 from isthmus.anatomy.part import EMA, Look, Part, Prior, Sampler, check_plain, parts_with
-from isthmus.anatomy.players import Player, Stage, covers, default_players
+from isthmus.anatomy.players import Player, Stage, covers, default_players, owner_of
 from isthmus.anatomy.scaler import Scaler
 from isthmus.anatomy.schedule import Clock
 from isthmus.anatomy.signal import Signal
@@ -26,6 +27,9 @@ from isthmus.errors import IsthmusError, unknown
 
 if TYPE_CHECKING:
     from isthmus.anatomy.solver import Solver
+
+
+T = TypeVar("T")
 
 
 class Bottleneck(Protocol):
@@ -176,6 +180,14 @@ class Autoencoder(Inference, nn.Module):
         own: Sequence[Player] = self.stages[self.stage].players if self.stages else ()
         own = own or [p for p in self.given_players if p.name in self.objective.players]
         return default_players(self.objective, list(self.critics), own)
+
+    def part_as(self, name: str, kind: type[T], asker: object) -> T:
+        """The part of that name, dotted or not, which has to be a ``kind``: see :func:`expect`."""
+        try:
+            part: object = self.get_submodule(name)
+        except AttributeError:  # also of a part that is None
+            part = None
+        return expect(part, kind, name, asker)
 
     # --- the training path -------------------------------------------------------------------
 
@@ -366,8 +378,7 @@ class Autoencoder(Inference, nn.Module):
         """The parameters that a player trains."""
         players = self.players()
         for name, parameter in self.named_parameters():
-            owner = next((p.name for p in players if p.owns(name)), MODEL)
-            if owner == player:
+            if owner_of(name, players) == player:
                 yield parameter
 
     @property

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy import tree
 from isthmus.anatomy.asking import ask, function_of, wanted
 from isthmus.anatomy.likelihood import Likelihood
 from isthmus.anatomy.part import Part
@@ -135,7 +134,9 @@ class EachScaler(Each, Scaler):
 
     def fit(self, x: Tree, mask: Tree = None) -> None:
         """Estimate each from its own rows."""
-        tree.same_names(dict.fromkeys(self.names), dict.fromkeys(x), "the scaler", "the data")
+        lacking = [name for name in self.names if name not in x]
+        if lacking:
+            raise tree_error(lacking, x)
         for name, part in self.items():
             try:
                 part.fit(x[name], mask.get(name) if isinstance(mask, Mapping) else mask)
@@ -190,6 +191,11 @@ class Only(nn.Module):
         self.names = names
 
     def forward(self, x: Tree) -> Tree:
+        if not isinstance(x, Mapping):
+            raise IsthmusError(
+                f"the model wants {', '.join(map(repr, self.names))} of the data by name, and they "
+                "are a single array: pass a mapping of names to arrays"
+            )
         lacking = [name for name in self.names if name not in x]
         if lacking:
             raise tree_error(lacking, x)

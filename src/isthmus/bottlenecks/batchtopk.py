@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import (
+    AnySparseCode,
     Autoencoder,
     Code,
     Look,
@@ -69,8 +70,7 @@ class BatchTopK(Part):
     @torch.no_grad()
     def observe(self, out: Output, step: Step, *, model: Autoencoder | None = None) -> None:
         """Take the smallest value that a step's batch kept into the average."""
-        code, lengths = out.code, self._lengths(model)
-        assert isinstance(code, (SparseCode, ThresholdCode))
+        code, lengths = out.code_as(AnySparseCode, self), self._lengths(model)
         entries = code.entries
         if lengths is not None:
             entries = entries * (lengths[code.indices] if isinstance(code, SparseCode) else lengths)

@@ -14,11 +14,11 @@ from isthmus.anatomy import (
     Tree,
     branch,
     dictionaries,
+    expect,
     tree,
 )
 from isthmus.anatomy.each import sole
 from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder, geometric_median
-from isthmus.errors import IsthmusError
 
 EARLY = 0.5
 """The first coefficient as a share of its estimate: too low a price is the lesser harm."""
@@ -31,23 +31,9 @@ _MOST_GAIN = 20.0
 
 def dictionary_of(model: Autoencoder) -> tuple[DictionaryEncoder, Dictionary]:
     """The two halves of a model that is a sparse dictionary."""
-    encoder, dictionary = sole(model.encoder), model.decoder
-    assert isinstance(encoder, DictionaryEncoder)
-    assert isinstance(dictionary, Dictionary)
-    return encoder, dictionary
-
-
-def dictionaries_of(model: Autoencoder) -> dict[str, Dictionary]:
-    """As :func:`isthmus.anatomy.dictionaries`, of this library's kind, whose biases can be set."""
-    found = {}
-    for name, part in dictionaries(model).items():
-        if not isinstance(part, Dictionary):
-            raise IsthmusError(
-                f"a sparse bottleneck starts from the decoder's bias, and a {type(part).__name__} "
-                "may have none: use isthmus.bottlenecks.Dictionary"
-            )
-        found[name] = part
-    return found
+    who = "a sparse bottleneck"
+    encoder = expect(sole(model.encoder), DictionaryEncoder, "encoder", who)
+    return encoder, model.part_as("decoder", Dictionary, who)
 
 
 def reading_weights(model: Autoencoder) -> list[nn.Parameter]:
@@ -55,11 +41,7 @@ def reading_weights(model: Autoencoder) -> list[nn.Parameter]:
     encoder = model.encoder
     parts = [part for _, part in encoder.items()] if isinstance(encoder, Each) else [encoder]
     for part in parts:
-        if not isinstance(part, LinearEncoder):
-            raise IsthmusError(
-                f"a sparse bottleneck scales the encoder's weight, and a {type(part).__name__} is "
-                "no LinearEncoder: use isthmus.bottlenecks.DictionaryEncoder"
-            )
+        expect(part, LinearEncoder, "encoder", "a sparse bottleneck")
     return [part.get_parameter("weight") for part in parts]
 
 
@@ -79,7 +61,8 @@ def start_at_median(model: Autoencoder, x: Tree) -> None:
 
     Of several dictionaries each to that of its own part.
     """
-    for name, dictionary in dictionaries_of(model).items():
+    for name, part in dictionaries(model).items():
+        dictionary = expect(part, Dictionary, "decoder", "a start at the median")
         dictionary.bias.copy_(geometric_median(sample_of(branch(x, name)).flatten(1)))
 
 

@@ -139,6 +139,11 @@ class CollectionSource(Source):
         own = [part.fingerprint() for part in self.parts.values()]
         return None if any(one is None for one in own) else ",".join(map(str, own))
 
+    @property
+    def given_names(self) -> tuple[str, ...]:
+        """Names of what is given with any of the parts."""
+        return tuple(dict.fromkeys(n for part in self.parts.values() for n in part.given_names))
+
 
 class Subset(Source):
     """Chosen rows of another source: ``index`` holds row numbers, or a mask over all rows."""

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import (
+    AnySparseCode,
     Autoencoder,
     Output,
     SparseCode,
     Term,
-    ThresholdCode,
     branch,
     dictionaries,
     norms,
@@ -26,9 +26,7 @@ class L1(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code = out.code
-        assert isinstance(code, (SparseCode, ThresholdCode))
-        return code.entries.abs().sum(1)
+        return out.code_as(AnySparseCode, self).entries.abs().sum(1)
 
 
 class L0(Term):
@@ -42,9 +40,8 @@ class L0(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code, bottleneck = out.code, model.bottleneck
-        assert isinstance(code, (SparseCode, ThresholdCode))
-        assert isinstance(bottleneck, JumpReLUBottleneck)
+        code = out.code_as(AnySparseCode, self)
+        bottleneck = model.part_as("bottleneck", JumpReLUBottleneck, self)
         assert code.gates is not None
         active: Tensor = Step.apply(*code.gates, bottleneck.width_of_kernel)  # type: ignore[no-untyped-call]
         return active.sum(1)
@@ -58,7 +55,7 @@ class GateL1(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        return _gate(out).sum(1)
+        return _gate(out, self).sum(1)
 
 
 class GateError(Term):
@@ -73,8 +70,7 @@ class GateError(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        dictionary, gate = model.decoder, _gate(out)
-        assert isinstance(dictionary, Dictionary)
+        dictionary, gate = model.part_as("decoder", Dictionary, self), _gate(out, self)
         weight, bias = dictionary.weight.detach(), dictionary.bias.detach()
         if isinstance(out.code, SparseCode):
             flat = adaptive_decode(gate, out.code.indices, weight) + bias
@@ -92,12 +88,11 @@ def dead_used(dictionary: Dictionary) -> int:
     return min(width, max(1, elements // 2))
 
 
-def _gate(out: Output) -> Tensor:
+def _gate(out: Output, asker: Term) -> Tensor:
     """The rectified gates of a gated bottleneck's code."""
-    code = out.code
-    assert isinstance(code, (SparseCode, ThresholdCode))
-    assert code.gates is not None
-    (gate,) = code.gates
+    gates = out.code_as(AnySparseCode, asker).gates
+    assert gates is not None
+    (gate,) = gates
     return gate
 
 
@@ -119,10 +114,8 @@ class AuxK(Term):
         self.k_aux, self.magnitude, self.weigh = k_aux, magnitude, weigh
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code = out.code
-        assert isinstance(code, (SparseCode, ThresholdCode))
-        counter = model.bottleneck.counter
-        assert isinstance(counter, FiringCounter)
+        code = out.code_as(AnySparseCode, self)
+        counter = model.part_as("bottleneck.counter", FiringCounter, self)
         dead = counter.dead(out.clock).nonzero().flatten()
         if len(dead) == 0 or not isinstance(code.preactivations, Preactivations):
             return torch.zeros(out.rows, device=out.device)

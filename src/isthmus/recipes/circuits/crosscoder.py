@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from isthmus.anatomy import (
+    AnySparseCode,
     Autoencoder,
     Each,
     Gaussian,
@@ -147,7 +148,7 @@ class NormL1(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code, lengths = out.code, norms(model)
+        code, lengths = out.code_as(AnySparseCode, self), norms(model)
         if isinstance(code, SparseCode):
             return (code.values.abs() * take_at(lengths, code.indices)).sum(1)
         return code.z.abs() @ lengths
