@@ -10,16 +10,22 @@ from isthmus.anatomy import (
     Autoencoder,
     Bernoulli,
     Code,
+    Each,
     LinearDecoder,
     LinearEncoder,
     Scaler,
     Signal,
+    View,
     atoms,
+    branch,
     code_of,
     decodes_latents,
+    dictionaries,
     linear_decoder,
+    norms,
     offset,
     read_rows,
+    tree,
 )
 from isthmus.errors import IsthmusError
 from isthmus.objectives import MSE
@@ -29,18 +35,17 @@ X = np.random.default_rng(0).normal(3, [1, 2, 5, 1, 3, 0.5], size=(40, 6)).astyp
 
 
 class Rows(LinearEncoder, nn.Module):
-    """Reads the first elements of a row, with nothing but what the class asks for."""
+    """Nothing but what the class asks for."""
 
-    def __init__(self, width, inputs=None):
+    def __init__(self, width):
         super().__init__()
-        self.inputs = inputs
-        self.linear = nn.Linear(6 if inputs is None else inputs, width)
+        self.linear = nn.Linear(6, width)
 
-    def read_rows(self):
+    def read_rows(self, model):
         return self.linear.weight, self.linear.bias
 
     def forward(self, x):
-        return self.linear(x[:, : self.inputs])
+        return self.linear(x)
 
 
 class Atoms(LinearDecoder, nn.Module):
@@ -64,29 +69,29 @@ class Dense(nn.Module):
         return Code(h)
 
 
-def own(scaling, inputs=None, **more):
+def own(scaling, **more):
     torch.manual_seed(0)
     scaler = Scaler((6,), scaling)
     scaler.fit(torch.from_numpy(X))
-    parts = {"encoder": Rows(5, inputs), "bottleneck": Dense(), "decoder": Atoms(5, 6)}
+    parts = {"encoder": Rows(5), "bottleneck": Dense(), "decoder": Atoms(5, 6)}
     return Autoencoder(Signal("vector", (6,)), objective=MSE(), scaler=scaler, **parts | more)
 
 
-def page(name, **options):
+def page(name, rows=X, **options):
     recipe = get_recipe(name)
     torch.manual_seed(0)
-    model = recipe.build(Signal.infer(X), recipe.parse({"latent_dim": 8, **options})[0])
+    model = recipe.build(Signal.infer(rows), recipe.parse({"latent_dim": 8, **options})[0])
     with torch.no_grad():
-        model.prepare(torch.from_numpy(X))
-        for part in (model.encoder, model.decoder):
-            part.bias.normal_()
+        model.prepare(tree.mapped(torch.from_numpy, rows))
+        for key, parameter in model.named_parameters():
+            if key.endswith("bias"):
+                parameter.normal_()
     return model.eval()
 
 
 MODELS = {
     "own": own("none"),
     "columns": own("columns"),
-    "first": own("columns", 4),
     "topk": page("topk", k=2),
     "norm": page("topk", k=2, scaling="norm"),
     "per-column": page("relu-l1", scaling="columns"),
@@ -112,25 +117,51 @@ def test_atoms_and_offset_are_what_latents_add_in_the_users_units(model):
 def test_read_rows_give_the_pre_activations_in_the_users_units(model):
     rows, bias = model.read_rows()
     x = torch.from_numpy(X)
-    h = model.encoder(model.scaler(x))
+    h = model.encode_view(View(model.scaler(x)))
     wanted = h if isinstance(h, torch.Tensor) else h.dense()
-    torch.testing.assert_close(
-        x[:, : rows.shape[1]] @ rows.T + bias, wanted.detach(), atol=1e-4, rtol=1e-4
-    )
+    torch.testing.assert_close(x @ rows.T + bias, wanted.detach(), atol=1e-4, rtol=1e-4)
     assert read_rows(model)[0].requires_grad
 
 
-def test_a_transcoder_reads_one_part_of_a_row_and_writes_the_other():
-    model = page("transcoder", inputs=4, k=3)
-    assert model.encoder.inputs == 4
-    assert float(model.encoder.factor) != 1.0
-    (rows, bias), x = model.read_rows(), torch.from_numpy(X)
-    assert (rows.shape, model.atoms().shape) == ((8, 4), (8, 2))
-    wanted = model.encoder(model.scaler(x)).dense().detach()
-    torch.testing.assert_close(x[:, :4] @ rows.T + bias, wanted, atol=1e-4, rtol=1e-4)
+PARTS = {"in": X[:, :4], "out": X[:, 4:]}
+
+
+@pytest.mark.parametrize("scaling", ["global", "columns", "none"])
+def test_a_transcoder_has_rows_of_one_part_and_atoms_of_the_other(scaling):
+    model = page("transcoder", PARTS, k=3, scaling=scaling)
+    rows = tree.mapped(torch.from_numpy, PARTS)
+    (read, bias), x = model.read_rows(), rows["in"]
+    assert (read.shape, model.atoms().shape) == ((8, 4), (8, 2))
+    wanted = model.encode_view(View(model.scaler(rows))).dense().detach()
+    torch.testing.assert_close(x @ read.T + bias, wanted, atol=1e-4, rtol=1e-4)
     z = torch.rand(3, 8)
     rebuilt = z @ model.atoms() + offset(model).detach()
     torch.testing.assert_close(model.decode(z), rebuilt, atol=1e-4, rtol=1e-4)
+
+
+def test_several_dictionaries_are_one_by_name():
+    model = page("crosscoder", PARTS, k=3)
+    z = torch.cat((torch.zeros(1, 8), torch.eye(8)))
+    recon = model.decode(z)
+    for name, rows in model.atoms().items():
+        torch.testing.assert_close(rows, recon[name][1:] - recon[name][0], atol=1e-4, rtol=1e-4)
+    found = dictionaries(model)
+    assert list(found) == ["in", "out"]
+    assert branch(recon, "out") is recon["out"]
+    lengths = [np.linalg.norm(part.atoms().detach(), axis=1) for part in found.values()]
+    np.testing.assert_allclose(norms(model).detach(), sum(lengths), rtol=1e-5)
+    assert torch.equal(atoms(model, torch.tensor([5, 2]))["in"], atoms(model)["in"][[5, 2]])
+    mixed = own("none", decoder=Each({"a": Atoms(5, 6), "b": nn.Linear(5, 6)}))
+    assert mixed.atoms() is None
+    with pytest.raises(IsthmusError, match="not every part"):
+        norms(mixed)
+
+
+def test_one_dictionary_has_no_name():
+    model = MODELS["topk"]
+    assert dictionaries(model) == {"": model.decoder}
+    assert torch.equal(norms(model), model.decoder.weight.norm(dim=1))
+    assert branch(z := torch.ones(2), "") is z
 
 
 def test_a_decoder_is_whole_with_atoms_and_offset_alone():
@@ -151,17 +182,18 @@ def test_what_is_not_linear_has_no_rows():
 
 def test_who_rebuilds_from_the_latents_alone():
     class WholeCode(nn.Module):
-        reads = "code"
-
-        def forward(self, code):
+        def forward(self, *, code):
             return code.z
 
-    class Named(WholeCode):
+    class Named(Atoms):
+        def forward(self, *, code):
+            return self.linear(code.z)
+
         def from_latent(self, z):
             return Code(2 * z)
 
     z = torch.ones(2, 5)
-    given = {"plain": nn.Linear(5, 6), "whole": WholeCode(), "named": Named(), "none": None}
+    given = {"plain": nn.Linear(5, 6), "whole": WholeCode(), "named": Named(5, 6), "none": None}
     models = {name: own("none", decoder=decoder) for name, decoder in given.items()} | MODELS
     found = {name for name, model in models.items() if not decodes_latents(model)}
     assert found == {"whole", "none"}
