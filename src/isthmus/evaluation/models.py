@@ -52,7 +52,7 @@ def evaluate(
     done, total = 0, len(X)
     with _at_rest(model), _seeded(model.device, seed):
         for x in model.batches(X, batch_size):
-            batch = Batch.of(model, x)
+            batch = Batch.of(model, x.x)
             if built is None:
                 built = measures_for(Setting(model, batch, samples, seed))
             for measure in built:
