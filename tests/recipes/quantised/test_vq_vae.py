@@ -28,6 +28,8 @@ from isthmus.errors import IsthmusError
 from isthmus.objectives import MSE, Commit
 from isthmus.recipes import get_recipe
 from isthmus.recipes.quantised.vq_vae import RelativeError
+from isthmus.testing import recipe_checks
+from isthmus.testing.small import IMAGES
 from isthmus.training import Batches, Callback, Trainer, TrainingOptions
 
 RECIPE = get_recipe("vq-vae")
@@ -220,6 +222,18 @@ def test_codes_are_decoded_as_they_are_rebuilt(digits):
     assert torch.equal(again, code.z)
     scores = digits.score(DIGITS[:9])
     np.testing.assert_allclose(scores, -((rebuilt - DIGITS[:9]) ** 2).mean((1, 2, 3)), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        *recipe_checks("vq-vae", IMAGES, {"channels": 8}),
+        *recipe_checks("vq-vae", options={"codebook": "gradient", "positions": 3}),
+    ],
+    ids=str,
+)
+def test_contracts_of_grids_and_of_trained_codebooks(check):
+    check()
 
 
 # --- positions and networks -------------------------------------------------------------------
