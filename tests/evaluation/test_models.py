@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal
 from torch import nn
 
 from isthmus import IsthmusError
-from isthmus.anatomy import Bernoulli, Gaussian, Scaler, Signal
+from isthmus.anatomy import Bernoulli, Gaussian, Prior, Scaler, Signal, Source
 from isthmus.evaluation import error_per_element, evaluate, fvu, likelihoods, perplexity
 from isthmus.evaluation import kinds as kinds_module
 
@@ -169,8 +169,8 @@ def test_log_likelihood_is_a_density_in_the_users_units(mode):
 
 
 def test_a_prior_with_a_density_is_used():
-    class Wide:
-        def __call__(self, n):
+    class Wide(Prior):
+        def sample(self, n):
             return 2 * torch.randn(n, 1)
 
         def log_prob(self, z):
@@ -237,12 +237,10 @@ def test_rank_is_left_out_of_very_wide_codes(monkeypatch):
 class GradientStep(nn.Module):
     """Finds the code by one gradient step, as a model without an encoder does."""
 
-    reads = "model"
-
-    def forward(self, view, model):
+    def forward(self, x, *, model):
         with torch.enable_grad():
-            z = torch.zeros(len(view.x), 3, requires_grad=True)
-            loss = (model.decoder(z) - view.x).square().sum()
+            z = torch.zeros(len(x), 3, requires_grad=True)
+            loss = (model.decoder(z) - x).square().sum()
             (step,) = torch.autograd.grad(loss, z, create_graph=True)
             return z - 0.1 * step
 
@@ -265,7 +263,7 @@ def test_every_module_gets_its_own_mode_back():
     assert not model.decoder.training
 
 
-class Rows:
+class Rows(Source):
     """A source that is not an array."""
 
     signal = Signal("vector", (FEATURES,))

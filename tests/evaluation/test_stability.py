@@ -114,10 +114,9 @@ def test_models_are_read_in_the_users_units():
 @pytest.mark.parametrize("name", ["transcoder", "k-sparse"])
 def test_transcoders_and_tied_encoders_have_rows_too(name):
     X = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
-    options = {"inputs": 3} if name == "transcoder" else {}
+    data = {"in": X[:, :3], "out": X[:, 3:]} if name == "transcoder" else X
     models = [
-        isthmus.fit(name, X, latent_dim=8, k=2, steps=2, seed=s, progress=False, **options)
-        for s in (0, 1)
+        isthmus.fit(name, data, latent_dim=8, k=2, steps=2, seed=s, progress=False) for s in (0, 1)
     ]
     given = [(model.atoms(), model.read_rows()[0]) for model in models]
     assert seed_stability(models).value == seed_stability(given).value

@@ -67,8 +67,6 @@ class TopK(nn.Module):
 class SparseDecoder(LinearDecoder, nn.Module):
     """Reads the code itself, so that a sparse one stays sparse."""
 
-    reads = "code"
-
     def __init__(self, width: int, features: int) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
@@ -81,7 +79,7 @@ class SparseDecoder(LinearDecoder, nn.Module):
     def offset(self) -> Tensor:
         return torch.zeros(self.weight.shape[1])
 
-    def forward(self, code: SparseCode) -> Tensor:
+    def forward(self, *, code: SparseCode) -> Tensor:
         return (code.values[..., None] * self.weight[code.indices]).sum(-2)
 
 

@@ -96,6 +96,11 @@ def ask(part: Any, *main: Any, **offers: Any) -> Any:
 
 def check_role(part: Any, role: str) -> None:
     """An error where a part asks for a word that does not exist, or that its role does not have."""
+    if isinstance(vars(type(part)).get("reads"), str):
+        raise IsthmusError(
+            f"{_called(part)}.reads is not looked at: name what the {role} wants as keyword-only "
+            f"parameters of its forward ({', '.join(ROLES[role])})"
+        )
     function = function_of(part)
     for parameter in _keywords(function):
         if parameter.name in ROLES[role] or _own_option(parameter):

@@ -132,10 +132,19 @@ class Prior(Part):
 
 
 class Sampler(Prior):
-    """A prior that is a function ``n -> (n, latent)``, without a density."""
+    """A prior that is a function ``n -> (n, latent)``, without a density.
+
+    An object that has a ``log_prob`` besides is an error: a density that nobody asks would make
+    bounds of another model than was meant.
+    """
 
     def __init__(self, function: Any) -> None:
         super().__init__()
+        if "log_prob" in vars(type(function)):
+            raise IsthmusError(
+                f"{type(function).__name__} has a density that would not be asked: inherit "
+                "isthmus.anatomy.Prior, and call its draws sample(n)"
+            )
         self.function = function
 
     def sample(self, n: int) -> Tensor:
