@@ -100,7 +100,7 @@ def _find_rows(run: Run, model: Autoencoder, X: Data | None) -> None:
         )
         return
     try:
-        source = api.test_source(wanted)
+        source = api.held_out_source(wanted)
         check_fit(model, source)
         if X is None:
             _same_data(run, wanted, source)
