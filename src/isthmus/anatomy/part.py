@@ -147,8 +147,10 @@ class EMA(Part):
 
     ``of`` names them (``"encoder"``, ``"bottleneck"``, ``"parts.projector"``); they are called one
     after another, and no gradient passes. The average starts as a copy and moves after each update
-    by ``1 - decay``, a number or a schedule of the clock; buffers are copied as they are. A view
-    with ``by`` set to the name under which the average stands in the model is encoded by it.
+    by ``1 - decay``, a number or a schedule of the clock; buffers are copied as they are, but for
+    the running statistics of normalisation layers that the average's own calls move. Hooks of the
+    parts that it copies are not called on the copies. A view with ``by`` set to the name under
+    which the average stands in the model is encoded by it.
     """
 
     def __init__(self, of: "str | tuple[str, ...]", decay: float | Schedule = 0.996) -> None:
@@ -194,15 +196,31 @@ class EMA(Part):
             part = model.get_submodule(name)
             for mine, theirs in zip(copy.parameters(), part.parameters(), strict=True):
                 mine.lerp_(theirs, share)
-            for mine, theirs in zip(copy.buffers(), part.buffers(), strict=True):
-                mine.copy_(theirs)
+            for inner, followed in zip(copy.modules(), part.modules(), strict=True):
+                _copy_buffers(inner, followed)
+
+
+def _copy_buffers(mine: nn.Module, theirs: nn.Module) -> None:
+    """A layer's buffers, unless they are statistics of as many calls of its own."""
+    # Statistics of the followed layer's inputs do not fit the weights of an average, which lags.
+    calls, of_theirs = (getattr(layer, "num_batches_tracked", None) for layer in (mine, theirs))
+    own = None if calls is None or of_theirs is None else calls >= of_theirs
+    for buffer, other in zip(mine.buffers(False), theirs.buffers(False), strict=True):
+        buffer.copy_(other if own is None else torch.where(own, buffer, other))
 
 
 def parts_with(model: nn.Module, hook: str) -> Iterator[Part]:
-    """The parts of a model that define a hook, in the order of its modules."""
+    """The parts of a model that define a hook, in the order of its modules.
+
+    What an average copied is no part of its own: it would be set up, counted or constrained twice.
+    """
     default = getattr(Part, hook)
+    averages = [module for module in model.modules() if isinstance(module, EMA)]
+    copies = {id(module) for average in averages for module in average.copies.modules()}
     for module in model.modules():
-        if isinstance(module, Part) and getattr(type(module), hook) is not default:
+        if not isinstance(module, Part) or id(module) in copies:
+            continue
+        if getattr(type(module), hook) is not default:
             yield module
 
 
