@@ -8,6 +8,13 @@ from torch.nn import functional as F
 
 from isthmus.anatomy import View
 
+ADAM = {
+    "optimiser": "adam", "optimiser_options": {}, "lr": 3e-3, "lr_batch": None, "warmup": 0,
+    "weight_decay": 0.0, "lr_schedule": "constant", "steps": 150, "batch_size": 128,
+    "progress": False,
+}  # fmt: skip
+"""A short run on little data, in which the published optimisers would hardly begin."""
+
 
 class Bent(nn.Module):
     """Two views of each row, without chance."""

@@ -26,7 +26,6 @@ from recipes.self_supervised import joint
 
 RECIPE = get_recipe("byol")
 SMALL = {"latent_dim": 12, "projector": 32, "embedding": 16, "hidden": (32,)}
-ADAM = {"optimiser": "adam", "lr": 3e-3, "steps": 150, "batch_size": 128, "progress": False}
 X, Y = joint.vectors()
 
 
@@ -109,7 +108,7 @@ def test_ten_steps_are_those_of_a_loop_by_hand(halves, base):
     model = model.double()
     with torch.no_grad():
         model.prepare(torch.from_numpy(X).double())
-    before = [p.detach().clone() for p in model.encoder.parameters()]
+    before = model.encoder.layers[0].weight.detach().clone()
     batches = list(torch.from_numpy(X).double().split(100))
     settings = {"lr": 8.0, "weight_decay": 0.01, "warmup": 1}
     by = {"lr": 8.0, "decay": 0.01, "warmup": 1, "halves": halves, "base": base}
@@ -128,9 +127,8 @@ def test_ten_steps_are_those_of_a_loop_by_hand(halves, base):
     # Running statistics are left out: here they follow the first view alone, once a step.
     for mine, theirs in zip([*found, *taught], [*online, *target], strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-9)
-    moved = [float((a - b).abs().max()) for a, b in zip(before, found[:5], strict=True)]
-    assert min(moved) > 1e-3
-    assert max(float((a - b).abs().max()) for a, b in zip(found, taught, strict=False)) > 1e-3
+    assert (found[0] - before).abs().max() > 1e-2
+    assert (taught[0] - found[0]).abs().max() > 1e-2
 
 
 def test_tau_rises_as_in_lightly():
@@ -224,29 +222,29 @@ def test_running_statistics_move_once_a_step_from_the_first_view(accumulate):
 
 @pytest.fixture(scope="module")
 def learnt():
-    return isthmus.fit("byol", X, **{**SMALL, **ADAM, "decay": 0.9})
+    return isthmus.fit("byol", X, **{**SMALL, **joint.ADAM, "decay": 0.9})
 
 
 def test_classes_can_be_told_better_than_by_a_random_encoder(learnt):
-    random = isthmus.fit("byol", X, **{**SMALL, **ADAM, "lr": 1e-9})
-    assert joint.probe(learnt, X, Y) > joint.probe(random, X, Y) + 0.15
+    random = isthmus.fit("byol", X, **{**SMALL, **joint.ADAM, "lr": 1e-9})
+    assert joint.probe(learnt, X, Y) > joint.probe(random, X, Y) + 0.2
     assert joint.spread(learnt, X) > 0.6
 
 
 def test_without_predictor_and_lag_the_embedding_collapses():
     model, _ = build(as_source(X).signal, decay=0.0, scaling="auto")
     model.parts["predictor"] = nn.Identity()
-    collapsed = isthmus.fit(model, X, **ADAM)
+    collapsed = isthmus.fit(model, X, **joint.ADAM)
     assert joint.spread(collapsed, X) < 0.1
     assert collapsed.history[-1]["loss"] < 0.05
 
 
 def test_images_are_learnt_and_do_not_collapse():
     images, y = joint.gratings()
-    options = {**SMALL, **ADAM, "steps": 60, "batch_size": 64, "decay": 0.9, "hidden": None}
+    options = {**SMALL, **joint.ADAM, "steps": 100, "batch_size": 64, "decay": 0.9, "hidden": None}
     model = isthmus.fit("byol", images, **options)
-    random = isthmus.fit("byol", images, **{**options, "lr": 1e-9})
-    assert joint.probe(model, images, y) > joint.probe(random, images, y) + 0.1
+    random = isthmus.fit("byol", images, **{**options, "lr": 1e-9, "steps": 2})
+    assert joint.probe(model, images, y) > joint.probe(random, images, y) + 0.2
     assert joint.spread(model, images) > 0.4
 
 
@@ -261,7 +259,7 @@ def test_evaluate_says_rank_and_spread(learnt):
 
 
 def test_held_out_loss_of_the_teacher_is_near_that_in_training():
-    options = {**SMALL, **ADAM, "validation": 0.2, "log_every": 30, "validate_every": 30}
+    options = {**SMALL, **joint.ADAM, "validation": 0.2, "log_every": 30, "validate_every": 30}
     last = {}
     for record in isthmus.fit("byol", X, **options).history:
         last.update(record)
@@ -325,7 +323,7 @@ def test_a_fresh_process_loads_the_same_codes_and_teacher(tmp_path):
 
 
 def test_half_precision_keeps_the_teacher_whole(learnt):
-    model = isthmus.fit("byol", X, precision="bf16", **{**SMALL, **ADAM, "decay": 0.9})
+    model = isthmus.fit("byol", X, precision="bf16", **{**SMALL, **joint.ADAM, "decay": 0.9})
     assert {p.dtype for p in model.parts["teacher"].parameters()} == {torch.float32}
     assert joint.probe(model, X, Y) > joint.probe(learnt, X, Y) - 0.1
     assert joint.spread(model, X) > 0.6
@@ -351,8 +349,9 @@ def test_on_the_command_line(tmp_path):
 
     isthmus_("fit", "byol", "data.npz", "latent_dim=6", "projector=16", "steps=5", "-o", "run")
     assert "latent_rank" in isthmus_("evaluate", "run")
-    isthmus_("encode", "run", "data.npz", "-o", "z.npy")
-    assert np.load(tmp_path / "z.npy").shape == (200, 6)
+    isthmus_("encode", "run", "data.npz", "-o", "codes.npz")
+    with np.load(tmp_path / "codes.npz") as codes:
+        assert codes["z"].shape == (200, 6)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +366,7 @@ def test_on_the_command_line(tmp_path):
 def test_bad_options_are_one_sentence(options, message):
     with pytest.raises(IsthmusError, match=message) as problem:
         isthmus.fit("byol", X, steps=2, progress=False, **{**SMALL, **options})
-    assert "\n" not in str(problem.value).strip() or "decay" in message
+    assert "\n" not in str(problem.value)
 
 
 def test_an_own_encoder_is_followed_too():
