@@ -81,21 +81,22 @@ def byol(
     Both views pass through the encoder and projector that are trained (the online network) and
     through a teacher, an exponential moving average of these. A predictor maps the online
     embedding of each view to the teacher's of the other; no gradient reaches the teacher. Nothing
-    pushes rows apart, and a constant embedding would have no loss: that it is not found is a
-    matter of the dynamics, to which predictor and teacher are essential. The code is what the
-    online encoder returns; projector, predictor and teacher serve training alone. There is no
-    decoder.
+    pushes rows apart, and a constant embedding would have no loss: that training does not end
+    there is owed to the predictor and the stopped gradient. The code is what the online encoder
+    returns; projector, predictor and teacher serve training alone. There is no decoder.
 
     Published, and the defaults here: projector and predictor with one hidden layer of 4096 and
     batch normalisation, embeddings of 256; tau from 0.996 to 1 along half a cosine, after each
     step; LARS at 0.2 times batch / 256, batches of 4096, decay 1.5e-6 but for biases and
     normalisation, a cosine over 1000 epochs after 10 of warm-up (3127 steps on ImageNet; cut to a
-    tenth of a shorter run). ``decay=0`` keeps the teacher equal to the online network, as the
-    paper's ablation does; :func:`~isthmus.recipes.self_supervised.simsiam.simsiam` needs no teacher
-    for that. Other than published: the encoder is the library's own for the signal, with batch
-    normalisation, instead of a ResNet-50 (own encoders return ``(rows, latent_dim)``); both views
-    are drawn alike, and as in ``barlow-twins``, where the paper crops, flips, blurs, solarises and
-    changes colours with other odds for each; the teacher starts as a copy.
+    tenth of a shorter run). ``decay=0`` keeps the teacher equal to the online network throughout,
+    as in the paper's ablation; ``simsiam`` needs no teacher for that. Other than published: the
+    encoder is the library's own for the signal, with batch normalisation, instead of a ResNet-50
+    (own encoders return ``(rows, latent_dim)``); both views are drawn alike, and as in
+    ``barlow-twins``, where the paper crops, flips, blurs, solarises and changes colours with other
+    odds for each; the teacher starts as a copy, in the authors' code at random, which they found to
+    make no difference; the cosine of the rate spans the warm-up too; running statistics follow the
+    first view.
     """
     predictor = Projector(embedding, (projector,), embedding)
     teacher = EMA(("encoder", "bottleneck"), decay=Cosine(decay, 1.0) if decay else 0.0)
