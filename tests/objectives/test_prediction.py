@@ -7,6 +7,7 @@ from torch import nn
 
 from isthmus.anatomy import Autoencoder, Code, EmbeddingCode, Output, Signal, View
 from isthmus.bottlenecks import Identity
+from isthmus.errors import IsthmusError
 from isthmus.objectives import CrossPrediction, cosine_distance
 
 RNG = np.random.default_rng(0)
@@ -82,5 +83,5 @@ def test_half_precision_is_compared_in_single():
 
 def test_a_code_without_an_embedding_is_refused():
     out = Output(P1, P1, [View(P1), View(P2)], [Code(P1), Code(P2)])
-    with pytest.raises(TypeError, match="embedding code, not Code"):
+    with pytest.raises(IsthmusError, match="EmbeddingCode"):
         CrossPrediction()(model(), out)

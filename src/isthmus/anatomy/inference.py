@@ -39,7 +39,7 @@ class Inference:
 
     @overload
     def encode(
-        self, X: Array | Source, *, code: Literal[True], batch_size: int = ..., **about: Any
+        self, X: Examples, *, code: Literal[True], batch_size: int = ..., **about: Any
     ) -> Code: ...
     @overload
     def encode(
@@ -169,16 +169,17 @@ class Inference:
         likelihood = self._model.likelihood
         counts = [n for _, n in tree.leaves(tree.mapped(tree.elements, target, mask))]
         size = sum(counts[1:], start=counts[0])
+        size = size.clamp_min(1) if isinstance(size, Tensor) else size
         if any(not leaf.is_floating_point() for _, leaf in tree.leaves(target)):
             more = {} if mask is None else {"mask": mask}
-            return cast(Tensor, likelihood.log_prob(params, target, **more) / size)
+            return likelihood.log_prob(params, target, **more) / size
         recon = likelihood.mean(params)
         if isinstance(target, Tensor) and mask is None:
             return -(recon - target).square().flatten(1).mean(1)
         errors = tree.mapped(
             lambda t, r, m: tree.observed(r - t, m).square().flatten(1).sum(1), target, recon, mask
         )
-        return cast(Tensor, -torch.stack([e for _, e in tree.leaves(errors)]).sum(0) / size)
+        return -torch.stack([e for _, e in tree.leaves(errors)]).sum(0) / size
 
     def sample(self, n: int, *, seed: int = 0, given: Mapping[str, Any] | None = None) -> Any:
         """``n`` new examples from the prior, in the user's units, ``(n, *shape)``."""

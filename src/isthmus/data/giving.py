@@ -161,7 +161,7 @@ def _numbered(
     if new is not None:
         raise IsthmusError(
             f"the column {column!r}, given as {name!r}, holds {new!r}, which was not there when "
-            f"the model was fitted (it knew {', '.join(map(repr, levels[:8]))}): leave these rows out"
+            f"the model was fitted ({_few(levels)}): leave these rows out"
         )
     return np.array([place[word] for word in words.tolist()], np.int64), levels
 
@@ -186,3 +186,7 @@ def _filled(X: Any, mask: Any) -> Any:
         return X
     wide = seen.reshape(*seen.shape, *[1] * (array.ndim - seen.ndim))
     return np.where(wide, array, np.zeros((), array.dtype))
+
+
+def _few(levels: Sequence[str]) -> str:
+    return ", ".join(map(repr, levels[:8])) + (", ..." if len(levels) > 8 else "")

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from isthmus._shapes import Float
-from isthmus.anatomy import Autoencoder, Code, EmbeddingCode, Output, Term
+from isthmus.anatomy import Autoencoder, EmbeddingCode, Output, Term
 
 
 def cosine_distance(
@@ -33,12 +33,9 @@ class CrossPrediction(Term):
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         predictor = model.parts["predictor"]
-        first, second = (predictor(_embedding(code)) for code in out.codes[:2])
-        own, other = (_embedding(code).detach() for code in out.codes[-2:])
+        embeddings = [
+            out.code_as(EmbeddingCode, self, view=view).embedding for view in (0, 1, -2, -1)
+        ]
+        first, second = (predictor(embedding) for embedding in embeddings[:2])
+        own, other = (embedding.detach() for embedding in embeddings[2:])
         return cosine_distance(first, other) + cosine_distance(second, own)
-
-
-def _embedding(code: Code) -> Tensor:
-    if not isinstance(code, EmbeddingCode):
-        raise TypeError(f"this term needs an embedding code, not {type(code).__name__}")
-    return code.embedding
