@@ -34,9 +34,9 @@ def model(*, called=True, decay=0.5):
     torch.manual_seed(0)
     layers = nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 4), Counting()
     return Autoencoder(
-        Signal("vector", (4,)), encoder=nn.Sequential(*layers), bottleneck=Identity(), decoder=nn.Linear(4, 4),
-        objective=MSE(), corruption=Twice() if called else None, scaler=Scaler((4,), "none"),
-        parts={"teacher": EMA("encoder", decay)},
+        Signal("vector", (4,)), encoder=nn.Sequential(*layers), bottleneck=Identity(),
+        decoder=nn.Linear(4, 4), objective=MSE(), corruption=Twice() if called else None,
+        scaler=Scaler((4,), "none"), parts={"teacher": EMA("encoder", decay)},
     )  # fmt: skip
 
 
