@@ -58,9 +58,14 @@ def product(means: Tensor, logvars: Tensor, members: Tensor, prior: Tensor | flo
 
 def _stacked(h: Mapping[str, Tensor], mask: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Means and what follows them ``(rows, experts, latent)``, and who is there."""
-    halves = [part.float().chunk(2, dim=-1) for part in h.values()]
+    halves = [precise(part).chunk(2, dim=-1) for part in h.values()]
     means, rest = (torch.stack(parts, 1) for parts in zip(*halves, strict=True))
     return means, rest, present(h, mask)
+
+
+def precise(values: Tensor) -> Tensor:
+    """At least float32: sums of exponentials in half precision would be lost."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def _drawn(mean: Tensor, logvar: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Code, Output, Term
-from isthmus.bottlenecks.experts import MixtureCode, ProductCode, present
+from isthmus.bottlenecks.experts import MixtureCode, ProductCode, precise, present
 from isthmus.objectives.importance import Average, Importance, log_prior
 
 Estimator = Literal["dreg", "iwae", "elbo"]
@@ -25,7 +25,7 @@ def log_likelihood(
     total: Tensor | float = 0.0
     for name, own in params.items():
         mask = out.mask.get(name) if isinstance(out.mask, Mapping) else None
-        value = model.likelihood[name].log_prob(own.float(), out.target[name], mask)  # type: ignore[index]
+        value = model.likelihood[name].log_prob(precise(own), out.target[name], mask)  # type: ignore[index]
         total = total + weights.get(name, 1.0) * value
     assert isinstance(total, Tensor)
     return total
@@ -113,7 +113,8 @@ class MixtureBound(Term):
     The log-weights of the draws ``z_mk`` are ``sum_n w_n log p(x_n | z) + log p(z) - log q(z | x)``
     with q the whole mixture. ``"elbo"`` averages them (the stratified ELBO), ``"iwae"`` takes the
     log of the average weight of each expert's draws: the authors' looser bound, which no expert
-    can leave to the others (Shi et al. 2019). ``"dreg"`` has the value of ``"iwae"`` and the
+    can leave to the others (Shi et al. 2019); where the experts differ it stays below log p(x)
+    however many draws there are. ``"dreg"`` has the value of ``"iwae"`` and the
     authors' gradient: q's own parameters held, each path weighed by its share once more. With one
     draw that is the gradient of the ELBO without its noise; with more it leaves out what the
     mixture's score would add, since the draws are of one expert.

@@ -242,7 +242,8 @@ def cross_generate(
         if mask is not None and name in X and mask.get(name) is not None:
             seen[name] = np.asarray(mask[name])
     found = []
-    with evaluating(model), torch.random.fork_rng():
+    devices = [] if model.device.type == "cpu" else [model.device]
+    with evaluating(model), torch.random.fork_rng(devices, device_type=model.device.type):
         torch.manual_seed(seed)
         for batch in model.batches(whole, batch_size, mask=seen):
             if samples is None:
