@@ -107,7 +107,8 @@ def test_loss_and_gradients_are_the_peers(title, fixed_noise):
     if "dreg" not in title:  # the peer's value there is that of a surrogate
         assert total.item() == pytest.approx(wanted["loss"], rel=1e-5)
     for name in DATA:
-        for part, ours in (("encoders", model.encoder[name].network), ("decoders", model.decoder[name])):  # fmt: skip
+        layers = {"encoders": model.encoder[name].network, "decoders": model.decoder[name]}
+        for part, ours in layers.items():
             theirs = torch.tensor(wanted["gradients"][f"{part}.{name}.weight"])
             torch.testing.assert_close(ours.weight.grad, theirs, rtol=1e-4, atol=1e-5)
     if isinstance(model.prior, LaplacePrior):

@@ -153,8 +153,9 @@ class MixtureBound(Term):
     ) -> tuple[Tensor, Tensor]:
         """The log-weight of each draw, ``(draws, rows)``, and the draws that they follow from."""
         path = code.z.view_as(code.z)
-        at = {"view": out.views[0], "batch": out.batch, "step": out.step}
-        params = model.decode_code(code.replaced(z=path), **at)
+        params = model.decode_code(
+            code.replaced(z=path), view=out.views[0], batch=out.batch, step=out.step
+        )
         if self.how == "dreg":
             code = code.replaced(means=code.means.detach(), scales=code.scales.detach())
         weighted = log_likelihood(model, params, out, self.weights)

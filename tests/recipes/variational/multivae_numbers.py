@@ -41,7 +41,12 @@ def main():
     import torch
     from multivae.data.datasets.base import IncompleteDataset, MultimodalBaseDataset
     from multivae.models import (
-        MMVAE, MVAE, MMVAEConfig, MoPoE, MoPoEConfig, MVAEConfig,
+        MMVAE,
+        MVAE,
+        MMVAEConfig,
+        MoPoE,
+        MoPoEConfig,
+        MVAEConfig,
     )  # fmt: skip
     from multivae.models.nn.base_architectures import BaseDecoder, BaseEncoder
     from pythae.models.base.base_utils import ModelOutput
@@ -140,7 +145,9 @@ def main():
             model.random_mixture_component_selection = last
             model.deterministic_mixture_component_selection = final
             entry(f"mopoe {kind}{weighed}", model, model(inputs).loss)
-    json.dump(json.loads(json.dumps(numbers), parse_float=lambda t: float(f"{float(t):.7g}")), sys.stdout)
+    json.dump(
+        json.loads(json.dumps(numbers), parse_float=lambda t: float(f"{float(t):.7g}")), sys.stdout
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from isthmus.anatomy import (
-    Autoencoder, Each, Likelihood, Linear, Objective, Prior, Signal, Term, evaluating, tree,
+    Autoencoder,
+    Each,
+    Likelihood,
+    Linear,
+    Objective,
+    Prior,
+    Signal,
+    Term,
+    evaluating,
+    tree,
 )  # fmt: skip
 from isthmus.anatomy.likelihood import filled, over
 from isthmus.bottlenecks import StandardNormal
@@ -52,7 +61,7 @@ EMBEDDING = 64
 """Most numbers by which a token is read."""
 
 Weights = Annotated[
-    Literal["equal", "size"] | dict[str, NonNegative],
+    Literal["equal", "size"] | dict[str, float],
     Field(
         description="weight of each modality's log-likelihood, by name; size: elements of the "
         "largest over its own"
@@ -195,6 +204,12 @@ def weights_for(signal: Signal, weights: str | Mapping[str, float]) -> dict[str,
     parts = modalities(signal)
     if isinstance(weights, Mapping):
         _known(weights, parts, "weights")
+        for name, weight in weights.items():
+            if weight < 0.0:
+                raise IsthmusError(
+                    f"weights: for {name!r} the weight {weight:g} is less than 0: use 0 to leave "
+                    "a modality out of the likelihood"
+                )
         return {name: float(weights.get(name, 1.0)) for name in parts}
     largest = max(part.numel for part in parts.values())
     return {n: largest / part.numel if weights == "size" else 1.0 for n, part in parts.items()}
@@ -262,8 +277,8 @@ def cross_generate(
 @recipe(
     "mvae",
     family="variational",
-    paper="Wu, Goodman, Multimodal Generative Models for Scalable Weakly-Supervised Learning, 2018, "
-    "arXiv:1802.05335",
+    paper="Wu, Goodman, Multimodal Generative Models for Scalable Weakly-Supervised Learning, "
+    "2018, arXiv:1802.05335",
     formula="L = sum_S [ -E_q(z|x_S)[sum_{m in S} w_m log p(x_m|z)] + beta KL(q(z|x_S) || N(0,I)) ]"
     ",  q(z|x_S) ~ N(0,I) prod_{m in S} q(z|x_m),  S: all, each one, k at random",
     claim="A product of experts infers one code from whichever modalities are there, and learns "
@@ -324,8 +339,8 @@ def mvae(
     "mmvae",
     family="variational",
     catalogue=119,
-    paper="Shi, Siddharth, Paige, Torr, Variational Mixture-of-Experts Autoencoders for Multi-Modal "
-    "Deep Generative Models, 2019, arXiv:1911.03393; Wolff, Klein, Nabi, Krishnan, Nakajima, "
+    paper="Shi, Siddharth, Paige, Torr, Variational Mixture-of-Experts Autoencoders for "
+    "Multi-Modal Deep Generative Models, 2019, arXiv:1911.03393; Wolff, Klein, Nabi, Krishnan, Nakajima, "
     "Mixture-of-experts VAEs can disregard variation in surjective multimodal data, 2022, "
     "arXiv:2204.05229",
     formula="L = -(1/M) sum_m E_{z_1..z_K ~ q(z|x_m)}[log (1/K) sum_k p(z_k) prod_n p(x_n|z_k)^w_n "
@@ -428,6 +443,6 @@ def mopoe(
     objective = ModalityLikelihood(weights_for(signal, weights)) + MixtureKL() * beta
     return multimodal_autoencoder(
         signal, objective, MixtureOfProducts(len(signal.parts)), StandardNormal(latent_dim),
-        latent_dim=latent_dim, network=network, hidden=hidden, likelihood=likelihood, sigma=sigma, encoder=encoder,
-        decoder=decoder,
+        latent_dim=latent_dim, network=network, hidden=hidden, likelihood=likelihood,
+        sigma=sigma, encoder=encoder, decoder=decoder,
     )  # fmt: skip
