@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.timing import Arm, clock, interleave, ratio
-from isthmus.anatomy import Autoencoder
+from isthmus.anatomy import Autoencoder, ask
+from isthmus.anatomy.part import parts_with
 from isthmus.data import as_source
 from isthmus.recipes import get_recipe
 from isthmus.training import Callback, Trainer, TrainingOptions
@@ -45,7 +46,7 @@ def trainer_arm(recipe: str, x: torch.Tensor, options: dict[str, Any], steps: in
 
 
 def parts_arm(recipe: str, x: torch.Tensor, options: dict[str, Any], steps: int) -> Arm:
-    """A bare loop over the library's model: forward, objective, backward, step, its projections."""
+    """A bare loop over the library's model: forward, objective, backward, step, its own hooks."""
 
     def run() -> float:
         source = as_source(x)
@@ -71,21 +72,26 @@ def parts_arm(recipe: str, x: torch.Tensor, options: dict[str, Any], steps: int)
 def _bare_step(
     model: Autoencoder, optimiser: torch.optim.Optimizer, training: TrainingOptions
 ) -> Any:
-    before = [m.before_update for m in model.modules() if hasattr(m, "before_update")]
-    after = [m.after_update for m in model.modules() if hasattr(m, "after_update")]
+    observers = list(parts_with(model, "observe"))
+    before = [part.before_update for part in parts_with(model, "before_update")]
+    after = [part.after_update for part in parts_with(model, "after_update")]
     parameters = list(model.parameters())
     average = [p.detach().clone() for p in parameters] if training.average else None
 
     def step(x: torch.Tensor) -> None:
-        model.objective(model, model(x)).total.backward()
+        out = model(x)
+        with torch.no_grad():
+            for part in observers:
+                part.observe(out, out.step)
+        model.objective(model, out).total.backward()
         if training.clip is not None:
             nn.utils.clip_grad_norm_(parameters, training.clip)
         for hook in before:
-            hook()
+            ask(hook, model=model, step=out.step)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         for hook in after:
-            hook()
+            ask(hook, model=model, step=out.step)
         if average is not None:
             with torch.no_grad():
                 torch._foreach_lerp_(average, parameters, 1.0 - training.average)

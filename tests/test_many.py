@@ -246,10 +246,10 @@ def test_failing_on_the_held_out_rows_or_in_saving_costs_the_others_nothing(
 
     see, save = validation.Judge.see, Trainer.save
 
-    def broken_see(self, number, part, rows):
-        if self.trainer.title == "held" and self.trainer.step == 6:
+    def broken_see(self, number, batch):
+        if self.run.title == "held" and self.run.step == 6:
             raise RuntimeError("broken")
-        see(self, number, part, rows)
+        see(self, number, batch)
 
     def broken_save(self):
         if self.title == "saved" and self.step == 4:

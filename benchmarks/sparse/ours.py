@@ -123,7 +123,7 @@ class Isthmus:
         if self.done == self.total:
             return what(trainer.model)
         training = trainer.model.training
-        with trainer.averaged():
+        with trainer.stepper.averaged():
             result = what(trainer.model.eval())
         trainer.model.train(training)
         return result

@@ -44,10 +44,10 @@ def test_rows_in_any_order(folder, held, data, size, ascending):
     store = Store(folder)
     for point in AT:
         np.testing.assert_array_equal(store.rows(point, index).numpy(), held[point][index.numpy()])
-    beside = store.source(AT).rows(index).numpy()
-    np.testing.assert_array_equal(
-        beside, np.concatenate([held[point][index.numpy()] for point in AT], 1)
-    )
+    beside = store.source(AT).rows(index)
+    assert list(beside) == AT
+    for point in AT:
+        np.testing.assert_array_equal(beside[point].numpy(), held[point][index.numpy()])
 
 
 def test_rows_are_memory_of_their_own(folder, held):
@@ -62,21 +62,22 @@ def test_a_source_for_training(folder, held):
     assert isinstance(source, Source)
     assert (source.signal.kind, source.signal.shape) == ("vector", (6,))
     assert len(source) == len(held["layers.2"])
-    batch = Batches(source, 16)[3]
-    assert batch.shape == (16, 6)
+    batches = Batches(source, 16)
+    batch = batches[3]
+    assert batch.x.shape == (16, 6)
+    assert torch.equal(batch.rows, batches.index(3))
+    np.testing.assert_array_equal(batch.x, held["layers.2"][batch.rows.numpy()])
 
 
 def test_a_pair_says_where_input_and_target_are(folder, held):
     pair = Store(folder).pair("layers.1.mlp:in", "layers.2")
     index = torch.tensor([3, 1, 77])
     rows = pair.rows(index)
-    begin = 0
+    assert list(rows) == list(pair.signal.parts) == ["layers.1.mlp:in", "layers.2"]
     for point, part in pair.signal.parts.items():
-        (width,) = part.shape
-        np.testing.assert_array_equal(rows[:, begin : begin + width], held[point][index.numpy()])
-        begin += width
-    assert begin == pair.signal.numel == rows.shape[1]
-    assert list(pair.signal.parts) == ["layers.1.mlp:in", "layers.2"]
+        assert rows[point].shape == (3, *part.shape)
+        np.testing.assert_array_equal(rows[point], held[point][index.numpy()])
+    assert pair.signal.numel == sum(part.shape[1] for part in rows.values())
     assert type(pair.signal).from_dict(pair.signal.to_dict()) == pair.signal
 
 

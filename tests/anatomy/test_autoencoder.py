@@ -65,6 +65,11 @@ def test_an_array_gives_an_array_and_a_tensor_a_tensor():
     assert isinstance(model.decode(model.encode(torch.from_numpy(X))), torch.Tensor)
 
 
+def test_a_list_of_rows_is_read_as_the_array():
+    model = linear()
+    np.testing.assert_array_equal(model.encode(X.tolist()), model.encode(X))
+
+
 def test_corruption_touches_training_only():
     noisy, clean = linear(GaussianNoise(5.0)), linear()
     noisy.train()
@@ -163,7 +168,9 @@ def without_decoder():
         (lambda m: m.encode(X[:, :4]), "expecting 6 features"),
         (lambda m: m.encode(np.where(X > 3, np.nan, X)), "NaN or infinity"),
         (lambda m: m.encode(X.astype(str)), "not numeric"),
-        (lambda m: m.encode(X.tolist()), "array"),
+        (lambda m: m.encode("rows"), "array"),
+        (lambda m: m.encode({1.0, 2.0}), "type set cannot be read here"),
+        (lambda m: m.encode([[1.0, 2.0], [3.0]]), "differ in shape"),
         (lambda m: m.sample(3), "no prior"),
         (lambda m: m.decode(np.zeros((0, 3))), "at least one row"),
         (lambda m: m.decode(np.zeros(3)), "matrix"),

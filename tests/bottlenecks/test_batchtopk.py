@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import isthmus
-from isthmus.anatomy import Clock, Signal, SparseCode
+from isthmus.anatomy import Clock, Output, Signal, SparseCode, Step, View
 from isthmus.bottlenecks import BatchTopK
-from isthmus.bottlenecks.batchtopk import top_of_batch
+from isthmus.bottlenecks.batchtopk import smallest_of, top_of_batch
 from isthmus.kernels import Preactivations, using
 
 PATHS = ["reference", "torch", "auto"]
@@ -25,6 +25,22 @@ def preactivations(rows=40, width=640, d=5, shift=0.0, seed=0, repeat=1):
     return h, np.maximum(h.x.double().numpy() @ h.weight.double().numpy().T + shift, 0.0)
 
 
+def top(h, k):
+    """The code, and the smallest value that it keeps."""
+    code = top_of_batch(h, k)
+    return code, smallest_of(code.entries)
+
+
+LONG = Clock(0, 1_000_000)
+
+
+def trained_on(part, h, clock=LONG, parts=1):
+    """A training step's forward pass, and what the step then lets the bottleneck observe."""
+    code = part(h, sample=True)
+    part.observe(Output(h.x, h.x, [View(h.x)], [code]), Step(clock, parts=parts))
+    return code
+
+
 def of_batch(u, k):
     """The k rows largest of all, by sorting."""
     cut = np.sort(u.ravel())[::-1][k * len(u) - 1]
@@ -36,7 +52,7 @@ def of_batch(u, k):
 def test_exactly_k_a_row_on_average(path, k):
     h, u = preactivations()
     with using(path):
-        code, smallest = top_of_batch(h, k)
+        code, smallest = top(h, k)
     z, cut = of_batch(u, k)
     np.testing.assert_allclose(code.z, z, atol=1e-5)
     assert int((code.z != 0).sum()) == k * len(u)
@@ -49,7 +65,7 @@ def test_with_few_active_latents_the_code_is_sparse():
     h, _ = preactivations()
     for path in ("torch", "auto"):
         with using(path):
-            assert isinstance(top_of_batch(h, 2)[0], SparseCode)
+            assert isinstance(top_of_batch(h, 2), SparseCode)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -58,7 +74,7 @@ def test_where_fewer_are_positive_all_of_these_stay(path, shift):
     h, u = preactivations(rows=70, width=160, shift=shift)
     k = 9
     with using(path):
-        code, smallest = top_of_batch(h, k)
+        code, smallest = top(h, k)
     positive = u[u > 0]
     if len(positive) <= k * len(u):
         np.testing.assert_allclose(code.z, u, atol=1e-5)
@@ -74,7 +90,7 @@ def test_ties_do_not_add_up(path):
     """Ten copies of each row: every value comes ten times, and the cut falls among equals."""
     h, u = preactivations(rows=7, repeat=10)
     with using(path):
-        code, _ = top_of_batch(h, 1)
+        code = top_of_batch(h, 1)
     assert int((code.z != 0).sum()) == len(u) == 70
     np.testing.assert_allclose(
         np.sort(code.z.numpy().ravel())[-70:], np.sort(u.ravel())[-70:], atol=1e-5
@@ -84,7 +100,7 @@ def test_ties_do_not_add_up(path):
 def test_half_precision_keeps_no_more():
     h, u = preactivations()
     with torch.autocast("cpu", torch.bfloat16):
-        code, _ = top_of_batch(h, 4)
+        code = top_of_batch(h, 4)
     assert code.z.dtype == torch.bfloat16
     assert int((code.z != 0).sum()) == 4 * len(u)
 
@@ -96,10 +112,10 @@ def test_paths_agree(rows, width, k, seed):
     k = min(k, width)
     h, u = preactivations(rows, width, 3, 0.1, seed)
     with using("reference"):
-        expected, cut = top_of_batch(h, k)
+        expected, cut = top(h, k)
     for path in ("torch", "auto"):
         with using(path):
-            code, smallest = top_of_batch(Preactivations(h.x, h.weight, h.bias, None), k)
+            code, smallest = top(Preactivations(h.x, h.weight, h.bias, None), k)
         torch.testing.assert_close(code.z, expected.z, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(smallest, cut, atol=1e-5, rtol=1e-5)
     assert int((expected.z != 0).sum()) == min(k * rows, int((u > 0).sum()))
@@ -111,7 +127,7 @@ def test_gradients_are_those_of_the_dense_product_where_it_is_kept(path):
     k, upstream = 3, torch.randn(u.shape, generator=torch.Generator().manual_seed(0))
     leaves = [t.clone().requires_grad_() for t in (h.x, h.weight, h.bias)]
     with using(path):
-        code, _ = top_of_batch(Preactivations(*leaves, None), k)
+        code = top_of_batch(Preactivations(*leaves, None), k)
         (code.z * upstream).sum().backward()
     kept = torch.from_numpy(of_batch(u, k)[0] > 0)
     exact = [t.detach().double().requires_grad_() for t in leaves]
@@ -124,7 +140,29 @@ def test_gradients_are_those_of_the_dense_product_where_it_is_kept(path):
 # --- the threshold ---------------------------------------------------------------------------
 
 
-def smallest_of(seed, k=3):
+def test_the_forward_pass_alone_moves_nothing():
+    part = BatchTopK(640, 3, 10)
+    part(kept_of(0)[0], sample=True)
+    assert float(part.threshold) == 0.0
+    assert int(part.batches) == 0
+    assert not part.counter.silent_rows.any()
+
+
+def test_of_an_accumulated_batch_the_mean_of_the_parts_counts():
+    """Each part kept its own largest; the joined rows are one batch."""
+    part, codes, cuts = BatchTopK(640, 3, 10), [], []
+    for seed in (0, 1):
+        h, cut = kept_of(seed)
+        codes.append(part(h, sample=True).offgraph())
+        cuts.append(cut)
+    joined = type(codes[0]).join(codes)
+    x = torch.zeros(80, 5)
+    part.observe(Output(x, x, [View(x)], [joined]), Step(Clock(0, 100), parts=2))
+    assert int(part.batches) == 1
+    assert float(part.threshold) == pytest.approx(np.mean(cuts), rel=1e-5)
+
+
+def kept_of(seed, k=3):
     h, u = preactivations(seed=seed)
     return h, of_batch(u, k)[1]
 
@@ -132,8 +170,8 @@ def smallest_of(seed, k=3):
 def test_the_threshold_is_the_mean_of_the_smallest_values_kept():
     part, cuts = BatchTopK(640, 3, 10), []
     for seed in range(5):
-        h, cut = smallest_of(seed)
-        part(h, sample=True)
+        h, cut = kept_of(seed)
+        trained_on(part, h)
         cuts.append(cut)
         assert float(part.threshold) == pytest.approx(np.mean(cuts), rel=1e-5)
 
@@ -143,8 +181,8 @@ def test_old_batches_are_forgotten(decay, total, memory):
     """After as many batches as it remembers, each new one has the weight 1 / memory."""
     part, expected = BatchTopK(640, 3, 10, decay=decay), 0.0
     for seed in range(7):
-        h, cut = smallest_of(seed)
-        part(h, sample=True, clock=Clock(seed, total))
+        h, cut = kept_of(seed)
+        trained_on(part, h, Clock(seed, total))
         expected += (cut - expected) / min(seed + 1, memory)
         assert float(part.threshold) == pytest.approx(expected, rel=1e-5)
 
@@ -152,7 +190,7 @@ def test_old_batches_are_forgotten(decay, total, memory):
 @pytest.mark.parametrize("path", PATHS)
 def test_at_inference_a_row_is_judged_alone(path):
     part = BatchTopK(640, 3, 10)
-    part(smallest_of(0)[0], sample=True)
+    trained_on(part, kept_of(0)[0])
     before = {n: t.clone() for n, t in part.state_dict().items()}
     h, u = preactivations(seed=1)
     threshold = float(part.threshold)

@@ -169,7 +169,7 @@ def test_the_subsets_of_a_product_are_products():
     assert len(code.subsets) == 6
     assert code.samples is None
     for members, z, mean, logvar in code.subsets:
-        own = np.isin(np.arange(3), members)
+        own = np.isin(list(H), members)
         for row in range(ROWS):
             wanted = multiplied(row, own & THERE[row])
             np.testing.assert_allclose(mean[row].numpy(), wanted[0], atol=1e-12)

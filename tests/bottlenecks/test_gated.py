@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from isthmus import kernels
-from isthmus.anatomy import SparseCode, ThresholdCode
+from isthmus.anatomy import Autoencoder, Signal, SparseCode, ThresholdCode, View
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, Gated
-from isthmus.bottlenecks.gated import GateShift
 from isthmus.kernels import Preactivations
+from isthmus.objectives import MSE
 
 WIDTH, D, ROWS = 640, 12, 9
 PATHS = ["torch", "native"] if kernels.paths.native() is not None else ["torch"]
@@ -108,14 +108,18 @@ def test_no_gradient_of_the_code_reaches_the_gate():
 
 def test_a_shift_raises_both_cutoffs():
     torch.manual_seed(0)
-    encoder = DictionaryEncoder(Dictionary(WIDTH, (D,)))
-    made = bottleneck()
+    dictionary = Dictionary(WIDTH, (D,))
+    encoder, made = DictionaryEncoder(dictionary), bottleneck()
+    model = Autoencoder(
+        Signal("vector", (D,)), encoder=encoder, bottleneck=made, decoder=dictionary,
+        objective=MSE(),
+    )  # fmt: skip
     x = torch.randn(ROWS, D)
     with torch.no_grad():
         made.bias.fill_(0.0)
-        before = made(encoder(x)).z
-        GateShift(encoder, made)(0.1)
-        after = made(encoder(x)).z
+        before = made(model.encode_view(View(x))).z
+        made.shift(model, torch.tensor(0.1))
+        after = made(model.encode_view(View(x))).z
         u = x @ encoder.weight.T
     torch.testing.assert_close(after, made.log_scale.exp() * (u - 0.1).clamp_min(0.0))
     assert (after != 0).sum() < (before != 0).sum()

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from isthmus import kernels
-from isthmus.anatomy import ThresholdCode
-from isthmus.bottlenecks import JumpReLUBottleneck
-from isthmus.bottlenecks.jumprelu import Step, ThresholdShift
+from isthmus.anatomy import Autoencoder, Signal, ThresholdCode
+from isthmus.bottlenecks import Dictionary, DictionaryEncoder, JumpReLUBottleneck
+from isthmus.bottlenecks.jumprelu import Step
 from isthmus.kernels import Preactivations
+from isthmus.objectives import MSE
 
 WIDTH, D, ROWS = 640, 12, 9
 PATHS = ["torch", "native"] if kernels.paths.native() is not None else ["torch"]
@@ -50,12 +51,16 @@ def test_a_shift_raises_every_threshold_and_keeps_it_positive():
     made = JumpReLUBottleneck(3, 1.0, 0.1)
     with torch.no_grad():
         made.log_threshold.copy_(torch.tensor([1.0, 2.0, 0.01]).log())
-    shift = ThresholdShift(made.log_threshold)
-    shift(0.5)
+    dictionary = Dictionary(3, (2,))
+    model = Autoencoder(
+        Signal("vector", (2,)), encoder=DictionaryEncoder(dictionary), bottleneck=made,
+        decoder=dictionary, objective=MSE(),
+    )  # fmt: skip
+    made.shift(model, torch.tensor(0.5))
     expected = torch.tensor([1.5, 2.5, 0.02])  # the last at most doubles
     torch.testing.assert_close(made.log_threshold.detach().exp(), expected)
     for _ in range(50):
-        shift(-1.0)
+        made.shift(model, torch.tensor(-1.0))
     assert bool(torch.isfinite(made.log_threshold).all())
     assert made.log_threshold.max() < math.log(1e-6)
 

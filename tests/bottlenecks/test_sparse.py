@@ -7,8 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from isthmus.anatomy import Clock, Code, SparseCode
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder, FiringCounter, geometric_median
+from isthmus.anatomy import Autoencoder, Clock, Code, Signal, SparseCode
+from isthmus.bottlenecks import (
+    Dictionary,
+    DictionaryEncoder,
+    FiringCounter,
+    Identity,
+    geometric_median,
+)
+from isthmus.objectives import MSE
 
 
 def dictionary(width=7, shape=(2, 3), **options):
@@ -19,12 +26,20 @@ def dictionary(width=7, shape=(2, 3), **options):
     return made
 
 
+def around(encoder, decoder):
+    """A model of the two: the encoder reads the bias of whichever decoder the model has."""
+    return Autoencoder(
+        Signal("vector", (6,)), encoder=encoder, bottleneck=Identity(), decoder=decoder,
+        objective=MSE(),
+    )  # fmt: skip
+
+
 def test_a_sparse_code_decodes_as_its_dense_one():
     made = dictionary()
     code = SparseCode(torch.rand(4, 3), torch.tensor([[0, 1, 6]] * 4), 7)
     expected = (code.z @ made.weight + made.bias).reshape(4, 2, 3)
-    torch.testing.assert_close(made(code), expected)
-    torch.testing.assert_close(made(made.from_latent(code.z)), expected)
+    torch.testing.assert_close(made.decode(code), expected)
+    torch.testing.assert_close(made(code=made.from_latent(code.z)), expected)
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop"])
@@ -33,7 +48,7 @@ def test_rows_keep_norm_one_under_any_optimiser(name):
     optimiser = getattr(torch.optim, name)(made.parameters(), lr=0.3)
     for step in range(20):
         z = torch.rand(5, 7, generator=torch.Generator().manual_seed(step))
-        made(Code(z)).square().sum().backward()
+        made.decode(Code(z)).square().sum().backward()
         made.before_update()
         optimiser.step()
         optimiser.zero_grad()
@@ -43,7 +58,7 @@ def test_rows_keep_norm_one_under_any_optimiser(name):
 
 def test_the_gradient_is_tangential_and_otherwise_unchanged():
     made = dictionary()
-    made(Code(torch.rand(5, 7))).square().sum().backward()
+    made.decode(Code(torch.rand(5, 7))).square().sum().backward()
     raw = made.weight.grad.clone()
     made.before_update()
     tangent = made.weight.grad
@@ -56,7 +71,7 @@ def test_the_gradient_is_tangential_and_otherwise_unchanged():
 
 def test_without_unit_rows_nothing_is_projected():
     made = dictionary(unit=False)
-    made(Code(torch.rand(5, 7))).square().sum().backward()
+    made.decode(Code(torch.rand(5, 7))).square().sum().backward()
     raw = made.weight.grad.clone()
     made.before_update()
     assert torch.equal(made.weight.grad, raw)
@@ -74,9 +89,15 @@ def test_the_encoder_is_the_transpose_at_first_and_not_shared():
     assert {n for n, _ in encoder.named_parameters()} == {"weight", "bias"}
     x = torch.randn(5, 2, 3)
     expected = (x.flatten(1) - made.bias) @ encoder.weight.T
-    torch.testing.assert_close(encoder(x).dense(), expected)
+    model = around(encoder, made)
+    torch.testing.assert_close(encoder(x, model=model).dense(), expected)
+    model.decoder = other = dictionary()
+    with torch.no_grad():
+        other.bias.add_(1.0)
+    moved = (x.flatten(1) - other.bias) @ encoder.weight.T
+    torch.testing.assert_close(encoder(x, model=model).dense(), moved)
     plain = DictionaryEncoder(made, subtract_bias=False)
-    torch.testing.assert_close(plain(x).dense(), x.flatten(1) @ plain.weight.T)
+    torch.testing.assert_close(plain(x, model=model).dense(), x.flatten(1) @ plain.weight.T)
 
 
 @pytest.mark.parametrize("offset", [0.0, 100.0])
@@ -86,10 +107,11 @@ def test_half_precision_does_not_drown_in_the_offset_of_the_data(offset):
     with torch.no_grad():
         made.bias.add_(offset)
     encoder = DictionaryEncoder(made)
+    model = around(encoder, made)
     x = made.bias.detach() + torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
-    exact = encoder(x).dense()
+    exact = encoder(x, model=model).dense()
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = encoder(x).dense()
+        rounded = encoder(x, model=model).dense()
     assert (rounded - exact).norm() < 0.01 * exact.norm()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.anatomy import Autoencoder, Clock, Signal, SparseCode
+from isthmus.anatomy import Autoencoder, Clock, Output, Signal, SparseCode, Step, View
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, TopK
 from isthmus.bottlenecks.topk import WideSparseCode
 from isthmus.kernels import Preactivations, using
@@ -20,6 +20,23 @@ def preactivations(seed=0, shift=0.0):
     b = rng.normal(size=WIDTH) + shift
     h = Preactivations(*(torch.tensor(a, dtype=torch.float32) for a in (x, w, b)), None)
     return h, x.astype(np.float32).astype(np.float64) @ w.T + b
+
+
+def around(dictionary, bottleneck):
+    return Autoencoder(
+        Signal.infer(np.zeros((2, D), np.float32)),
+        encoder=DictionaryEncoder(dictionary),
+        bottleneck=bottleneck,
+        decoder=dictionary,
+        objective=MSE(),
+    )
+
+
+def observed(part, h):
+    """The code of a training step, after which the counter is told of it."""
+    code = part(h, sample=True)
+    part.counter.observe(Output(h.x, h.x, [View(h.x)], [code]), Step())
+    return code
 
 
 def kept(u, k, key):
@@ -58,10 +75,10 @@ def test_norms_decide_what_is_kept_but_not_its_value(path, wide):
     norms = np.random.default_rng(1).uniform(0.1, 5.0, WIDTH)
     with torch.no_grad():
         dictionary.weight.mul_(torch.tensor(norms, dtype=torch.float32)[:, None])
-    part = TopK(WIDTH, 5, 10, weighing=dictionary, wide=wide)
+    part = TopK(WIDTH, 5, 10, weigh=True, wide=wide)
     assert list(part.parameters()) == []
     with using(path):
-        code = part(h, sample=True)
+        code = part(h, sample=True, model=around(dictionary, part))
     z = np.maximum(kept(u, 5, u * norms), 0.0)
     np.testing.assert_allclose(code.z.detach(), z, atol=1e-5)
     assert np.abs(z - np.maximum(kept(u, 5, u), 0.0)).max() > 0.1
@@ -72,7 +89,7 @@ def test_the_wide_code_contains_the_narrow_one(path):
     h, u = preactivations()
     part = TopK(WIDTH, 5, 10, wide=20)
     with using(path):
-        code = part(h, sample=True)
+        code = observed(part, h)
     assert isinstance(code, WideSparseCode)
     np.testing.assert_allclose(code.z.detach(), np.maximum(kept(u, 5, u), 0.0), atol=1e-5)
     np.testing.assert_allclose(code.wide.z.detach(), np.maximum(kept(u, 20, u), 0.0), atol=1e-5)
@@ -89,38 +106,31 @@ def test_the_wide_code_contains_the_narrow_one(path):
 def test_k_falls_in_a_line_over_a_tenth_of_the_run(step, k):
     h, _ = preactivations()
     part = TopK(WIDTH, 5, 10, start=105)
-    assert part(h, sample=True, clock=Clock(step, 200)).values.shape == (ROWS, k)
+    assert part(h, sample=True, step=Step(Clock(step, 200))).values.shape == (ROWS, k)
     assert part(h, sample=True).values.shape == (ROWS, 5)
     assert part(h).values.shape == (ROWS, 5)
     # Held-out rows are judged with the k that is used at inference.
-    assert part.eval()(h, sample=True, clock=Clock(step, 200)).values.shape == (ROWS, 5)
+    assert part.eval()(h, sample=True, step=Step(Clock(step, 200))).values.shape == (ROWS, 5)
 
 
 def test_a_latent_selected_with_value_zero_has_not_fired():
     x = torch.tensor([[1.0], [1.0]])
     weight, bias = torch.tensor([[2.0], [-1.0], [-3.0]]), torch.zeros(3)
     part = TopK(3, 2, 10)
-    code = part(Preactivations(x, weight, bias, None), sample=True)
+    code = observed(part, Preactivations(x, weight, bias, None))
     assert 1 in code.indices
     assert part.counter.silent_rows.tolist() == [0, 2, 2]
     signed = TopK(3, 2, 10, magnitude=True)
-    signed(Preactivations(x, weight, bias, None), sample=True)
+    observed(signed, Preactivations(x, weight, bias, None))
     assert signed.counter.silent_rows.tolist() == [0, 2, 0]
 
 
 @pytest.mark.parametrize("start", [5, 300])
 def test_the_start_is_scaled_to_rebuild_best(start):
     """No other factor of the encoder gives a smaller first error."""
-    signal = Signal.infer(np.zeros((2, D), np.float32))
     torch.manual_seed(0)
     dictionary = Dictionary(WIDTH, (D,), unit=False)
-    made = Autoencoder(
-        signal,
-        encoder=DictionaryEncoder(dictionary),
-        bottleneck=TopK(WIDTH, 5, 10, start=start, weighing=dictionary, fit_scale=True),
-        decoder=dictionary,
-        objective=MSE(),
-    )
+    made = around(dictionary, TopK(WIDTH, 5, 10, start=start, weigh=True, fit_scale=True))
     x = torch.randn(100, D)
     made.prepare(x)
     weight = made.encoder.weight.detach().clone()

@@ -6,6 +6,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from isthmus.anatomy import Batch, Look
 from isthmus.corruptions import Binarise, GaussianNoise, MaskingNoise, SaltAndPepper
 from isthmus.errors import IsthmusError
 
@@ -60,10 +61,14 @@ def test_binarise_draws_with_the_pixel_as_its_mean():
         assert count == round(mean) * 20_000 if mean in (0.0, 1.0) else within(count, 20_000, mean)
 
 
+def look(x):
+    return Look(x, Batch(x), len(x))
+
+
 def test_binarise_refuses_data_that_are_no_probabilities():
-    Binarise().prepare(nn.Identity(), torch.tensor([[0.0, 1.0]]))
+    Binarise().prepare(nn.Identity(), look(torch.tensor([[0.0, 1.0]])))
     with pytest.raises(IsthmusError, match=r"range from -1 to 0\.5: scale"):
-        Binarise().prepare(nn.Identity(), torch.tensor([[-1.0, 0.5]]))
+        Binarise().prepare(nn.Identity(), look(torch.tensor([[-1.0, 0.5]])))
 
 
 @pytest.mark.parametrize("corrupt", [GaussianNoise(0.0), MaskingNoise(0.0), SaltAndPepper(0.0)])

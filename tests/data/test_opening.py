@@ -45,8 +45,8 @@ def test_a_name_comes_before_a_folder_of_that_name(tmp_path, monkeypatch):
     ("bad", "said"),
     [
         ([], "empty"),
-        ([[1, 2], [3]], "differ in shape"),
-        ([torch.zeros(2), torch.zeros(3)], "differ in shape"),
+        ([[[1, 2]], [[1], [2]]], "steps of shape"),
+        ([torch.zeros(2, 3), torch.zeros(3, 2)], "row 1 of the list has steps of shape"),
         ([["a"]], "not numeric"),
         ([1.0, 2.0], "Reshape"),
         (scipy.sparse.eye_array(3), "toarray"),

@@ -30,6 +30,10 @@ def some_visible(rows: int = 3, kept: int = 3) -> torch.Tensor:
     return torch.rand(rows, COUNT).argsort(1)[:, :kept]
 
 
+def seen_by(encoder, x, visible):
+    return encoder(x, view=View(x, visible))
+
+
 @pytest.mark.parametrize("class_token", [False, True])
 def test_hidden_patches_reach_no_token(class_token):
     torch.manual_seed(0)
@@ -38,11 +42,11 @@ def test_hidden_patches_reach_no_token(class_token):
     patches = encoder.patches.patchify(x)
     hidden = torch.ones(3, COUNT, dtype=torch.bool).scatter(1, visible, False)
     changed = torch.where(hidden[..., None], torch.full_like(patches, 1e6), patches)
-    before = encoder(View(x, visible))
-    after = encoder(View(encoder.patches.unpatchify(changed), visible))
+    before = seen_by(encoder, x, visible)
+    after = seen_by(encoder, encoder.patches.unpatchify(changed), visible)
     assert torch.equal(before.tokens, after.tokens)
     x.requires_grad_()
-    encoder(View(x, visible)).tokens.square().sum().backward()
+    seen_by(encoder, x, visible).tokens.square().sum().backward()
     reached = encoder.patches.patchify(x.grad).abs().sum(2) > 0
     assert torch.equal(reached, ~hidden)
 
@@ -52,7 +56,7 @@ def test_visible_tokens_equal_those_of_a_signal_without_the_others():
     torch.manual_seed(0)
     encoder = lively(PatchEncoder(IMAGE, **SMALL))
     x, visible = torch.randn(3, *IMAGE.shape).double(), some_visible()
-    got = encoder(View(x, visible))
+    got = seen_by(encoder, x, visible)
     for row in range(3):
         alone = []
         for index in visible[row].tolist():
@@ -67,10 +71,11 @@ def test_the_order_of_visible_patches_only_orders_the_tokens():
     encoder = lively(PatchEncoder(IMAGE, **SMALL))
     decoder = lively(PatchDecoder(IMAGE, 16, 8, 1, 2, 4))
     x, visible, order = torch.randn(3, *IMAGE.shape).double(), some_visible(), [2, 0, 1]
-    straight, permuted = encoder(View(x, visible)), encoder(View(x, visible[:, order]))
+    straight, permuted = (seen_by(encoder, x, v) for v in (visible, visible[:, order]))
     torch.testing.assert_close(permuted.tokens, straight.tokens[:, order])
     pixels = [
-        decoder(TokenCode(tokens.mean(1), tokens, where)) for tokens, where in (straight, permuted)
+        decoder(code=TokenCode(tokens.mean(1), tokens, where))
+        for tokens, where in (straight, permuted)
     ]
     torch.testing.assert_close(*pixels)
 
@@ -80,8 +85,9 @@ def test_no_mask_sees_every_patch():
     encoder = lively(PatchEncoder(IMAGE, **SMALL))
     x = torch.randn(3, *IMAGE.shape).double()
     everything = torch.arange(COUNT).repeat(3, 1)
-    got, spelt_out = encoder(View(x)), encoder(View(x, everything))
+    got, spelt_out = encoder(x, view=View(x)), seen_by(encoder, x, everything)
     assert torch.equal(got.visible, everything)
+    assert torch.equal(encoder(x).tokens, got.tokens)  # without a view at all
     torch.testing.assert_close(got.tokens, spelt_out.tokens)
 
 
@@ -91,7 +97,7 @@ def test_the_decoder_puts_each_token_at_its_place():
     decoder = lively(PatchDecoder(IMAGE, 16, 8, 1, 2, 4))
     decoder.blocks = nn.Identity()
     tokens, visible = torch.randn(3, 3, 16).double(), some_visible()
-    cut = decoder.patches.patchify(decoder(TokenCode(tokens.mean(1), tokens, visible)))
+    cut = decoder.patches.patchify(decoder(code=TokenCode(tokens.mean(1), tokens, visible)))
     for row in range(3):
         for place in range(COUNT):
             at = (visible[row] == place).nonzero()
@@ -138,8 +144,8 @@ def test_every_parameter_is_trained():
     torch.manual_seed(0)
     encoder = PatchEncoder(IMAGE, **SMALL, class_token=True)
     decoder = PatchDecoder(IMAGE, 16, 8, 1, 2, 4)
-    tokens, visible = encoder(View(torch.randn(3, *IMAGE.shape), some_visible()))
-    out = decoder(TokenCode(tokens.mean(1), tokens, visible))
+    tokens, visible = seen_by(encoder, torch.randn(3, *IMAGE.shape), some_visible())
+    out = decoder(code=TokenCode(tokens.mean(1), tokens, visible))
     (out * torch.randn_like(out)).sum().backward()
     general = nn.Sequential(
         TransformerEncoder(IMAGE, 5, **SMALL), TransformerDecoder(IMAGE, 5, **SMALL)
@@ -187,7 +193,7 @@ def test_the_general_encoder_averages_the_tokens():
     torch.manual_seed(0)
     encoder = lively(TransformerEncoder(IMAGE, 5, **SMALL))
     x = torch.randn(3, *IMAGE.shape).double()
-    tokens = encoder.tokens(View(x)).tokens
+    tokens = encoder.tokens(x).tokens
     expected = encoder.head(sum(tokens.unbind(1)) / COUNT)
     torch.testing.assert_close(encoder(x), expected)
 

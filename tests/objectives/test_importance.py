@@ -1,5 +1,7 @@
 """Bounds from several draws: values, weights, and gradients against separate computations."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from scipy.special import logsumexp
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from isthmus.anatomy import Autoencoder, Gaussian, GaussianCode, Output, Signal, View
+from isthmus.anatomy import Autoencoder, Batch, Gaussian, GaussianCode, Output, Signal, View
 from isthmus.bottlenecks import GaussianBottleneck, StandardNormal
 from isthmus.objectives.importance import (
     Average,
@@ -20,7 +22,7 @@ from isthmus.objectives.importance import (
 )
 
 LATENT, DATA, ROWS, NOISE = 2, 3, 4, 0.7
-BOUNDS = [Importance(), Importance(3), Average(), Combination(lambda: 0.3)]
+BOUNDS = [Importance(), Importance(3), Average(), Combination(0.3)]
 
 
 def toy(draws: int, term=None, seed: int = 0) -> Autoencoder:
@@ -196,9 +198,11 @@ def test_groups_without_weight_still_train_the_encoder():
 
 
 def test_a_learnt_weight_of_the_average_can_only_fall():
-    logit = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
-    model, x = toy(6), rows()
-    term = RoutedBound(Combination(logit.sigmoid))
+    bound = Combination(0.6, learnt=True).double()
+    assert bound.logit.item() == pytest.approx(math.log(0.6 / 0.4))
+    logit, model, x = bound.logit, toy(6), rows()
+    term = RoutedBound(bound)
+    assert list(map(id, term.parameters())) == [id(logit)]  # the term owns what it learns
     torch.manual_seed(3)
     term(model, model(x)).sum().backward()
     logs, _ = explicit(model, x)
@@ -217,3 +221,21 @@ def test_without_gradients_there_is_a_value_and_one_draw_needs_no_axis():
     model.bottleneck = GaussianBottleneck()
     torch.manual_seed(3)
     assert RoutedBound(Importance())(model, model(x)).shape == (ROWS,)
+
+
+def test_bounds_score_what_was_observed():
+    """Two columns hidden are as a model of the third alone, of the same draws."""
+    model, x = toy(6), rows()
+    seen = torch.tensor([[True, False, False]]).expand(ROWS, 3)
+    for term in (ImportanceWeightedBound(), RoutedBound(Importance())):
+        torch.manual_seed(3)
+        found = term(model, model(Batch(x, mask=seen)))
+        torch.manual_seed(3)
+        out = model(x)
+        out.params, out.target = out.params[..., :1], x[:, :1]
+        logs = model.likelihood.log_prob(out.params, out.target)
+        code = out.code
+        noise = (code.z - code.mean) / (0.5 * code.logvar).exp()
+        logs = logs - 0.5 * code.z.square().sum(-1)
+        logs = logs + (0.5 * noise.square() + 0.5 * code.logvar).sum(-1)
+        torch.testing.assert_close(found, -Importance().value(logs))

@@ -49,7 +49,7 @@ def test_active_latents_have_no_gradient():
 
 def codes(model, x):
     """The same gated code, dense and sparse."""
-    dense = model.bottleneck(model.encoder(x))
+    dense = model.bottleneck(model.encode_view(View(x)))
     assert isinstance(dense, ThresholdCode)
     # every open gate has a place, whether its size is positive or not
     (gate,) = dense.gates
@@ -104,7 +104,7 @@ def test_gate_terms_and_their_gradients(sparse):
 def test_the_frozen_decoder_gets_no_gradient():
     model = gated_model()
     x = torch.randn(5, D, dtype=torch.float64)
-    GateError()(model, out_of(model.bottleneck(model.encoder(x)), x)).sum().backward()
+    GateError()(model, out_of(model.bottleneck(model.encode_view(View(x))), x)).sum().backward()
     assert model.decoder.weight.grad is None
     assert model.encoder.weight.grad.abs().sum() > 0
 

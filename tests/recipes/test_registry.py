@@ -2,6 +2,7 @@
 
 import functools
 import sys
+import warnings
 from typing import Annotated
 
 import numpy as np
@@ -351,7 +352,8 @@ def test_packages_offer_recipes_and_a_broken_one_breaks_no_other(packages):
     assert "No module named 'nowhere_at_all'" in str(problem.value)
     assert "\n" not in str(problem.value)
     assert set(broken_recipes()) == {"broken", "offered", "topk"}
-    with pytest.warns(UserWarning, match="brokenpkg") as said:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         listed = recipes()
     assert len(said) == 3
     assert "bare-function" in listed
@@ -366,3 +368,17 @@ def test_two_packages_with_one_name_are_both_named(packages):
     assert "otherpkg:theirs (otherpkg 1.0)" in text
     assert as_recipe("otherpkg:theirs").source == "otherpkg:theirs"
     assert as_recipe("goodpkg:offered").parse({})[0]["k"] == 3
+
+
+def test_a_function_that_another_made_is_known_by_the_name_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "factories.py").write_text(
+        "from isthmus.recipes import get_recipe\n"
+        "def factory():\n"
+        "    def inner(signal, *, latent_dim: int = 2):\n"
+        "        page = get_recipe('plain')\n"
+        "        return page.build(signal, page.parse({'latent_dim': latent_dim})[0])\n"
+        "    return inner\n"
+        "narrow = factory()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert as_recipe("factories:narrow").source == "factories:narrow"

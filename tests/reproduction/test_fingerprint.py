@@ -10,7 +10,8 @@ def test_it_follows_the_imports_and_the_declared_recipes():
     begin = [module._file_of(study.experiment)]
     begin += [module._file_of(get_recipe(name).build_function) for name in study.recipes]
     names = {path.relative_to(module.ROOT).as_posix() for path in module._closure(begin)}
-    assert {"studies/sparse/topk.py", "recipes/sparse/topk.py", "training/trainer.py"} <= names
+    assert {"studies/sparse/topk.py", "recipes/sparse/topk.py"} <= names
+    assert {"training/run.py", "training/stepper.py"} <= names
     assert "kernels/native/rows.c" in names
     assert "recipes/implicit/gon.py" not in names
     assert not any(name.startswith(("cli", "report/", "reproduction/")) for name in names)

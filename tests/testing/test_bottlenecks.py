@@ -1,16 +1,39 @@
 """Every bottleneck of ours keeps the contracts, and one that breaks one is told which."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
 
 from isthmus import bottlenecks
 from isthmus.anatomy import Code
+from isthmus.kernels import Preactivations
 from isthmus.testing import bottleneck_checks, check_bottleneck
+
+
+class Sparse(nn.Module):
+    """A sparse bottleneck behind the pre-activations that it reads."""
+
+    def __init__(self, bottleneck):
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = nn.Linear(6, 12)
+        self.bottleneck = bottleneck
+
+    def forward(self, h, *, sample=False):
+        read = Preactivations(h, self.linear.weight, self.linear.bias, None)
+        return self.bottleneck(read, sample=sample)
+
 
 OURS = {
     "identity": (bottlenecks.Identity(), 6),
     "gaussian": (bottlenecks.GaussianBottleneck(), 6),
+    "topk": (Sparse(bottlenecks.TopK(12, 3, 100)), 6),
+    "batchtopk": (Sparse(bottlenecks.BatchTopK(12, 3, 100)), 6),
+    "relu": (Sparse(bottlenecks.ReLU(12, 100)), 6),
+    "jumprelu": (Sparse(bottlenecks.JumpReLUBottleneck(12, 0.01, 0.01)), 6),
+    "gated": (Sparse(bottlenecks.Gated(12, 100)), 6),
 }
 
 
@@ -63,9 +86,9 @@ class Hidden(nn.Module):
         return Code(h / self.size)
 
 
+@dataclass(eq=False)
 class Forgetful(Code):
-    def __init__(self, z):
-        super().__init__(z)
+    z: torch.Tensor
 
     def tensors(self):
         return {"z": self.z[:1]}

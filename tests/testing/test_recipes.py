@@ -27,14 +27,14 @@ def sound(signal, *, latent_dim: int = 3):
 class Summed(Term):
     name, unit = "summed", "squares"
 
-    def __call__(self, model, out):
+    def forward(self, model, out):
         return out.squared_error() * len(out.x)
 
 
 class Nameless(Term):
     name, unit = "nameless", ""
 
-    def __call__(self, model, out):
+    def forward(self, model, out):
         return out.squared_error()
 
 
@@ -60,7 +60,7 @@ class Drifting(nn.Module):
 class Stuck(Term):
     name, unit = "stuck", "squares"
 
-    def __call__(self, model, out):
+    def forward(self, model, out):
         return 1.0 + 0.0 * out.squared_error()
 
 

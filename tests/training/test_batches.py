@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isthmus.anatomy import Source
 from isthmus.data import ArraySource, Subset
 from isthmus.errors import IsthmusError
 from isthmus.training import Batches
@@ -36,7 +37,8 @@ def test_batches_can_be_asked_for_in_any_order(seed, order):
     batches = Batches(source(20), 6, seed)
     for step in order:
         assert torch.equal(batches.index(step), forward[step])
-        assert batches[step][:, 0].tolist() == forward[step].tolist()
+        assert torch.equal(batches[step].rows, forward[step])
+        assert batches[step].x[:, 0].tolist() == forward[step].tolist()
 
 
 def test_epochs_and_seeds_differ():
@@ -61,10 +63,10 @@ def test_the_users_generator_is_not_touched():
 
 def test_a_sample_for_setting_up():
     batches = Batches(source(100), 10, 0)
-    sample = batches.sample(20)[:, 0]
+    sample = batches.sample(20).x[:, 0]
     assert len(set(sample.tolist())) == 20
-    assert torch.equal(sample, Batches(source(100), 10, 0).sample(20)[:, 0])
-    assert batches.sample(500)[:, 0].tolist() == list(range(100))
+    assert torch.equal(sample, Batches(source(100), 10, 0).sample(20).x[:, 0])
+    assert batches.sample(500).x[:, 0].tolist() == list(range(100))
 
 
 def test_fewer_rows_than_a_batch_is_an_error():
@@ -72,7 +74,7 @@ def test_fewer_rows_than_a_batch_is_an_error():
         Batches(source(5), 8)
 
 
-class Regions:
+class Regions(Source):
     """Rows that are best read ten at a time."""
 
     def __init__(self, rows):

@@ -13,6 +13,7 @@ import isthmus
 import zoo
 from isthmus.errors import IsthmusError
 from isthmus.training import Checkpoint, read_checkpoint, write_checkpoint
+from isthmus.training.checkpoint import FORMAT
 
 FILES = ["config.json", "model.safetensors", "reference.safetensors", "training/state.safetensors"]
 
@@ -152,7 +153,7 @@ def test_not_a_checkpoint_at_all(tmp_path):
 
 
 def test_a_newer_format(folder):
-    rewrite(folder, lambda config: config.update(format=2))
+    rewrite(folder, lambda config: config.update(format=FORMAT + 1))
     assert "newer version" in refused(folder)
 
 

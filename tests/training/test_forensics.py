@@ -23,7 +23,7 @@ class Poisoned(Term):
     def __init__(self, limit, step, value=torch.nan):
         self.limit, self.step, self.value = limit, step, value
 
-    def __call__(self, model, out):
+    def forward(self, model, out):
         bad = (out.x[:, 0] > self.limit) & (out.clock.step >= self.step)
         return torch.where(bad, self.value, 0.0)
 
@@ -31,8 +31,8 @@ class Poisoned(Term):
 class Together(Poisoned):
     name, per_example, estimator = "together", False, "the sum over the batch"
 
-    def __call__(self, model, out):
-        return super().__call__(model, out).sum()
+    def forward(self, model, out):
+        return super().forward(model, out).sum()
 
 
 def model(extra):
@@ -78,8 +78,8 @@ def test_term_step_rows_and_batch(tmp_path, value, options):
 
 def test_rows_held_out_are_named_as_the_user_knows_them():
     class Quiet(Poisoned):
-        def __call__(self, model, out):
-            value = super().__call__(model, out)
+        def forward(self, model, out):
+            value = super().forward(model, out)
             return torch.zeros_like(value) if model.training else value
 
     with pytest.raises(NonFiniteLoss) as found:
@@ -100,7 +100,7 @@ def test_an_overflow_of_the_sum_alone_is_called_the_total():
     class Huge(Term):
         name, unit = "huge", "units"
 
-        def __call__(self, model, out):
+        def forward(self, model, out):
             return torch.full((len(out.x),), 3e38)
 
     with pytest.raises(NonFiniteLoss) as found:

@@ -55,7 +55,7 @@ def test_the_schedule_reaches_every_group_of_the_optimiser_and_the_log():
     )  # fmt: skip
     model = run.run()
     last = 0.1 * 0.1
-    seen = {g["lr"] for o in run.optimisers.values() for g in o.param_groups}
+    seen = {g["lr"] for o in run.stepper.optimisers.values() for g in o.param_groups}
     assert sorted(seen) == pytest.approx([0.5 * last, last])
     assert [r["lr"] for r in model.history] == pytest.approx(
         [0.1 * (1 - t / 10) for t in range(10)]
@@ -77,7 +77,7 @@ def test_a_groups_rate_and_decay_against_a_loop_by_hand():
     rest = {"params": [by_hand.encoder.weight]}
     optimiser = torch.optim.SGD([slow, still, rest], lr=0.05, weight_decay=0.3)
     for step in range(5):
-        x = run.batches[step]
+        x = run.batches[step].x
         (by_hand.decoder(by_hand.encoder(x)) - x).square().mean().backward()
         optimiser.step()
         optimiser.zero_grad()

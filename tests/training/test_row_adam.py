@@ -14,8 +14,11 @@ from torch.nn import functional as F
 
 import isthmus
 import zoo
+from isthmus.anatomy import Autoencoder, Signal
+from isthmus.bottlenecks import Identity
 from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder
 from isthmus.kernels import RowGradient, library, sparse_decode, take_rows, using
+from isthmus.objectives import MSE
 from isthmus.training import Callback
 from isthmus.training.row_adam import RowAdam, row_weights
 
@@ -38,21 +41,23 @@ once = pytest.mark.parametrize("level", list(LEVELS)[-1:], indirect=True)
 """At the best level only."""
 
 
-class Pair(torch.nn.Module):
+class Pair(Autoencoder):
     """A dictionary and its encoder, whose weights come by rows."""
 
     def __init__(self, unit):
-        super().__init__()
         torch.manual_seed(3)
-        self.decoder = Dictionary(WIDTH, (D,), unit=unit)
-        self.encoder = DictionaryEncoder(self.decoder)
+        dictionary = Dictionary(WIDTH, (D,), unit=unit)
+        super().__init__(
+            Signal("vector", (D,)), encoder=DictionaryEncoder(dictionary), bottleneck=Identity(),
+            decoder=dictionary, objective=MSE(),
+        )  # fmt: skip
         with torch.no_grad():
             self.encoder.bias.normal_(std=0.1)
 
     def loss(self, step, parts):
         g = torch.Generator().manual_seed(step)
         x = torch.randn(40, D, generator=g)
-        values, indices = self.encoder(x).top(K)
+        values, indices = self.encoder(x, model=self).top(K)
         error = sparse_decode(values, indices, self.decoder.weight) + self.decoder.bias - x
         total = (error**2).mean()
         if parts in ("two products", "everything"):

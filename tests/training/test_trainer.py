@@ -42,7 +42,7 @@ def assert_same(a, b, **tolerance):
 def by_hand(run, model, steps, optimiser, clip=None):
     """The plain loop over the trainer's own batches."""
     for step in range(steps):
-        x = run.batches[step]
+        x = run.batches[step].x
         (model.decoder(model.encoder(x)) - x).square().mean().backward()
         if clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), clip)
@@ -109,7 +109,7 @@ def test_each_player_steps_on_its_own_loss_and_weights():
     theirs = list(other.critics.parameters())
     critic = other.critics["critic"]
     for step in range(6):
-        x = run.batches[step]
+        x = run.batches[step].x
         for mine, loss in ((own, fooling), (theirs, judging)):
             z = other.encoder(x)
             gradients = torch.autograd.grad(loss(other, critic, x, z), mine)
@@ -130,7 +130,7 @@ def judging(model, critic, x, z):
 class SeesCodes(Term):
     name, unit, player = "sees_codes", "nats", "critic"
 
-    def __call__(self, model, out):
+    def forward(self, model, out):
         return F.softplus(model.critics["critic"](out.code.z)[:, 0])
 
 
@@ -179,7 +179,7 @@ class Drift(Term):
     def __init__(self, losses):
         self.losses = losses
 
-    def __call__(self, model, out):
+    def forward(self, model, out):
         pull = (model.encoder.weight - 1.0).square().mean()  # so that the weights move
         known = pull.detach() * 0 + self.losses[out.clock.step]
         return (pull if model.training else known).expand(len(out.x))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.anatomy import Autoencoder, Code, Signal, Term
+from isthmus.anatomy import Autoencoder, Code, Part, Signal, Term
 from isthmus.bottlenecks import Identity
 from isthmus.data import as_source
 from isthmus.objectives import MSE
@@ -27,7 +27,7 @@ class Hinge(Term):
     name, unit = "hinge", "score"
     player = "critic"
 
-    def __call__(self, model, out):
+    def forward(self, model, out):
         return model.critics["critic"](out.need_recon()).square().flatten()
 
 
@@ -109,10 +109,17 @@ def test_the_models_loss_is_called_loss_whoever_steps_first():
 
 def test_hooks_run_once_a_step_for_the_player_they_belong_to():
     calls = []
-    critic = nn.Linear(4, 1)
-    model = model_of(Hinge() + MSE(), critics={"critic": critic})
-    model.encoder.after_update = lambda: calls.append("encoder")
-    critic.after_update = lambda: calls.append("critic")
+
+    class Told(nn.Linear, Part):
+        def __init__(self, name, *sizes):
+            super().__init__(*sizes)
+            self.called = name
+
+        def after_update(self):
+            calls.append(self.called)
+
+    model = model_of(Hinge() + MSE(), critics={"critic": Told("critic", 4, 1)})
+    model.encoder = Told("encoder", 4, 2)
     trainer_of(model, steps=3).run()
     assert calls == ["critic", "encoder"] * 3
 

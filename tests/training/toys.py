@@ -30,14 +30,14 @@ def networks(latent: int = 3, out: int | None = None) -> dict[str, nn.Module]:
 class Fool(Term):
     name, unit = "fool", "nats"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return F.softplus(-model.critics["critic"](out.code.z)[:, 0])
 
 
 class Judge(Term):
     name, unit, player = "judge", "nats", "critic"
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         critic = model.critics["critic"]
         drawn = torch.randn_like(out.code.z)
         return F.softplus(-critic(drawn)[:, 0]) + F.softplus(critic(out.code.z.detach())[:, 0])

@@ -6,6 +6,7 @@ from isthmus.anatomy.autoencoder import Autoencoder, Bottleneck, scaler_for
 from isthmus.anatomy.batch import MODEL, Batch, Given, Step
 from isthmus.anatomy.code import Code, unstored
 from isthmus.anatomy.code_kinds import (
+    AnySparseCode,
     DiscreteCode,
     EmbeddingCode,
     GaussianCode,
@@ -26,6 +27,7 @@ from isthmus.anatomy.dictionary import (
 )
 from isthmus.anatomy.each import Each, Only, added, side_by_side, single
 from isthmus.anatomy.evaluating import evaluating
+from isthmus.anatomy.expect import expect
 from isthmus.anatomy.likelihood import Bernoulli, Gaussian, Likelihood
 from isthmus.anatomy.objective import Losses, Objective, Term, Watch, Weighted, as_objective
 from isthmus.anatomy.output import Output, View
@@ -47,13 +49,14 @@ from isthmus.anatomy.source import Source
 from isthmus.anatomy.tree import Rows, Tree
 
 __all__ = [
-    "EMA", "MODEL", "Array", "Autoencoder", "Batch", "Bernoulli", "Bottleneck", "Clock", "Code",
+    "EMA", "MODEL", "AnySparseCode", "Array", "Autoencoder", "Batch", "Bernoulli", "Bottleneck",
+    "Clock", "Code",
     "Constant", "Cosine", "DiscreteCode", "Each", "EmbeddingCode", "Gaussian", "GaussianCode",
     "Given", "Kind", "Likelihood", "Linear", "LinearDecoder", "LinearEncoder", "Look", "Losses",
     "Objective", "Only", "Output", "Part", "Player", "Prior", "Report", "Residual", "Rows",
     "Sampler", "Scaler", "Scaling", "Schedule", "Signal", "Solver", "Source", "SparseCode", "Stage",
     "Stairs", "Step", "Term", "ThresholdCode", "TokenCode", "Tree", "View", "Watch", "Weighted",
     "added", "as_objective", "as_schedule", "ask", "atoms", "code_of", "decodes_latents",
-    "evaluating", "linear_decoder", "offset", "read_rows", "scaler_for", "side_by_side", "single",
-    "tree", "unstored",
+    "evaluating", "expect", "linear_decoder", "offset", "read_rows", "scaler_for", "side_by_side",
+    "single", "tree", "unstored",
 ]  # fmt: skip

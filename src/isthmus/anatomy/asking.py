@@ -9,8 +9,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
@@ -50,9 +50,19 @@ class Wanted:
     positional: bool
 
 
-@cache
+_known: WeakKeyDictionary[Callable[..., Any], Wanted] = WeakKeyDictionary()
+"""What functions ask for. Weak: a function may hold a model, or data, alive."""
+
+
 def wanted(function: Callable[..., Any]) -> Wanted:
-    """What ``function`` asks for; a word that nobody knows is an :class:`IsthmusError`."""
+    """What ``function`` asks for."""
+    found = _known.get(function)
+    if found is None:
+        found = _known[function] = _read(function)
+    return found
+
+
+def _read(function: Callable[..., Any]) -> Wanted:
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # of a function without a signature, such as a built-in
@@ -70,6 +80,8 @@ def function_of(part: Any) -> Callable[..., Any]:
     if isinstance(part, nn.Module):
         # A module may have had its forward replaced, on itself alone.
         return vars(part).get("forward") or type(part).forward
+    if inspect.ismethod(part):
+        return part.__func__
     return part if inspect.isroutine(part) else type(part).__call__
 
 

@@ -1,23 +1,24 @@
 """The autoencoder: corruption, encoder, bottleneck, decoder, target and objective, put together."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from isthmus.anatomy import dictionary, tree
 from isthmus.anatomy.asking import ask, check_role
-from isthmus.anatomy.batch import MODEL, Batch, Given, Step
+from isthmus.anatomy.batch import Batch, Given, Step
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import LinearDecoder, Residual, reads_z
 from isthmus.anatomy.each import Each, EachScaler, Only, select
+from isthmus.anatomy.expect import expect
 from isthmus.anatomy.inference import Inference
 from isthmus.anatomy.likelihood import Gaussian, Likelihood
 from isthmus.anatomy.objective import Critics, Objective, Term, as_objective
 from isthmus.anatomy.output import Output, View
 from isthmus.anatomy.part import EMA, Look, Part, Prior, Sampler, check_plain, parts_with
-from isthmus.anatomy.players import Player, Stage, covers, default_players
+from isthmus.anatomy.players import Player, Stage, covers, default_players, owner_of
 from isthmus.anatomy.scaler import Scaler
 from isthmus.anatomy.schedule import Clock
 from isthmus.anatomy.signal import Signal
@@ -26,6 +27,9 @@ from isthmus.errors import IsthmusError, unknown
 
 if TYPE_CHECKING:
     from isthmus.anatomy.solver import Solver
+
+
+T = TypeVar("T")
 
 
 class Bottleneck(Protocol):
@@ -79,6 +83,9 @@ class Autoencoder(Inference, nn.Module):
     ``reference_rows`` (a few inputs, in the user's units) on the model.
     """
 
+    objectives: nn.ModuleList
+    prior: Prior | None
+
     def __init__(
         self,
         signal: Signal,
@@ -115,7 +122,7 @@ class Autoencoder(Inference, nn.Module):
         self.likelihood = likelihood or Gaussian()
         self.critics = Critics(dict(critics or {}))
         self.parts = nn.ModuleDict(dict(parts or {}))
-        self.prior = prior
+        self.prior = prior  # type: ignore[assignment]  # a function is made one
         self.scaler_given = scaler is not None
         """Whether a scaler was chosen; otherwise ``fit`` chooses."""
         self.scaler = scaler or scaler_for(signal)
@@ -136,7 +143,10 @@ class Autoencoder(Inference, nn.Module):
         for part in self.modules():
             if isinstance(part, EMA) and not len(part.copies):
                 part.follow(self)
-        named = {player for objective in self.objectives for player in objective.players}
+        named: set[str] = set()
+        for objective in self.objectives:
+            assert isinstance(objective, Objective)
+            named.update(objective.players)
         for player in self.given_players:
             if player.name not in named:
                 raise unknown("player, whom no term belongs to,", player.name, named)
@@ -149,8 +159,8 @@ class Autoencoder(Inference, nn.Module):
         # A function where a part may be is welcome: it is made one.
         if name == "prior" and value is not None and not isinstance(value, Prior):
             value = Sampler(value)
-        if name == "objective":
-            self.objectives[self.stage] = as_objective(value)
+        if name == "objective":  # a property: no module of that name is registered
+            type(self).objective.fset(self, value)  # type: ignore[attr-defined]
             return
         super().__setattr__(name, value)
 
@@ -161,11 +171,23 @@ class Autoencoder(Inference, nn.Module):
         assert isinstance(present, Objective)
         return present
 
+    @objective.setter
+    def objective(self, value: Objective | Term) -> None:
+        self.objectives[self.stage] = as_objective(value)
+
     def players(self) -> list[Player]:
         """Who steps, in turn, under the present objective."""
         own: Sequence[Player] = self.stages[self.stage].players if self.stages else ()
         own = own or [p for p in self.given_players if p.name in self.objective.players]
         return default_players(self.objective, list(self.critics), own)
+
+    def part_as(self, name: str, kind: type[T], asker: object) -> T:
+        """The part of that name, dotted or not, which has to be a ``kind``: see :func:`expect`."""
+        try:
+            part: object = self.get_submodule(name)
+        except AttributeError:  # also of a part that is None
+            part = None
+        return expect(part, kind, name, asker)
 
     # --- the training path -------------------------------------------------------------------
 
@@ -356,8 +378,7 @@ class Autoencoder(Inference, nn.Module):
         """The parameters that a player trains."""
         players = self.players()
         for name, parameter in self.named_parameters():
-            owner = next((p.name for p in players if p.owns(name)), MODEL)
-            if owner == player:
+            if owner_of(name, players) == player:
                 yield parameter
 
     @property

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -32,19 +32,34 @@ class GaussianCode(Code):
         )
 
 
+class AnySparseCode(Code):
+    """A code of which few latents are active, whether it is held sparsely or densely.
+
+    Neither of the following is stored. ``preactivations``, kept during training only, is what the
+    bottleneck read, for terms that look at latents which were not selected. ``gates``, for terms
+    that train what decides whether a latent is on, are tensors for each entry: of a JumpReLU the
+    pre-activations and the log thresholds, of a gated bottleneck the rectified gates; None where
+    nothing decides but the values.
+    """
+
+    is_sparse = True
+    if TYPE_CHECKING:  # fields of each kind, after its own
+        preactivations: Any
+        gates: tuple[Tensor, ...] | None
+
+    @property
+    def entries(self) -> Tensor:
+        """The values that may differ from zero, ``(rows, most)``."""
+        raise NotImplementedError
+
+
 @dataclass(eq=False)
-class SparseCode(Code):
+class SparseCode(AnySparseCode):
     """The few active latents of each row, as ``values`` and ``indices``, both ``(rows, most)``.
 
     ``width`` is the number of latents. Rows with fewer than ``most`` active latents are filled up
     with the value zero (at any index): a latent whose value is zero is not active. ``z`` builds the
-    dense ``(rows, width)`` tensor, on request only.
-
-    Neither of the following is stored. ``preactivations``, kept during training only, is what the
-    bottleneck read, for terms that look at latents which were not selected. ``gates``, for terms
-    that train what decides whether a latent is on, are tensors for each entry, ``(rows, most)``:
-    of a JumpReLU the pre-activations and the log thresholds, of a gated bottleneck the rectified
-    gates; None where nothing decides but the values.
+    dense ``(rows, width)`` tensor, on request only. Gates are ``(rows, most)``.
     """
 
     values: Tensor
@@ -53,8 +68,6 @@ class SparseCode(Code):
     width: int = field()
     preactivations: Any = unstored()
     gates: tuple[Tensor, ...] | None = unstored()
-
-    is_sparse: ClassVar[bool] = True
 
     @property
     def z(self) -> Tensor:  # type: ignore[override]
@@ -98,19 +111,16 @@ class SparseCode(Code):
 
 
 @dataclass(eq=False)
-class ThresholdCode(Code):
+class ThresholdCode(AnySparseCode):
     """A dense code most of whose entries are exactly zero because a threshold cut them.
 
-    ``z`` is ``(rows, width)``. ``preactivations`` and ``gates`` are those of a
-    :class:`SparseCode`, for each latent instead of each entry: gates are ``(rows, width)``, log
-    thresholds ``(width,)``. Neither is stored.
+    ``z`` is ``(rows, width)``. Every latent is an entry: gates are ``(rows, width)``, log
+    thresholds ``(width,)``.
     """
 
     z: Tensor
     preactivations: Any = unstored()
     gates: tuple[Tensor, ...] | None = unstored()
-
-    is_sparse: ClassVar[bool] = True
 
     @property
     def entries(self) -> Tensor:

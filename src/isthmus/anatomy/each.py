@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy import tree
 from isthmus.anatomy.asking import ask, function_of, wanted
 from isthmus.anatomy.likelihood import Likelihood
 from isthmus.anatomy.part import Part
@@ -32,9 +31,9 @@ class Each(Part):
     def __new__(cls, parts: Mapping[str, Any] | None = None, merge: Merge | None = None) -> Any:
         if cls is Each and parts:
             if all(isinstance(part, Likelihood) for part in parts.values()):
-                return super().__new__(EachLikelihood)  # type: ignore[arg-type]
+                return super().__new__(EachLikelihood)
             if all(isinstance(part, Scaler) for part in parts.values()):
-                return super().__new__(EachScaler)  # type: ignore[arg-type]
+                return super().__new__(EachScaler)
         return super().__new__(cls)
 
     def __init__(self, parts: Mapping[str, nn.Module], merge: Merge | None = None) -> None:
@@ -135,11 +134,13 @@ class EachScaler(Each, Scaler):
 
     def fit(self, x: Tree, mask: Tree = None) -> None:
         """Estimate each from its own rows."""
-        tree.same_names(dict.fromkeys(self.names), dict.fromkeys(x), "the scaler", "the data")
+        lacking = [name for name in self.names if name not in x]
+        if lacking:
+            raise tree_error(lacking, x)
         for name, part in self.items():
             part.fit(x[name], mask.get(name) if isinstance(mask, Mapping) else mask)
 
-    def forward(self, x: Tree, **_: Any) -> Tree:
+    def forward(self, x: Tree = None, **_: Any) -> Tree:
         return {name: self[name](x[name]) if name in self.names else x[name] for name in x}
 
     def inverse(self, x: Tree) -> Tree:

@@ -12,6 +12,7 @@ from isthmus.anatomy.batch import Batch, Given
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import code_of, decodes_latents
 from isthmus.anatomy.evaluating import evaluating
+from isthmus.anatomy.output import View
 from isthmus.anatomy.signal import Array, Signal
 from isthmus.anatomy.source import Source
 from isthmus.anatomy.tree import Tree
@@ -38,7 +39,7 @@ class Inference:
 
     @overload
     def encode(
-        self, X: Array | Source, *, code: Literal[True], batch_size: int = ..., **about: Any
+        self, X: Examples, *, code: Literal[True], batch_size: int = ..., **about: Any
     ) -> Code: ...
     @overload
     def encode(
@@ -123,14 +124,23 @@ class Inference:
         params, _ = self._rebuilt_params(x if isinstance(x, Batch) else Batch(x), generator)
         return model.unscaled(model.likelihood.mean(params))
 
+    def looked_at(self, batch: Batch) -> tuple[Tree, Code, Tree, Tree, Tree]:
+        """Of a batch in the user's units: itself in the model's, its deterministic code, the
+        decoder's output for that (None without one), the target, and the target's mask."""
+        model, scaled = self._model, self._scaled(batch)
+        code = model.clean_code(scaled)
+        target, mask = model._target(scaled.x, scaled, None)
+        params = None
+        if model.decoder is not None:
+            params = model.decode_code(code, view=View(scaled.x, mask=scaled.mask), batch=batch)
+        return scaled.x, code, params, target, mask
+
     def _rebuilt_params(
         self, batch: Batch, generator: torch.Generator | None = None
     ) -> tuple[Tree, Batch]:
         """The decoder's output for a batch in the user's units, and the batch in the model's."""
         model, scaled = self._model, self._scaled(batch)
         code = model.clean_code(scaled)
-        from isthmus.anatomy.output import View
-
         view = View(scaled.x, mask=scaled.mask)
         return model.decode_code(code, view=view, batch=batch, generator=generator), scaled
 
@@ -159,16 +169,17 @@ class Inference:
         likelihood = self._model.likelihood
         counts = [n for _, n in tree.leaves(tree.mapped(tree.elements, target, mask))]
         size = sum(counts[1:], start=counts[0])
+        size = size.clamp_min(1) if isinstance(size, Tensor) else size
         if any(not leaf.is_floating_point() for _, leaf in tree.leaves(target)):
             more = {} if mask is None else {"mask": mask}
-            return cast(Tensor, likelihood.log_prob(params, target, **more) / size)
+            return likelihood.log_prob(params, target, **more) / size
         recon = likelihood.mean(params)
         if isinstance(target, Tensor) and mask is None:
             return -(recon - target).square().flatten(1).mean(1)
         errors = tree.mapped(
             lambda t, r, m: tree.observed(r - t, m).square().flatten(1).sum(1), target, recon, mask
         )
-        return cast(Tensor, -torch.stack([e for _, e in tree.leaves(errors)]).sum(0) / size)
+        return -torch.stack([e for _, e in tree.leaves(errors)]).sum(0) / size
 
     def sample(self, n: int, *, seed: int = 0, given: Mapping[str, Any] | None = None) -> Any:
         """``n`` new examples from the prior, in the user's units, ``(n, *shape)``."""

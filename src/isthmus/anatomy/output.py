@@ -11,11 +11,13 @@ from isthmus.anatomy import tree
 from isthmus.anatomy.batch import Batch, Given, Step
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import Residual
+from isthmus.anatomy.expect import expect
 from isthmus.anatomy.likelihood import Likelihood
 from isthmus.anatomy.schedule import Clock
 from isthmus.anatomy.tree import Tree
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Code)
 
 
 @dataclass(eq=False)
@@ -132,16 +134,23 @@ class Output:
         return torch.stack(parts).sum(0)
 
     def elements(self) -> Tensor | int:
-        """How many elements of each row are to be rebuilt: a number, or with masks ``(rows,)``."""
+        """How many elements of each row are to be rebuilt: a number, or with masks ``(rows,)``.
+
+        Of a row of which nothing was observed one is counted, so that it can be divided by.
+        """
         counts = tree.mapped(tree.elements, self.target, self.mask)
         numbers = [leaf for _, leaf in tree.leaves(counts)]
         total: Tensor | int = sum(numbers[1:], start=numbers[0])
-        return total
+        return total.clamp_min(1) if isinstance(total, Tensor) else total
 
     @property
     def code(self) -> Code:
         """The code of the first view."""
         return self.codes[0]
+
+    def code_as(self, kind: type[C], asker: object, *, view: int = 0) -> C:
+        """The code of a view, which has to be a ``kind``: see :func:`expect`."""
+        return expect(self.codes[view], kind, "code", asker)
 
     def need_recon(self) -> Tree:
         """``recon``; an error where the model has no decoder."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 HOOKS = (
     "prepare", "observe", "before_update", "after_update", "constrain", "every_epoch", "finish",
 )  # fmt: skip
+_NAMES = (*HOOKS, "row_weights")
 _TELLING = ("before_update", "after_update", "constrain", "every_epoch", "row_weights")
 """Names by which a module that is no Part is recognised as one that was meant to be."""
 
@@ -107,8 +108,8 @@ class Part(nn.Module):
             if name in HOOKS:
                 check_hook(value, f"{cls.__name__}.{name}")
                 continue
-            near = get_close_matches(name, HOOKS, n=1, cutoff=0.85)
-            if near:
+            near = get_close_matches(name, _NAMES, n=1, cutoff=0.85)
+            if near and name not in _NAMES:
                 raise IsthmusError(
                     f"{cls.__name__}.{name} would never be called: did you mean {near[0]!r}? (Give "
                     "it another name if not.)"
@@ -192,17 +193,24 @@ class EMA(Part):
         share = 1.0 - self.decay(step.clock)
         for name, copy in zip(self.of, self.copies, strict=True):
             part = model.get_submodule(name)
-            for mine, theirs in zip(copy.parameters(), part.parameters(), strict=True):
-                mine.lerp_(theirs, share)
+            for mean, weight in zip(copy.parameters(), part.parameters(), strict=True):
+                mean.lerp_(weight, share)
             for mine, theirs in zip(copy.buffers(), part.buffers(), strict=True):
                 mine.copy_(theirs)
 
 
 def parts_with(model: nn.Module, hook: str) -> Iterator[Part]:
-    """The parts of a model that define a hook, in the order of its modules."""
+    """The parts of a model that define a hook, in the order of its modules.
+
+    The copies that an average holds are moved by it and by nothing else.
+    """
     default = getattr(Part, hook)
+    averages = [module for module in model.modules() if isinstance(module, EMA)]
+    copies = {id(copy) for average in averages for copy in average.copies.modules()}
     for module in model.modules():
-        if isinstance(module, Part) and getattr(type(module), hook) is not default:
+        if id(module) in copies or not isinstance(module, Part):
+            continue
+        if getattr(type(module), hook) is not default:
             yield module
 
 

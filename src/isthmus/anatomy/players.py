@@ -68,7 +68,22 @@ class Stage:
 
 def covers(pattern: str, name: str) -> bool:
     """Whether a pattern covers a name: itself, what lies below it, or as a shell pattern."""
-    return name == pattern or name.startswith(pattern + ".") or fnmatchcase(name, pattern)
+    whole = pattern.removesuffix(".*")  # what covers all that is below a module is that module's
+    below = name == whole or name.startswith(whole + ".")
+    return below or fnmatchcase(name, whole) or fnmatchcase(name, pattern)
+
+
+def owner_of(name: str, players: Sequence[Player]) -> str:
+    """Whose a parameter or module is; of a critic's network what no player names is not the
+    model's, which would train it to please: it is the critic's, or nobody's ("")."""
+    for player in players:
+        if name and player.owns(name):
+            return player.name
+    critic = name.removeprefix("critics.")
+    if critic == name:
+        return MODEL
+    owner = critic.split(".")[0]
+    return "" if any(player.name == owner for player in players) else owner
 
 
 def owners(
@@ -82,7 +97,7 @@ def owners(
     for name, parameter in model.named_parameters():
         if trains is not None and not any(covers(pattern, name) for pattern in trains):
             continue
-        owner = next((p.name for p in players if p.owns(name)), MODEL)
+        owner = owner_of(name, players)
         if owner in own:
             own[owner].append((name, parameter))
     for pattern in trains or ():
@@ -124,6 +139,5 @@ def modules_of(
 ) -> Iterator[tuple[str, nn.Module]]:
     """The modules of one player: those of the others are the model's."""
     for name, module in model.named_modules():
-        owner = next((p.name for p in players if name and p.owns(name)), MODEL)
-        if owner == player:
+        if owner_of(name, players) == player:
             yield name, module

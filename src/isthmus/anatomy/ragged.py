@@ -27,6 +27,11 @@ def shapes_of(rows: Sequence[Any]) -> tuple[int, tuple[int, ...], str]:
                 f"row {number} of the list has steps of shape {array.shape[1:]} and row 0 of "
                 f"{rest}: give all rows steps of one shape"
             )
+        if array.dtype.kind not in "biuf":
+            raise IsthmusError(
+                f"row {number} of the list is not numeric, it is {array.dtype}: pass numbers, or "
+                "one text a row"
+            )
         dtype = np.promote_types(dtype, array.dtype)
     return max(len(array) for array in arrays), rest, dtype.name
 

@@ -190,12 +190,22 @@ class Signal:
                 raise IsthmusError(f"a mask is boolean, True where observed, and is {mask.dtype}")
         if isinstance(rows, (list, tuple)):
             if not self.ragged and self.kind != "graph":
-                rows = np.asarray(rows)
+                rows = self._rectangle(rows)
             else:
                 rows, mask = padded(rows)
         if self.kind == "graph":
             return rows, mask
         return self.tensor(rows, mask=mask), mask
+
+    def _rectangle(self, rows: Sequence[Any]) -> np.ndarray:
+        """A list of rows of one shape as an array."""
+        try:
+            return np.asarray(rows)
+        except ValueError:
+            raise IsthmusError(
+                f"the rows of the list differ in shape: this model reads rows of {self.shape}, all "
+                "alike"
+            ) from None
 
     def tensor(self, rows: Array, *, check: bool = True, mask: Tensor | None = None) -> Tensor:
         """Raw rows as the tensor ``(rows, *shape)`` that the model reads: float32, tokens int64.

@@ -124,8 +124,13 @@ def sliced(tree: Tree, start: int, stop: int) -> Tree:
 
 
 def joined(trees: Sequence[Tree]) -> Tree:
-    """The rows of several trees one after another; shorter ragged rows are filled with zeros."""
+    """The rows of several trees one after another; shorter ragged rows are filled with zeros.
+
+    What is None in the first is None.
+    """
     first = trees[0]
+    if first is None:
+        return None
     if isinstance(first, Mapping):
         return {name: joined([tree[name] for tree in trees]) for name in first}
     if not isinstance(first, Tensor):
@@ -166,9 +171,9 @@ def observed(error: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def elements(tensor: Tensor, mask: Tensor | None) -> Tensor | int:
-    """How many elements of each row count: a number, or with a mask ``(rows,)``, at least one."""
+    """How many elements of each row count: a number, or with a mask ``(rows,)``."""
     each = tensor[0].numel() if len(tensor) else 1
     if mask is None:
         return each
     inner = tensor.shape[mask.ndim :].numel()
-    return (mask.flatten(1).sum(1) if mask.ndim > 1 else mask.long()).mul(inner).clamp_min(1)
+    return (mask.flatten(1).sum(1) if mask.ndim > 1 else mask.long()).mul(inner)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import (
+    AnySparseCode,
     Autoencoder,
     Code,
     Look,
@@ -54,9 +55,8 @@ class BatchTopK(Part):
     @torch.no_grad()
     def observe(self, out: Output, step: Step) -> None:
         """Take the smallest value that a step's batch kept into the average."""
-        code = out.code
-        assert isinstance(code, (SparseCode, ThresholdCode))
-        parts = [smallest_of(part) for part in code.entries.chunk(step.parts)]
+        entries = out.code_as(AnySparseCode, self).entries
+        parts = [smallest_of(part) for part in entries.chunk(step.parts)]
         smallest = parts[0] if len(parts) == 1 else torch.stack(parts).mean()
         self.batches += 1
         memory = min(1.0 / (1.0 - self.decay), max(1.0, 0.05 * step.clock.total))

@@ -79,7 +79,7 @@ def _drawn(mean: Tensor, logvar: Tensor) -> Tensor:
 class ProductCode(GaussianCode):
     """A product of experts, a Gaussian; on the training path with those of subsets as well.
 
-    Each of ``subsets`` is ``(members, z, mean, logvar)``: the numbers of its modalities, a draw and
+    Each of ``subsets`` is ``(members, z, mean, logvar)``: the names of its modalities, a draw and
     the moments, all ``(rows, latent)``.
     """
 
@@ -106,14 +106,14 @@ class ProductOfExperts(nn.Module):
         mean, logvar = product(means, logvars, there)
         if not sample:
             return ProductCode(mean, mean, logvar)
-        chosen = [(i,) for i in range(len(h))] if self.unimodal else []
-        chosen += random_subsets(len(h), self.subsets)
-        z, parts = _drawn(mean, logvar), []
+        single: list[tuple[int, ...]] = [(i,) for i in range(len(h))] if self.unimodal else []
+        chosen = single + random_subsets(len(h), self.subsets)
+        z, parts, names = _drawn(mean, logvar), [], list(h)
         for members in chosen:
             own = torch.zeros_like(there)
             own[:, list(members)] = True
             moments = product(means, logvars, there & own)
-            parts.append((members, _drawn(*moments), *moments))
+            parts.append((tuple(names[i] for i in members), _drawn(*moments), *moments))
         return ProductCode(z, mean, logvar, subsets=tuple(parts))
 
 

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Code
+from isthmus.anatomy import Autoencoder, Code, expect
 from isthmus.anatomy.each import sole
 from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder, geometric_median
 
@@ -21,10 +21,9 @@ _MOST_GAIN = 20.0
 
 def dictionary_of(model: Autoencoder) -> tuple[DictionaryEncoder, Dictionary]:
     """The two halves of a model that is a sparse dictionary."""
-    encoder, dictionary = sole(model.encoder), model.decoder
-    assert isinstance(encoder, DictionaryEncoder)
-    assert isinstance(dictionary, Dictionary)
-    return encoder, dictionary
+    who = "a sparse bottleneck"
+    encoder = expect(sole(model.encoder), DictionaryEncoder, "encoder", who)
+    return encoder, model.part_as("decoder", Dictionary, who)
 
 
 def sample_of(x: Tensor, most: int = _SAMPLE) -> Tensor:
@@ -35,8 +34,7 @@ def sample_of(x: Tensor, most: int = _SAMPLE) -> Tensor:
 @torch.no_grad()
 def start_at_median(model: Autoencoder, x: Tensor) -> None:
     """Set the decoder's bias to the geometric median of some rows ``x``, in model's units."""
-    dictionary = model.decoder
-    assert isinstance(dictionary, Dictionary)
+    dictionary = model.part_as("decoder", Dictionary, "a start at the median")
     dictionary.bias.copy_(geometric_median(sample_of(x).flatten(1)))
 
 

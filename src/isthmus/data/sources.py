@@ -139,6 +139,11 @@ class CollectionSource(Source):
         own = [part.fingerprint() for part in self.parts.values()]
         return None if any(one is None for one in own) else ",".join(map(str, own))
 
+    @property
+    def given_names(self) -> tuple[str, ...]:
+        """Names of what is given with any of the parts."""
+        return tuple(dict.fromkeys(n for part in self.parts.values() for n in part.given_names))
+
 
 class Subset(Source):
     """Chosen rows of another source: ``index`` holds row numbers, or a mask over all rows."""
@@ -179,6 +184,10 @@ class Subset(Source):
         """The same with masks and what is given; numbered as in this part of the data."""
         batch = self.source.batch(self.index.index_select(0, index))
         return Batch(batch.x, index, batch.mask, batch.given)
+
+    def base(self, index: Tensor) -> tuple[Source, Tensor]:
+        """The underlying source and the numbers there."""
+        return self.source.base(self.index[index])
 
     def numbers(self, index: Tensor) -> Tensor:
         """Row numbers of the underlying source."""

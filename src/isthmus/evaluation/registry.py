@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from torch import Tensor
-
-from isthmus.anatomy import Autoencoder, Code
+from isthmus.anatomy import Autoencoder, Code, Tree
+from isthmus.anatomy import Batch as Rows
 from isthmus.evaluation.result import Result
 
 
@@ -14,21 +13,24 @@ from isthmus.evaluation.result import Result
 class Batch:
     """One batch as measures see it.
 
-    ``x`` is in the user's units and ``scaled`` in the model's, both ``(rows, *shape)``; ``code``
-    is the deterministic code, ``params`` what the decoder made of it (None without a decoder).
+    ``x`` is in the user's units and ``scaled`` in the model's, both ``(rows, *shape)`` or trees;
+    ``code`` is the deterministic code, ``params`` what the decoder made of it (None without a
+    decoder). ``target`` is what is to be rebuilt, in the model's units, and ``mask`` says what of
+    it is observed (None: all). ``rows`` is the batch as it came, with what was given.
     """
 
-    x: Tensor
-    scaled: Tensor
+    x: Tree
+    scaled: Tree
     code: Code
-    params: Tensor | None
+    params: Tree
+    target: Tree
+    mask: Tree
+    rows: Rows
 
     @classmethod
-    def of(cls, model: Autoencoder, x: Tensor) -> "Batch":
+    def of(cls, model: Autoencoder, rows: Rows) -> "Batch":
         """Push checked rows through the model."""
-        scaled = model.scaler(x)
-        code = model.clean_code(scaled)
-        return cls(x, scaled, code, None if model.decoder is None else model.decode_code(code))
+        return cls(rows.x, *model.looked_at(rows), rows)
 
 
 @dataclass(frozen=True, eq=False)

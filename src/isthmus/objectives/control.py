@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import (
+    AnySparseCode,
     Autoencoder,
     Code,
     Output,
     Part,
     Schedule,
-    SparseCode,
     Step,
     Term,
-    ThresholdCode,
+    expect,
 )
 from isthmus.bottlenecks.penalised import Penalised
 from isthmus.errors import IsthmusError
@@ -132,7 +132,7 @@ class Held(Schedule):
 
 def count_active(code: Code) -> Tensor:
     """How many latents of each row are active, ``(rows,)``."""
-    assert isinstance(code, (SparseCode, ThresholdCode))
+    code = expect(code, AnySparseCode, "code", "the number of active latents")
     return (code.entries != 0).sum(1)
 
 
@@ -155,6 +155,5 @@ class Coefficient(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        control = model.bottleneck.control
-        assert isinstance(control, L0Control)
+        control = model.part_as("bottleneck.control", L0Control, self)
         return control.coefficient.to(out.x.dtype).expand(out.rows)

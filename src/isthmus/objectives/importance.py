@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,18 @@ _LEAST = 1e-12
 """Least weight of a draw for the decoder, as a share of its weight for the encoder."""
 
 
+def _seen(out: Output) -> dict[str, Any]:
+    """The mask of the target, where there is one."""
+    return {} if out.mask is None else {"mask": out.mask}
+
+
 def log_weights(model: Autoencoder, out: Output) -> Tensor:
     """``log p(x, z_k) - log q(z_k | x)`` of each draw, in nats, ``(samples, rows)``.
 
     The prior is the model's own where it has a ``log_prob``, else N(0, I).
     """
     code = gaussian(out)
-    likelihood = model.likelihood.log_prob(out.need_params(), out.target)
+    likelihood = model.likelihood.log_prob(out.need_params(), out.target, **_seen(out))
     z = code.z
     if code.samples is None:
         z, likelihood = z.unsqueeze(0), likelihood.unsqueeze(0)
@@ -186,7 +191,8 @@ class RoutedBound(Term):
             code = replace(code, z=code.z.unsqueeze(0), samples=1)
         path = code.z.view_as(code.z)
         params = model.decode_code(replace(code, z=path))
-        joint = model.likelihood.log_prob(params, out.target) + log_prior(model, path)
+        joint = model.likelihood.log_prob(params, out.target, **_seen(out))
+        joint = joint + log_prior(model, path)
         held = (code.mean.detach(), code.logvar.detach())
         mean, logvar = held if self.doubly else (code.mean, code.logvar)
         posterior = log_normal(code.z, mean, logvar)

@@ -67,8 +67,8 @@ class SubsetLikelihood(Term):
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         subsets = _kind(out.code, ProductCode).subsets
         total = torch.zeros(out.rows, device=out.device)
-        for number, name in enumerate(model.likelihood.names):  # type: ignore[attr-defined]
-            draws = [z for members, z, _, _ in subsets if number in members]
+        for name in out.target:
+            draws = [z for members, z, _, _ in subsets if name in members]
             if draws:
                 z = torch.stack(draws)
                 flat = model.decoder[name](z.flatten(0, 1))  # type: ignore[index]
@@ -133,9 +133,9 @@ class MixtureBound(Term):
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         code = _kind(out.code, MixtureCode)
         logs, path = self.log_weights(model, out, code)
-        seen = present(out.target, out.mask).T
-        experts = len(seen)
-        grouped = logs.unflatten(0, (experts, -1))
+        # Of a row without anything the prior stands in for an expert, and is not counted.
+        seen = (code.present & present(out.target, out.mask).any(1, keepdim=True)).T
+        grouped = logs.unflatten(0, (len(seen), -1))
         bound = Average() if self.how == "elbo" else Importance()
         values = torch.stack([bound.value(group) for group in grouped])
         if self.how == "dreg":

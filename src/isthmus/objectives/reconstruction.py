@@ -6,13 +6,13 @@ from isthmus.anatomy import Autoencoder, Output, Term
 
 
 class MSE(Term):
-    """Squared error, averaged over the elements of each example."""
+    """Squared error, averaged over the elements of each example (those observed, of all parts)."""
 
     name = "mse"
     unit = "squared error per element, in the model's units"
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        return out.squared_error() / out.target[0].numel()
+        return out.squared_error() / out.elements()
 
 
 class SquaredError(Term):
@@ -32,5 +32,6 @@ class NegativeLogLikelihood(Term):
     unit = "nats"
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        nll = -model.likelihood.log_prob(out.need_params(), out.target)
+        seen = {} if out.mask is None else {"mask": out.mask}
+        nll = -model.likelihood.log_prob(out.need_params(), out.target, **seen)
         return nll if out.code.samples is None else nll.mean(0)

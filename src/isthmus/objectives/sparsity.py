@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Output, SparseCode, Term, ThresholdCode
+from isthmus.anatomy import AnySparseCode, Autoencoder, Output, SparseCode, Term, linear_decoder
 from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck, Step
 from isthmus.bottlenecks.sparse import Dictionary, FiringCounter
 from isthmus.kernels import Preactivations, adaptive_decode, take_rows
@@ -17,9 +17,7 @@ class L1(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code = out.code
-        assert isinstance(code, (SparseCode, ThresholdCode))
-        return code.entries.abs().sum(1)
+        return out.code_as(AnySparseCode, self).entries.abs().sum(1)
 
 
 class L0(Term):
@@ -33,9 +31,8 @@ class L0(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code, bottleneck = out.code, model.bottleneck
-        assert isinstance(code, (SparseCode, ThresholdCode))
-        assert isinstance(bottleneck, JumpReLUBottleneck)
+        code = out.code_as(AnySparseCode, self)
+        bottleneck = model.part_as("bottleneck", JumpReLUBottleneck, self)
         assert code.gates is not None
         active: Tensor = Step.apply(*code.gates, bottleneck.width_of_kernel)  # type: ignore[no-untyped-call]
         return active.sum(1)
@@ -49,7 +46,7 @@ class GateL1(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        return _gate(out).sum(1)
+        return _gate(out, self).sum(1)
 
 
 class GateError(Term):
@@ -64,8 +61,7 @@ class GateError(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        dictionary, gate = model.decoder, _gate(out)
-        assert isinstance(dictionary, Dictionary)
+        dictionary, gate = model.part_as("decoder", Dictionary, self), _gate(out, self)
         weight, bias = dictionary.weight.detach(), dictionary.bias.detach()
         if isinstance(out.code, SparseCode):
             flat = adaptive_decode(gate, out.code.indices, weight) + bias
@@ -83,12 +79,11 @@ def dead_used(dictionary: Dictionary) -> int:
     return min(width, max(1, elements // 2))
 
 
-def _gate(out: Output) -> Tensor:
+def _gate(out: Output, asker: Term) -> Tensor:
     """The rectified gates of a gated bottleneck's code."""
-    code = out.code
-    assert isinstance(code, (SparseCode, ThresholdCode))
-    assert code.gates is not None
-    (gate,) = code.gates
+    gates = out.code_as(AnySparseCode, asker).gates
+    assert gates is not None
+    (gate,) = gates
     return gate
 
 
@@ -109,11 +104,9 @@ class AuxK(Term):
         self.k_aux, self.magnitude = k_aux, magnitude
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code, weight = out.code, model.decoder.weight  # type: ignore[union-attr]
-        assert isinstance(code, (SparseCode, ThresholdCode))
-        assert isinstance(weight, Tensor)
-        counter = model.bottleneck.counter
-        assert isinstance(counter, FiringCounter)
+        code = out.code_as(AnySparseCode, self)
+        weight = linear_decoder(model).atoms()
+        counter = model.part_as("bottleneck.counter", FiringCounter, self)
         dead = counter.dead(out.clock).nonzero().flatten()
         if len(dead) == 0 or not isinstance(code.preactivations, Preactivations):
             return torch.zeros(out.rows, device=out.device)

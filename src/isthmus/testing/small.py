@@ -1,7 +1,7 @@
 """A small model of any recipe: options, rows, weights as bytes, and a batch over and over."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Code, Output, Signal, View, tree
+from isthmus.anatomy import Autoencoder, Batch, Code, Output, Signal, View, tree
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
@@ -122,41 +122,38 @@ def sha(model: Autoencoder) -> str:
 
 def repeated(out: Output, times: int = 2) -> Output:
     """The output that the same rows, ``times`` over, would have given."""
-    rows = out.rows
-
-    def again(tensor: Tensor | None) -> Tensor | None:
-        if tensor is None:
-            return None
-        if tensor.ndim and len(tensor) == rows:
-            return torch.cat([tensor] * times)
-        if tensor.ndim > 1 and tensor.shape[1] == rows:  # behind a sample axis
-            return torch.cat([tensor] * times, 1)
-        raise AssertionError(f"a tensor of shape {tuple(tensor.shape)} has no axis of {rows} rows")
-
-    codes = [_repeated_code(code, rows, again) for code in out.codes]
-    views = [View(tree.mapped(again, view.x), again(view.visible)) for view in out.views]
-    return Output(
-        tree.mapped(again, out.x),
-        tree.mapped(again, out.target),
-        views,
-        codes,
-        tree.mapped(again, out.params),
-        out.likelihood,
-        out.step,
-    )
+    return Repeater(out.rows, times).output(out)
 
 
-def _repeated_code(code: Code, rows: int, again: Callable[[Tensor], Any]) -> Code:
-    def of_rows(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return tuple(of_rows(part) for part in value)
-        return again(value) if isinstance(value, Tensor) and rows in value.shape[:2] else value
+@dataclass(frozen=True)
+class Repeater:
+    """Everything that has an axis of ``rows``, ``times`` over along it."""
 
-    names = [f.name for f in fields(code)] if is_dataclass(code) else list(vars(code))
-    fresh: Code = object.__new__(type(code))
-    for name in names:
-        value = getattr(code, name)
+    rows: int
+    times: int
+
+    def output(self, out: Output) -> Output:
+        """The error that a decoder left is not kept: it follows from the parameters anew."""
+        again = {f.name: self(getattr(out, f.name)) for f in fields(out) if f.init}
+        return Output(**{**again, "likelihood": out.likelihood, "step": out.step, "residual": None})
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            if value.ndim and len(value) == self.rows:
+                return torch.cat([value] * self.times)
+            if value.ndim > 1 and value.shape[1] == self.rows:  # behind a sample axis
+                return torch.cat([value] * self.times, 1)
+            return value
         if isinstance(value, Preactivations):
-            value = Preactivations(again(value.x), value.weight, value.bias, value.centre)
-        object.__setattr__(fresh, name, of_rows(value))
-    return fresh
+            return Preactivations(self(value.x), value.weight, value.bias, value.centre)
+        if isinstance(value, Mapping):
+            return {name: self(part) for name, part in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(self(part) for part in value)
+        if isinstance(value, (View, Code, Batch)):
+            names = [f.name for f in fields(value)] if is_dataclass(value) else list(vars(value))
+            fresh = object.__new__(type(value))
+            for name in names:
+                object.__setattr__(fresh, name, self(getattr(value, name)))
+            return fresh
+        return value

@@ -150,8 +150,9 @@ class Run:
 
     def _not_finite(self, out: Output, player: str, batch: Batch, losses: Losses) -> Exception:
         return investigate(
-            self.model, out, player, batch, losses, self.source, self.folder, out.clock.step
-        )
+            self.model, out, player, batch, losses, self.source, self.folder,
+            self.leg.start + out.clock.step,
+        )  # fmt: skip
 
     # --- the loop ----------------------------------------------------------------------------
 
@@ -242,7 +243,7 @@ class Run:
         if self.step == self.leg.start or self.step % self.batches.steps_per_epoch:
             return {}
         figures: dict[str, float] = {}
-        parts = list(parts_with(self.model, "every_epoch"))
+        parts = self.stepper.renewed
         if parts:
             seed_step(self.device, self.options.seed, 6, self.step)
 
@@ -254,6 +255,7 @@ class Run:
 
     def _next_stage(self) -> None:
         """End the present stage on the weights that it promises, and set the next one up."""
+        self.stepper.finite.look()
         self._settle()
         self.stepper.release()
         self.best = {"loss": math.inf, "step": -1, "waited": 0}
@@ -335,6 +337,7 @@ class Run:
     def save(self) -> None:
         """Write a checkpoint from which :meth:`restore` goes on exactly."""
         assert self.folder is not None
+        self.stepper.finite.look()  # the last good checkpoint is not replaced by a bad one
         state: dict[str, Tensor] = {
             f"model.{n}": t.clone() for n, t in self.model.state_dict().items()
         }

@@ -13,7 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy import MODEL, Autoencoder, Batch, Clock, Losses, Output, Step, ask, tree
+from isthmus.anatomy import (
+    EMA,
+    MODEL,
+    Autoencoder,
+    Batch,
+    Clock,
+    Losses,
+    Output,
+    Step,
+    View,
+    ask,
+    tree,
+)
 from isthmus.anatomy.part import Part, parts_with
 from isthmus.anatomy.players import Player, modules_of, owners
 from isthmus.errors import IsthmusError
@@ -27,6 +39,8 @@ from isthmus.training.seeds import seed_step
 from isthmus.training.state import flatten, optimiser_state, restore_optimiser, unflatten
 from isthmus.training.statistics import OncePerStep
 
+_OF_ROWS = ("x", "visible", "target", "mask")
+"""What a view holds for each row."""
 _PLAYERS_OWN = ("optimiser", "optimiser_options", "weight_decay")
 
 
@@ -69,8 +83,8 @@ class Stepper:
                 raise IsthmusError(f"the {player} has no weights to train: unfreeze some of them")
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.rates: dict[str, Callable[[Clock], float]] = {}
-        for player in self.players:
-            self._equip(player)
+        for each in self.players:
+            self._equip(each)
         self.average = None if options.average is None else WeightAverage(model, options.average)
         self._fixed = self._fix()
         self._watch()
@@ -85,6 +99,8 @@ class Stepper:
         """A player's optimiser and learning rate: the run's, where it has none of its own."""
         options = self.options
         own = {n: getattr(player, n) for n in _PLAYERS_OWN if getattr(player, n) is not None}
+        if player.optimiser is not None:
+            own.setdefault("optimiser_options", {})
         if player.lr is not None:
             own.update(lr=player.lr, lr_batch=None)
         if own:
@@ -117,10 +133,14 @@ class Stepper:
         self.before = {player: told("before_update", player) for player in names}
         self.after = {player: told("after_update", player) for player in names}
         self.constraints = told("constrain", MODEL)
+        self.renewed = [p for p in parts_with(self.model, "every_epoch") if id(p) not in resting]
         self.observers = [p for p in parts_with(self.model, "observe") if id(p) not in resting]
 
     def _resting(self) -> list[nn.Module]:
-        """The parts of the model that a stage leaves alone."""
+        """The parts of the model that a stage leaves alone.
+
+        An average rests where what it follows does, and what has no weights where the encoder does.
+        """
         if self.trains is None:
             return []
         trained = {id(p) for own in self.parameters.values() for p in own}
@@ -130,8 +150,15 @@ class Stepper:
         return [
             part
             for part in parts
-            if part is not None and not any(id(p) in trained for p in part.parameters())
+            if part is not None and not any(id(p) in trained for p in self._moved_by(part))
         ]
+
+    def _moved_by(self, part: nn.Module) -> list[nn.Parameter]:
+        """The weights whose training makes a part work as in training."""
+        model = self.model
+        if isinstance(part, EMA):
+            return [p for name in part.of for p in model.get_submodule(name).parameters()]
+        return list(part.parameters()) or list(model.encoder.parameters())
 
     def train(self) -> None:
         """Training mode, but for what a stage leaves alone."""
@@ -284,7 +311,9 @@ def _explained() -> Any:
 def _kept(out: Output) -> Output:
     """What is kept of an accumulated part until the step is observed: no graph."""
     codes = [code.offgraph() for code in out.codes]
-    return Output(out.x, out.target, out.views, codes, step=out.step, batch=out.batch)
+    return Output(
+        out.x, out.target, out.views, codes, step=out.step, batch=out.batch, mask=out.mask
+    )
 
 
 def _joined(seen: Sequence[Output]) -> Output:
@@ -294,11 +323,18 @@ def _joined(seen: Sequence[Output]) -> Output:
     return Output(
         tree.joined([out.x for out in seen]),
         tree.joined([out.target for out in seen]),
-        first.views,
+        [_joined_view([out.views[i] for out in seen]) for i in range(len(first.views))],
         codes,
         step=first.step,
         batch=first.step.batch,
+        mask=tree.joined([out.mask for out in seen]),
     )
+
+
+def _joined_view(views: Sequence[View]) -> View:
+    """The rows of one view of all parts of a batch."""
+    trees = {name: tree.joined([getattr(view, name) for view in views]) for name in _OF_ROWS}
+    return View(**trees, by=views[0].by)
 
 
 def _mean(parts: list[Losses]) -> Losses:

@@ -69,7 +69,7 @@ class Judge:
             self.sums[name] = self.sums[name] + part if name in self.sums else part
         if run.device.type == "cpu" and not math.isfinite(losses.total.item()):
             raise investigate(
-                run.model, out, MODEL, batch, losses, run.validation, run.folder, clock.step
+                run.model, out, MODEL, batch, losses, run.validation, run.folder, run.step - 1
             )
 
     def weigh(self) -> None:

@@ -16,6 +16,7 @@ from isthmus.evaluation.clustering import clustering_accuracy
 from isthmus.recipes import get_recipe
 from isthmus.recipes.clustering.depict import cluster_target, clusters, memberships
 from isthmus.recipes.clustering.layers import LayeredDecoder, LayeredEncoder
+from steps import step_forward
 
 
 def planted(n=240, seed=0):
@@ -157,17 +158,27 @@ def test_reconstructions_are_in_the_users_units():
 
 
 def losses_at(model, step, total=100):
-    out = model(torch.from_numpy(X[:20]), Clock(step, total, 20))
-    return out, model.objective(model, out)
+    """Output and losses of a step, after which the softmax was told of its update."""
+    out = step_forward(model, torch.from_numpy(X[:20]), Clock(step, total, 20))
+    losses = model.objective(model, out)
+    model.bottleneck.after_update()
+    return out, losses
+
+
+def target_of(model, out):
+    return model.bottleneck.target(out.code.clean, out.clock.progress)
 
 
 def test_first_only_the_layers_count_then_the_clusters_too():
     model = untrained(reconstruction=0.5)
+    losses_at(model, 48)
+    assert not model.bottleneck.started
     _, losses = losses_at(model, 49)
     assert losses.total.item() == pytest.approx(losses.terms["layer_error"].item())
-    assert not model.bottleneck.started
+    assert model.bottleneck.started  # by k-means after the last update of the pretraining
+    centres = model.bottleneck.centres.clone()
     _, losses = losses_at(model, 50)
-    assert model.bottleneck.started
+    assert torch.equal(model.bottleneck.centres, centres)
     wanted = 0.5 * losses.terms["layer_error"] + losses.terms["cluster"]
     assert losses.total.item() == pytest.approx(wanted.item())
 
@@ -184,7 +195,8 @@ def test_the_softmax_starts_from_kmeans_of_the_recent_codes():
     torch.testing.assert_close(recent[60:], codes[60:])
     torch.testing.assert_close(recent[:60], codes[:20].repeat(3, 1))
 
-    losses_at(model, 50)
+    assert not model.bottleneck.started
+    losses_at(model, 49)
     bottleneck = model.bottleneck
     best = KMeans(3, n_init=50, random_state=0).fit(bottleneck.recent.double().numpy())
     order = lambda centres: centres[np.lexsort(centres.T)]  # noqa: E731
@@ -197,23 +209,26 @@ def test_the_softmax_starts_from_kmeans_of_the_recent_codes():
 
 def test_targets_are_first_the_nearest_centres_and_then_the_balanced_predictions():
     model = untrained(start=0.1)
+    losses_at(model, 49)
     out, _ = losses_at(model, 52)
     clean = model.encoder(torch.from_numpy(X[:20])).clean.detach()
     nearest = ((clean[:, None] - model.bottleneck.centres) ** 2).sum(2).argmin(1)
-    assert torch.equal(out.code.target, F.one_hot(nearest, 3).float())
+    assert torch.equal(target_of(model, out), F.one_hot(nearest, 3).float())
 
     out, _ = losses_at(model, 60)
     softmax = model.bottleneck.softmax
     sizes = softmax(model.bottleneck.recent).softmax(1).sum(0)
     wanted = cluster_target(softmax(clean).softmax(1), sizes)
-    torch.testing.assert_close(out.code.target, wanted)
-    assert not out.code.target.requires_grad
+    torch.testing.assert_close(target_of(model, out), wanted)
+    assert not target_of(model, out).requires_grad
 
     free = untrained(start=0.1, size_prior=False)
+    losses_at(free, 49)
     losses_at(free, 52)
     out, _ = losses_at(free, 60)
     clean = free.encoder(torch.from_numpy(X[:20])).clean
-    torch.testing.assert_close(out.code.target, free.bottleneck.softmax(clean).softmax(1).detach())
+    wanted = free.bottleneck.softmax(clean).softmax(1).detach()
+    torch.testing.assert_close(target_of(free, out), wanted)
 
 
 def test_without_reconstruction_the_decoder_rests_after_the_pretraining():
@@ -230,7 +245,7 @@ def test_fewer_rows_than_the_memory_are_remembered_once_each():
     with torch.no_grad():
         model.encoder.encoder.dense.bias.add_(0.1)
     for start in (0, 20):
-        model(torch.from_numpy(X[start : start + 20]), Clock(0, 10, 20))
+        step_forward(model, torch.from_numpy(X[start : start + 20]), Clock(0, 10, 20))
     codes = model.encoder(torch.from_numpy(X[:40])).clean.detach()
     recent = model.bottleneck.recent
     torch.testing.assert_close(recent[:30], torch.cat([codes[30:], codes[10:30]]))

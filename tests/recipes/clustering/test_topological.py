@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from scipy.spatial.distance import cdist, pdist
 
 import isthmus
-from isthmus.anatomy import Clock, Code, Output, Signal, View
+from isthmus.anatomy import Code, Output, Signal, View
 from isthmus.recipes import get_recipe
 from isthmus.recipes.clustering.topological import (
     Topology,
@@ -92,8 +92,12 @@ def model_for(signal, **options):
 
 def value(model, x, z, term=None):
     """The term for given data and codes."""
-    term = term or next(part.term for part in model.objective if part.term.name == "topology")
-    return term(model, Output(x, x, [View(x)], [Code(z)], clock=Clock()))
+    term = term or topology(model)
+    return term(model, Output(x, x, [View(x)], [Code(z)]))
+
+
+def topology(model):
+    return next(part.term for part in model.objective if part.term.name == "topology")
 
 
 def test_the_loss_is_the_formula():
@@ -106,7 +110,7 @@ def test_the_loss_is_the_formula():
         total += ((own[row, col] - other[row, col]) ** 2).sum()
     model = model_for(Signal("vector", (5,)))
     with torch.no_grad():
-        model.bottleneck.scale.fill_(scale)
+        topology(model).scale.fill_(scale)
     ours = value(model, torch.from_numpy(x), torch.from_numpy(z))
     assert ours.item() == pytest.approx(total / 30, rel=1e-6)
 
@@ -114,15 +118,16 @@ def test_the_loss_is_the_formula():
 def test_gradients_reach_codes_and_scale_as_finite_differences_say():
     x = torch.from_numpy(points(12, 4))
     model = model_for(Signal("vector", (4,))).double()
+    term = topology(model)
 
     def loss(z, scale):
         with torch.no_grad():
-            before = model.bottleneck.scale.detach().clone()
-        del model.bottleneck.scale
-        model.bottleneck.scale = scale
+            before = term.scale.detach().clone()
+        del term.scale
+        term.scale = scale
         found = value(model, x, z)
-        del model.bottleneck.scale
-        model.bottleneck.scale = torch.nn.Parameter(before)
+        del term.scale
+        term.scale = torch.nn.Parameter(before)
         return found
 
     z = torch.from_numpy(points(12, 2, seed=1)).requires_grad_()
@@ -136,7 +141,7 @@ def test_a_rotated_copy_at_the_right_scale_costs_nothing():
     largest = torch.cdist(x, x).max().item()
     model = model_for(Signal("vector", (3,)))
     with torch.no_grad():
-        model.bottleneck.scale.fill_(largest)
+        topology(model).scale.fill_(largest)
     assert value(model, x, x @ turn).item() == pytest.approx(0.0, abs=1e-9)
     assert value(model, x, 1.2 * x @ turn).item() > 1e-3
 
@@ -144,7 +149,7 @@ def test_a_rotated_copy_at_the_right_scale_costs_nothing():
 def test_images_are_measured_by_their_largest_possible_distance():
     signal = Signal("image", (1, 4, 4)).bounded(-1.0, 3.0)
     model = model_for(signal)
-    term = next(part.term for part in model.objective if part.term.name == "topology")
+    term = topology(model)
     assert term.largest == pytest.approx(4.0 * 4.0)
     assert Topology().largest is None
     x = torch.from_numpy(points(6, 16)).reshape(6, 1, 4, 4)

@@ -160,7 +160,7 @@ def test_training_and_evaluation_find_the_same_code() -> None:
     model, x = gon(IMAGE), rows(IMAGE, 8)
     trained(model, x, 5)
     assert model.training
-    in_training = model.encoder(View(x), model).detach()
+    in_training = model.encode_view(View(x)).detach()
     torch.testing.assert_close(in_training, model.encode(x), rtol=1e-4, atol=1e-4)
 
 
@@ -170,7 +170,7 @@ def test_finding_the_code_leaves_modes_statistics_and_gradients_alone() -> None:
     model.decoder.layers[1].eval()
     modes = [part.training for part in model.modules()]
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.encoder(View(x), model)
+    model.encode_view(View(x))
     assert [part.training for part in model.modules()] == modes
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
@@ -179,9 +179,9 @@ def test_finding_the_code_leaves_modes_statistics_and_gradients_alone() -> None:
 
 def test_code_records_a_graph_exactly_while_gradients_are_recorded() -> None:
     model, x = gon(VECTOR), rows(VECTOR)
-    assert model.encoder(View(x), model).requires_grad
+    assert model.encode_view(View(x)).requires_grad
     with torch.no_grad():
-        assert not model.encoder(View(x), model).requires_grad
+        assert not model.encode_view(View(x)).requires_grad
 
 
 def test_target_of_the_model_is_what_the_code_explains() -> None:

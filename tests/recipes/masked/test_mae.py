@@ -128,7 +128,7 @@ def test_hidden_pixels_reach_neither_tokens_nor_prediction(mask_tokens):
     noise = patches.patchify(torch.randn_like(x))
     noise = noise.scatter(1, visible[..., None].expand(-1, -1, 4), 0.0)
     other = x + patches.unpatchify(noise)
-    codes = [model.bottleneck(model.encoder(View(t, visible)), sample=True) for t in (x, other)]
+    codes = [model.bottleneck(model.encode_view(View(t, visible)), sample=True) for t in (x, other)]
     assert torch.equal(codes[0].tokens, codes[1].tokens)
     assert codes[0].tokens.shape[1] == (4 if mask_tokens == "decoder" else 16)
     assert torch.equal(*(model.decode_code(code) for code in codes))
@@ -142,8 +142,8 @@ def test_mask_tokens_leave_visible_places_to_the_encoder():
     embedded = inner.embed(inner.patches.patchify(x))
     embedded[:, [1, 3]] = encoder.mask_token.detach()
     expected = inner.blocks(embedded + inner.positions)
-    torch.testing.assert_close(encoder(View(x, visible)).tokens, expected)
-    torch.testing.assert_close(encoder(View(x)).tokens, inner(View(x)).tokens)
+    torch.testing.assert_close(encoder(x, view=View(x, visible)).tokens, expected)
+    torch.testing.assert_close(encoder(x, view=View(x)).tokens, inner(x, view=View(x)).tokens)
 
 
 @pytest.mark.parametrize("count", [2, 5, 16, 49])
@@ -178,13 +178,11 @@ def test_reconstruction_of_a_patch_comes_from_other_patches(mask_ratio):
 class Constant(nn.Module):
     """A decoder that predicts ``value`` everywhere, plus one where the place was visible."""
 
-    reads = "code"
-
     def __init__(self, value: float) -> None:
         super().__init__()
         self.value = value
 
-    def forward(self, code: TokenCode) -> Tensor:
+    def forward(self, *, code: TokenCode) -> Tensor:
         seen = torch.zeros(len(code.z), 16).scatter(1, code.visible, 1.0)
         cells = (self.value + seen)[..., None].expand(-1, -1, 4)
         return Patches(IMAGE, 2).unpatchify(cells)
@@ -213,7 +211,7 @@ def test_code_of_a_whole_example_is_the_mean_token_and_decodes_to_the_reconstruc
     X = torch.rand(5, 1, 8, 8)
     inner = model.encoder.encoder
     with torch.no_grad():
-        tokens = inner(View(X)).tokens
+        tokens = inner(X, view=View(X)).tokens
     code = model.encode(X, code=True, batch_size=2)
     torch.testing.assert_close(model.encode(X), tokens.mean(1))
     torch.testing.assert_close(code.tokens, tokens)

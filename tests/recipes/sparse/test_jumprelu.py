@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import isthmus
+from isthmus.anatomy import View
 from isthmus.bottlenecks.jumprelu import JumpReLU, Step, rectangle
 
 X = np.random.default_rng(0).normal(1.0, 2.0, (300, 10)).astype(np.float32)
@@ -124,7 +125,7 @@ def test_without_unit_the_norms_of_the_decoder_are_free():
 def test_codes_are_zero_below_their_threshold_and_untouched_above():
     model = fitted()
     with torch.no_grad():
-        u = model.encoder(model.scaler(torch.from_numpy(X))).dense().numpy()
+        u = model.encode_view(View(model.scaler(torch.from_numpy(X)))).dense().numpy()
     theta = model.bottleneck.log_threshold.detach().exp().numpy()
     assert theta.std() > 0  # thresholds were trained
     np.testing.assert_allclose(model.encode(X), np.where(u > theta, u, 0.0), atol=1e-6)

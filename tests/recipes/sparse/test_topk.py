@@ -12,6 +12,7 @@ from isthmus.bottlenecks import geometric_median
 from isthmus.errors import IsthmusError
 from isthmus.kernels import using
 from isthmus.recipes import get_recipe
+from steps import step_forward
 
 X = np.random.default_rng(0).normal(1.0, 2.0, (300, 10)).astype(np.float32)
 
@@ -83,7 +84,7 @@ def forced(made, alive):
         made.encoder.bias[alive] = 50.0
     counter = made.bottleneck.counter
     counter.silent_rows.fill_(10**9)
-    out = made(torch.from_numpy(X[:50]), Clock(5, 10, 50))
+    out = step_forward(made, torch.from_numpy(X[:50]), Clock(5, 10, 50))
     dead = counter.dead(out.clock)
     expected = torch.ones(len(dead), dtype=torch.bool)
     expected[alive] = False
@@ -133,7 +134,7 @@ def test_auxk_holds_the_error_fixed():
 def test_without_dead_latents_auxk_is_zero():
     made = untrained(latent_dim=24, k=4)
     made.train()
-    out = made(torch.from_numpy(X[:50]), Clock(0, 1000, 50))
+    out = step_forward(made, torch.from_numpy(X[:50]), Clock(0, 1000, 50))
     assert auxk(made)(made, out).tolist() == [0.0] * 50
 
 
@@ -194,7 +195,7 @@ def with_dead(**options):
 
 
 def losses_of(made, x=BATCH):
-    return made.objective(made, made(x, LONG))
+    return made.objective(made, step_forward(made, x, LONG))
 
 
 def strongest(u, k):
@@ -246,7 +247,7 @@ def test_gradients_reach_the_encoder_as_finite_differences_say(term, which):
     """Of latents that only this term uses: another's gradient cannot stand in for it."""
     made, dead = with_dead()
     made.double()
-    losses = made(BATCH.double(), LONG)
+    losses = step_forward(made, BATCH.double(), LONG)
     part = next(p.term for p in made.objective if p.term.name == term)
     part(made, losses).mean().backward()
     weight = made.encoder.weight

@@ -11,12 +11,11 @@ from torch.distributions import Normal, kl_divergence
 
 import isthmus
 import zoo
-from isthmus.anatomy import Clock, Signal
+from isthmus.anatomy import Clock, GaussianCode, Output, Signal, Step, View
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
 from isthmus.recipes import get_recipe
 from isthmus.recipes.variational.ard_vae import (
-    RelevanceGaussian,
     RelevanceKL,
     RelevancePrior,
     relevance,
@@ -41,9 +40,9 @@ def untrained(**options):
 
 
 def prior_of(*variances, draws=10):
-    bottleneck = RelevanceGaussian(len(variances), draws)
-    bottleneck.variance.copy_(torch.tensor(variances))
-    return bottleneck
+    prior = RelevancePrior(len(variances), draws)
+    prior.variance.copy_(torch.tensor(variances))
+    return prior
 
 
 # --- the loss and the prior ------------------------------------------------------------------
@@ -51,10 +50,10 @@ def prior_of(*variances, draws=10):
 
 def test_kl_and_loss_by_torch_distributions():
     model = untrained(beta=0.7)
-    model.bottleneck.variance.copy_(torch.tensor([0.1, 1.0, 3.0, 1e-4]))
+    model.prior.variance.copy_(torch.tensor([0.1, 1.0, 3.0, 1e-4]))
     out = model(torch.from_numpy(X[:50]), Clock())
     posterior = Normal(out.code.mean, (0.5 * out.code.logvar).exp())
-    prior = Normal(torch.zeros(4), model.bottleneck.variance.sqrt())
+    prior = Normal(torch.zeros(4), model.prior.variance.sqrt())
     kl = kl_divergence(posterior, prior).sum(1)
     torch.testing.assert_close(RelevanceKL()(model, out), kl, rtol=1e-5, atol=1e-4)
     squared = (out.recon - out.target).square().sum(1)
@@ -70,14 +69,14 @@ def test_kl_and_loss_by_torch_distributions():
 def test_no_gradient_reaches_the_variances():
     model = untrained()
     model.objective(model, model(torch.from_numpy(X[:20]))).total.backward()
-    assert not model.bottleneck.variance.requires_grad
-    assert "bottleneck.variance" not in dict(model.named_parameters())
+    assert not model.prior.variance.requires_grad
+    assert "prior.variance" not in dict(model.named_parameters())
 
 
 def test_the_prior_samples_and_scores_as_its_variances_say():
-    prior = RelevancePrior(prior_of(0.25, 4.0))
+    prior = prior_of(0.25, 4.0)
     torch.manual_seed(0)
-    z = prior(40_000)
+    z = prior.sample(40_000)
     torch.testing.assert_close(z.var(0), torch.tensor([0.25, 4.0]), rtol=0.03, atol=0)
     wanted = Normal(0.0, torch.tensor([0.5, 2.0])).log_prob(z).sum(1)
     torch.testing.assert_close(prior.log_prob(z), wanted)
@@ -99,7 +98,7 @@ def test_the_first_variances_are_those_of_the_untrained_encoder():
     model = untrained(draws=10_000)
     code = model.encode(X, code=True)
     expected = (code.mean.square() + code.logvar.exp()).mean(0)
-    torch.testing.assert_close(model.bottleneck.variance, expected, rtol=0.25, atol=0)
+    torch.testing.assert_close(model.prior.variance, expected, rtol=0.25, atol=0)
     assert model.training
 
 
@@ -114,23 +113,27 @@ def test_sorted_data_are_sampled_evenly_for_the_first_variances():
         model.encoder.weight.copy_(torch.cat([torch.eye(2), torch.zeros(2, 2)]))
         model.encoder.bias.copy_(torch.tensor([0.0, 0.0, -9.0, -9.0]))
         model.prepare(x)
-    torch.testing.assert_close(model.bottleneck.variance, torch.full((2,), 50.0), rtol=0.01, atol=0)
+    torch.testing.assert_close(model.prior.variance, torch.full((2,), 50.0), rtol=0.01, atol=0)
 
 
-@pytest.mark.parametrize("parts", [1, 2])
+def output_of(z, clock):
+    """A step whose draws are ``z``."""
+    step = Step(clock)
+    return Output(z, z, [View(z)], [GaussianCode(z, z, torch.zeros_like(z))], step=step), step
+
+
 @pytest.mark.parametrize("draws", [10, 40, 1000])
-def test_variances_are_the_mean_square_of_an_epochs_last_draws(draws, parts):
-    """Also where a step sees its batch in parts."""
+def test_variances_are_the_mean_square_of_an_epochs_last_draws(draws):
     rows, size, epoch = 60, 10, 6
-    part = RelevanceGaussian(2, draws)
-    part.rows.fill_(rows)
+    part = RelevancePrior(2, draws)
     torch.manual_seed(0)
     seen, before = [], part.variance.clone()
     for step in range(3 * epoch):
-        clock = Clock(step, 600, size)
-        codes = [part(h, sample=True, clock=clock) for h in torch.randn(size, 4).chunk(parts)]
+        z = torch.randn(size, 2)
+        part.observe(*output_of(z, Clock(step, 600, size, rows)))
+        assert torch.equal(part.variance, before)
         part.after_update()
-        seen.append(torch.cat([code.z for code in codes]))
+        seen.append(z)
         if (step + 1) % epoch:
             assert torch.equal(part.variance, before)
             continue
@@ -139,24 +142,44 @@ def test_variances_are_the_mean_square_of_an_epochs_last_draws(draws, parts):
         before = part.variance.clone()
 
 
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_the_draws_of_a_batch_in_parts_count_all_and_once(parts, monkeypatch):
+    """The stepper shows the prior the joined rows of all parts."""
+    seen = []
+    monkeypatch.setattr(RelevancePrior, "_add", lambda self, z: seen.append(z.clone()))
+    monkeypatch.setattr(RelevancePrior, "_refresh", lambda self: None)
+    isthmus.fit(
+        "ard-vae", X, latent_dim=3, hidden=(), draws=100, steps=12, batch_size=100,
+        accumulate=parts, progress=False,
+    )  # fmt: skip
+    looked, *steps = seen
+    assert len(looked) == 100
+    # 600 rows are six steps, but a run of 12 is refreshed at every one of them
+    assert [z.shape for z in steps] == [(100, 3)] * 12
+    assert all(len(z.unique(dim=0)) == 100 for z in steps)
+
+
 def test_only_training_draws_count():
-    part = RelevanceGaussian(2, 100)
-    part.rows.fill_(20)
-    clock = Clock(1, 100, 10)
-    part(torch.randn(10, 4), sample=False, clock=clock)
-    part(torch.randn(10, 4), sample=True)
-    part.eval()(torch.randn(10, 4), sample=True, clock=clock)
-    part.after_update()
-    assert int(part.counted) == 0
-    assert torch.equal(part.variance, torch.ones(2))
+    model = untrained(draws=100)
+    before = model.prior.variance.clone()
+    clock = Clock(1, 100, 10, 20)
+    x = torch.from_numpy(X[:10])
+    model.clean_code(x)
+    model(x)
+    model(x, clock)
+    model.eval()(x, clock)
+    for part in model.modules():
+        if isinstance(part, RelevancePrior):
+            part.after_update()
+    assert int(model.prior.counted) == 0
+    assert torch.equal(model.prior.variance, before)
 
 
 def test_a_short_run_is_refreshed_ten_times():
-    part = RelevanceGaussian(2, 100)
-    part.rows.fill_(10_000)
-    assert part.period(Clock(0, 50_000, 100)) == 100  # an epoch
-    assert part.period(Clock(0, 200, 100)) == 20
-    assert part.period(Clock(0, 5, 100)) == 1
+    part = RelevancePrior(2, 100)
+    assert part.period(Clock(0, 50_000, 100, 10_000)) == 100  # an epoch
+    assert part.period(Clock(0, 200, 100, 10_000)) == 20
+    assert part.period(Clock(0, 5, 100, 10_000)) == 1
 
 
 class Stop(Callback):
@@ -188,7 +211,7 @@ def test_a_run_resumed_within_an_epoch_ends_on_the_same_bits(tmp_path, monkeypat
         isthmus.fit("ard-vae", rows, out=tmp_path / "run", callbacks=[Stop(at + 1)], **options)
     resumed = isthmus.resume(tmp_path / "run", rows, progress=False)
     assert zoo.sha(resumed) == zoo.sha(whole)
-    assert not torch.equal(whole.bottleneck.variance, torch.ones(3))
+    assert not torch.equal(whole.prior.variance, torch.ones(3))
 
 
 def test_looking_at_held_out_rows_does_not_change_the_prior():
@@ -203,14 +226,14 @@ def test_looking_at_held_out_rows_does_not_change_the_prior():
 
 def linear_model(variances):
     model = untrained(hidden=(), latent_dim=len(variances))
-    model.bottleneck.variance.copy_(torch.tensor(variances))
+    model.prior.variance.copy_(torch.tensor(variances))
     return model
 
 
 def test_relevance_of_a_linear_decoder_is_variance_times_squared_length():
     model = linear_model([0.5, 2.0, 1e-3])
     weight = model.decoder.layers[0].weight.detach().double()
-    wanted = model.bottleneck.variance.double() * weight.square().sum(0)
+    wanted = model.prior.variance.double() * weight.square().sum(0)
     for data in (X, torch.from_numpy(X), as_source(X)):
         torch.testing.assert_close(relevance(model, data, rows=20), wanted, rtol=1e-5, atol=0)
     assert all(p.grad is None for p in model.parameters())
@@ -227,7 +250,7 @@ def test_relevance_of_a_deep_decoder_by_the_jacobian():
         torch.autograd.functional.jacobian(lambda a: model.decoder(a[None])[0], row).square().sum(0)
         for row in z
     ]
-    wanted = model.bottleneck.variance * torch.stack(squares).mean(0)
+    wanted = model.prior.variance * torch.stack(squares).mean(0)
     torch.testing.assert_close(found, wanted.double(), rtol=1e-4, atol=1e-9)
 
 

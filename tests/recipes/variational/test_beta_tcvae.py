@@ -11,7 +11,7 @@ from scipy.stats import norm
 from torch.distributions import Normal
 
 import isthmus
-from isthmus.anatomy import Clock, GaussianCode, Output, View
+from isthmus.anatomy import Clock, Code, GaussianCode, Output, View
 from isthmus.data import as_source
 from isthmus.recipes import get_recipe
 from isthmus.recipes.variational import beta_tcvae as page
@@ -21,8 +21,7 @@ from isthmus.recipes.variational.beta_tcvae import (
     stratified,
     weighted,
 )
-from isthmus.recipes.variational.counted import CountedGaussian, training_rows
-from isthmus.training import trainer
+from isthmus.training import Callback, run
 
 RNG = np.random.default_rng(0)
 X = (RNG.normal(size=(90, 3)) @ RNG.normal(size=(3, 6)) + 0.1 * RNG.normal(size=(90, 6))).astype(
@@ -167,7 +166,7 @@ def untrained(**options):
 @pytest.mark.parametrize("estimator", ["weighted", "stratified"])
 def test_the_loss_is_the_weighted_sum_of_the_three_terms(estimator):
     model = untrained(alpha=0.5, beta=3.0, gamma=2.0, estimator=estimator)
-    out = model(torch.from_numpy(X[:20]), Clock())
+    out = model(torch.from_numpy(X[:20]), Clock(rows=90))
     log_weights = weighted(20, 90) if estimator == "weighted" else stratified(20, 90)
     parts = densities(out.code, log_weights)
     nll = -Normal(out.params, 1.0).log_prob(out.target).sum(1)
@@ -182,7 +181,7 @@ def test_the_loss_is_the_weighted_sum_of_the_three_terms(estimator):
 @pytest.mark.parametrize("estimator", ["weighted", "stratified"])
 def test_with_all_weights_one_it_is_the_vae_whose_kl_is_estimated_by_one_draw(estimator):
     model = untrained(beta=1.0, estimator=estimator)
-    out = model(torch.from_numpy(X), Clock())
+    out = model(torch.from_numpy(X), Clock(rows=90))
     nll = -Normal(out.params, 1.0).log_prob(out.target).sum(1)
     posterior = Normal(out.code.mean, (0.5 * out.code.logvar).exp())
     ratio = posterior.log_prob(out.code.z) - Normal(0.0, 1.0).log_prob(out.code.z)
@@ -211,12 +210,10 @@ def test_looking_at_a_term_without_gradients_does_not_cost_it_them():
     torch.testing.assert_close(value, term(model, out).detach())
 
 
-def test_another_bottleneck_is_a_programming_error():
-    model = untrained()
-    model.bottleneck = torch.nn.Identity()
-    known = code(3, 2)
-    with pytest.raises(TypeError, match="number of training rows"):
-        TotalCorrelation("weighted")(model, Output(known.z, known.z, [View(known.z)], [known]))
+def test_a_code_without_a_posterior_is_a_programming_error():
+    z = torch.zeros(3, 2)
+    with pytest.raises(TypeError, match="Gaussian"):
+        TotalCorrelation("weighted")(untrained(), Output(z, z, [View(z)], [Code(z)]))
 
 
 def test_published_defaults():
@@ -243,30 +240,55 @@ def test_penalising_the_total_correlation_lowers_it():
 # --- the number of training rows -------------------------------------------------------------
 
 
+@pytest.fixture
+def told(monkeypatch):
+    """The numbers of training rows by which the steps of a run weigh."""
+    numbers = []
+    inner = page.weighted
+    monkeypatch.setattr(page, "weighted", lambda n, rows: numbers.append(rows) or inner(n, rows))
+    return numbers
+
+
+class Crash(Callback):
+    def on_step(self, trainer, step):
+        if step == 2:
+            raise RuntimeError("crash")
+
+
 @pytest.mark.parametrize("sample", [40, 1000])
 @pytest.mark.parametrize("validation", [0.0, 0.25])
-def test_the_number_of_training_rows_is_known_and_saved(tmp_path, monkeypatch, sample, validation):
-    """Also of data that are larger than the sample with which the model is set up."""
-    monkeypatch.setattr(trainer, "PREPARE_ROWS", sample)
-    model = isthmus.fit(
-        "beta-tcvae", X, latent_dim=2, hidden=(4,), steps=2, batch_size=10, validation=validation,
-        out=tmp_path / "run", progress=False,
-    )  # fmt: skip
-    assert int(model.bottleneck.rows) == 90 - math.ceil(validation * 90)
-    assert int(isthmus.load(tmp_path / "run").bottleneck.rows) == int(model.bottleneck.rows)
+def test_the_number_of_training_rows_is_known_and_again_when_resumed(
+    tmp_path, monkeypatch, told, sample, validation
+):
+    """Without the rows for validation, and of data larger than the sample for setting up."""
+    monkeypatch.setattr(run, "PREPARE_ROWS", sample)
+    with pytest.raises(RuntimeError, match="crash"):
+        isthmus.fit(
+            "beta-tcvae", X, latent_dim=2, hidden=(4,), steps=4, batch_size=10, save_every=1,
+            validation=validation, validate_every=1, out=tmp_path / "run", callbacks=[Crash()],
+            progress=False,
+        )  # fmt: skip
+    rows = 90 - math.ceil(validation * 90)
+    assert told
+    assert set(told) == {rows}
+    told.clear()
+    isthmus.resume(tmp_path / "run", X, progress=False)
+    assert told
+    assert set(told) == {rows}
 
 
-def test_rows_for_validation_of_ones_own_are_not_taken_off(monkeypatch):
-    monkeypatch.setattr(trainer, "PREPARE_ROWS", 40)
-    model = isthmus.fit(
+def test_rows_for_validation_of_ones_own_are_not_taken_off(monkeypatch, told):
+    monkeypatch.setattr(run, "PREPARE_ROWS", 40)
+    isthmus.fit(
         "beta-tcvae", X, latent_dim=2, hidden=(4,), steps=2, batch_size=10, validation=0.5,
         validation_data=X[:30], progress=False,
     )  # fmt: skip
-    assert int(model.bottleneck.rows) == 90
+    assert set(told) == {90}
 
 
-def test_without_a_note_of_the_data_the_sample_is_counted():
+def test_without_a_run_the_batch_is_counted(told):
     model = untrained()
-    assert isinstance(model.bottleneck, CountedGaussian)
-    assert model.config == {}
-    assert int(model.bottleneck.rows) == training_rows(model, torch.from_numpy(X)) == 90
+    for rows in (20, 90):
+        told.clear()
+        model.objective(model, model(torch.from_numpy(X[:rows])))
+        assert told == [rows]

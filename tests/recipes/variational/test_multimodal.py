@@ -156,6 +156,12 @@ def test_names_may_come_in_any_order(name):
     np.testing.assert_array_equal(model.encode(turned), model.encode(rows))
     np.testing.assert_array_equal(model.reconstruct(turned)["b"], model.reconstruct(rows)["b"])
     np.testing.assert_array_equal(model.score(turned), model.score(rows))
+    losses = []
+    for x in (rows, turned):
+        torch.manual_seed(0)
+        mask = {n: torch.tensor(masks(40)[n]) for n in x}
+        losses.append(model.objective(model, model(Batch(tensors(x), mask=mask))).total)
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-6)
 
 
 def test_cross_generation_of_rows_that_lack_more():

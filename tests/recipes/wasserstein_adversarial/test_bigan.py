@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import isthmus
-from isthmus.anatomy import Autoencoder, Bernoulli, Clock, Gaussian, Signal
+from isthmus.anatomy import Autoencoder, Bernoulli, Clock, Gaussian, Part, Signal
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
 from isthmus.recipes import get_recipe
@@ -142,10 +142,11 @@ def test_each_step_gives_gradients_to_its_player_alone():
     model = built(source.signal)
     steps: list[set[str]] = []
 
-    def record() -> None:
-        steps.append({n for n, p in model.named_parameters() if p.grad is not None})
+    class Recorder(Part):
+        def before_update(self) -> None:
+            steps.append({n for n, p in model.named_parameters() if p.grad is not None})
 
-    model.bottleneck.before_update = model.critics["critic"].before_update = record
+    model.bottleneck.recorder, model.critics["critic"].recorder = Recorder(), Recorder()
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     Trainer(model, source, TrainingOptions(steps=3, batch_size=16, device="cpu")).run()
     names = set(before)

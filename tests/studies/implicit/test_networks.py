@@ -35,7 +35,7 @@ def test_the_auto_decoder_takes_the_same_step_without_a_graph():
         decoder=Coordinates(SMALL, 4, 8, 2), objective=NegativeLogLikelihood(),
     )  # fmt: skip
     view = View(torch.rand(3, 1, 3, 5))
-    step, fixed = model.encoder(view, model), Detached(4)(view, model)
+    step, fixed = model.encode_view(view), Detached(4)(view.x, view=view, model=model)
     torch.testing.assert_close(fixed, step)
     assert step.requires_grad
     assert not fixed.requires_grad

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from isthmus.bottlenecks import Dictionary
 from isthmus.studies.sparse.mdl_sae import (
     GRID,
     MADE_GRID,
@@ -52,5 +53,7 @@ def test_images_shrink_to_means_of_blocks():
 
 def test_the_spread_of_atoms_counts_pixels():
     atoms = torch.stack([torch.eye(9)[0], torch.full((9,), -1 / 3)])
-    model = SimpleNamespace(decoder=SimpleNamespace(weight=atoms))
+    dictionary = Dictionary(2, (9,))
+    dictionary.weight.data = atoms
+    model = SimpleNamespace(decoder=dictionary)
     assert _spread(model) == pytest.approx((1 + 9) / 2)

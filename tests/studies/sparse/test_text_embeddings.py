@@ -1,9 +1,8 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 
+from isthmus.bottlenecks import Dictionary
 from isthmus.studies.sparse.text_embeddings import (
     GENTLER,
     Labelled,
@@ -49,10 +48,11 @@ class Fixed:
     """A dictionary of given directions, each of which fires where its product is positive."""
 
     def __init__(self, atoms):
-        self.decoder = SimpleNamespace(weight=torch.from_numpy(atoms))
+        self.decoder = Dictionary(*atoms.shape[:1], atoms.shape[1:])
+        self.decoder.weight.data = torch.from_numpy(atoms)
 
     def encode(self, x):
-        return np.maximum(x @ self.decoder.weight.numpy().T, 0.0)
+        return np.maximum(x @ self.decoder.weight.detach().numpy().T, 0.0)
 
 
 def test_narrow_latents_come_from_the_wide_one_over_them():

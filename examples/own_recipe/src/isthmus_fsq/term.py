@@ -16,6 +16,6 @@ class Huber(Term):
         super().__init__()
         self.delta = delta
 
-    def __call__(self, model: Autoencoder, out: Output) -> Tensor:
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
         loss = F.huber_loss(out.need_recon(), out.target, reduction="none", delta=self.delta)
         return loss.flatten(1).mean(1)

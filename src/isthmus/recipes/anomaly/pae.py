@@ -91,8 +91,8 @@ class WNLL(Term):
         self.w1, self.w2 = w1, w2
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        assert isinstance(model.likelihood, MeanAndVariance)
-        return model.likelihood.wnll(out.need_params(), out.target, self.w1, self.w2)
+        likelihood = model.part_as("likelihood", MeanAndVariance, self)
+        return likelihood.wnll(out.need_params(), out.target, self.w1, self.w2)
 
 
 # --- scoring ---------------------------------------------------------------------------------
@@ -149,10 +149,9 @@ def mean_shift_scores(
             x, start = x.to(model.device), start.to(model.device)
             params = model.decode_code(model.clean_code(start))
             target = x if model.target is None else model.target(x)
-            if by == "wnll":
-                assert isinstance(term, WNLL)
-                assert isinstance(model.likelihood, MeanAndVariance)
-                errors = model.likelihood.wnll(params, target, term.w1, term.w2)
+            if by == "wnll" and term is not None:
+                likelihood = model.part_as("likelihood", MeanAndVariance, term)
+                errors = likelihood.wnll(params, target, term.w1, term.w2)
             else:
                 errors = (model.likelihood.mean(params) - target).square().flatten(1).mean(1)
             scores.append(-errors.cpu())

@@ -112,9 +112,9 @@ class ClusterSoftmax(Part):
 
     def observe(self, out: Output, step: Step) -> None:
         """Remember the clean codes; where the pretraining ends with this step, say so."""
-        assert isinstance(out.code, ClusterCode)
-        assert out.code.clean is not None
-        self._remember(out.code.clean)
+        clean = out.code_as(ClusterCode, self).clean
+        assert clean is not None
+        self._remember(clean)
         clock = step.clock
         now, following = clock.progress, replace(clock, step=clock.step + 1).progress
         self._due = now < self.pretraining <= following
@@ -195,9 +195,8 @@ class LayerError(Term):
         self.hidden_weight = hidden_weight
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code, decoder = out.code, model.decoder
-        assert isinstance(code, ClusterCode)
-        assert isinstance(decoder, LayeredDecoder)
+        code = out.code_as(ClusterCode, self)
+        decoder = model.part_as("decoder", LayeredDecoder, self)
         assert code.activations is not None
         errors = (decoder.layers(code.z) - code.activations).square().split(decoder.sizes, 1)
         data, *hidden = (error.mean(1) for error in errors)
@@ -212,9 +211,8 @@ class ClusterError(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code, clusters = out.code, model.bottleneck
-        assert isinstance(code, ClusterCode)
-        assert isinstance(clusters, ClusterSoftmax)
+        code = out.code_as(ClusterCode, self)
+        clusters = model.part_as("bottleneck", ClusterSoftmax, self)
         assert code.clean is not None
         target = clusters.target(code.clean, out.clock.progress)
         return -(target * code.embedding.float().log_softmax(1)).sum(1)

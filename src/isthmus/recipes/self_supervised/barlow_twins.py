@@ -69,9 +69,7 @@ class CrossCorrelation(Term):
         self.redundancy = redundancy
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        first, second = out.codes
-        assert isinstance(first, EmbeddingCode)
-        assert isinstance(second, EmbeddingCode)
+        first, second = (out.code_as(EmbeddingCode, self, view=view) for view in (0, 1))
         c = cross_correlation(first.embedding, second.embedding)
         same = torch.eye(len(c), dtype=torch.bool, device=c.device)
         invariance = (1.0 - c.diagonal()).square().sum()

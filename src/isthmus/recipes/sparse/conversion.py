@@ -24,15 +24,17 @@ def to_jumprelu(model: Autoencoder, X: Array | Source, *, batch_size: int = 1024
     only if they did so before. Anything but a trained TopK dictionary with non-negative codes is an
     :class:`IsthmusError`.
     """
-    bottleneck, encoder, decoder = model.bottleneck, model.encoder, model.decoder
-    fits = isinstance(bottleneck, TopK) and not bottleneck.magnitude
-    if not fits or not isinstance(encoder, DictionaryEncoder):
+    bottleneck, encoder = model.bottleneck, model.encoder
+    if (
+        not isinstance(bottleneck, TopK)
+        or bottleneck.magnitude
+        or not isinstance(encoder, DictionaryEncoder)
+    ):
         raise IsthmusError(
             "only a TopK dictionary with non-negative codes becomes JumpReLU: fit topk or "
             "llama-scope"
         )
-    assert isinstance(bottleneck, TopK)
-    assert isinstance(decoder, Dictionary)
+    decoder = model.part_as("decoder", Dictionary, "the conversion to JumpReLU")
     norms = torch.ones_like(encoder.bias)
     if bottleneck.weigh:
         norms = decoder.weight.norm(dim=1)
@@ -51,8 +53,7 @@ def to_jumprelu(model: Autoencoder, X: Array | Source, *, batch_size: int = 1024
         made = page.build(model.signal, options).to(model.device)
     for part in ("encoder", "decoder", "scaler"):
         getattr(made, part).load_state_dict(getattr(model, part).state_dict())
-    thresholds = made.bottleneck
-    assert isinstance(thresholds, JumpReLUBottleneck)
+    thresholds = made.part_as("bottleneck", JumpReLUBottleneck, "the conversion to JumpReLU")
     least = torch.finfo(norms.dtype).tiny
     thresholds.log_threshold.copy_((theta / norms.double().clamp_min(least)).log())
     made.signal, made.reference_rows = model.signal, model.reference_rows
@@ -74,8 +75,7 @@ def _pooled(model: Autoencoder, X: Array | Source, k: int, norms: Tensor, batch_
     wanted = k * len(X)
     largest = torch.empty(0, device=model.device)
     for batch in model.batches(X, batch_size):
-        h = model.encode_view(View(model.scaler(batch.x)))
-        assert isinstance(h, Preactivations)
+        h: Preactivations = model.encode_view(View(model.scaler(batch.x)))
         weighed = (h.dense() * norms).flatten()
         floor = largest.min() if len(largest) > wanted else 0.0
         largest = torch.cat([largest, weighed[weighed > floor]])

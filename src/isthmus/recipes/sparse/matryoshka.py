@@ -48,8 +48,8 @@ class PrefixMSE(Term):
         self.ends = ends
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        dictionary, target = model.decoder, out.target.flatten(1)
-        assert isinstance(dictionary, Dictionary)
+        dictionary = model.part_as("decoder", Dictionary, self)
+        target = out.target.flatten(1)
         left = target - dictionary.bias
         total = out.squared_error() / target.shape[1]
         for start, end in zip([0, *self.ends], self.ends[:-1], strict=False):

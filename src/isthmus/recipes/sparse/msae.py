@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from isthmus.anatomy import (
+    AnySparseCode,
     Autoencoder,
     Code,
     Look,
@@ -99,8 +100,8 @@ class NestedFVU(Term):
     @torch.no_grad()
     def prepare(self, model: Autoencoder, look: Look) -> None:
         """Centre the data by the decoder's bias, and measure their variance."""
-        dictionary, flat = model.decoder, look.tensor.flatten(1).double()
-        assert isinstance(dictionary, Dictionary)
+        dictionary = model.part_as("decoder", Dictionary, self)
+        flat = look.tensor.flatten(1).double()
         dictionary.bias.copy_(flat.mean(0))
         variance = flat.var(0, correction=0).mean()
         if not bool(variance > 0):
@@ -108,28 +109,24 @@ class NestedFVU(Term):
         self.variance.copy_(variance)
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        dictionary, bottleneck = model.decoder, model.bottleneck
-        assert isinstance(dictionary, Dictionary)
-        assert isinstance(bottleneck, NestedTopK)
+        dictionary = model.part_as("decoder", Dictionary, self)
+        bottleneck = model.part_as("bottleneck", NestedTopK, self)
         centred = out.target.flatten(1) - dictionary.bias
         left, start = centred, 0
         loss = torch.zeros(len(centred), device=centred.device)
         for level, weight in zip(bottleneck.levels, self.weights, strict=True):
             if level == bottleneck.width:
-                left = centred - _everything(out.code) @ dictionary.weight
+                left = centred - self._everything(out) @ dictionary.weight
             else:
-                assert isinstance(out.code, SparseCode)
-                band = slice(start, level)
-                values, indices = out.code.values[:, band], out.code.indices[:, band]
+                code, band = out.code_as(SparseCode, self), slice(start, level)
+                values, indices = code.values[:, band], code.indices[:, band]
                 left, start = left - adaptive_decode(values, indices, dictionary.weight), level
             loss = loss + weight * left.square().mean(1)
         return loss / self.variance
 
-
-def _everything(code: Code) -> Tensor:
-    """All rectified pre-activations, ``(rows, width)``."""
-    assert isinstance(code, (SparseCode, ThresholdCode))
-    return torch.relu(code.preactivations.dense())
+    def _everything(self, out: Output) -> Tensor:
+        """All rectified pre-activations, ``(rows, width)``."""
+        return torch.relu(out.code_as(AnySparseCode, self).preactivations.dense())
 
 
 @recipe(

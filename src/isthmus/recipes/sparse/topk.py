@@ -32,8 +32,7 @@ class MultiTopK(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        assert isinstance(out.code, WideSparseCode)
-        recon = model.decode_code(out.code.wide)
+        recon = model.decode_code(out.code_as(WideSparseCode, self).wide)
         return (recon - out.target).square().flatten(1).mean(1)
 
 

@@ -173,8 +173,7 @@ class TiedDecoder(nn.Module):
     def forward(
         self, z: Float[Tensor, "rows bits"], *, model: Autoencoder
     ) -> Float[Tensor, "rows *shape"]:
-        rows = model.encoder
-        assert isinstance(rows, UnitRows)
+        rows = model.part_as("encoder", UnitRows, self)
         return (self.gain * (z @ rows.weight)).unflatten(1, self.shape)
 
 

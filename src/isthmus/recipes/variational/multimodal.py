@@ -340,9 +340,9 @@ def mvae(
     family="variational",
     catalogue=119,
     paper="Shi, Siddharth, Paige, Torr, Variational Mixture-of-Experts Autoencoders for "
-    "Multi-Modal Deep Generative Models, 2019, arXiv:1911.03393; Wolff, Klein, Nabi, Krishnan, Nakajima, "
-    "Mixture-of-experts VAEs can disregard variation in surjective multimodal data, 2022, "
-    "arXiv:2204.05229",
+    "Multi-Modal Deep Generative Models, 2019, arXiv:1911.03393; Wolff, Klein, Nabi, Krishnan, "
+    "Nakajima, Mixture-of-experts VAEs can disregard variation in surjective multimodal data, "
+    "2022, arXiv:2204.05229",
     formula="L = -(1/M) sum_m E_{z_1..z_K ~ q(z|x_m)}[log (1/K) sum_k p(z_k) prod_n p(x_n|z_k)^w_n "
     "/ q(z_k|x)],  q(z|x) = (1/M) sum_m q(z|x_m)",
     claim="With one-to-many modalities a mixture of experts generates little more than the mean of "

@@ -1,0 +1,98 @@
+"""Batches: parts of equal length, what is given, masks."""
+
+import pytest
+import torch
+
+from isthmus.anatomy import Batch, Given, Step
+from isthmus.errors import IsthmusError
+
+X = torch.arange(12.0).reshape(4, 3)
+TREE = {"a": X, "b": torch.arange(4)}
+
+
+def whole():
+    return Batch(
+        TREE,
+        torch.tensor([7, 5, 3, 1]),
+        {"a": torch.ones(4, 3, dtype=torch.bool), "b": None},
+        {"label": torch.arange(4), "weight": torch.rand(4)},
+    )
+
+
+def test_length():
+    assert len(Batch(X)) == len(Batch(TREE)) == 4
+    with pytest.raises(IsthmusError, match="'a' has 4, 'b' has 3: pair them"):
+        len(Batch({"a": X, "b": torch.zeros(3)}))
+
+
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        (
+            Batch(X, given={"label": torch.zeros(3)}),
+            r"the given\['label'\] of a batch has 3 entries for 4",
+        ),
+        (
+            Batch(X, mask=torch.ones(5, dtype=torch.bool)),
+            "the mask of a batch has 5 entries for 4 rows",
+        ),
+        (Batch(TREE, mask={"b": torch.ones(2)}), "the mask b of a batch has 2 entries for 4 rows"),
+    ],
+)
+def test_parts_of_different_lengths_are_one_sentence(batch, said):
+    with pytest.raises(IsthmusError, match=said) as problem:
+        batch.checked()
+    assert "\n" not in str(problem.value)
+    assert str(problem.value).endswith("pass one per row")
+
+
+def test_a_batch_that_fits_is_itself():
+    batch = whole()
+    assert batch.checked() is batch
+
+
+def test_a_name_that_is_not_given_is_one_sentence():
+    assert isinstance(Batch(X).given, Given)
+    assert isinstance(Batch(X, given={"y": X}).given, Given)
+    with pytest.raises(
+        IsthmusError, match=r"asks for 'label' of each row, and the data give none: p"
+    ):
+        Batch(X).given["label"]
+    with pytest.raises(IsthmusError, match=r"given with the data 'lable': did you mean 'label'\?"):
+        whole().given["lable"]
+    assert whole().given.get("lable") is None
+
+
+def test_a_part_of_everything():
+    part = whole().part(1, 3)
+    assert len(part) == 2
+    assert torch.equal(part.x["a"], X[1:3])
+    assert part.rows.tolist() == [5, 3]
+    assert part.mask["a"].shape == (2, 3)
+    assert part.mask["b"] is None
+    assert part.given["label"].tolist() == [1, 2]
+    assert isinstance(part.given, Given)
+    bare = Batch(X).part(0, 2)
+    assert bare.rows is None
+    assert bare.mask is None
+    assert Batch(X, mask=X > 3).part(1, 2).mask.tolist() == [[False, True, True]]
+
+
+def test_moving_leaves_the_numbers_of_the_rows():
+    moved = whole().to(torch.device("meta"))
+    assert moved.x["a"].device.type == moved.x["b"].device.type == "meta"
+    assert moved.mask["a"].device.type == "meta"
+    assert moved.mask["b"] is None
+    assert moved.given["label"].device.type == "meta"
+    assert moved.rows.device.type == "cpu"
+    assert Batch(X, mask=X > 3).to(torch.device("meta")).mask.device.type == "meta"
+
+
+def test_whole_numbers_stay_whole():
+    assert whole().to(torch.device("cpu")).x["b"].dtype == torch.int64
+    assert whole().part(0, 1).x["b"].dtype == torch.int64
+
+
+def test_where_nothing_is_said_the_step_is_the_models_first():
+    step = Step()
+    assert (step.clock.step, step.player, step.parts, step.batch) == (0, "model", 1, None)

@@ -1,0 +1,139 @@
+"""The stepper by hand and in a run; the late look at losses."""
+
+import pytest
+import torch
+import toys
+from loops import late, linear
+
+import isthmus
+import zoo
+from isthmus.anatomy import Part, Term
+from isthmus.data import ArraySource
+from isthmus.objectives import MSE
+from isthmus.training import Callback, Run, Stepper, TrainingOptions, journal, read_checkpoint
+from isthmus.training.forensics import NonFiniteLoss
+
+
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch):
+    monkeypatch.setattr(journal, "_sync", lambda path: None)
+
+
+# --- by hand -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["vae", "topk", "bigan"])
+@pytest.mark.parametrize("average", [None, 0.9])
+def test_a_stepper_by_hand_is_a_run(name, average):
+    """Bit for bit, from the same start and the same batches."""
+    options, rows = zoo.small(name)
+    recipe, source = isthmus.recipes.get_recipe(name), ArraySource(rows)
+
+    def built():
+        torch.manual_seed(3)
+        return recipe.build(source.signal, recipe.parse(options)[0])
+
+    chosen = recipe.parse({**options, "steps": 9, "batch_size": 16, "average": average})[1]
+    chosen = chosen.model_copy(update={"device": "cpu"})
+    whole, other = built(), built()
+    run = Run(whole, source, chosen, progress=False)
+    run.run()
+
+    again = Run(other, source, chosen, progress=False)
+    with torch.random.fork_rng(devices=[]):
+        again.build()  # sets the model up from the data
+        by_hand = again.stepper
+        by_hand.release()
+        stepper = Stepper(other, chosen, total=9, rows=len(source))
+        stepper.train()
+        for step in range(9):
+            losses = stepper.step(again.batches[step], step)
+            assert list(losses) == [player.name for player in other.players()]
+        if average is not None:
+            stepper.use_average()
+        for part in other.modules():
+            if isinstance(part, Part):
+                part.finish(other, source)
+        stepper.release()
+    assert zoo.sha(other) == zoo.sha(whole)
+
+
+def test_release_leaves_the_model_as_it_was():
+    model = toys.fresh("adversarial")
+    model.decoder.bias.requires_grad_(False)
+    stepper = Stepper(model, TrainingOptions(steps=2, batch_size=16), total=2)
+    stepper.train()
+    stepper.step(toys.SOURCE.batch(torch.arange(16)), 0)
+    assert not all(p.requires_grad for p in model.encoder.parameters())  # the critic's turn is last
+    stepper.release()
+    frozen = {n for n, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {"decoder.bias"}
+    assert all(not m._forward_hooks for m in model.modules())
+
+
+def test_nothing_to_report_to():
+    """Alone, a stepper says itself that a loss is not finite."""
+    stepper = Stepper(poisoned(at=0), TrainingOptions(steps=2, batch_size=16), total=2)
+    with pytest.raises(FloatingPointError, match="loss of the model is not finite at step 0"):
+        stepper.step(toys.SOURCE.batch(torch.arange(16)), 0)
+
+
+# --- the late look -----------------------------------------------------------------------------
+
+
+class Poison(Term):
+    """NaN from a step on."""
+
+    name, unit = "poison", "units"
+
+    def __init__(self, at):
+        self.at = at
+
+    def forward(self, model, out):
+        return out.code.z.sum(1) * (torch.nan if out.clock.step >= self.at else 0.0)
+
+
+def poisoned(at):
+    return linear(MSE() + Poison(at))
+
+
+@pytest.mark.parametrize("at", [0, 2, 3, 4, 6, 8])
+def test_a_late_look_names_the_right_step_and_term(at, tmp_path):
+    run = late(toys.trainer(poisoned(at), tmp_path / "run", log_every=1000))
+    with pytest.raises(NonFiniteLoss) as found:
+        run.run()
+    assert (found.value.step, found.value.terms) == (at, ["poison"])
+    batch = run.batches.index(at)
+    from safetensors.torch import load_file
+
+    assert torch.equal(load_file(tmp_path / "run" / "nonfinite.safetensors")["row"], batch)
+
+
+def test_a_late_look_comes_before_the_log_and_a_checkpoint(tmp_path):
+    class Fails(Callback):
+        def on_save(self, run, folder):
+            state = read_checkpoint(folder).weights
+            assert all(bool(t.isfinite().all()) for t in state.values())
+
+    run = late(
+        toys.trainer(
+            poisoned(2), tmp_path / "run", save_every=1, callbacks=[Fails()], log_every=99
+        ),
+        every=100,
+    )
+    with pytest.raises(NonFiniteLoss) as found:
+        run.run()
+    assert found.value.step == 2
+    logged = late(toys.trainer(poisoned(2), log_every=4), every=100)
+    with pytest.raises(NonFiniteLoss):
+        logged.run()
+    assert logged.step == 4
+    assert logged.history == []
+
+
+def test_a_late_look_changes_nothing_where_all_is_well():
+    early, run = (
+        toys.trainer(toys.fresh("adversarial")),
+        late(toys.trainer(toys.fresh("adversarial"))),
+    )
+    assert zoo.sha(early.run()) == zoo.sha(run.run())
