@@ -6,10 +6,12 @@ import sys
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import isthmus
 import zoo
 from isthmus.anatomy import Batch, Each, Signal
+from isthmus.cli import app
 from isthmus.data import as_source
 from isthmus.data.ragged import GivenSource
 from isthmus.data.sources import ArraySource
@@ -323,3 +325,29 @@ def test_the_weight_of_the_kl_rises():
         kl = record["kl"] + record["subset_kl"]
         wanted = record["nll"] + record["subset_nll"] + 2.0 * share * kl
         assert record["loss"] == pytest.approx(wanted, rel=1e-4)
+
+
+def test_the_command_line_reads_an_archive_of_named_arrays(tmp_path):
+    rows = shared_and_private(60, 0)
+    np.savez(tmp_path / "rows.npz", **rows)
+    run, codes = str(tmp_path / "run"), tmp_path / "codes.npz"
+    small = ["steps=3", "latent_dim=3", "hidden=8", "weights={a=1.0,b=2.0}"]
+    for command in (
+        ["fit", "mvae", str(tmp_path / "rows.npz"), *small, "-o", run],
+        ["encode", run, str(tmp_path / "rows.npz"), "-o", str(codes)],
+    ):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+    model = isthmus.load(run)
+    assert model.config["options"]["weights"] == {"a": 1.0, "b": 2.0}
+    np.testing.assert_allclose(np.load(codes)["z"], model.encode(rows), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_evaluation_is_of_each_modality_where_it_is_observed(name):
+    data, rows, seen = source(120), shared_and_private(120, 2), masks(120)
+    model = isthmus.fit(name, data, **FAST)
+    results, found = isthmus.evaluate(model, data), model.reconstruct(data)
+    for part, mask in seen.items():
+        wanted = unexplained(found[part][mask].numpy(), rows[part][mask])
+        assert results[f"fvu.{part}"].value == pytest.approx(wanted, rel=1e-4)
