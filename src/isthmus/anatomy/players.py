@@ -53,6 +53,7 @@ class Stage:
     """A fit of its own within a run, with what earlier stages trained held fixed.
 
     ``trains`` are patterns of parameter names, as :class:`Player` has them; everything else rests.
+    A part without parameters that learns by what it observes is named in the same way.
     ``resting`` are parts that are in evaluation mode meanwhile (by default those that the stage
     does not train). ``share`` is the stage's part of the run's steps, relative to the others'.
     ``options`` replace training options: lr, optimiser, lr_schedule, warmup, average, ...
@@ -91,7 +92,8 @@ def owners(
 ) -> dict[str, list[tuple[str, nn.Parameter]]]:
     """The parameters of each player, by name; with ``trains`` only those that it covers.
 
-    An error where a player, or a pattern, has nothing to train.
+    An error for a pattern that matches nothing: neither a parameter nor a part that learns without
+    any, by what it observes.
     """
     own: dict[str, list[tuple[str, nn.Parameter]]] = {player.name: [] for player in players}
     for name, parameter in model.named_parameters():
@@ -100,10 +102,11 @@ def owners(
         owner = owner_of(name, players)
         if owner in own:
             own[owner].append((name, parameter))
+    names = [name for name, _ in (*model.named_parameters(), *model.named_modules()) if name]
     for pattern in trains or ():
-        if not any(covers(pattern, name) for name, _ in model.named_parameters()):
+        if not any(covers(pattern, name) for name in names):
             raise IsthmusError(
-                f"{pattern!r} is to be trained and matches no parameter: the names begin with "
+                f"{pattern!r} is to be trained and matches no part: the names begin with "
                 + ", ".join(sorted({n.split(".")[0] for n, _ in model.named_parameters()}))
             )
     return own

@@ -13,9 +13,10 @@ from isthmus.bottlenecks.sparse import (
     geometric_median,
 )
 from isthmus.bottlenecks.topk import TopK
+from isthmus.bottlenecks.vector_quantiser import VectorQuantiser
 
 __all__ = [
     "BatchTopK", "Dictionary", "DictionaryEncoder", "FiringCounter", "Gated",
     "GaussianBottleneck", "Identity", "JumpReLUBottleneck", "ReLU", "StandardNormal", "TopK",
-    "geometric_median",
+    "VectorQuantiser", "geometric_median",
 ]  # fmt: skip

@@ -1,7 +1,8 @@
 """Encoders and decoders that build themselves for a signal."""
 
-from isthmus.networks.build import NETWORKS, decoder_for, encoder_for, network_name
+from isthmus.networks.build import NETWORKS, decoder_for, encoder_for, network_name, numbers_last
 from isthmus.networks.conv import ConvDecoder, ConvEncoder
+from isthmus.networks.grid import GridDecoder, GridEncoder, ResidualStack, grid_shape
 from isthmus.networks.layers import ACTIVATIONS
 from isthmus.networks.mlp import MLPDecoder, MLPEncoder
 from isthmus.networks.patches import Patches
@@ -16,7 +17,9 @@ from isthmus.networks.transformer import (
 )
 
 __all__ = [
-    "ACTIVATIONS", "NETWORKS", "ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder",
-    "PatchDecoder", "PatchEncoder", "Patches", "Projector", "TransformerDecoder",
-    "TransformerEncoder", "VisibleTokens", "decoder_for", "encoder_for", "network_name", "sincos",
+    "ACTIVATIONS", "NETWORKS", "ConvDecoder", "ConvEncoder", "GridDecoder", "GridEncoder",
+    "MLPDecoder", "MLPEncoder", "PatchDecoder", "PatchEncoder", "Patches", "Projector",
+    "ResidualStack", "TransformerDecoder", "TransformerEncoder", "VisibleTokens", "decoder_for",
+    "encoder_for", "grid_shape", "network_name", "numbers_last",
+    "sincos",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Networks by name, built for a signal."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -85,11 +85,24 @@ def decoder_for(
             "it out, the likelihood bends each as it needs"
         )
     name = network_name(signal, network)
+    return numbers_last(
+        signal, numbers, lambda wide: _build(_DECODERS, wide, latent_dim, name, shared, options)
+    )
+
+
+def numbers_last(signal: Signal, numbers: int, build: Callable[[Signal], nn.Module]) -> nn.Module:
+    """A decoder of ``numbers`` for each element, of a network that knows of one only.
+
+    ``build`` makes the network for a signal that is ``numbers`` times as long along one axis.
+    """
+    if numbers == 1:
+        return build(signal)
     axis = 0 if signal.kind == "image" else -1
     shape = list(plain(signal).shape)
     shape[axis] *= numbers
-    wide = replace(signal, shape=tuple(shape), low=None, high=None)
-    return NumbersLast(_build(_DECODERS, wide, latent_dim, name, shared, options), axis, numbers)
+    return NumbersLast(
+        build(replace(signal, shape=tuple(shape), low=None, high=None)), axis, numbers
+    )
 
 
 class NumbersLast(nn.Module):

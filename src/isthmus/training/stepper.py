@@ -27,7 +27,7 @@ from isthmus.anatomy import (
     tree,
 )
 from isthmus.anatomy.part import Part, parts_with
-from isthmus.anatomy.players import Player, modules_of, owners
+from isthmus.anatomy.players import Player, covers, modules_of, owners
 from isthmus.errors import IsthmusError
 from isthmus.kernels.allocator import keep_freed_memory
 from isthmus.training.average import WeightAverage
@@ -144,13 +144,17 @@ class Stepper:
         if self.trains is None:
             return []
         trained = {id(p) for own in self.parameters.values() for p in own}
-        model = self.model
-        parts = [model.encoder, model.bottleneck, model.decoder, model.prior, model.likelihood]
-        parts += [*model.critics.values(), *model.parts.values()]
+        model, trains = self.model, self.trains
+        roles = ("encoder", "bottleneck", "decoder", "prior", "likelihood")
+        parts = {role: getattr(model, role) for role in roles}
+        parts.update({f"critics.{name}": part for name, part in model.critics.items()})
+        parts.update({f"parts.{name}": part for name, part in model.parts.items()})
         return [
             part
-            for part in parts
-            if part is not None and not any(id(p) in trained for p in self._moved_by(part))
+            for name, part in parts.items()
+            if part is not None
+            and not any(covers(pattern, name) for pattern in trains)
+            and not any(id(p) in trained for p in self._moved_by(part))
         ]
 
     def _moved_by(self, part: nn.Module) -> list[nn.Parameter]:

@@ -7,8 +7,9 @@ from scipy.stats import chisquare
 
 import isthmus
 from isthmus.anatomy import DiscreteCode, Output, Signal, View
+from isthmus.objectives import Commit, Quantise
 from isthmus.recipes import get_recipe
-from isthmus.recipes.quantised.qlae import Commit, Quantise, ScalarCodebooks
+from isthmus.recipes.quantised.qlae import ScalarCodebooks
 from isthmus.training.optimisers import make_optimiser
 
 RECIPE = get_recipe("qlae")
@@ -70,13 +71,13 @@ def test_latent_terms_have_their_closed_forms_and_gradients():
     made, h = codebooks(), torch.randn(8, 4, dtype=torch.float64, requires_grad=True)
     made.double()
     code = made(h)
-    out = output_of(code)
+    out, (model, _) = output_of(code), build(Signal("vector", (6,)))
     chosen = made.indices_to_codes(code.indices).detach()
     closed = ((h - chosen) ** 2).sum(1) / 4
     for term in (Quantise(), Commit()):
-        torch.testing.assert_close(term(None, out), closed)
+        torch.testing.assert_close(term(model, out), closed)
     towards_latents = torch.autograd.grad(
-        Quantise()(None, out).sum(), [h, made.values], allow_unused=True
+        Quantise()(model, out).sum(), [h, made.values], allow_unused=True
     )
     assert towards_latents[0] is None
     expected = torch.zeros(4, 5, dtype=torch.float64)
@@ -86,7 +87,7 @@ def test_latent_terms_have_their_closed_forms_and_gradients():
             expected[latent, place] += 0.5 * (chosen - h.detach())[row, latent]
     torch.testing.assert_close(towards_latents[1], expected)
     towards_values = torch.autograd.grad(
-        Commit()(None, out).sum(), [h, made.values], allow_unused=True
+        Commit()(model, out).sum(), [h, made.values], allow_unused=True
     )
     torch.testing.assert_close(towards_values[0], 0.5 * (h.detach() - chosen))
     assert towards_values[1] is None
@@ -118,10 +119,11 @@ def test_objective_is_mean_cross_entropy_plus_both_weighted_terms():
 def test_per_example_terms_do_not_depend_on_the_batch_size():
     h = torch.randn(7, 4)
     made = codebooks()
+    model, _ = build(Signal("vector", (6,)))
     once, twice = output_of(made(h)), output_of(made(torch.cat([h, h])))
     for term in (Quantise(), Commit()):
-        assert term(None, once).shape == (7,)
-        torch.testing.assert_close(term(None, twice).mean(), term(None, once).mean())
+        assert term(model, once).shape == (7,)
+        torch.testing.assert_close(term(model, twice).mean(), term(model, once).mean())
 
 
 def test_decay_spares_values_and_biases():

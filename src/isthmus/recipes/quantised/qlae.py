@@ -7,9 +7,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from isthmus._shapes import Float, Int
-from isthmus.anatomy import Autoencoder, DiscreteCode, Output, Signal, Term
+from isthmus.anatomy import Autoencoder, DiscreteCode, Signal
 from isthmus.networks import decoder_for, encoder_for
-from isthmus.objectives import NegativeLogLikelihood
+from isthmus.objectives import Commit, NegativeLogLikelihood, Quantise
 from isthmus.recipes.options import (
     Hidden,
     LatentDim,
@@ -51,34 +51,6 @@ class ScalarCodebooks(nn.Module):
         """``n`` codes, each latent uniform over its values."""
         latent, entries = self.values.shape
         return self.indices_to_codes(torch.randint(entries, (n, latent)).to(self.values.device))
-
-
-def _discrete(out: Output) -> DiscreteCode:
-    if not isinstance(out.code, DiscreteCode):
-        raise TypeError(f"this term needs a discrete code, not {type(out.code).__name__}")
-    return out.code
-
-
-class Quantise(Term):
-    """``|sg(z) - zq|^2``: draws the chosen values to the latents; averaged over the latents."""
-
-    name = "quantise"
-    unit = "squared latent units, per latent"
-
-    def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code = _discrete(out)
-        return (code.continuous.detach() - code.quantised).square().mean(1)
-
-
-class Commit(Term):
-    """``|z - sg(zq)|^2``: draws the latents to the chosen values; averaged over the latents."""
-
-    name = "commit"
-    unit = "squared latent units, per latent"
-
-    def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code = _discrete(out)
-        return (code.continuous - code.quantised.detach()).square().mean(1)
 
 
 @recipe(

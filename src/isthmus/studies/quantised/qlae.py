@@ -14,8 +14,7 @@ from isthmus.bottlenecks import Identity
 from isthmus.data import Sprites
 from isthmus.evaluation.disentanglement import infomec
 from isthmus.networks import decoder_for, encoder_for
-from isthmus.objectives import NegativeLogLikelihood
-from isthmus.recipes.quantised.qlae import Commit, Quantise
+from isthmus.objectives import Commit, NegativeLogLikelihood, Quantise
 from isthmus.studies import Check, Figures, Trial, study
 from isthmus.studies.quantised.vectors import VectorCodebook
 
