@@ -15,12 +15,14 @@ from torch import Tensor
 
 from isthmus.anatomy import Array, Kind, Source
 from isthmus.data import images, tables
+from isthmus.data.ragged import RaggedSource
 from isthmus.data.sources import ArraySource
 from isthmus.errors import IsthmusError, unknown
 
 MEMBERS = ("x_train", "x", "X", "data")
 """Members of an archive that are taken for the data, in this order."""
 
+TEXT = ".txt"
 _PICKLES = frozenset({".pkl", ".pickle", ".joblib", ".dill"})
 _DAMAGE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
@@ -50,7 +52,8 @@ def open_file(name: str | Path, kind: Kind | None = None) -> Source:
 
     ``.npy`` (memory-mapped), ``.npz``, ``.csv`` and ``.tsv`` (also ``.gz``, ``.bz2``, ``.xz``,
     ``.zst``), ``.parquet``, ``.safetensors``, ``.pt`` and ``.pth`` (tensors only), and folders
-    of images. See :func:`located` for choosing a part. A missing, damaged or foreign file is an
+    of images; the lines of ``.txt`` (UTF-8) that are not blank are texts, one a row. See
+    :func:`located` for choosing a part. A missing, damaged or foreign file is an
     :class:`IsthmusError`.
     """
     found = located(name)
@@ -63,6 +66,8 @@ def open_file(name: str | Path, kind: Kind | None = None) -> Source:
     if tables.is_table(path):
         values, columns = tables.read(path, choice)
         return ArraySource(values, kind, columns=columns, name=path.name)
+    if suffix == TEXT:
+        return RaggedSource(_lines(path, choice), kind, name=path.name)
     if suffix in _PICKLES:
         raise _refused(path)
     if suffix in images.SUFFIXES:
@@ -71,11 +76,28 @@ def open_file(name: str | Path, kind: Kind | None = None) -> Source:
         )
     reader = _READERS.get(suffix)
     if reader is None:
-        known = ", ".join(sorted([*_READERS, *tables.SUFFIXES]))
+        known = ", ".join(sorted([*_READERS, *tables.SUFFIXES, TEXT]))
         raise IsthmusError(
             f"{str(path)!r} is of no known type: pass one of {known}, or a folder of images"
         )
     return ArraySource(reader(path, choice), kind, name=path.name)
+
+
+def _lines(path: Path, choice: str | None) -> list[str]:
+    if choice is not None:
+        raise IsthmusError(f"{str(path)!r} has no members: leave ':{choice}' out")
+    try:
+        whole = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise IsthmusError(
+            f"{str(path)!r} is no text in UTF-8 (byte {error.start} is not): convert it first"
+        ) from error
+    except OSError as error:
+        _unreadable(path, error)
+    lines = [line for line in whole.split("\n") if line.strip()]
+    if not lines:
+        raise IsthmusError(f"{str(path)!r} holds no text: give it a line for each row")
+    return lines
 
 
 def _npy(path: Path, choice: str | None) -> Array:

@@ -7,6 +7,7 @@ from isthmus.networks.mlp import MLPDecoder, MLPEncoder
 from isthmus.networks.patches import Patches
 from isthmus.networks.positions import sincos
 from isthmus.networks.projector import Projector
+from isthmus.networks.recurrent import Ended, TokenDecoder, TokenEncoder
 from isthmus.networks.transformer import (
     PatchDecoder,
     PatchEncoder,
@@ -16,7 +17,8 @@ from isthmus.networks.transformer import (
 )
 
 __all__ = [
-    "ACTIVATIONS", "NETWORKS", "ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder",
-    "PatchDecoder", "PatchEncoder", "Patches", "Projector", "TransformerDecoder",
-    "TransformerEncoder", "VisibleTokens", "decoder_for", "encoder_for", "network_name", "sincos",
+    "ACTIVATIONS", "NETWORKS", "ConvDecoder", "ConvEncoder", "Ended", "MLPDecoder", "MLPEncoder",
+    "PatchDecoder", "PatchEncoder", "Patches", "Projector", "TokenDecoder", "TokenEncoder",
+    "TransformerDecoder", "TransformerEncoder", "VisibleTokens", "decoder_for", "encoder_for",
+    "network_name", "sincos",
 ]  # fmt: skip

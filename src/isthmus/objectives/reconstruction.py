@@ -26,11 +26,13 @@ class SquaredError(Term):
 
 
 class NegativeLogLikelihood(Term):
-    """``-log p(x | z)`` under the model's likelihood, averaged over the draws of z."""
+    """``-log p(x | z)`` of what is observed, averaged over the draws of z."""
 
     name = "nll"
     unit = "nats"
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        nll = -model.likelihood.log_prob(out.need_params(), out.target)
+        # A likelihood of one's own need not know of masks where there are none.
+        more = {} if out.mask is None else {"mask": out.mask}
+        nll = -model.likelihood.log_prob(out.need_params(), out.target, **more)
         return nll if out.code.samples is None else nll.mean(0)
