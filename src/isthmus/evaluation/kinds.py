@@ -1,6 +1,16 @@
 """The measures that each kind of code gets from ``evaluate``."""
 
-from isthmus.anatomy import Code, DiscreteCode, GaussianCode, SparseCode, ThresholdCode
+from torch import Tensor
+
+from isthmus.anatomy import (
+    Autoencoder,
+    Code,
+    DiscreteCode,
+    GaussianCode,
+    SparseCode,
+    ThresholdCode,
+)
+from isthmus.anatomy.tree import elements
 from isthmus.evaluation.codebook import CodebookCounts
 from isthmus.evaluation.density import GaussianPosterior
 from isthmus.evaluation.rank import Spectrum, Spread
@@ -8,6 +18,7 @@ from isthmus.evaluation.reconstruction import FVU, ErrorPerElement
 from isthmus.evaluation.registry import Batch, Setting, measures
 from isthmus.evaluation.result import Result
 from isthmus.evaluation.sparsity import Firing
+from isthmus.evaluation.tokens import TokenMeasures, same_rows
 
 WIDEST = 4096
 """Latents up to which the rank is measured: it needs a square matrix of that size."""
@@ -29,15 +40,35 @@ class _Reconstruction:
     def update(self, batch: Batch) -> None:
         assert batch.params is not None
         recon = self.model.likelihood.mean(batch.params)
+        target = batch.target
         if self.model.target is None:
             target, recon = batch.x, self.model.scaler.inverse(recon)
-        else:
-            target = self.model.target(batch.scaled)
         self.fvu.update(target, recon)
         self.error.update(target, recon)
 
     def results(self) -> list[Result]:
         return [self.fvu.result(), self.error.result()]
+
+
+class _Tokens:
+    """Of ids: what is told of each by those before it, and what is rebuilt without them."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        self.model, self.tokens = model, TokenMeasures(bytes_=model.signal.text is not None)
+
+    def update(self, batch: Batch) -> None:
+        assert batch.params is not None
+        params, target, mask = batch.params, batch.target, batch.mask
+        self.tokens.update(
+            self.model.likelihood.log_prob(params, target, mask),
+            self.model.likelihood.mean(params) == target,
+            mask,
+            elements(batch.rows.x, batch.rows.mask),
+            same_rows(self.model.rebuilt(batch.rows), batch.rows),
+        )
+
+    def results(self) -> list[Result]:
+        return self.tokens.results()
 
 
 class _Rank:
@@ -63,8 +94,11 @@ class _Spread:
 
 
 @measures(Code)
-def _reconstruction(setting: Setting) -> _Reconstruction | None:
-    return None if setting.model.decoder is None else _Reconstruction(setting)
+def _reconstruction(setting: Setting) -> _Reconstruction | _Tokens | None:
+    model, first = setting.model, setting.first
+    if model.decoder is None or not isinstance(first.target, Tensor):
+        return None
+    return _Tokens(model) if not first.target.is_floating_point() else _Reconstruction(setting)
 
 
 @measures(Code)

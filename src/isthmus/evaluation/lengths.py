@@ -190,7 +190,7 @@ class _OfModel:
         if self.model.target is None:
             self.shrinkage.update(batch.x, self.model.scaler.inverse(recon))
         else:
-            self.shrinkage.update(self.model.target(batch.scaled), recon)
+            self.shrinkage.update(batch.target, recon)
 
     def results(self) -> list[Result]:
         return [self.shrinkage.factor(), self.shrinkage.norm_ratio()]

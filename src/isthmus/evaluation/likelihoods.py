@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Bernoulli, GaussianCode
+from isthmus.anatomy import Autoencoder, Bernoulli, GaussianCode, View
+from isthmus.anatomy import Batch as Rows
+from isthmus.anatomy.tree import elements, observed
 from isthmus.evaluation._arrays import float64
 from isthmus.evaluation.density import ImportanceBound, as_bits_per_dim
 from isthmus.evaluation.registry import Batch, Setting, measures
@@ -40,33 +42,43 @@ class _Bounds:
         self.likelihood = self.model.likelihood
         self.discrete = self.likelihood.discrete
         self.supported = True
-        self.numel = self.model.signal.numel
+        self.numel, self.rows = 0, 0
 
     def update(self, batch: Batch) -> None:
         code = batch.code
         assert isinstance(code, GaussianCode)
-        target = batch.scaled
-        if self.model.target is not None:
-            target = self.model.target(target)
-            self.numel = target[0].numel()
+        target, mask = batch.target, batch.mask
+        assert isinstance(target, Tensor)
+        counts = torch.as_tensor(elements(target, mask)).expand(len(target))
+        self.numel, self.rows = self.numel + int(counts.sum()), self.rows + len(target)
         if self.discrete:
-            self.supported &= bool(self.likelihood.support(target).all())
+            supported = self.likelihood.support(target)
+            self.supported &= bool(observed(~supported, mask).logical_not().all())
         shift = 0.0 if self.discrete or self.model.target else log_jacobian(self.model)
         widest = max(target[0].numel() * self.likelihood.numbers, code.mean[0].numel())
         rows = max(1, CHUNK_ELEMENTS // (self.samples * widest))
         chunk = max(1, CHUNK_ELEMENTS // widest)
         for start in range(0, len(target), rows):
             part = slice(start, start + rows)
-            pieces = list(self._log_weights(code.take(part), target[part], chunk))
+            seen = batch.rows.part(start, start + rows)
+            own = None if mask is None else mask[part]
+            pieces = list(self._log_weights(code.take(part), target[part], own, seen, chunk))
             self.importance.update(torch.cat(pieces) + shift)
 
-    def _log_weights(self, code: GaussianCode, x: Tensor, chunk: int) -> Iterator[Tensor]:
+    def _log_weights(
+        self, code: GaussianCode, x: Tensor, mask: Tensor | None, rows: Rows, chunk: int
+    ) -> Iterator[Tensor]:
+        view, more = View(self.model.scaler(rows.x), mask=rows.mask), {}
+        if mask is not None:
+            more["mask"] = mask
         shape = (len(x), self.samples, *code.mean.shape[1:])
         drawn = torch.from_numpy(self.noise.standard_normal(shape, dtype=np.float32))
         for noise in drawn.to(code.mean).transpose(0, 1).split(chunk):
             z = code.mean + noise * (0.5 * code.logvar).exp()
             posterior = replace(code, z=z, samples=len(noise))
-            likelihood = self.likelihood.log_prob(self.model.decode_code(posterior), x)
+            likelihood = self.likelihood.log_prob(
+                self.model.decode_code(posterior, view=view, batch=rows), x, **more
+            )
             q = log_standard_normal(noise) - 0.5 * float64(code.logvar).flatten(1).sum(1)
             yield float64(likelihood) + self._log_prior(z) - q
 
@@ -77,7 +89,7 @@ class _Bounds:
     def results(self) -> list[Result]:
         bound, elbo = self._told(self.importance.bound()), self._told(self.importance.elbo())
         if not self.discrete or self.supported:
-            return [bound, elbo, as_bits_per_dim(bound, self.numel)]
+            return [bound, elbo, as_bits_per_dim(bound, self.numel / self.rows)]
         return [bound, elbo]
 
     def _told(self, result: Result) -> Result:
@@ -94,7 +106,7 @@ class _Bounds:
                 f"the data are not {what}, so this bounds {bounds}, not the log-likelihood of the "
                 "data"
             )
-        if self.model.target is not None:
+        if self.model.target is not None and not self.discrete:
             return "of the model's target, in the model's units"
         if self.discrete:
             return ""
@@ -105,7 +117,8 @@ class _Bounds:
 
 @measures(GaussianCode)
 def _bounds(setting: Setting) -> _Bounds | None:
-    return None if setting.model.decoder is None else _Bounds(setting)
+    whole = setting.model.decoder is not None and isinstance(setting.first.target, Tensor)
+    return _Bounds(setting) if whole else None
 
 
 def log_jacobian(model: Autoencoder) -> float:

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from torch import Tensor
-
-from isthmus.anatomy import Autoencoder, Code
+from isthmus.anatomy import Autoencoder, Code, Tree
+from isthmus.anatomy import Batch as Rows
 from isthmus.evaluation.result import Result
 
 
@@ -14,21 +13,27 @@ from isthmus.evaluation.result import Result
 class Batch:
     """One batch as measures see it.
 
-    ``x`` is in the user's units and ``scaled`` in the model's, both ``(rows, *shape)``; ``code``
-    is the deterministic code, ``params`` what the decoder made of it (None without a decoder).
+    ``x`` is in the user's units and ``scaled`` in the model's, both ``(rows, *shape)`` or trees;
+    ``code`` is the deterministic code, ``params`` what the decoder made of it (None without a
+    decoder), with the batch at hand where it asks for that. ``target`` is what was to be rebuilt,
+    in the model's units, ``mask`` which of it is observed (None where all is). ``rows`` is the
+    batch as the source gave it.
     """
 
-    x: Tensor
-    scaled: Tensor
+    x: Tree
+    scaled: Tree
     code: Code
-    params: Tensor | None
+    params: Tree | None
+    target: Tree
+    mask: Tree | None
+    rows: Rows
 
     @classmethod
-    def of(cls, model: Autoencoder, x: Tensor) -> "Batch":
+    def of(cls, model: Autoencoder, x: Tree | Rows) -> "Batch":
         """Push checked rows through the model."""
-        scaled = model.scaler(x)
-        code = model.clean_code(scaled)
-        return cls(x, scaled, code, None if model.decoder is None else model.decode_code(code))
+        rows = x if isinstance(x, Rows) else Rows(x)
+        told = model.told(rows)
+        return cls(rows.x, told.scaled.x, told.code, told.params, told.target, told.mask, rows)
 
 
 @dataclass(frozen=True, eq=False)
