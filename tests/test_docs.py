@@ -23,10 +23,10 @@ def test_generated_documentation_is_up_to_date():
 
 
 def test_no_page_is_left_of_a_recipe_that_is_gone():
-    from isthmus.recipes import recipes
+    from isthmus.recipes import list_recipes
 
     pages = {path.stem for path in (ROOT / "docs" / "recipes").glob("*.md")}
-    assert pages == set(recipes())
+    assert pages == {name for name, recipe in list_recipes().items() if recipe.builtin}
 
 
 def test_files_that_the_documentation_names_exist():
@@ -39,15 +39,45 @@ def test_files_that_the_documentation_names_exist():
             assert (ROOT / named).exists(), f"{text.name} names {named}"
 
 
+def blocks_of(name):
+    code = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+    assert code
+    return code
+
+
 def test_the_readme_python_runs(tmp_path, monkeypatch):
     import numpy as np
 
     monkeypatch.chdir(tmp_path)
-    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert code
     x = np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32)
-    for block in code:
+    for block in blocks_of("README.md"):
         exec(compile(block, "README.md", "exec"), {"X": x})
+
+
+def test_the_parts_of_ones_own_in_the_documentation_work(tmp_path):
+    import numpy as np
+    import torch
+
+    import isthmus
+    from isthmus.anatomy import Autoencoder, Signal
+    from isthmus.objectives import MSE
+
+    written = {}
+    for block in blocks_of("docs/own.md"):
+        exec(compile(block, "own.md", "exec"), written)
+    x = np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32)
+    model = Autoencoder(
+        Signal.infer(x),
+        encoder=torch.nn.Linear(20, 8),
+        bottleneck=written["Ternary"](),
+        decoder=torch.nn.Linear(8, 20),
+        objective=MSE() + 0.1 * written["Balance"](8),
+    )
+    isthmus.fit(model, x, steps=20, batch_size=64, progress=False)
+    assert set(np.unique(model.encode(x))) <= {-1.0, 0.0, 1.0}
+    assert float(model.objective.terms[1].centre.detach().abs().sum()) > 0
+    code = written["Scaled"](torch.zeros(3, 8), torch.ones(3), torch.ones(3))
+    assert set(code.tensors()) == {"z", "scale"}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "src").rglob("*.py")), ids=lambda p: p.stem)

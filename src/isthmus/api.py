@@ -36,6 +36,8 @@ def fit(
     recipe: RecipeLike,
     X: Data,
     *,
+    given: Mapping[str, Any] | None = None,
+    mask: Any = None,
     out: str | Path | None = None,
     validation_data: Data | None = None,
     callbacks: Sequence[Callback] = (),
@@ -49,6 +51,12 @@ def fit(
     default, ...) -> Autoencoder``, or an ``Autoencoder``, which is trained in place. The run says
     where a function came from, so that :func:`load` finds it again wherever it can be imported.
 
+    ``X`` may be one array, a collection ``{"image": A, "text": B}``, a list of rows of different
+    lengths or of texts, a name, a file, ... (:func:`isthmus.data.as_source`). ``given`` holds what
+    a model asks for beside the examples, one entry a row: ``{"label": y}``, or the name of a column
+    of the data, which is then no part of the examples. ``mask`` is True where something was
+    observed (:class:`isthmus.anatomy.Batch`), of a collection by name.
+
     ``options`` are the recipe's and the trainer's in one flat space: ``latent_dim``, ``k``,
     ``steps``, ``epochs``, ``batch_size``, ``lr``, ``seed``, ``device``, ``precision``, ... An
     ``Autoencoder`` has those of the trainer and ``scaling``. Where
@@ -57,8 +65,12 @@ def fit(
 
     Raises :class:`IsthmusError` for anything about the data or options that cannot work.
     """
-    source, chosen = data.as_source(X), as_recipe(recipe)
+    chosen = as_recipe(recipe)
+    # A label may be named like an option: label=kind.
+    own_given = {name: options.pop(name) for name in chosen.given if name in options}
     model_options, training = chosen.parse(options)
+    source, columns = runs.opened(X, {**own_given, **(given or {})}, mask)
+    runs.check_given(chosen, source)
     folder = None if out is None else runs.fresh_folder(Path(out), overwrite)
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
@@ -74,7 +86,7 @@ def fit(
         model,
         model_options,
         training,
-        runs.described(X, source),
+        runs.described(X, source, columns),
         own_validation=validation_data is not None,
     )
     if model.solver is not None:
@@ -141,6 +153,8 @@ def resume(
     path: str | Path,
     X: Data | None = None,
     *,
+    given: Mapping[str, Any] | None = None,
+    mask: Any = None,
     model: Autoencoder | None = None,
     recipe: RecipeLike | None = None,
     validation_data: Data | None = None,
@@ -150,8 +164,9 @@ def resume(
 ) -> Autoencoder:
     """Go on with a run from its last checkpoint, to the same weights as if it had never stopped.
 
-    ``X`` is needed where the data were not a name or a file; other data than the run began with
-    are an :class:`IsthmusError`. ``model``, ``recipe`` and ``modules`` are as in :func:`load`.
+    ``X`` is needed where the data were not a name or a file, and so are ``given`` and ``mask``
+    where they were arrays; other data than the run began with are an :class:`IsthmusError`.
+    ``model``, ``recipe`` and ``modules`` are as in :func:`load`.
     """
     folder = Path(path)
     if read_manifest(folder) is not None:
@@ -163,7 +178,7 @@ def resume(
         return load(folder, model, recipe=recipe, device="cpu", **modules)
     checkpoint = read_checkpoint(folder, state=True)
     config = checkpoint.config
-    source = runs.reopened(config, folder, X, validation_data)
+    source = runs.reopened(config, folder, X, validation_data, given, mask)
     training = validated(TrainingOptions, config["training"])
     train, held = runs.parts(source, training, validation_data)
     rebuilt = runs.rebuilt(config, folder, model, modules, recipe)
@@ -184,24 +199,42 @@ def resume(
 
 
 def evaluate(
-    model: Autoencoder, X: Data, *, samples: int = 64, seed: int = 0, batch_size: int = 1024
+    model: Autoencoder,
+    X: Data,
+    *,
+    given: Mapping[str, Any] | None = None,
+    mask: Any = None,
+    samples: int = 64,
+    seed: int = 0,
+    batch_size: int = 1024,
 ) -> dict[str, evaluation.Result]:
     """The measures that suit the model's code, each a :class:`~isthmus.evaluation.Result`.
 
     For the name of a set with a test part, that part is evaluated. ``samples`` importance samples
-    bound the log-likelihood where there is one.
+    bound the log-likelihood where there is one. ``given`` and ``mask`` are as in :func:`fit`;
+    columns that were given by name are taken again.
     """
-    source = test_source(X)
+    source = held_out_source(X, model, given=given, mask=mask)
     return evaluation.evaluate(model, source, samples=samples, seed=seed, batch_size=batch_size)
 
 
-def test_source(X: Data) -> Source:
-    """The held-out part of a named set that has one; otherwise the data themselves."""
+def held_out_source(
+    X: Data,
+    model: Autoencoder | None = None,
+    *,
+    given: Mapping[str, Any] | None = None,
+    mask: Any = None,
+) -> Source:
+    """The held-out part of a named set that has one; otherwise the data themselves.
+
+    What the ``model`` was given from columns is taken from the same columns.
+    """
     if data.is_name(X):
         X = data.load(X)
     if isinstance(X, data.Data):
-        return data.as_source(X.train if X.test is None else X.test)
-    return data.as_source(X)
+        X = X.train if X.test is None else X.test
+    source, _ = runs.opened(X, given, mask, None if model is None else model.config)
+    return source
 
 
 # --- how the pieces come together ------------------------------------------------------------

@@ -27,6 +27,12 @@ out = Console(highlight=False)
 OptionList = Annotated[
     list[str] | None, typer.Argument(metavar="[option=value]...", show_default=False)
 ]
+GivenList = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--given", metavar="NAME=COLUMN", help="give a column of the data to the model as NAME"
+    ),
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="the folder of a run")]
 
 
@@ -118,22 +124,26 @@ def fit(
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="where to save the run")
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="replace a run that is already there")] = False,
+    given: GivenList = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> None:
     """Fit a recipe to data and save it.
 
     A recipe of your own is written package.module:function; the current folder is looked in, last.
     Options are the recipe's and the trainer's, as NAME=VALUE: latent_dim=32 epochs=5 lr=1e-3.
+    Several arrays of an archive, or parts of a table, make a collection: two.npz:image,text or
+    'table.csv:left=a,b;right=c'. What a model asks for beside the examples is a column of the data:
+    label=kind where the recipe asks for a label, --given NAME=COLUMN for any.
     A .toml file holds the same: recipe, data, output, and any options.
     """
     from isthmus import api
 
-    given = [*(options or [])]
+    pairs = [*(options or [])]
     settings: dict[str, Any] = {}
     if recipe.endswith(".toml"):
         settings = _read_toml(Path(recipe))
         if data is not None and "=" in data and "data" in settings:
-            given, data = [data, *given], None
+            pairs, data = [data, *pairs], None
         recipe = _taken(settings, "recipe", recipe)
         data = data or _taken(settings, "data", recipe)
         output = output or Path(_taken(settings, "output", recipe))
@@ -141,8 +151,9 @@ def fit(
         raise IsthmusError("no data given: name a set, a file or a folder after the recipe")
     if output is None:
         raise IsthmusError("no place to save given: add -o DIR")
-    settings.update(parse_options(given))
+    settings.update(parse_options(pairs))
     settings.pop("data", None), settings.pop("output", None)
+    settings["given"] = {**settings.get("given", {}), **_given(given)}
     with _interruptible():
         model = api.fit(
             recipe, data, out=output, overwrite=overwrite, progress=not quiet, **settings
@@ -164,6 +175,7 @@ def fit_many_command(
         typer.Option("-o", "--output", metavar="DIR", help="where to save the runs, by name"),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="replace runs that are already there")] = False,
+    given: GivenList = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> None:
     """Fit several models while the data are read once.
@@ -174,14 +186,15 @@ def fit_many_command(
     """
     from isthmus import many
 
-    given = [*(options or [])]
+    pairs = [*(options or [])]
     settings = _read_toml(sweep, "name the .toml file that lists the variants")
     if data is not None and "=" in data and "data" in settings:
-        given, data = [data, *given], None
+        pairs, data = [data, *pairs], None
     data = data or _taken(settings, "data", str(sweep))
     output = output or Path(_taken(settings, "output", str(sweep)))
-    settings.update(parse_options(given))
+    settings.update(parse_options(pairs))
     settings.pop("data", None), settings.pop("output", None)
+    settings["given"] = {**settings.get("given", {}), **_given(given)}
     variants = _variants(settings.pop("variants", None), sweep)
     with _interruptible():
         models = many.fit_many(
@@ -232,7 +245,7 @@ def evaluate(
         data = (model.config.get("data") or {}).get("spec")
         if data is None:
             raise IsthmusError(f"the data of {folder} were not a file: name some after the folder")
-    source = api.test_source(data)
+    source = api.held_out_source(data, model)
     results = api.evaluate(model, source, samples=samples, seed=seed)
     out.print(f"{escape(title_of(model.config))} on {escape(str(data))}, {len(source):,} rows")
     out.print(with_estimators(results))
@@ -255,13 +268,12 @@ def encode(
     import numpy as np
 
     from isthmus import api
-    from isthmus import data as sources
-    from isthmus.runs import write_atomically
+    from isthmus.runs import opened, write_atomically
 
     if output.suffix != ".npz":
         raise IsthmusError(f"{output} should end in .npz: codes are written in NumPy's archive")
     model = api.load(folder)
-    code = model.encode(sources.as_source(data), code=True)
+    code = model.encode(opened(data, None, None, model.config)[0], code=True)
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {name: t.numpy() for name, t in code.tensors().items()}
     np.savez_compressed(buffer, **arrays)
@@ -358,6 +370,17 @@ def _interruptible() -> Iterator[None]:
     except KeyboardInterrupt as stop:
         print(f"\nisthmus: {stop or 'stopped'}", file=sys.stderr)
         raise typer.Exit(130) from None
+
+
+def _given(pairs: list[str] | None) -> dict[str, str]:
+    """``["label=kind"]`` as names and columns."""
+    found = {}
+    for pair in pairs or []:
+        name, equals, column = pair.partition("=")
+        if not equals or not name or not column:
+            raise IsthmusError(f"--given {pair!r} names no column: write NAME=COLUMN")
+        found[name] = column
+    return found
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:

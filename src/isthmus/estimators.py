@@ -2,6 +2,7 @@
 
 import copy
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from isthmus.anatomy import Autoencoder
 from isthmus.api import fit
-from isthmus.errors import IsthmusError
+from isthmus.errors import IsthmusError, unknown
 from isthmus.recipes import RecipeLike, as_recipe
 
 
@@ -30,6 +31,12 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         As everywhere; None takes the recipe's published default.
     seed : int
         Seed of everything random.
+    parts : dict or None
+        For recipes that read a collection: the columns of each part by name, as numbers or (for a
+        data frame) names, ``{"left": [0, 1], "right": [2]}``.
+    label : str or None
+        The name under which ``y`` is given to the model while it is fitted (a label or a
+        condition); None ignores ``y``.
     options : dict or None
         Any further options of the recipe or of training: ``{"hidden": (64,), "clip": 1.0}``.
 
@@ -54,6 +61,8 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         seed: int = 0,
         device: str | None = None,
         precision: str | None = None,
+        parts: dict[str, Any] | None = None,
+        label: str | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
         self.recipe = recipe
@@ -66,36 +75,44 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         self.seed = seed
         self.device = device
         self.precision = precision
+        self.parts = parts
+        self.label = label
         self.options = options
 
     def fit(self, X: Any, y: Any = None) -> "AutoencoderTransformer":
-        """Fit to ``X`` ``(rows, features)``; ``y`` is ignored."""
+        """Fit to ``X`` ``(rows, features)``; ``y`` is ignored unless ``label`` names it."""
         X = self._checked(X, reset=True)
         named = {n: v for n, v in self.get_params(deep=False).items() if v is not None}
-        named.pop("recipe"), named.pop("options", None)
+        for name in ("recipe", "options", "parts", "label"):
+            named.pop(name, None)
+        if self.label is not None and y is None:
+            raise IsthmusError(f"label={self.label!r} needs y: pass y to fit, or leave label out")
+        given = {} if self.label is None else {self.label: np.unique(y, return_inverse=True)[1]}
+        self._places = self._columns()
         recipe = self.recipe
         if isinstance(recipe, Autoencoder):
             recipe = copy.deepcopy(recipe)
-        self.model_ = fit(recipe, X, progress=False, **{**(self.options or {}), **named})
-        self._n_features_out = self.model_.encode(X[:1]).shape[1]
+        settings = {**(self.options or {}), **named}
+        self.model_ = fit(recipe, self._apart(X), given=given, progress=False, **settings)
+        self._n_features_out = self.model_.encode(self._apart(X[:1])).shape[1]
         return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Latents of ``X``, deterministic, ``(rows, latent_dim)``."""
         check_is_fitted(self)
         X = self._checked(X)
-        return self.model_.encode(X).astype(X.dtype, copy=False)
+        return np.asarray(self.model_.encode(self._apart(X))).astype(X.dtype, copy=False)
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """Reconstructions ``(rows, features)`` from latents."""
         check_is_fitted(self)
         Z = np.asarray(Z)
-        return np.asarray(self.model_.decode(Z)).astype(Z.dtype, copy=False)
+        return self._together(self.model_.decode(Z)).astype(Z.dtype, copy=False)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """How normal each row is, ``(rows,)``: higher is more normal."""
         check_is_fitted(self)
-        return np.asarray(self.model_.score(self._checked(X)))
+        return np.asarray(self.model_.score(self._apart(self._checked(X))))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of :meth:`score_samples`."""
@@ -106,6 +123,40 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         stem = re.sub(r"\W", "_", as_recipe(self.recipe).name)
         return np.array([f"{stem}{i}" for i in range(self._n_features_out)], dtype=object)
+
+    def _columns(self) -> dict[str, list[int]] | None:
+        """The columns of each part as numbers; an error for one that is not there."""
+        if self.parts is None:
+            return None
+        names = [str(name) for name in getattr(self, "feature_names_in_", [])]
+        places: dict[str, list[int]] = {}
+        for part, columns in self.parts.items():
+            chosen = [columns] if isinstance(columns, (str, int)) else list(columns)
+            for column in chosen:
+                if isinstance(column, str) and column not in names:
+                    raise unknown(f"column of the part {part!r}", column, names)
+                if not isinstance(column, str) and not 0 <= column < self.n_features_in_:
+                    raise IsthmusError(
+                        f"the part {part!r} asks for column {column} of {self.n_features_in_}: "
+                        "columns count from 0"
+                    )
+            places[part] = [names.index(c) if isinstance(c, str) else int(c) for c in chosen]
+        return places
+
+    def _apart(self, X: np.ndarray) -> Any:
+        if self._places is None:
+            return X
+        return {name: X[:, places] for name, places in self._places.items()}
+
+    def _together(self, found: Any) -> np.ndarray:
+        """Reconstructions as columns in the order of X; of a single part its own alone."""
+        if self._places is None or not isinstance(found, Mapping):
+            return np.asarray(found)
+        rows = len(next(iter(found.values())))
+        whole = np.full((rows, self.n_features_in_), np.nan, np.float32)
+        for name, part in found.items():
+            whole[:, self._places[name]] = np.asarray(part)
+        return whole
 
     def _checked(self, X: Any, *, reset: bool = False) -> np.ndarray:
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from isthmus import data, runs
+from isthmus import runs
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.api import load
 from isthmus.errors import IsthmusError
@@ -40,6 +40,8 @@ def fit_many(
     variants: Sequence[Variant] | Mapping[str, Variant],
     X: Data,
     *,
+    given: Mapping[str, Any] | None = None,
+    mask: Any = None,
     out: str | Path | None = None,
     validation_data: Data | None = None,
     callbacks: Sequence[Callback] = (),
@@ -64,6 +66,8 @@ def fit_many(
     ``data_seed`` is by default the shared ``seed``, or 0, and a variant's own ``seed`` is that of
     its initialisation and its own draws.
 
+    ``given`` and ``mask`` are as in :func:`isthmus.fit`, the same for all.
+
     With ``out`` each variant has its run in the folder ``out/<name>``, as :func:`isthmus.fit`
     writes it, and :func:`resume_many` goes on with all; without ``save_every`` each is saved every
     so many minutes as there are variants. ``callbacks`` hear of every variant: ``trainer.title``
@@ -76,14 +80,16 @@ def fit_many(
     """
     planned = _planned(variants, shared)
     folder = None if out is None else _parent(Path(out), list(planned), overwrite)
-    source = data.as_source(X)
+    source, columns = runs.opened(X, given, mask)
+    for one in planned.values():
+        runs.check_given(one.recipe, source)
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
     train, held = _shared_parts(planned, source, validation_data)
     for one in planned.values():
         one.training = runs.fitting_batch(one.training, len(train), explicit=one.explicit_batch)
     _same(planned, "batch_size")
-    about = runs.described(X, source)
+    about = runs.described(X, source, columns)
     trainers: dict[str, Trainer] = {}
     for name, one in planned.items():
         if one.own is not None:
@@ -121,6 +127,8 @@ def resume_many(
     path: str | Path,
     X: Data | None = None,
     *,
+    given: Mapping[str, Any] | None = None,
+    mask: Any = None,
     validation_data: Data | None = None,
     callbacks: Sequence[Callback] = (),
     progress: Show = "auto",
@@ -149,7 +157,7 @@ def resume_many(
     if not left:
         return models
     first = configs[left[0]]
-    source = runs.reopened(first, folder / left[0], X, validation_data)
+    source = runs.reopened(first, folder / left[0], X, validation_data, given, mask)
     training = validated(TrainingOptions, first["training"])
     train, held = runs.parts(source, training, validation_data)
     trainers: dict[str, Trainer] = {}

@@ -12,6 +12,7 @@ from torch import nn
 
 from isthmus import data
 from isthmus.anatomy import Autoencoder, Signal, Source, tree
+from isthmus.data.giving import Columns, given_source, has_columns
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
 from isthmus.recipes.origin import distribution, reason
@@ -44,17 +45,49 @@ def build(
         return recipe.build(source.signal, options)
 
 
+def opened(
+    X: Data,
+    given: Mapping[str, Any] | None,
+    mask: Any,
+    config: Mapping[str, Any] | None = None,
+) -> tuple[Source, Columns]:
+    """The data with what is given for each row.
+
+    With the ``config`` of a run the columns that it was given are taken again where the data have
+    them and nothing else is given, their words numbered as they were.
+    """
+    known = Columns.from_dict(((config or {}).get("data") or {}).get("given", {}))
+    if data.is_name(X) and (given or mask is not None):
+        X = data.load(X).train
+    recorded = {n: c for n, c in known.column.items() if n not in (given or {})}
+    if recorded and has_columns(X, list(recorded.values())):
+        given = {**recorded, **(given or {})}
+    return given_source(X, given, mask, known=known)
+
+
 def parts(
     source: Source, training: TrainingOptions, validation_data: Data | None
 ) -> tuple[Source, Source | None]:
     """The rows to train on, and those for validation where there are any."""
     if validation_data is not None:
-        return source, data.as_source(validation_data)
+        return source, _held(source, validation_data)
     if training.validation > 0:
         return data.split(source, training.validation, training.order_seed)
     if training.patience is not None:
         raise IsthmusError("patience needs something to watch: set validation=0.1")
     return source, None
+
+
+def _held(source: Source, validation_data: Data) -> Source:
+    """The user's own validation rows; an error where they lack what is given for training."""
+    held = data.as_source(validation_data)
+    for name in source.given_names:
+        if name not in held.given_names:
+            raise IsthmusError(
+                f"the training rows are given {name!r} and the validation rows are not: pass "
+                "validation_data as isthmus.data.given_source(X, given={...})[0]"
+            )
+    return held
 
 
 def fitting_batch(training: TrainingOptions, rows: int, *, explicit: bool) -> TrainingOptions:
@@ -171,7 +204,7 @@ def storable(options: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def described(X: Data, source: Source) -> dict[str, Any]:
+def described(X: Data, source: Source, columns: Columns | None = None) -> dict[str, Any]:
     """Where the data came from, and a fingerprint of up to 4096 rows spread over them.
 
     A source that knows its own fingerprint is asked for that instead of for rows.
@@ -187,7 +220,8 @@ def described(X: Data, source: Source) -> dict[str, Any]:
             digest.update(tensor.numpy().tobytes())
     else:
         digest.update(own.encode())
-    return {"spec": spec, "rows": len(source), "fingerprint": digest.hexdigest()}
+    about = {"spec": spec, "rows": len(source), "fingerprint": digest.hexdigest()}
+    return {**about, "given": columns.to_dict()} if columns and columns.column else about
 
 
 def config_of(
@@ -232,6 +266,16 @@ def _foreign(recipe: Recipe, model: Autoencoder) -> dict[str, Any]:
     }
 
 
+def check_given(recipe: Recipe, source: Source) -> None:
+    """An error where a recipe asks for something that the data do not give."""
+    for name in recipe.given:
+        if name not in source.given_names:
+            raise IsthmusError(
+                f"the recipe {recipe.name!r} asks for the {name} of each row: pass "
+                f'given={{"{name}": ...}}, or {name}=COLUMN of the data'
+            )
+
+
 def check_fit(model: Autoencoder, *sources: Source | None) -> None:
     """An error for rows of another shape than the model reads."""
     for source in sources:
@@ -257,14 +301,19 @@ def check_fit(model: Autoencoder, *sources: Source | None) -> None:
 
 
 def reopened(
-    config: Mapping[str, Any], folder: Path, X: Data | None, validation_data: Data | None
+    config: Mapping[str, Any],
+    folder: Path,
+    X: Data | None,
+    validation_data: Data | None,
+    given: Mapping[str, Any] | None = None,
+    mask: Any = None,
 ) -> Source:
     """The data that the run in ``folder`` began with; an error for others."""
     if X is None:
         X = (config["data"] or {}).get("spec")
         if X is None:
             raise IsthmusError(f"the data of {folder} were not a file: pass them again as X")
-    source = data.as_source(X)
+    source, _ = opened(X, given, mask, config)
     if described(X, source)["fingerprint"] != config["data"]["fingerprint"]:
         raise IsthmusError(f"these are not the data that {folder} was fitted to: pass the same")
     if config.get("own_validation") and validation_data is None:

@@ -1,9 +1,13 @@
 """Published numbers: that they point to what a study measures, and how they are set beside it."""
 
+from pathlib import Path
+
 import pytest
 
+from isthmus.reproduction import anchors as anchors_module
 from isthmus.reproduction.anchors import ALL, anchors_page
 from isthmus.studies import get_study
+from isthmus.studies.variational import iwae
 
 
 @pytest.mark.parametrize("anchors", ALL, ids=lambda one: one.study)
@@ -40,3 +44,11 @@ def test_what_has_no_published_number_has_no_gap():
 def test_only_what_was_run_is_shown():
     page = anchors_page(results(3.0))
     assert page.count("\n## ") == 1
+
+
+def test_a_published_number_stands_once():
+    """The study's own, not another copy of them."""
+    (found,) = (anchors for anchors in ALL if anchors.study == "iwae")
+    assert {one.arm: one.published for one in found.numbers} == iwae.PUBLISHED
+    text = Path(anchors_module.__file__).read_text()
+    assert not any(f"{number:g}" in text for number in iwae.PUBLISHED.values())

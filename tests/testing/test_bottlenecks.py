@@ -8,9 +8,29 @@ from isthmus import bottlenecks
 from isthmus.anatomy import Code
 from isthmus.testing import bottleneck_checks, check_bottleneck
 
+
+class Sparse(nn.Module):
+    """A sparse bottleneck behind the encoder whose pre-activations it reads."""
+
+    def __init__(self, bottleneck):
+        super().__init__()
+        torch.manual_seed(0)
+        self.dictionary = bottlenecks.Dictionary(12, (6,))
+        self.encoder = bottlenecks.DictionaryEncoder(self.dictionary)
+        self.bottleneck = bottleneck
+
+    def forward(self, h, *, sample=False):
+        return self.bottleneck(self.encoder(h), sample=sample)
+
+
 OURS = {
     "identity": (bottlenecks.Identity(), 6),
     "gaussian": (bottlenecks.GaussianBottleneck(), 6),
+    "topk": (Sparse(bottlenecks.TopK(12, 3, 100)), 6),
+    "batchtopk": (Sparse(bottlenecks.BatchTopK(12, 3, 100)), 6),
+    "relu": (Sparse(bottlenecks.ReLU(12, 100)), 6),
+    "jumprelu": (Sparse(bottlenecks.JumpReLUBottleneck(12, 0.01, 0.01)), 6),
+    "gated": (Sparse(bottlenecks.Gated(12, 100)), 6),
 }
 
 

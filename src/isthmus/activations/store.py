@@ -288,7 +288,7 @@ class StoreSource(Source):
         return f"store:{self.store.path}@{','.join(self.points)}{tail}"
 
     @property
-    def origin(self) -> Origin:  # type: ignore[override]
+    def origin(self) -> Origin:
         """The model, the points and the text of the activations."""
         facts = self.store.provenance
         text = " + ".join(run.text for run in facts.runs if run.text)

@@ -141,7 +141,7 @@ class Streamed(Source):
         return self.feed.tokens if isinstance(self.feed, TextFeed) else None
 
     @property
-    def origin(self) -> Origin:  # type: ignore[override]
+    def origin(self) -> Origin:
         """The model, the points and the text of the activations."""
         about = self.feed.about()
         host = self.feed.host if isinstance(self.feed, TextFeed) else None

@@ -82,6 +82,9 @@ class Autoencoder(Inference, nn.Module):
     ``reference_rows`` (a few inputs, in the user's units) on the model.
     """
 
+    objectives: nn.ModuleList
+    prior: Prior | None
+
     def __init__(
         self,
         signal: Signal,
@@ -118,7 +121,7 @@ class Autoencoder(Inference, nn.Module):
         self.likelihood = likelihood or Gaussian()
         self.critics = Critics(dict(critics or {}))
         self.parts = nn.ModuleDict(dict(parts or {}))
-        self.prior = prior
+        self.prior = prior  # type: ignore[assignment]  # a function is made one
         self.scaler_given = scaler is not None
         """Whether a scaler was chosen; otherwise ``fit`` chooses."""
         self.scaler = scaler or scaler_for(signal)
@@ -139,7 +142,10 @@ class Autoencoder(Inference, nn.Module):
         for part in self.modules():
             if isinstance(part, EMA) and not len(part.copies):
                 part.follow(self)
-        named = {player for objective in self.objectives for player in objective.players}
+        named: set[str] = set()
+        for objective in self.objectives:
+            assert isinstance(objective, Objective)
+            named.update(objective.players)
         for player in self.given_players:
             if player.name not in named:
                 raise unknown("player, whom no term belongs to,", player.name, named)
@@ -152,8 +158,8 @@ class Autoencoder(Inference, nn.Module):
         # A function where a part may be is welcome: it is made one.
         if name == "prior" and value is not None and not isinstance(value, Prior):
             value = Sampler(value)
-        if name == "objective":
-            self.objectives[self.stage] = as_objective(value)
+        if name == "objective":  # a property: no module of that name is registered
+            type(self).objective.fset(self, value)  # type: ignore[attr-defined]
             return
         super().__setattr__(name, value)
 
@@ -163,6 +169,10 @@ class Autoencoder(Inference, nn.Module):
         present = self.objectives[self.stage]
         assert isinstance(present, Objective)
         return present
+
+    @objective.setter
+    def objective(self, value: Objective | Term) -> None:
+        self.objectives[self.stage] = as_objective(value)
 
     def players(self) -> list[Player]:
         """Who steps, in turn, under the present objective."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from isthmus.anatomy import tree
 from isthmus.anatomy.schedule import Clock
 from isthmus.anatomy.tree import Tree
-from isthmus.errors import IsthmusError, unknown
+from isthmus.errors import IsthmusError
 
 MODEL = "model"
 """The player that owns encoder, bottleneck and decoder."""
@@ -21,7 +21,10 @@ class Given(dict[str, Tensor]):
 
     def __missing__(self, name: str) -> Tensor:
         if self:
-            raise unknown("thing given with the data", name, self)
+            raise IsthmusError(
+                f"the model asks for {name!r} of each row, and the data give "
+                f"{', '.join(map(repr, self))}: give it under that name"
+            )
         raise IsthmusError(
             f"the model asks for {name!r} of each row, and the data give none: pass "
             f'given={{"{name}": ...}}, one entry a row'

@@ -32,9 +32,9 @@ class Each(Part):
     def __new__(cls, parts: Mapping[str, Any] | None = None, merge: Merge | None = None) -> Any:
         if cls is Each and parts:
             if all(isinstance(part, Likelihood) for part in parts.values()):
-                return super().__new__(EachLikelihood)  # type: ignore[arg-type]
+                return super().__new__(EachLikelihood)
             if all(isinstance(part, Scaler) for part in parts.values()):
-                return super().__new__(EachScaler)  # type: ignore[arg-type]
+                return super().__new__(EachScaler)
         return super().__new__(cls)
 
     def __init__(self, parts: Mapping[str, nn.Module], merge: Merge | None = None) -> None:
@@ -139,7 +139,7 @@ class EachScaler(Each, Scaler):
         for name, part in self.items():
             part.fit(x[name], mask.get(name) if isinstance(mask, Mapping) else mask)
 
-    def forward(self, x: Tree, **_: Any) -> Tree:
+    def forward(self, x: Tree = None, **_: Any) -> Tree:
         return {name: self[name](x[name]) if name in self.names else x[name] for name in x}
 
     def inverse(self, x: Tree) -> Tree:

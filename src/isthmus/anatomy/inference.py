@@ -1,7 +1,6 @@
 """What users call on a fitted model: encode, decode, reconstruct, score, sample."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
@@ -30,18 +29,6 @@ Examples = Any
 """An array, a tensor, a mapping of names to these, a list of rows, a Source or a Batch."""
 
 
-@dataclass(frozen=True, eq=False)
-class Told:
-    """A batch in the model's units, its deterministic code, what the decoder made of that with the
-    batch at hand (None without a decoder), what was to be rebuilt and which of it is observed."""
-
-    scaled: Batch
-    code: Code
-    params: Tree
-    target: Tree
-    mask: Tree
-
-
 class Inference:
     """The deterministic face of an :class:`Autoencoder`; a mixin of that class alone.
 
@@ -54,7 +41,7 @@ class Inference:
 
     @overload
     def encode(
-        self, X: Array | Source, *, code: Literal[True], batch_size: int = ..., **about: Any
+        self, X: Examples, *, code: Literal[True], batch_size: int = ..., **about: Any
     ) -> Code: ...
     @overload
     def encode(
@@ -146,16 +133,17 @@ class Inference:
         recon = model.unscaled(model.likelihood.mean(params))
         return recon if model.target is not None else cut(recon, model.signal, batch.mask)
 
-    def told(self, batch: Batch) -> "Told":
-        """What the likelihood is asked about a checked batch in the user's units: no draws."""
+    def looked_at(self, batch: Batch) -> tuple[Tree, Code, Tree, Tree, Tree]:
+        """Of a batch in the user's units: itself in the model's, its deterministic code, the
+        decoder's output for that with the batch at hand (None without a decoder), the target, and
+        the target's mask."""
         model, scaled = self._model, self._scaled(batch)
         code = model.clean_code(scaled)
+        target, mask = model._target(scaled.x, scaled, None)
         params = None
         if model.decoder is not None:
-            view = View(scaled.x, mask=scaled.mask)
-            params = model.decode_code(code, view=view, batch=batch)
-        target, mask = model._target(scaled.x, scaled, None)
-        return Told(scaled, code, params, target, mask)
+            params = model.decode_code(code, view=View(scaled.x, mask=scaled.mask), batch=batch)
+        return scaled.x, code, params, target, mask
 
     def score(self, X: Examples, *, batch_size: int = ENCODE_BATCH, **about: Any) -> Array:
         """How well each row fits, ``(rows,)``: **higher is more normal**.
@@ -173,8 +161,8 @@ class Inference:
         scores = []
         with evaluating(model):
             for batch in self.batches(X, batch_size, **about):
-                told = self.told(batch)
-                scores.append(self._scores(told.params, told.target, told.mask).cpu())
+                _, _, params, target, mask = self.looked_at(batch)
+                scores.append(self._scores(params, target, mask).cpu())
         return cast(Array, like(X, torch.cat(scores)))
 
     def _scores(self, params: Tree, target: Tree, mask: Tree) -> Tensor:

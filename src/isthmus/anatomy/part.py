@@ -192,8 +192,8 @@ class EMA(Part):
         share = 1.0 - self.decay(step.clock)
         for name, copy in zip(self.of, self.copies, strict=True):
             part = model.get_submodule(name)
-            for mine, theirs in zip(copy.parameters(), part.parameters(), strict=True):
-                mine.lerp_(theirs, share)
+            for mean, weight in zip(copy.parameters(), part.parameters(), strict=True):
+                mean.lerp_(weight, share)
             for mine, theirs in zip(copy.buffers(), part.buffers(), strict=True):
                 mine.copy_(theirs)
 

@@ -1,5 +1,6 @@
 """What the trainer asks of data: rows by index. Readers in ``isthmus.data`` provide it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -24,6 +25,8 @@ class Source:
     """The name by which the source can be opened again, where it has one."""
     origin: Any = None
     """What the rows stand for, where they were recorded from something (tokens, images)."""
+    columns: Sequence[str] | None = None
+    """The names of an example's elements, where they have any."""
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -44,6 +47,14 @@ class Source:
     def fingerprint(self) -> str | None:
         """What tells its content from other content without reading rows, where it knows."""
         return None
+
+    def where(self, index: Tensor) -> dict[str, Tensor] | None:
+        """Where each row stands in what it was recorded from, where that is known."""
+        return None
+
+    def base(self, index: Tensor) -> "tuple[Source, Tensor]":
+        """The source that the rows come from in the end, and their numbers there."""
+        return self, index
 
     def numbers(self, index: Tensor) -> Tensor:
         """Row numbers as the user knows them: a part of the data numbers its rows anew."""

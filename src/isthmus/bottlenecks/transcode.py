@@ -55,8 +55,8 @@ def pair(model: Autoencoder, x: Tree, most: int | None = None) -> tuple[Tensor, 
     encoder = model.encoder
     read = x[encoder.names[0]] if isinstance(encoder, Each) else x
     wanted = x if model.target is None else model.target(x)
-    take = (lambda t: sample_of(t)) if most is None else (lambda t: sample_of(t, most))
-    return take(read).flatten(1), take(wanted).flatten(1)
+    more = () if most is None else (most,)
+    return sample_of(read, *more).flatten(1), sample_of(wanted, *more).flatten(1)
 
 
 @torch.no_grad()

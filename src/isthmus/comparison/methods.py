@@ -9,6 +9,7 @@ import torch
 
 from isthmus import api, data, runs
 from isthmus.anatomy import Autoencoder, GaussianCode
+from isthmus.comparison.layout import Layout
 from isthmus.comparison.prepared import Split
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe
@@ -84,34 +85,47 @@ class Base:
 class Model(Base):
     """An autoencoder of ours."""
 
-    def __init__(self, model: Autoencoder) -> None:
-        self.model = model
+    def __init__(self, model: Autoencoder, layout: Layout | None = None) -> None:
+        self.model, self.layout = model, layout
         self.parameters = sum(p.numel() for p in model.parameters())
 
     def codes(self, x: np.ndarray) -> np.ndarray | None:
-        z = np.asarray(self.model.encode(x))
+        z = np.asarray(self.model.encode(self._read(x)))
         return z.reshape(len(z), -1)
 
     def rebuilt(self, x: np.ndarray) -> np.ndarray | None:
         if self.model.decoder is None or self.model.target is not None:
             return None
-        return np.asarray(self.model.reconstruct(x)).reshape(x.shape)
+        return self._flat(self.model.reconstruct(self._read(x))).reshape(x.shape)
 
     def decoded(self, z: np.ndarray) -> np.ndarray | None:
         try:
-            return np.asarray(self.model.decode(z))
+            return self._flat(self.model.decode(z))
         except IsthmusError:  # it decodes from more than the latents
             return None
 
     def normality(self, x: np.ndarray) -> np.ndarray | None:
-        return None if self.model.decoder is None else np.asarray(self.model.score(x))
+        return None if self.model.decoder is None else np.asarray(self.model.score(self._read(x)))
 
     def log_density(self, x: np.ndarray) -> np.ndarray | None:
-        if not isinstance(self.model.encode(x[:2], code=True), GaussianCode):
+        if not isinstance(self.model.encode(self._read(x[:2]), code=True), GaussianCode):
             return None
-        found = api.evaluate(self.model, x, samples=SAMPLES)
+        found = api.evaluate(self.model, self._read(x), samples=SAMPLES)
         bound = found.get("importance_bound")
         return None if bound is None or "cross-entropy" in bound.note else np.array([bound.value])
+
+    def _read(self, x: np.ndarray) -> Any:
+        """Rows as the model reads them: apart, where it reads a collection."""
+        return x if self.layout is None else self.layout.apart(x)
+
+    def _flat(self, found: Any) -> np.ndarray:
+        return np.asarray(found) if self.layout is None else self.layout.together(found)
+
+
+def layout_for(recipe: Recipe, split: Split) -> Layout | None:
+    """How rows are taken apart for a recipe that reads a collection; others read them whole."""
+    own = recipe.model is not None and recipe.model.signal.kind == "collection"
+    return split.layout if own or "collection" in recipe.kinds else None
 
 
 def fit_recipe(
@@ -119,18 +133,21 @@ def fit_recipe(
 ) -> Model:
     """Train a recipe under the budget; ``options`` are the user's for it, and win."""
     chosen = {**_under(recipe, budget), "seed": seed, **options}
-    return Model(api.fit(recipe, split.train, progress=False, **chosen))
+    layout = layout_for(recipe, split)
+    rows = split.train if layout is None else layout.apart(split.train)
+    return Model(api.fit(recipe, rows, progress=False, **chosen), layout)
 
 
 def untrained(recipe: Recipe, split: Split, budget: Budget, seed: int, options: Any) -> Model:
     """The recipe's model as it is before the first step."""
-    source = data.as_source(split.train)
+    layout = layout_for(recipe, split)
+    source = data.as_source(split.train if layout is None else layout.apart(split.train))
     model_options, _ = recipe.parse({**_under(recipe, budget), **options})
     model = runs.build(recipe, source, model_options, seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model.prepare(source.batch(torch.arange(min(len(source), PREPARE_ROWS))))
-    return Model(model.eval())
+    return Model(model.eval(), layout)
 
 
 def _under(recipe: Recipe, budget: Budget) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from isthmus import data
+from isthmus.comparison.layout import Layout
 from isthmus.data import tables
 from isthmus.data.files import located, opened_npz
 from isthmus.errors import IsthmusError, unknown
@@ -39,6 +40,7 @@ class Prepared:
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,7 @@ class Split:
     train_labels: np.ndarray | None
     test_labels: np.ndarray | None
     kind: LabelKind | None
+    layout: Layout | None = None
 
     @property
     def flat_train(self) -> np.ndarray:
@@ -72,7 +75,7 @@ def prepare(X: Any, labels: Any = None) -> Prepared:
     """
     notes: list[str] = []
     columns: tuple[str, ...] = ()
-    path = None
+    path, layout = None, None
     if isinstance(X, (str, Path)) and not data.is_name(X):
         found = located(X)
         path = found[0] if found and found[1] is None else None
@@ -96,7 +99,14 @@ def prepare(X: Any, labels: Any = None) -> Prepared:
         if held.test is not None:
             notes.append("the set's own training and test parts are joined, and split anew")
     else:
-        x = _rows(data.as_source(X))
+        source = data.as_source(X)
+        if source.signal.kind == "collection":
+            layout = Layout.of(source.signal)
+            notes.append(
+                f"the parts {', '.join(layout.places)} stand side by side for methods that read "
+                "one array"
+            )
+        x = _rows(source, layout)
         name = "the data" if not isinstance(X, (str, Path)) else path.name if path else str(X)
         if labels is None and path is not None and path.suffix == ".npz":
             labels = _labels_of_archive(path, len(x), notes)
@@ -109,7 +119,7 @@ def prepare(X: Any, labels: Any = None) -> Prepared:
         whole = ~np.isnan(values)
         notes.append(f"{(~whole).sum()} rows without a label are left out")
         x, values = x[whole], values[whole]
-    return Prepared(name, x, values, kind, classes, columns, notes)
+    return Prepared(name, x, values, kind, classes, columns, notes, layout)
 
 
 def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
@@ -139,13 +149,16 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
             ((part[:, vary] - mean[vary]) / spread[vary]).astype(np.float32)
             for part in (train_x, test_x)
         )
-    labels = prepared.labels
+    labels, layout = prepared.labels, prepared.layout
+    if layout is not None:
+        layout = layout.kept(vary)
     return Split(
         train_x,
         test_x,
         None if labels is None else labels[~test],
         None if labels is None else labels[test],
         prepared.kind,
+        layout,
     )
 
 
@@ -157,11 +170,16 @@ def _groups(prepared: Prepared) -> Iterator[np.ndarray]:
         yield np.flatnonzero(prepared.labels == label)
 
 
-def _rows(source: Any) -> np.ndarray:
+def _rows(source: Any, layout: Layout | None = None) -> np.ndarray:
     if len(source) < 8:
         raise IsthmusError(f"{len(source)} rows are too few to compare anything: pass at least 8")
-    rows: np.ndarray = source.rows(torch.arange(len(source))).numpy()
-    return rows
+    rows = source.rows(torch.arange(len(source)))
+    if layout is not None:
+        return layout.together(rows)
+    if source.signal.ragged or not source.signal.is_real:
+        raise IsthmusError(f"methods are compared on numbers, and the data are {source.signal}")
+    whole: np.ndarray = rows.numpy()
+    return whole
 
 
 def _labels_of_archive(path: Path, rows: int, notes: list[str]) -> np.ndarray | None:

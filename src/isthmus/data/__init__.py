@@ -2,17 +2,19 @@
 
 from isthmus.data.datasets import DatasetSource
 from isthmus.data.files import open_file
+from isthmus.data.giving import Columns, given_source
 from isthmus.data.images import ImageFolder
 from isthmus.data.named import Data
 from isthmus.data.opening import as_source, split
 from isthmus.data.planted import Planted, PlantedSource
+from isthmus.data.ragged import GivenSource, RaggedSource, RowsSource
 from isthmus.data.registry import is_name, load, names
 from isthmus.data.schemes import register
 from isthmus.data.sources import ArraySource, CollectionSource, Subset
 from isthmus.data.sprites import Sprites
 
 __all__ = [
-    "ArraySource", "CollectionSource", "Data", "DatasetSource", "ImageFolder", "Planted",
-    "PlantedSource", "Sprites", "Subset", "as_source", "is_name", "load", "names", "open_file",
-    "register", "split",
+    "ArraySource", "CollectionSource", "Columns", "Data", "DatasetSource", "GivenSource",
+    "ImageFolder", "Planted", "PlantedSource", "RaggedSource", "RowsSource", "Sprites", "Subset",
+    "as_source", "given_source", "is_name", "load", "names", "open_file", "register", "split",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from torch import Tensor
 from isthmus.anatomy import Array, Kind, Source
 from isthmus.data import images, tables
 from isthmus.data.ragged import RaggedSource
-from isthmus.data.sources import ArraySource
+from isthmus.data.sources import ArraySource, collection
 from isthmus.errors import IsthmusError, unknown
 
 MEMBERS = ("x_train", "x", "X", "data")
@@ -30,8 +30,10 @@ _DAMAGE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, lzma.L
 def located(name: str | Path) -> tuple[Path, str | None] | None:
     """The existing file or folder that ``name`` means, and what is chosen from it.
 
-    ``"file.npz:member"`` chooses a member of an archive, ``"file.csv:a,b"`` columns of a table
-    (``"file.csv:-a,b"`` all but these). None where nothing of that name exists.
+    ``"file.npz:member"`` chooses a member of an archive, ``"file.npz:a,b"`` several as a
+    collection, ``"file.csv:a,b"`` columns of a table (``"file.csv:-a,b"`` all but these) and
+    ``"file.csv:left=a,b;right=c"`` a collection of columns by name. None where nothing of that
+    name exists.
     """
     if not str(name).strip():
         return None
@@ -64,8 +66,7 @@ def open_file(name: str | Path, kind: Kind | None = None) -> Source:
         return images.ImageFolder(path)
     suffix = path.suffix.lower()
     if tables.is_table(path):
-        values, columns = tables.read(path, choice)
-        return ArraySource(values, kind, columns=columns, name=path.name)
+        return _table(path, choice, kind)
     if suffix == TEXT:
         return RaggedSource(_lines(path, choice), kind, name=path.name)
     if suffix in _PICKLES:
@@ -74,9 +75,11 @@ def open_file(name: str | Path, kind: Kind | None = None) -> Source:
         raise IsthmusError(
             f"{str(path)!r} is a single image: pass a folder of images, or the pixels as an array"
         )
+    if suffix == ".npz":
+        return _archive(path, choice, kind)
     reader = _READERS.get(suffix)
     if reader is None:
-        known = ", ".join(sorted([*_READERS, *tables.SUFFIXES, TEXT]))
+        known = ", ".join(sorted([*_READERS, ".npz", TEXT, *tables.SUFFIXES]))
         raise IsthmusError(
             f"{str(path)!r} is of no known type: pass one of {known}, or a folder of images"
         )
@@ -100,6 +103,50 @@ def _lines(path: Path, choice: str | None) -> list[str]:
     return lines
 
 
+def _table(path: Path, choice: str | None, kind: Kind | None) -> Source:
+    """The chosen columns of a table, or several groups of them as a collection."""
+    if choice is None or "=" not in choice or choice in tables.header(path):
+        values, columns = tables.read(path, choice)
+        return ArraySource(values, kind, columns=columns, name=path.name)
+    parts: dict[str, Source] = {}
+    for group in choice.split(";"):
+        name, equals, named = group.partition("=")
+        if not equals or not name.strip() or not named.strip():
+            raise IsthmusError(
+                f"{group!r} names no part: write the parts of a table as 'left=a,b;right=c'"
+            )
+        values, columns = tables.read(path, named)
+        parts[name.strip()] = ArraySource(values, kind, columns=columns, name=name.strip())
+    return collection(parts)
+
+
+def _archive(path: Path, choice: str | None, kind: Kind | None) -> Source:
+    """One member of an archive, or several as a collection."""
+    with opened_npz(path) as archive:
+        names = _chosen_members(path, archive.files, choice)
+        parts = {name: npz_member(path, archive, name) for name in names}
+    if len(parts) == 1:
+        return ArraySource(next(iter(parts.values())), kind, name=path.name)
+    return collection(parts, kind)
+
+
+def default_members(path: Path, members: list[str]) -> str:
+    """What is chosen of an archive where nothing is said, as it may stand behind its name."""
+    return ",".join(_chosen_members(path, members, None))
+
+
+def _chosen_members(path: Path, members: list[str], choice: str | None) -> list[str]:
+    if choice is not None and choice not in members:
+        named = [name.strip() for name in choice.split(",")]
+        for name in named:
+            if name not in members:
+                raise unknown(f"member of {path.name!r}", name, members)
+        return named
+    if choice is None and len(members) > 1 and not any(name in members for name in MEMBERS):
+        return members
+    return [_chosen(path, members, choice)]
+
+
 def _npy(path: Path, choice: str | None) -> Array:
     if choice is not None:
         raise IsthmusError(f"{str(path)!r} has no members: leave ':{choice}' out")
@@ -107,11 +154,6 @@ def _npy(path: Path, choice: str | None) -> Array:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except _DAMAGE as error:
         _unreadable(path, error)
-
-
-def _npz(path: Path, choice: str | None) -> Array:
-    with opened_npz(path) as archive:
-        return npz_member(path, archive, _chosen(path, archive.files, choice))
 
 
 @contextmanager
@@ -174,7 +216,6 @@ def _safetensors(path: Path, choice: str | None) -> Array:
 
 _READERS: dict[str, Callable[[Path, str | None], Array]] = {
     ".npy": _npy,
-    ".npz": _npz,
     ".pt": _torch,
     ".pth": _torch,
     ".safetensors": _safetensors,

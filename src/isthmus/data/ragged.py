@@ -132,6 +132,10 @@ class GivenSource(Source):
         """That of the source."""
         return self.source.order(seed)
 
+    def base(self, index: Tensor) -> tuple[Source, Tensor]:
+        """That of the source."""
+        return self.source.base(index)
+
     def numbers(self, index: Tensor) -> Tensor:
         """Those of the source."""
         return self.source.numbers(index)

@@ -180,6 +180,10 @@ class Subset(Source):
         batch = self.source.batch(self.index.index_select(0, index))
         return Batch(batch.x, index, batch.mask, batch.given)
 
+    def base(self, index: Tensor) -> tuple[Source, Tensor]:
+        """The underlying source and the numbers there."""
+        return self.source.base(self.index[index])
+
     def numbers(self, index: Tensor) -> Tensor:
         """Row numbers of the underlying source."""
         return self.source.numbers(self.index[index])

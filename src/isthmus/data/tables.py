@@ -67,6 +67,44 @@ def text(path: Path) -> tuple[list[str], list[list[str]]]:
     return [str(i) for i in range(len(rows[0]))], rows
 
 
+def header(path: Path) -> list[str]:
+    """The names of a table's columns, as :func:`read` has them."""
+    ending, packing = _endings(path)
+    if ending == ".parquet":
+        return _parquet_columns(path, ())[0]
+    try:
+        with _opened(path, packing) as lines:
+            first_line = lines.readline()
+        with _opened(path, packing) as lines:
+            reader = csv.reader(lines, delimiter=_delimiter(ending, first_line))
+            first = list(islice((row for row in reader if row), 2))
+    except _DAMAGE as error:
+        raise _damaged(path) from error
+    if not first:
+        raise IsthmusError(f"{str(path)!r} is empty: pass a table with at least one row")
+    if _is_header(first):
+        return [cell.strip() for cell in first[0]]
+    return [str(i) for i in range(len(first[0]))]
+
+
+def columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Columns of a table by name, numbers or text, ``(rows,)`` each."""
+    if _endings(path)[0] == ".parquet":
+        return _parquet_columns(path, names)[1]
+    head, cells = text(path)
+    found = {}
+    for name in names:
+        place = head.index(name)
+        short = next((i for i, row in enumerate(cells) if len(row) <= place), None)
+        if short is not None:
+            raise IsthmusError(
+                f"row {short + 1} of {str(path)!r} has {len(cells[short])} cells instead of "
+                f"{len(head)}: correct or remove it"
+            )
+        found[name] = np.array([row[place].strip() for row in cells])
+    return found
+
+
 def not_numeric(name: str, columns: Sequence[str]) -> IsthmusError:
     """The error for columns of text, with the way to leave them out."""
     said = ", ".join(map(repr, columns[:8])) + (", ..." if len(columns) > 8 else "")
@@ -229,6 +267,22 @@ def _parquet(path: Path, choice: str | None) -> tuple[np.ndarray, list[str]]:
     for i, name in enumerate(names):
         values[:, i] = table.column(name).cast(pa.float64()).to_numpy()
     return values, names
+
+
+def _parquet_columns(path: Path, names: Sequence[str]) -> tuple[list[str], dict[str, np.ndarray]]:
+    """The header of a Parquet file, and some of its columns as they are."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "tables", "reading Parquet files") from error
+    try:
+        with pq.ParquetFile(path) as file:
+            held = file.read(columns=list(names))
+            columns = {name: np.asarray(held.column(name).to_pylist()) for name in names}
+            return list(file.schema_arrow.names), columns
+    except (pa.ArrowException, OSError) as error:
+        raise IsthmusError(f"{str(path)!r} is damaged or incomplete: get it again") from error
 
 
 def _vectors(path: Path, name: str, pa: Any, column: Any) -> np.ndarray:

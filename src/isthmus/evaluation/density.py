@@ -75,12 +75,12 @@ def importance_bound(log_weights: Array) -> Result:
     return ImportanceBound(len(log_weights)).update(log_weights).bound()
 
 
-def bits_per_dim(nats: float, numel: float) -> float:
+def bits_per_dim(nats: float, numel: int) -> float:
     """Bits per element from a log-likelihood in nats per example: -nats / (numel ln 2)."""
     return -nats / (numel * math.log(2))
 
 
-def as_bits_per_dim(bound: Result, numel: float) -> Result:
+def as_bits_per_dim(bound: Result, numel: int) -> Result:
     """A log-likelihood :class:`Result` in nats as bits per element, where lower is better."""
     interval = bound.interval
     if interval is not None:
@@ -91,7 +91,7 @@ def as_bits_per_dim(bound: Result, numel: float) -> Result:
         value=bits_per_dim(bound.value, numel),
         higher_is_better=False,
         interval=interval,
-        estimator=f"{bound.name} / (-{numel:g} ln 2); {bound.estimator}",
+        estimator=f"{bound.name} / (-{numel} ln 2); {bound.estimator}",
         unit="bits per element",
     )
 

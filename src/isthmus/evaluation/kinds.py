@@ -1,5 +1,8 @@
 """The measures that each kind of code gets from ``evaluate``."""
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor
 
 from isthmus.anatomy import (
@@ -10,11 +13,11 @@ from isthmus.anatomy import (
     SparseCode,
     ThresholdCode,
 )
-from isthmus.anatomy.tree import elements
+from isthmus.anatomy.tree import elements, leaves, like
 from isthmus.evaluation.codebook import CodebookCounts
 from isthmus.evaluation.density import GaussianPosterior
 from isthmus.evaluation.rank import Spectrum, Spread
-from isthmus.evaluation.reconstruction import FVU, ErrorPerElement
+from isthmus.evaluation.reconstruction import FVU, ErrorPerElement, MaskedFVU
 from isthmus.evaluation.registry import Batch, Setting, measures
 from isthmus.evaluation.result import Result
 from isthmus.evaluation.sparsity import Firing
@@ -25,29 +28,56 @@ WIDEST = 4096
 
 
 class _Reconstruction:
-    """In the user's units, or in the model's where the target is not the input."""
+    """In the user's units, or in the model's where the target is not the input.
+
+    Of several named parts one result each, ``fvu.image`` say. Only what is observed counts: of rows
+    of different lengths each step is a row.
+    """
 
     def __init__(self, setting: Setting) -> None:
         self.model = setting.model
-        foreign = self.model.target is not None
-        self.fvu = FVU()
-        self.error = ErrorPerElement(
+        self.foreign = self.model.target is not None
+        self.unit = (
             "squared units of the target, as the model scales it"
-            if foreign
+            if self.foreign
             else "squared units of the data"
         )
+        self.parts: dict[str, tuple[FVU | MaskedFVU, ErrorPerElement]] = {}
 
     def update(self, batch: Batch) -> None:
-        assert batch.params is not None
         recon = self.model.likelihood.mean(batch.params)
         target = batch.target
-        if self.model.target is None:
+        if not self.foreign:
             target, recon = batch.x, self.model.scaler.inverse(recon)
-        self.fvu.update(target, recon)
-        self.error.update(target, recon)
+        rebuilt = dict(leaves(recon))
+        masks = dict(leaves(batch.mask))
+        for name, x in leaves(target):
+            if isinstance(x, Tensor) and x.is_floating_point():
+                self._update(name, x, rebuilt[name], masks.get(name, masks.get("")))
+
+    def _update(self, name: str, x: Tensor, recon: Tensor, mask: Tensor | None) -> None:
+        signal = self.model.signal.parts.get(name, self.model.signal)
+        if mask is not None and (mask.ndim == 1 or signal.ragged):
+            x, recon, mask = x[mask], recon[mask], None
+        if len(x) == 0:
+            return
+        if name not in self.parts:
+            measure = FVU() if mask is None else MaskedFVU()
+            self.parts[name] = measure, ErrorPerElement(self.unit)
+        fvu, error = self.parts[name]
+        if isinstance(fvu, MaskedFVU):
+            seen = torch.ones_like(x, dtype=torch.bool) if mask is None else like(mask, x)
+            fvu.update(x, recon, seen.expand_as(x))
+            return
+        fvu.update(x, recon)
+        error.update(x, recon)
 
     def results(self) -> list[Result]:
-        return [self.fvu.result(), self.error.result()]
+        found = []
+        for name, (fvu, error) in self.parts.items():
+            told = [fvu.result()] if isinstance(fvu, MaskedFVU) else [fvu.result(), error.result()]
+            found += [replace(r, name=f"{r.name}.{name}" if name else r.name) for r in told]
+        return found
 
 
 class _Tokens:
@@ -57,10 +87,10 @@ class _Tokens:
         self.model, self.tokens = model, TokenMeasures(bytes_=model.signal.text is not None)
 
     def update(self, batch: Batch) -> None:
-        assert batch.params is not None
         params, target, mask = batch.params, batch.target, batch.mask
+        more = {} if mask is None else {"mask": mask}
         self.tokens.update(
-            self.model.likelihood.log_prob(params, target, mask),
+            self.model.likelihood.log_prob(params, target, **more),
             self.model.likelihood.mean(params) == target,
             mask,
             elements(batch.rows.x, batch.rows.mask),
@@ -95,10 +125,11 @@ class _Spread:
 
 @measures(Code)
 def _reconstruction(setting: Setting) -> _Reconstruction | _Tokens | None:
-    model, first = setting.model, setting.first
-    if model.decoder is None or not isinstance(first.target, Tensor):
+    if setting.model.decoder is None:
         return None
-    return _Tokens(model) if not first.target.is_floating_point() else _Reconstruction(setting)
+    target = setting.first.target
+    whole = isinstance(target, Tensor) and not target.is_floating_point()
+    return _Tokens(setting.model) if whole else _Reconstruction(setting)
 
 
 @measures(Code)

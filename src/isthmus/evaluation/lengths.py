@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Array, Autoencoder, SparseCode, ThresholdCode
+from isthmus.anatomy import Array, Autoencoder, SparseCode, ThresholdCode, Tree
+from isthmus.anatomy.tree import leaves, mapped, observed
 from isthmus.errors import IsthmusError
 from isthmus.evaluation._arrays import float64
 from isthmus.evaluation._jackknife import grouped_interval
@@ -185,15 +186,19 @@ class _OfModel:
         self.shrinkage = Shrinkage()
 
     def update(self, batch: Batch) -> None:
-        assert batch.params is not None
-        recon = self.model.likelihood.mean(batch.params)
+        recon, target = self.model.likelihood.mean(batch.params), batch.target
         if self.model.target is None:
-            self.shrinkage.update(batch.x, self.model.scaler.inverse(recon))
-        else:
-            self.shrinkage.update(batch.target, recon)
+            target, recon = batch.x, self.model.scaler.inverse(recon)
+        self.shrinkage.update(_flat(target, batch.mask), _flat(recon, batch.mask))
 
     def results(self) -> list[Result]:
         return [self.shrinkage.factor(), self.shrinkage.norm_ratio()]
+
+
+def _flat(tree: Tree, mask: Tree) -> Tensor:
+    """The parts of a row side by side, with zeros where nothing was observed."""
+    parts = [leaf for _, leaf in leaves(mapped(observed, tree, mask))]
+    return parts[0] if len(parts) == 1 else torch.cat([part.flatten(1) for part in parts], 1)
 
 
 @measures(SparseCode)

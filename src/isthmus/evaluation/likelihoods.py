@@ -1,17 +1,26 @@
 """The log-likelihood bounds that a model with a Gaussian code gets from ``evaluate``."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Bernoulli, GaussianCode, View
+from isthmus.anatomy import (
+    Autoencoder,
+    Bernoulli,
+    GaussianCode,
+    Scaler,
+    Signal,
+    Tree,
+    View,
+    tree,
+)
 from isthmus.anatomy import Batch as Rows
-from isthmus.anatomy.tree import elements, observed
+from isthmus.anatomy.each import EachScaler
+from isthmus.bottlenecks import StandardNormal
 from isthmus.evaluation._arrays import float64
 from isthmus.evaluation.density import ImportanceBound, as_bits_per_dim
 from isthmus.evaluation.registry import Batch, Setting, measures
@@ -19,13 +28,6 @@ from isthmus.evaluation.result import Result
 
 CHUNK_ELEMENTS = 2**22
 """Elements of data that are decoded at once, over samples and rows: bounds the memory."""
-
-
-@runtime_checkable
-class Density(Protocol):
-    """A prior that says its own density: nats of codes ``(samples, rows, *latent)``."""
-
-    def log_prob(self, z: Tensor, /) -> Tensor: ...
 
 
 class _Bounds:
@@ -41,60 +43,64 @@ class _Bounds:
         self.importance = ImportanceBound(self.samples)
         self.likelihood = self.model.likelihood
         self.discrete = self.likelihood.discrete
-        self.supported = True
-        self.numel, self.rows = 0, 0
+        self.supported = self.standard = True
+        self.masked = False
+        self.numel = self.model.signal.numel
 
     def update(self, batch: Batch) -> None:
         code = batch.code
         assert isinstance(code, GaussianCode)
         target, mask = batch.target, batch.mask
-        assert isinstance(target, Tensor)
-        counts = torch.as_tensor(elements(target, mask)).expand(len(target))
-        self.numel, self.rows = self.numel + int(counts.sum()), self.rows + len(target)
-        if self.discrete:
-            supported = self.likelihood.support(target)
-            self.supported &= bool(observed(~supported, mask).logical_not().all())
-        shift = 0.0 if self.discrete or self.model.target else log_jacobian(self.model)
-        widest = max(target[0].numel() * self.likelihood.numbers, code.mean[0].numel())
+        self.masked |= mask is not None
+        sizes = [leaf[0].numel() for _, leaf in tree.leaves(target)]
+        if self.model.target is not None:
+            self.numel = sum(sizes)
+        if self.discrete and isinstance(target, Tensor):
+            self.supported &= bool(self.likelihood.support(target).all())
+        own = self.discrete or self.model.target is not None
+        shift = 0.0 if own else log_jacobian(self.model, batch.mask)
+        widest = max(sum(sizes) * self.likelihood.numbers, code.mean[0].numel())
         rows = max(1, CHUNK_ELEMENTS // (self.samples * widest))
         chunk = max(1, CHUNK_ELEMENTS // widest)
-        for start in range(0, len(target), rows):
-            part = slice(start, start + rows)
-            seen = batch.rows.part(start, start + rows)
-            own = None if mask is None else mask[part]
-            pieces = list(self._log_weights(code.take(part), target[part], own, seen, chunk))
+        total = len(code)
+        for start in range(0, total, rows):
+            stop = min(start + rows, total)
+            wanted = Rows(target, None, mask).part(start, stop)
+            given = batch.rows.part(start, stop)
+            view = View(tree.sliced(batch.scaled, start, stop), mask=given.mask)
+            taken = code.take(slice(start, stop))
+            pieces = list(self._log_weights(taken, wanted, view, given, chunk))
             self.importance.update(torch.cat(pieces) + shift)
 
     def _log_weights(
-        self, code: GaussianCode, x: Tensor, mask: Tensor | None, rows: Rows, chunk: int
+        self, code: GaussianCode, wanted: Rows, view: View, rows: Rows, chunk: int
     ) -> Iterator[Tensor]:
-        view, more = View(self.model.scaler(rows.x), mask=rows.mask), {}
-        if mask is not None:
-            more["mask"] = mask
-        shape = (len(x), self.samples, *code.mean.shape[1:])
+        shape = (len(code), self.samples, *code.mean.shape[1:])
+        more = {} if wanted.mask is None else {"mask": wanted.mask}
         drawn = torch.from_numpy(self.noise.standard_normal(shape, dtype=np.float32))
         for noise in drawn.to(code.mean).transpose(0, 1).split(chunk):
             z = code.mean + noise * (0.5 * code.logvar).exp()
             posterior = replace(code, z=z, samples=len(noise))
-            likelihood = self.likelihood.log_prob(
-                self.model.decode_code(posterior, view=view, batch=rows), x, **more
-            )
+            params = self.model.decode_code(posterior, view=view, batch=rows)
+            likelihood = self.likelihood.log_prob(params, wanted.x, **more)
             q = log_standard_normal(noise) - 0.5 * float64(code.logvar).flatten(1).sum(1)
             yield float64(likelihood) + self._log_prior(z) - q
 
     def _log_prior(self, z: Tensor) -> Tensor:
-        prior = self.model.prior
-        return float64(prior.log_prob(z)) if isinstance(prior, Density) else log_standard_normal(z)
+        prior, own = self.model.prior, None
+        if prior is not None and not isinstance(prior, StandardNormal):
+            own = prior.log_prob(z)
+        self.standard = own is None
+        return log_standard_normal(z) if own is None else float64(own)
 
     def results(self) -> list[Result]:
         bound, elbo = self._told(self.importance.bound()), self._told(self.importance.elbo())
-        if not self.discrete or self.supported:
-            return [bound, elbo, as_bits_per_dim(bound, self.numel / self.rows)]
+        if (not self.discrete or self.supported) and not self.masked:
+            return [bound, elbo, as_bits_per_dim(bound, self.numel)]
         return [bound, elbo]
 
     def _told(self, result: Result) -> Result:
-        own = isinstance(self.model.prior, Density)
-        prior = "the model's own prior" if own else "prior N(0, I)"
+        prior = "prior N(0, I)" if self.standard else "the model's own prior"
         return replace(result, note=self._note(), estimator=f"{result.estimator}; {prior}")
 
     def _note(self) -> str:
@@ -117,16 +123,33 @@ class _Bounds:
 
 @measures(GaussianCode)
 def _bounds(setting: Setting) -> _Bounds | None:
-    whole = setting.model.decoder is not None and isinstance(setting.first.target, Tensor)
-    return _Bounds(setting) if whole else None
+    return None if setting.model.decoder is None else _Bounds(setting)
 
 
-def log_jacobian(model: Autoencoder) -> float:
-    """What turns a log-density in the model's units into one in the user's, in nats."""
-    if model.scaler.mode == "none":
+def log_jacobian(model: Autoencoder, mask: Tree = None) -> Tensor | float:
+    """What turns a log-density in the model's units into one in the user's, in nats.
+
+    A number, or ``(rows,)`` where masks say that rows have different entries.
+    """
+    return _log_jacobian(model.scaler, model.signal, mask)
+
+
+def _log_jacobian(scaler: Scaler, signal: Signal, mask: Tree) -> Tensor | float:
+    if isinstance(scaler, EachScaler):
+        masks = mask if isinstance(mask, Mapping) else {}
+        total: Tensor | float = 0.0
+        for name, part in scaler.items():
+            total = total + _log_jacobian(part, signal.parts[name], masks.get(name))
+        return total
+    if scaler.mode == "none":
         return 0.0
-    scale = float64(model.scaler.scale).expand(model.signal.shape)
-    return -float(scale.log().sum())
+    scale = float64(scaler.scale).log()
+    if mask is None:
+        return -float(scale.expand(signal.shape).sum())
+    inner = signal.shape[mask.ndim - 1 :]
+    whole = scale.expand(mask.shape[1:] + inner) if scale.ndim == 0 else scale
+    seen = mask.reshape(*mask.shape, *[1] * len(inner))
+    return -torch.where(seen, whole, 0.0).flatten(1).sum(1)
 
 
 def log_standard_normal(z: Tensor) -> Tensor:

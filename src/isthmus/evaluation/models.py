@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from isthmus.anatomy import Array, Autoencoder, Report, Source
+from isthmus.anatomy import Array, Autoencoder, Report, Source, evaluating
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import kinds, likelihoods  # noqa: F401  (they fill the registry)
 from isthmus.evaluation.registry import Batch, Measure, Setting, measures_for
@@ -27,10 +27,10 @@ def evaluate(
     in the user's units; of tokens instead ``exact_match``, ``token_accuracy``, ``nats_per_token``
     and, of texts, ``bits_per_byte``. A Gaussian code: ``importance_bound`` with ``samples``
     importance samples, ``elbo``, ``bits_per_dim`` where the likelihood is one, ``kl``,
-    ``active_units``. A sparse or thresholded code: ``l0``, ``dead_share``, ``dense_share``. A discrete code: ``codebook_use``,
-    ``perplexity``. Any code of at most 4096 latents: ``latent_rank`` (effective),
-    ``numerical_rank``. No decoder: ``latent_std``. Kinds of code may add to these
-    (:func:`isthmus.evaluation.measures`).
+    ``active_units``. A sparse or thresholded code: ``l0``, ``dead_share``, ``dense_share``. A
+    discrete code: ``codebook_use``, ``perplexity``. Any code of at most 4096 latents:
+    ``latent_rank`` (effective), ``numerical_rank``. No decoder: ``latent_std``. Kinds of code may
+    add to these (:func:`isthmus.evaluation.measures`).
 
     X
         Rows in the user's units, or a source of them. Empty data, another shape or dtype, NaN or
@@ -51,14 +51,14 @@ def evaluate(
     _need_positive("batch_size", batch_size)
     built: list[Measure] | None = None
     done, total = 0, len(X)
-    with _at_rest(model), _seeded(model.device, seed):
-        for x in model.batches(X, batch_size):
-            batch = Batch.of(model, x)
+    with evaluating(model), _seeded(model.device, seed):
+        for rows in model.batches(X, batch_size):
+            batch = Batch.of(model, rows)
             if built is None:
                 built = measures_for(Setting(model, batch, samples, seed))
             for measure in built:
                 measure.update(batch)
-            done += len(x)
+            done += len(rows)
             if progress is not None:
                 progress(done, total, "evaluate")
         results = [result for measure in built or [] for result in measure.results()]
@@ -68,19 +68,6 @@ def evaluate(
 def _need_positive(option: str, value: int) -> None:
     if value < 1:
         raise IsthmusError(f"{option} is {value}: pass a whole number of at least 1")
-
-
-@contextmanager
-def _at_rest(model: Autoencoder) -> Iterator[None]:
-    """Evaluation mode without gradients; each module's own mode is restored after."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 @contextmanager

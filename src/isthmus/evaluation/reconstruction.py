@@ -83,6 +83,53 @@ class FVU:
         )
 
 
+class MaskedFVU:
+    """The same fraction over observed entries only, streamed; without an interval.
+
+    Every element has its own mean, over the rows in which it was observed.
+    """
+
+    def __init__(self) -> None:
+        self._sums: Tensor | None = None
+
+    def update(self, x: Tensor, recon: Tensor, seen: Tensor) -> "MaskedFVU":
+        """Take in rows, their reconstructions and what of them was observed, all of one shape."""
+        where = torch.zeros((), dtype=torch.float64, device=x.device)
+        values = torch.where(seen, x.double(), where).flatten(1)
+        error = torch.where(seen, (x - recon).double(), where).flatten(1)
+        if self._sums is None:
+            self._shape = tuple(x.shape[1:])
+            self._origin = values.sum(0) / seen.flatten(1).sum(0).clamp_min(1)
+            self._sums = values.new_zeros(4, values.shape[1])
+        centred = torch.where(seen.flatten(1), values - self._origin, where)
+        self._sums += torch.stack(
+            [seen.flatten(1).sum(0), centred.sum(0), centred.square().sum(0), error.square().sum(0)]
+        )
+        return self
+
+    def result(self) -> Result:
+        """The fraction so far."""
+        if self._sums is None:
+            raise IsthmusError("no rows have been seen: update with at least one row")
+        count, first, second, residual = self._sums.cpu().numpy()
+        total = second - first**2 / np.maximum(count, 1)
+        per = np.full(total.shape, np.nan)
+        np.divide(residual, total, out=per, where=total > 0)
+        value = float(residual.sum() / total.sum()) if total.sum() > 0 else math.nan
+        return Result(
+            "fvu",
+            value,
+            False,
+            None,
+            int(count.max()),
+            "residual over total sum of squares of what was observed, about each element's mean "
+            "over the rows where it was, float64; no interval",
+            "fraction",
+            per.reshape(self._shape),
+            "" if total.sum() > 0 else "the data do not vary, so there is no variance to explain",
+        )
+
+
 class _Groups:
     """Sums over groups of rows, from which the fraction without one group follows.
 

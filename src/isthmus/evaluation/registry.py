@@ -15,25 +15,22 @@ class Batch:
 
     ``x`` is in the user's units and ``scaled`` in the model's, both ``(rows, *shape)`` or trees;
     ``code`` is the deterministic code, ``params`` what the decoder made of it (None without a
-    decoder), with the batch at hand where it asks for that. ``target`` is what was to be rebuilt,
-    in the model's units, ``mask`` which of it is observed (None where all is). ``rows`` is the
-    batch as the source gave it.
+    decoder). ``target`` is what is to be rebuilt, in the model's units, and ``mask`` says what of
+    it is observed (None: all). ``rows`` is the batch as it came, with what was given.
     """
 
     x: Tree
     scaled: Tree
     code: Code
-    params: Tree | None
+    params: Tree
     target: Tree
-    mask: Tree | None
+    mask: Tree
     rows: Rows
 
     @classmethod
-    def of(cls, model: Autoencoder, x: Tree | Rows) -> "Batch":
+    def of(cls, model: Autoencoder, rows: Rows) -> "Batch":
         """Push checked rows through the model."""
-        rows = x if isinstance(x, Rows) else Rows(x)
-        told = model.told(rows)
-        return cls(rows.x, told.scaled.x, told.code, told.params, told.target, told.mask, rows)
+        return cls(rows.x, *model.looked_at(rows), rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from isthmus.activations.feeds import evaluating
 from isthmus.anatomy import Array, Autoencoder
-from isthmus.anatomy.autoencoder import ENCODE_BATCH
+from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Firing
 from isthmus.interpretation._codes import coded

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from isthmus.activations.feeds import evaluating
 from isthmus.activations.points import resolve
 from isthmus.anatomy import Autoencoder
-from isthmus.anatomy.autoencoder import ENCODE_BATCH
+from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
 from isthmus.interpretation._codes import coded, decoded
 from isthmus.interpretation._points import hooked, one_point

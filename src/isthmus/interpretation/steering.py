@@ -7,7 +7,7 @@ from torch import Tensor
 
 from isthmus.activations.feeds import evaluating
 from isthmus.anatomy import Autoencoder, Code, SparseCode, atoms, code_of
-from isthmus.anatomy.autoencoder import ENCODE_BATCH
+from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
 from isthmus.interpretation._codes import coded, decoded
 from isthmus.interpretation._where import Places

@@ -122,10 +122,8 @@ def inputs_of(model: Autoencoder, rows: np.ndarray, source: Source) -> Inputs:
     low, high = signal.low, signal.high
     if low is None or high is None:
         low, high = float(rows.min()), float(rows.max())
-    inner: Any = source
-    while hasattr(inner, "source"):
-        inner = inner.source
-    names = [str(name) for name in getattr(inner, "columns", None) or []]
+    inner, _ = source.base(torch.arange(0))
+    names = [str(name) for name in inner.columns or []]
     if len(names) != signal.numel or len(names) > MOST_NAMES:
         names = []
     if signal.kind == "image" or scaler.mode != "columns":

@@ -62,5 +62,5 @@ def kept_behaviour(run: Run) -> dict[str, Result]:
 
 def _text_of(run: Run) -> Any:
     """Where the activations came from, if that was a text; else None."""
-    origin = getattr(run.source, "origin", None)
+    origin = None if run.source is None else run.source.origin
     return None if origin is None or origin.tokens is None else origin

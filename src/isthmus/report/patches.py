@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from isthmus.activations.feeds import RowFeed
+from isthmus.activations.store import StoreSource
 from isthmus.anatomy import Source
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
@@ -57,10 +58,8 @@ def behind(source: Source, activations: int) -> Behind | None:
     names are no longer there, have changed since, or are no images.
     """
     index = torch.arange(activations)
-    inner: Any = source
-    while hasattr(inner, "index"):
-        index, inner = inner.index[index], inner.source
-    origin = getattr(inner, "origin", None)
+    inner, index = source.base(index)
+    origin = inner.origin
     if origin is None or origin.tokens is not None or not origin.text:
         return None
     try:
@@ -70,6 +69,7 @@ def behind(source: Source, activations: int) -> Behind | None:
     if images.signal.kind != "image" or _recorded(inner) != [_Rows(images).fingerprint()]:
         return None
     where = inner.where(index)
+    assert where is not None
     sample = first_rows(images, 64)
     low, high = images.signal.low, images.signal.high
     inputs = Inputs(
@@ -96,6 +96,6 @@ class _Rows(RowFeed):
 
 def _recorded(activations: Any) -> list[str]:
     """The fingerprints of the rows that activations were computed from."""
-    if hasattr(activations, "store"):
+    if isinstance(activations, StoreSource):
         return [run.fingerprint for run in activations.store.provenance.runs]
     return [activations.feed.fingerprint()]

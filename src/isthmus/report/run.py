@@ -100,7 +100,7 @@ def _find_rows(run: Run, model: Autoencoder, X: Data | None) -> None:
         )
         return
     try:
-        source = api.test_source(wanted)
+        source = api.held_out_source(wanted)
         check_fit(model, source)
         if X is None:
             _same_data(run, wanted, source)
@@ -130,9 +130,7 @@ def _which_part(spec: str) -> str:
 
 
 def _most(model: Autoencoder) -> int:
-    # What a part costs is guessed at here, until a model says so itself.
-    searches = getattr(model.encoder, "reads", "x") == "model"
-    return SLOW_ROWS if searches or model.prior is not None else MOST_ROWS
+    return SLOW_ROWS if model.cost["encode"] > 1.0 or model.prior is not None else MOST_ROWS
 
 
 def spread(source: Source, most: int) -> Source:

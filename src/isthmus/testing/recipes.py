@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isthmus import api
-from isthmus.anatomy import Autoencoder, Clock
+from isthmus.anatomy import Autoencoder, Clock, Prior
 from isthmus.errors import IsthmusError
 from isthmus.recipes import RecipeLike, as_recipe
 from isthmus.testing.checks import Check, run_all
@@ -89,7 +89,7 @@ def _terms(small: Case) -> None:
         torch.manual_seed(1)
         out = model(model.signal.tensor(small.rows[:ROWS]), Clock(5, 10, 16))
         if model.prior is not None:
-            model.prior = _Repeating(model.prior, ROWS)
+            _repeat(model.prior, ROWS)
         again = repeated(out)
         for part in model.objective:
             term = part.term
@@ -242,25 +242,14 @@ def _half(small: Case) -> None:
     )
 
 
-class _Repeating(nn.Module):
-    """A prior, but for a multiple of ``rows`` the same ``rows`` draws over and over."""
+def _repeat(prior: Prior, rows: int) -> None:
+    """Have a prior give, for a multiple of ``rows``, the same ``rows`` draws over and over."""
+    drawn = prior.sample(rows).detach()
 
-    def __init__(self, prior: Any, rows: int) -> None:
-        super().__init__()
-        draw = getattr(prior, "sample", prior)
-        self.rows, self.drawn = rows, draw(rows).detach()
-        self.__dict__["other"] = prior
+    def sample(n: int) -> Tensor:
+        return drawn.repeat(n // rows, *[1] * (drawn.ndim - 1))
 
-    def forward(self, n: int) -> Tensor:
-        return self.drawn.repeat(n // self.rows, *[1] * (self.drawn.ndim - 1))
-
-    sample = forward
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(self.__dict__["other"], name)
+    prior.sample = sample  # type: ignore[method-assign]
 
 
 def _trained(model: Autoencoder, rows: np.ndarray) -> None:

@@ -121,15 +121,15 @@ def repeated(out: Output, times: int = 2) -> Output:
         raise AssertionError(f"a tensor of shape {tuple(tensor.shape)} has no axis of {rows} rows")
 
     codes = [_repeated_code(code, rows, again) for code in out.codes]
-    views = [View(again(view.x), again(view.visible)) for view in out.views]  # type: ignore[arg-type]
+    views = [View(again(view.x), again(view.visible)) for view in out.views]
     return Output(
-        again(out.x),  # type: ignore[arg-type]
-        again(out.target),  # type: ignore[arg-type]
+        again(out.x),
+        again(out.target),
         views,
         codes,
         again(out.params),
         out.likelihood,
-        out.clock,
+        out.step,
     )
 
 

@@ -69,8 +69,8 @@ class Stepper:
                 raise IsthmusError(f"the {player} has no weights to train: unfreeze some of them")
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.rates: dict[str, Callable[[Clock], float]] = {}
-        for player in self.players:
-            self._equip(player)
+        for each in self.players:
+            self._equip(each)
         self.average = None if options.average is None else WeightAverage(model, options.average)
         self._fixed = self._fix()
         self._watch()

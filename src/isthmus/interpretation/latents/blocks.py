@@ -59,10 +59,10 @@ def text_blocks(
 def source_blocks(source: Source, *, batch: int = ROWS) -> Iterator[Block]:
     """The rows of any source, in its order; whole rows of text, where ``where`` tells them.
 
-    Without a method ``where(index)`` (see :meth:`isthmus.activations.Store.where`) each row is an
+    Where ``where(index)`` says nothing (see :meth:`isthmus.activations.Store.where`) each row is an
     example of its own, place 0 of its own document.
     """
-    where = getattr(source, "where", None)
+    where = source.where if source.where(torch.arange(1)) is not None else None
     left: Block | None = None
     for index in torch.arange(len(source)).split(batch):
         block = _block(source, index, where)

@@ -7,7 +7,7 @@ import torch
 
 from isthmus.activations.feeds import evaluating
 from isthmus.anatomy import Autoencoder
-from isthmus.anatomy.autoencoder import ENCODE_BATCH
+from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
 from isthmus.interpretation._codes import coded
 from isthmus.interpretation.latents.blocks import Block

@@ -89,7 +89,7 @@ def source_features(
     settings = settings or Settings()
     out = Path(out)
     check_free(out, overwrite)
-    origin = getattr(source, "origin", None)
+    origin = source.origin
     text: Text | None = None
     about: dict[str, Any] = {"model": "", "revision": "", "point": "", "text": "", "context": 1}
     if origin is not None:

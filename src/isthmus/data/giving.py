@@ -1,0 +1,192 @@
+"""What is given beside the examples: labels, conditions, masks, as arrays or as columns by name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus.anatomy import Kind, Source
+from isthmus.data import files, tables
+from isthmus.data.opening import as_source
+from isthmus.data.ragged import GivenSource
+from isthmus.errors import IsthmusError, unknown
+
+MOST_LEVELS = 1000
+"""Different words that a column may hold to be given as numbered levels."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of the data were given, by the name of what they are to the model.
+
+    ``levels`` are the words of a column of text in the order of their numbers. It is what a run
+    notes, so that the same columns of other data are read in the same way.
+    """
+
+    column: Mapping[str, str] = field(default_factory=dict)
+    levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """A JSON-ready dictionary; :meth:`from_dict` reads it back."""
+        return {
+            name: {"column": column, "levels": list(self.levels[name])}
+            if name in self.levels
+            else {"column": column}
+            for name, column in self.column.items()
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Mapping[str, Any]]) -> "Columns":
+        """Read what :meth:`to_dict` wrote."""
+        return cls(
+            {name: about["column"] for name, about in plain.items()},
+            {name: about["levels"] for name, about in plain.items() if "levels" in about},
+        )
+
+
+def given_source(
+    X: Any,
+    given: Mapping[str, Any] | None = None,
+    mask: Any = None,
+    *,
+    kind: Kind | None = None,
+    known: Columns | None = None,
+) -> tuple[Source, Columns]:
+    """A source over ``X`` with what is given for each row, and the columns that were taken for it.
+
+    ``given`` maps names to arrays with one entry a row, or to the name of a column: of a table, a
+    data frame, an archive (``.npz``) or a mapping of arrays. Such a column is no part of the
+    examples then. A column of words is numbered by its sorted levels, those of ``known`` where it
+    was numbered before; a level that is new there is an :class:`IsthmusError`. ``mask`` says what
+    is observed (see :class:`isthmus.anatomy.Batch`): what is not may be NaN.
+    """
+    given = dict(given or {})
+    columns = {name: value for name, value in given.items() if isinstance(value, str)}
+    arrays: dict[str, Any] = {n: v for n, v in given.items() if not isinstance(v, str)}
+    levels: dict[str, Sequence[str]] = {}
+    if columns:
+        X, taken = _apart(X, columns)
+        for name, values in taken.items():
+            before = None if known is None else known.levels.get(name)
+            arrays[name], words = _numbered(name, columns[name], values, before)
+            if words is not None:
+                levels[name] = words
+    source = as_source(X if mask is None else _filled(X, mask), kind)
+    if not arrays and mask is None:
+        return source, Columns(columns, levels)
+    return GivenSource(source, arrays, mask), Columns(columns, levels)
+
+
+def has_columns(X: Any, columns: Sequence[str]) -> bool:
+    """Whether data have all of these columns, so that they can be given from them."""
+    try:
+        return set(columns) <= set(_names(X))
+    except IsthmusError:
+        return False
+
+
+def _names(X: Any) -> list[str]:
+    """The names of the columns (members, parts) of data."""
+    if isinstance(X, Mapping):
+        return [str(name) for name in X]
+    if isinstance(X, (str, Path)):
+        found = files.located(X)
+        if found is None:
+            return []
+        path, _ = found
+        if path.suffix.lower() == ".npz":
+            with files.opened_npz(path) as archive:
+                return list(archive.files)
+        return tables.header(path) if tables.is_table(path) else []
+    columns = getattr(X, "columns", None)
+    return [] if columns is None else [str(name) for name in columns]
+
+
+def _apart(X: Any, columns: Mapping[str, str]) -> tuple[Any, dict[str, np.ndarray]]:
+    """The data without these columns, and the columns' values by the name they are given."""
+    names = _names(X)
+    if not names:
+        raise IsthmusError(
+            f"{next(iter(columns.values()))!r} is no column, since the data have none by name: "
+            "pass an array with one entry per row"
+        )
+    for column in columns.values():
+        if column not in names:
+            raise unknown("column of the data", column, names)
+    wanted = list(columns.values())
+    if isinstance(X, Mapping):
+        rest = {name: part for name, part in X.items() if name not in wanted}
+        return _single(rest), {name: np.asarray(X[c]) for name, c in columns.items()}
+    if not isinstance(X, (str, Path)):
+        rest = X[[name for name in names if name not in wanted]]
+        return rest, {name: np.asarray(X[c].to_numpy()) for name, c in columns.items()}
+    located = files.located(X)
+    assert located is not None
+    path, choice = located
+    if path.suffix.lower() == ".npz":
+        with files.opened_npz(path) as archive:
+            taken = {n: files.npz_member(path, archive, c) for n, c in columns.items()}
+        left = [name for name in names if name not in wanted]
+        return f"{path}:{choice or files.default_members(path, left)}", taken
+    cells = tables.columns(path, wanted)
+    taken = {name: cells[column] for name, column in columns.items()}
+    return f"{path}:{choice or '-' + ','.join(wanted)}", taken
+
+
+def _single(parts: dict[str, Any]) -> Any:
+    """A mapping of one array is that array, where the rest was given."""
+    return next(iter(parts.values())) if len(parts) == 1 else parts
+
+
+def _numbered(
+    name: str, column: str, values: np.ndarray, known: Sequence[str] | None
+) -> tuple[np.ndarray, list[str] | None]:
+    """Numbers as they are; words as the numbers of their levels, and the levels."""
+    if values.dtype.kind in "biuf" and known is None:
+        return values, None
+    words = np.array([str(value) for value in values])
+    numbers = None if known is not None else _as_numbers(words)
+    if numbers is not None:
+        return numbers, None
+    levels = sorted(set(words.tolist())) if known is None else list(known)
+    if len(levels) > MOST_LEVELS:
+        raise IsthmusError(
+            f"the column {column!r}, given as {name!r}, has {len(levels)} different words: give a "
+            "column of numbers or of fewer levels"
+        )
+    place = {word: number for number, word in enumerate(levels)}
+    new = next((word for word in words.tolist() if word not in place), None)
+    if new is not None:
+        raise IsthmusError(
+            f"the column {column!r}, given as {name!r}, holds {new!r}, which was not there when "
+            f"the model was fitted ({_few(levels)}): leave these rows out"
+        )
+    return np.array([place[word] for word in words.tolist()], np.int64), levels
+
+
+def _as_numbers(words: np.ndarray) -> np.ndarray | None:
+    numbers = [tables.number(word) for word in words.tolist()]
+    if any(number is None or not np.isfinite(number) for number in numbers):
+        return None
+    array = np.array(numbers, np.float64)
+    return array.astype(np.int64) if (array == np.round(array)).all() else array
+
+
+def _filled(X: Any, mask: Any) -> Any:
+    """Arrays with zeros where nothing was observed: what stands there is not looked at."""
+    if isinstance(X, Mapping):
+        masks = mask if isinstance(mask, Mapping) else {}
+        return {name: _filled(part, masks.get(name)) for name, part in X.items()}
+    if mask is None or isinstance(X, (str, Path, Source, list, tuple)) or not hasattr(X, "shape"):
+        return X
+    array, seen = np.asarray(X), np.asarray(mask)
+    if seen.dtype != bool or seen.shape != array.shape[: seen.ndim] or array.dtype.kind != "f":
+        return X
+    wide = seen.reshape(*seen.shape, *[1] * (array.ndim - seen.ndim))
+    return np.where(wide, array, np.zeros((), array.dtype))
+
+
+def _few(levels: Sequence[str]) -> str:
+    return ", ".join(map(repr, levels[:8])) + (", ..." if len(levels) > 8 else "")
