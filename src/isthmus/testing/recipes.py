@@ -32,8 +32,8 @@ def check_recipe(
     ``recipe`` is anything that :func:`isthmus.fit` takes; an autoencoder is copied. ``rows`` (at
     least 32) are data that it reads, by default small vectors or, where it does not build on
     them, images, a collection or texts; ``options`` make it small, beside the usual ones
-    (``latent_dim``, ``hidden``,
-    ...). Raises ``AssertionError`` with a sentence that says what is broken and what to do.
+    (``latent_dim``, ``hidden``, ...). Raises ``AssertionError`` with a sentence that says what is
+    broken and what to do.
     """
     run_all(recipe_checks(recipe, rows, options))
 
