@@ -142,7 +142,11 @@ def test_a_text_file_is_a_text_a_line(tmp_path):
     path.write_bytes("\ufeffone\r\n\n  \nzwölf \n".encode())
     source = as_source(str(path))
     batch = source.batch(torch.arange(2))
-    assert (source.signal.text, source.signal.vocabulary, source.signal.ragged) == ("str", 256, True)
+    assert (source.signal.text, source.signal.vocabulary, source.signal.ragged) == (
+        "str",
+        256,
+        True,
+    )
     rows = [bytes(row[m].tolist()) for row, m in zip(batch.x, batch.mask, strict=True)]
     assert rows == [b"one", "zwölf ".encode()]
 

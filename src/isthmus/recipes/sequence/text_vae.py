@@ -47,7 +47,7 @@ class SigmoidRise(Schedule):
     "training each x_<t is unknown with probability word_dropout",
     claim="One vector holds a whole sentence, so that points between two sentences are sentences "
     "too; without annealing and word dropout the decoder learns to do without the vector.",
-    training={"epochs": 20, "lr": 1e-3, "batch_size": 32, "clip": 5.0},
+    training={"epochs": 20, "lr": 1e-3, "batch_size": 32, "clip": 1.0},
     kinds=("tokens",),
 )
 def text_vae(
