@@ -19,9 +19,11 @@ from isthmus.anatomy.objective import Critics, Objective, Term, as_objective
 from isthmus.anatomy.output import Output, View
 from isthmus.anatomy.part import EMA, Look, Part, Prior, Sampler, check_plain, parts_with
 from isthmus.anatomy.players import Player, Stage, covers, default_players, owner_of
+from isthmus.anatomy.ragged import Ragged
 from isthmus.anatomy.scaler import Scaler
 from isthmus.anatomy.schedule import Clock
 from isthmus.anatomy.signal import Signal
+from isthmus.anatomy.target import Target
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError, unknown
 
@@ -59,7 +61,8 @@ class Autoencoder(Inference, nn.Module):
     corruption
         From x to a :class:`View`, or to a list of several.
     target
-        What is to be rebuilt, as a function of the clean batch; the batch itself by default. A
+        What is to be rebuilt, as a function of the clean batch; the batch itself by default, a
+        :class:`Target` where it has a mask of its own. A
         corruption that redraws the data (see :attr:`View.target`) takes the clean batch's place.
     likelihood
         How the decoder's output becomes a reconstruction; unit Gaussian by default.
@@ -249,6 +252,8 @@ class Autoencoder(Inference, nn.Module):
         if self.target is None:
             return x, batch.mask
         target = ask(self.target, x, model=self, mask=batch.mask, **_about(batch, step))
+        if isinstance(target, View):
+            return target.x, target.mask
         mask = batch.mask
         if isinstance(mask, Mapping):
             # A target that is a branch of the data has that branch's mask.
@@ -273,9 +278,14 @@ class Autoencoder(Inference, nn.Module):
         step: Step | None = None,
         generator: torch.Generator | None = None,
     ) -> Tree:
-        """Parameters of the likelihood for a code, sample axis kept, in the model's units."""
+        """Parameters of the likelihood for a code, sample axis kept, in the model's units.
+
+        ``view`` and ``batch`` are what the code is of, where the decoder may see that: on the
+        training path and where rows are scored, but not where they are rebuilt.
+        """
         decoder = self._need_decoder()
-        mask = None if view is None else view.mask
+        seen = batch if view is None else view
+        mask = None if seen is None else seen.mask
         about = {"view": view, "mask": mask, "model": self, "generator": generator}
         about.update(_about(batch, step))
         if not reads_z(decoder):
@@ -287,8 +297,10 @@ class Autoencoder(Inference, nn.Module):
 
     def unscaled(self, recon: Tree) -> Tree:
         """A reconstruction in the user's units: of a target that is one part, by its scaler."""
+        if isinstance(self.target, Target):
+            recon = self.target.inverse(recon)
         scaler = self.scaler if isinstance(recon, Mapping) else self.scaler_of("written")
-        return scaler.inverse(recon)
+        return recon.mapped(scaler.inverse) if isinstance(recon, Ragged) else scaler.inverse(recon)
 
     def _need_decoder(self) -> nn.Module:
         if self.decoder is None:

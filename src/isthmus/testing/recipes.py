@@ -31,9 +31,9 @@ def check_recipe(
 
     ``recipe`` is anything that :func:`isthmus.fit` takes; an autoencoder is copied. ``rows`` (at
     least 32) are data that it reads, by default small vectors or, where it does not build on
-    them, images or a collection; ``options`` make it small, beside the usual ones
-    (``latent_dim``, ``hidden``, ...). Raises ``AssertionError`` with a sentence that says
-    what is broken and what to do.
+    them, images, a collection or texts; ``options`` make it small, beside the usual ones
+    (``latent_dim``, ``hidden``, ...). Raises ``AssertionError`` with a sentence that says what is
+    broken and what to do.
     """
     run_all(recipe_checks(recipe, rows, options))
 
@@ -282,7 +282,12 @@ def _codes(model: Autoencoder, rows: SmallRows) -> np.ndarray:
 
 
 def _shapes(rows: SmallRows) -> Any:
-    return tree.mapped(lambda part: tuple(part.shape), rows)
+    """The shape of each part; of a list, whose rows may be generated, only how many of what."""
+
+    def shape(part: Any) -> Any:
+        return (len(part), type(part[0])) if isinstance(part, list) else tuple(part.shape)
+
+    return tree.mapped(shape, rows)
 
 
 def _close(found: Any, wanted: Any, rtol: float, atol: float, sentence: str) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Batch, Code, Output, Signal, View, tree
 from isthmus.data import as_source
+from isthmus.data.ragged import is_ragged
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
 from isthmus.recipes import Recipe
@@ -51,8 +52,16 @@ VECTORS, IMAGES = _rows(96, (12,), False), _rows(96, (1, 16, 16), True)
 COLLECTION = {"image": _rows(96, (1, 8, 8), True), "vector": VECTORS}
 """Two named parts of the same rows."""
 
+TEXTS = [
+    f"{one} {two} {one}{end}"
+    for one in "abcd"
+    for two in ("is", "was", "not")
+    for end in ".!?,;:-+"
+]
+"""Texts of different lengths."""
+
 SmallRows = Any
-"""An array of rows, or a mapping of names to such arrays."""
+"""An array of rows, a mapping of names to such arrays, or a list of rows of different lengths."""
 
 
 def cut(rows: SmallRows, start: int, stop: int) -> SmallRows:
@@ -87,9 +96,10 @@ def case(
     """
     sizes = {k: v for k, v in SMALL.items() if k in recipe.model_options.model_fields}
     chosen, problem = {**sizes, **(options or {})}, None
-    candidates: list[SmallRows] = [VECTORS, IMAGES, COLLECTION]
+    candidates: list[SmallRows] = [VECTORS, IMAGES, COLLECTION, TEXTS]
     if rows is not None:
-        candidates = [rows if isinstance(rows, Mapping) else np.asarray(rows)]
+        ragged = isinstance(rows, list) and is_ragged(rows)
+        candidates = [rows if isinstance(rows, Mapping) or ragged else np.asarray(rows)]
     elif recipe.model is not None:
         candidates = [r for r in candidates if recipe.model.signal.accepts(_signal(r))]
         problem = IsthmusError(f"it reads {recipe.model.signal.shape}")
