@@ -5,6 +5,7 @@ from isthmus.bottlenecks.gated import Gated
 from isthmus.bottlenecks.gaussian import GaussianBottleneck, StandardNormal
 from isthmus.bottlenecks.identity import Identity
 from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck
+from isthmus.bottlenecks.mixture import GaussianMixturePrior
 from isthmus.bottlenecks.relu import ReLU
 from isthmus.bottlenecks.sparse import (
     Dictionary,
@@ -16,6 +17,6 @@ from isthmus.bottlenecks.topk import TopK
 
 __all__ = [
     "BatchTopK", "Dictionary", "DictionaryEncoder", "FiringCounter", "Gated",
-    "GaussianBottleneck", "Identity", "JumpReLUBottleneck", "ReLU", "StandardNormal", "TopK",
-    "geometric_median",
+    "GaussianBottleneck", "GaussianMixturePrior", "Identity", "JumpReLUBottleneck", "ReLU",
+    "StandardNormal", "TopK", "geometric_median",
 ]  # fmt: skip
