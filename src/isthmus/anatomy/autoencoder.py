@@ -119,7 +119,7 @@ class Autoencoder(Inference, nn.Module):
         self.stage = 0
         """The stage that is trained, of a model that has several."""
         own = [] if objective is None else [as_objective(objective)]
-        self.objectives = nn.ModuleList(own or [stage.objective for stage in stages])
+        self.objectives = nn.ModuleList(own or [as_objective(stage.objective) for stage in stages])
         self.corruption = corruption
         self.target = target
         self.likelihood = likelihood or Gaussian()
@@ -146,6 +146,10 @@ class Autoencoder(Inference, nn.Module):
         for part in self.modules():
             if isinstance(part, EMA) and not len(part.copies):
                 part.follow(self)
+        titles = [stage.name for stage in self.stages]
+        for title in titles:
+            if titles.count(title) > 1:
+                raise IsthmusError(f"two stages are named {title!r}: give each a name of its own")
         named: set[str] = set()
         for objective in self.objectives:
             assert isinstance(objective, Objective)

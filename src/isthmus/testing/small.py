@@ -34,6 +34,7 @@ SMALL: dict[str, Any] = {
     "projections": 5,
     "width": 4,
     "hidden": (16,),
+    "second_hidden": (16,),
 }
 """Sizes by option name; a recipe takes those that it has."""
 
