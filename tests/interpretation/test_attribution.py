@@ -13,7 +13,7 @@ from isthmus.interpretation.attribution import Node, Trace, edges
 from isthmus.interpretation.heads import head_map
 from isthmus.recipes import get_recipe
 
-from .made import WIDTH, dictionary, language, tokens
+from .made import dictionary, language, tokens
 
 HOST = language(layers=3)
 ROW = tokens().ids[0]
@@ -35,13 +35,12 @@ def activations(point, side):
 def transcoder(layer, **options):
     """An untrained transcoder of a layer's feed-forward part."""
     x, y = (activations(f"layers.{layer}.mlp", side) for side in ("in", "out"))
-    parts = {"in": Signal("vector", (WIDTH,)), "out": Signal("vector", (WIDTH,))}
-    page = get_recipe("transcoder")
+    rows, page = {"in": x, "out": y}, get_recipe("transcoder")
     options = {"latent_dim": 24, "l0": 5.0, **options}
     torch.manual_seed(layer)
-    made = page.build(Signal("vector", (2 * WIDTH,), parts=parts), page.parse(options)[0])
+    made = page.build(Signal.infer(rows), page.parse(options)[0])
     with torch.no_grad():
-        made.prepare(torch.cat((x, y), 1))
+        made.prepare(rows)
     return made.eval()
 
 
@@ -49,10 +48,17 @@ CODERS = {0: transcoder(0), 1: transcoder(1), 2: transcoder(2)}
 
 
 @pytest.mark.parametrize(
-    "made", [CODERS[1], transcoder(1, scaling="norm"), dictionary(), dictionary(scaling="columns"),
-             dictionary("relu-l1", scaling="none")],
-    ids=["global", "norm", "sae", "columns", "none"],
-)  # fmt: skip
+    "made",
+    [
+        CODERS[1],
+        transcoder(1, scaling="norm"),
+        transcoder(1, scaling="columns"),
+        dictionary(),
+        dictionary(scaling="columns"),
+        dictionary("relu-l1", scaling="none"),
+    ],
+    ids=["global", "norm", "own columns", "sae", "columns", "none"],
+)
 def test_rows_read_and_written_are_those_of_the_activations_units(made):
     x = activations("layers.1.mlp", "in")
     rows, bias = made.read_rows()

@@ -66,7 +66,7 @@ def test_a_decoder_that_is_not_linear():
         def forward(self, z):
             return (z @ self.weight) ** 2
 
-    model = dictionary("relu-l1", scaling="columns")
+    model = dictionary("transcoder", scaling="columns")  # whose encoder has no centre
     model.decoder = Squared(model.decoder.weight)
     z, new = changed_code(model, X, 3, lambda z: z + 2)
     expected = X - model.decode(z) + model.decode(new)

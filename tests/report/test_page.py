@@ -74,11 +74,15 @@ def test_measures_are_those_of_evaluate_with_their_intervals(digits):
     assert [rows["fvu"]["low"], rows["fvu"]["high"]] == pytest.approx(fvu.interval, rel=1e-5)
 
 
-def test_a_transcoder_has_atoms_of_what_it_writes_and_no_drawn_directions(tmp_path):
-    np.save(tmp_path / "x.npy", X)
-    model = fitted(tmp_path / "run", "transcoder", str(tmp_path / "x.npy"), inputs=4, k=2)
+@pytest.mark.parametrize("recipe", ["transcoder", "crosscoder"])
+def test_collections_have_atoms_of_what_is_written_and_no_drawn_directions(tmp_path, recipe):
+    np.savez(tmp_path / "x.npz", **{"in": X[:, :4], "out": X[:, 4:]})
+    model = fitted(tmp_path / "run", recipe, str(tmp_path / "x.npz"), k=2)
     page = written(tmp_path / "run")
-    norms = np.linalg.norm(model.atoms().numpy(), axis=1)
+    atoms = model.atoms()
+    if recipe == "crosscoder":
+        atoms = torch.cat(list(atoms.values()), 1)
+    norms = np.linalg.norm(atoms.numpy(), axis=1)
     columns = {c["key"]: c for c in pages.block(page, "latents")["columns"]}
     assert pages.array(columns["norm"]["values"], np) == pytest.approx(norms, rel=1e-5)
     assert not any("atom" in detail for detail in pages.packed(page, "chunk-0")[0])

@@ -260,9 +260,9 @@ def test_a_stage_that_stopped_early_resumes(tmp_path):
 @pytest.mark.parametrize(
     ("trains", "said"),
     [
-        (("encodr",), "'encodr' is to be trained and matches no parameter: the names begin with "),
+        (("encodr",), "'encodr' is to be trained and matches no part: the names begin with "),
         ((), "the stage 'one' trains nothing: name parts in trains="),
-        (("bottleneck",), "'bottleneck' is to be trained and matches no parameter"),
+        (("bottleneck",), "the stage 'one' trains nothing of the model"),
     ],
 )
 def test_a_stage_that_trains_nothing_is_one_sentence(trains, said):

@@ -203,7 +203,7 @@ class Autoencoder(Inference, nn.Module):
         batch = x if isinstance(x, Batch) else Batch(x)
         if isinstance(step, Clock):
             step = Step(step)
-        x = self.scaler(batch.x)
+        x = self.scaled(batch)
         views = self._views(x, batch, step)
         codes = [self._code_of(view, batch, step, sample=True) for view in views]
         target, mask = self._target(x if views[0].target is None else views[0].target, batch, step)
@@ -215,6 +215,11 @@ class Autoencoder(Inference, nn.Module):
             if out.residual is None:
                 out.params = self.decode_code(codes[0], view=views[0], batch=batch, step=step)
         return out
+
+    def scaled(self, batch: Batch) -> Tree:
+        """A batch in the model's units; what was not observed is 0 there, whatever it was."""
+        x = self.scaler(batch.x)
+        return x if batch.mask is None else tree.mapped(_blank, x, batch.mask)
 
     def _views(self, x: Tree, batch: Batch, step: Step | None) -> list[View]:
         if self.corruption is None:
@@ -375,8 +380,8 @@ class Autoencoder(Inference, nn.Module):
                 self.scaler.fit(batch.x, batch.mask)
         count = len(batch) if rows is None else rows
         if self.decoder is not None:
-            self.likelihood.check(*self._target(self.scaler(batch.x), batch, None))
-        look = Look(self.scaler(batch.x), batch, count, batch_size, steps, source)
+            self.likelihood.check(*self._target(self.scaled(batch), batch, None))
+        look = Look(self.scaled(batch), batch, count, batch_size, steps, source)
         named = {id(module): name for name, module in self.named_modules()}
         for part in parts_with(self, "prepare"):
             if self._first_stage(named[id(part)]) == self.stage:
@@ -413,6 +418,10 @@ def scaler_for(signal: Signal, mode: Any = "none") -> Scaler:
         return Scaler(signal.shape, mode)
     parts = {n: scaler_for(p, mode if p.is_real else "none") for n, p in signal.parts.items()}
     return EachScaler(parts)
+
+
+def _blank(leaf: Any, mask: Tensor | None) -> Any:
+    return tree.observed(leaf, mask) if isinstance(leaf, Tensor) else leaf
 
 
 def _about(batch: Batch | None, step: Step | None) -> dict[str, Any]:

@@ -203,7 +203,7 @@ class Inference:
 
     def _scaled(self, batch: Batch) -> Batch:
         """The same batch in the model's units."""
-        return Batch(self._model.scaler(batch.x), batch.rows, batch.mask, batch.given)
+        return Batch(self._model.scaled(batch), batch.rows, batch.mask, batch.given)
 
     def batches(
         self,

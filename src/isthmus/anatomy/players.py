@@ -54,10 +54,11 @@ class Stage:
     """A fit of its own within a run, with what earlier stages trained held fixed.
 
     ``trains`` are patterns of parameter names, as :class:`Player` has them; everything else rests:
-    it is not updated, and parts of which nothing is trained are in evaluation mode meanwhile.
-    A part without parameters that learns by what it observes is named in the same way. ``share`` is the stage's part of the run's steps, relative to the others'. ``options`` replace
-    training options: lr, optimiser, lr_schedule, warmup, average, patience, ...; their steps are
-    counted from the stage's first.
+    it is not updated, and parts of which nothing is trained are in evaluation mode meanwhile. A
+    part without parameters that learns by what it observes is named in the same way. ``share`` is
+    the stage's part of the run's steps, relative to the others'. ``options`` replace training
+    options: lr, optimiser, lr_schedule, warmup, average, patience, ...; their steps are counted
+    from the stage's first.
     """
 
     name: str

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+import isthmus
 from isthmus.activations import Streamed, harvest
+from isthmus.anatomy import Source
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
 from isthmus.interpretation import Settings, features, read_features, source_features
 from isthmus.interpretation.labels.evidence import silent_windows
 from isthmus.interpretation.labels.folder import blocks, explained_latents
 from isthmus.interpretation.latents import writing
-from isthmus.interpretation.latents.blocks import source_blocks
+from isthmus.interpretation.latents.blocks import Block, source_blocks
 from isthmus.interpretation.latents.collected import encoded
 
 from ..made import BOS, POINT, WIDTH, dictionary, language, ordinary, residual, tokens
@@ -192,7 +194,7 @@ def test_rows_without_a_text(model, tmp_path):
 
 
 def test_rows_with_nan_are_an_error(model, tmp_path):
-    class Broken:
+    class Broken(Source):
         signal = model.signal
 
         def __len__(self):
@@ -250,33 +252,27 @@ def test_codes_of_all_kinds(recipe, tmp_path):
         assert found.latent(j)["histogram_low"] < 0 < found.latent(j)["histogram_high"]
 
 
-def test_a_transcoder_reads_the_first_part_of_a_row():
-    """Two points side by side: only the first is encoded."""
-    from isthmus.anatomy import Signal
-
-    model = dictionary(x=X)
-    pair = Signal("vector", (2 * WIDTH,), parts={n: Signal("vector", (WIDTH,)) for n in "ab"})
-    z = model.encode(X)
-    model.signal = pair
-
-    class First(torch.nn.Module):
-        def __init__(self, inner):
-            super().__init__()
-            self.inner = inner
-
-        def forward(self, x):
-            return self.inner(x[:, :WIDTH])
-
-    model.encoder = First(model.encoder)
-    from isthmus.interpretation.latents.blocks import Block
-
-    row = np.arange(len(X))
-    for activations in (X, torch.cat((X, torch.randn_like(X)), 1)):
+@pytest.mark.parametrize("recipe", ["transcoder", "crosscoder"])
+def test_what_reads_points_by_name_is_given_those_that_it_reads(recipe):
+    """A transcoder the first alone, with or without the others at hand; a crosscoder all."""
+    rows = {"a": X, "b": torch.randn_like(X)}
+    model = isthmus.fit(
+        recipe, rows, latent_dim=48, k=4, steps=3, batch_size=len(X), progress=False
+    )
+    z, row = model.encode(rows), np.arange(len(X))
+    for activations in (rows, X):
+        block = Block(activations, row, 0 * row, row)
+        if recipe == "crosscoder" and activations is X:
+            with pytest.raises(IsthmusError, match="reads 'a', 'b' together"):
+                encoded(model, block)
+            continue
         with torch.no_grad():
-            entries, latents = encoded(model, Block(activations, row, 0 * row, row))
+            entries, latents = encoded(model, block)
         dense = torch.zeros(len(X), latents)
         dense[entries.token, entries.latent] = torch.from_numpy(entries.value)
         torch.testing.assert_close(dense, z)
+    with pytest.raises(IsthmusError, match="a part for 'a'"):
+        encoded(model, Block({"c": X}, row, 0 * row, row))
 
 
 def test_labels_find_where_a_latent_is_silent(found, model):
