@@ -38,6 +38,8 @@ def build(
 ) -> Autoencoder:
     """The untrained model, initialised from ``seed`` alone; ``own`` is one that is there."""
     if own is not None:
+        if own.signal.kind == "graph":  # the class of its rows is known from the data alone
+            own.signal = source.signal
         scale_own(own, options["scaling"], source.signal)
         return own
     with torch.random.fork_rng(devices=[]):
