@@ -135,6 +135,8 @@ def rebuilt(
         model_options, _ = chosen.parse(options)
         with torch.random.fork_rng(devices=[]):
             model = chosen.build(Signal.from_dict(config["signal"]), model_options)
+    if passed and model.signal.kind == "graph":
+        model.signal = Signal.from_dict(config["signal"])
     if "scaling" in config:  # of what is no recipe of this library's
         rescale(model, config["scaling"])
     elif passed and config["recipe"] is not None:
