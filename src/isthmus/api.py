@@ -294,7 +294,7 @@ def _restored(
         ) from None
     rebuilt.eval()
     rebuilt.config = checkpoint.config
-    rebuilt.stage = max(0, len(rebuilt.stages) - 1)
+    rebuilt.stage = checkpoint.progress.get("stage", max(0, len(rebuilt.stages) - 1))
     rebuilt.reference_rows = examples(checkpoint.reference, rebuilt.signal)
     verify(rebuilt, checkpoint.reference, str(folder))
     return rebuilt

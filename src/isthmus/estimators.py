@@ -13,6 +13,7 @@ from isthmus.anatomy import Autoencoder
 from isthmus.api import fit
 from isthmus.errors import IsthmusError, unknown
 from isthmus.recipes import RecipeLike, as_recipe
+from isthmus.recipes.registry import REAL
 
 
 class AutoencoderTransformer(TransformerMixin, BaseEstimator):
@@ -81,6 +82,12 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any = None) -> "AutoencoderTransformer":
         """Fit to ``X`` ``(rows, features)``; ``y`` is ignored unless ``label`` names it."""
+        found = as_recipe(self.recipe)
+        if found.reads_signal and not {"collection", *REAL} & {*found.kinds}:
+            raise IsthmusError(
+                f"the recipe {found.name!r} reads no rows of numbers, and scikit-learn passes no "
+                f'others: use isthmus.fit("{found.name}", X)'
+            )
         X = self._checked(X, reset=True)
         named = {n: v for n, v in self.get_params(deep=False).items() if v is not None}
         for name in ("recipe", "options", "parts", "label"):

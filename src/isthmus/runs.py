@@ -279,9 +279,16 @@ def check_given(recipe: Recipe, source: Source) -> None:
 def check_fit(model: Autoencoder, *sources: Source | None) -> None:
     """An error for rows of another shape than the model reads."""
     for source in sources:
-        if source is None or model.signal.accepts(source.signal):
+        if source is None:
             continue
         own, theirs = model.signal, source.signal
+        if own.accepts(theirs):
+            if own.kind == "tokens" and (theirs.high or 0) > (own.high or 0):
+                raise IsthmusError(
+                    f"the data have the token {theirs.high:g}, and the model reads 0 to "
+                    f"{own.high:g}: pass rows of the same vocabulary"
+                )
+            continue
         if own.kind == theirs.kind == "collection":
             names = dict.fromkeys(theirs.parts, 0), dict.fromkeys(own.parts, 0)
             tree.same_names(*names, "the data", "the model")

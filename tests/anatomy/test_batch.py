@@ -58,7 +58,8 @@ def test_a_name_that_is_not_given_is_one_sentence():
         IsthmusError, match=r"asks for 'label' of each row, and the data give none: p"
     ):
         Batch(X).given["label"]
-    with pytest.raises(IsthmusError, match=r"given with the data 'lable': did you mean 'label'\?"):
+    said = "asks for 'lable' of each row, and the data give 'label'"
+    with pytest.raises(IsthmusError, match=said):
         whole().given["lable"]
     assert whole().given.get("lable") is None
 

@@ -106,9 +106,12 @@ def test_each_part_asks_as_it_would_alone():
     out = model(batch, step)
     assert seen["a"][1] is mask["a"]
     assert seen["b"][1] is None
+    assert out.x["b"] is X["b"]
+    assert torch.equal(out.x["a"][:6], X["a"][:6])
+    assert not out.x["a"][6].any()  # what was not observed says nothing, whatever stands there
     for name in X:
         x, _, given, view, whole, at = seen[name]
-        assert x is X[name]
+        assert x is out.x[name]
         assert torch.equal(given["label"], torch.arange(ROWS))
         assert view is out.views[0]
         assert whole is model
@@ -319,7 +322,7 @@ def test_a_target_of_one_branch_or_several():
     model = model_of(decoder=decoder["a"], target=Only("a"))
     seen = torch.tensor([True] * 5 + [False] * 2)
     out = model(Batch(X, mask={"a": seen, "b": None}))
-    assert torch.equal(out.target, X["a"])
+    assert torch.equal(out.target[:5], X["a"][:5])
     assert out.mask is seen
     assert out.error()[5:].abs().sum() == 0
     several = model_of(decoder=Each({"a": decoder["a"]}), target=Each({"a": nn.Identity()}))

@@ -114,12 +114,12 @@ def test_pickles_are_refused_and_not_run(name, tmp_path):
     [
         ("missing.npy", "no file"),
         ("missing.npz:x", "no file"),
-        ("note.txt", "no known type"),
+        ("note.doc", "no known type"),
         ("one.png", "single image"),
     ],
 )
 def test_other_files_are_errors_with_a_remedy(name, said, tmp_path):
-    for present in ("note.txt", "one.png"):
+    for present in ("note.doc", "one.png"):
         (tmp_path / present).write_bytes(b"x")
     with pytest.raises(IsthmusError, match=said):
         as_source(str(tmp_path / name))
@@ -135,3 +135,31 @@ def test_members_of_a_plain_array_are_an_error(tmp_path):
     np.save(tmp_path / "a.npy", X)
     with pytest.raises(IsthmusError, match="leave ':x' out"):
         as_source(f"{tmp_path / 'a.npy'}:x")
+
+
+def test_a_text_file_is_a_text_a_line(tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_bytes("\ufeffone\r\n\n  \nzwölf \n".encode())
+    source = as_source(str(path))
+    batch = source.batch(torch.arange(2))
+    assert (source.signal.text, source.signal.vocabulary, source.signal.ragged) == (
+        "str",
+        256,
+        True,
+    )
+    rows = [bytes(row[m].tolist()) for row, m in zip(batch.x, batch.mask, strict=True)]
+    assert rows == [b"one", "zwölf ".encode()]
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "said"),
+    [
+        (b"\n \n", "a.txt", "holds no text"),
+        (b"caf\xe9\n", "a.txt", r"UTF-8 \(byte 3"),
+        (b"one\n", "a.txt:member", "no members"),
+    ],
+)
+def test_text_files_that_cannot_be_read(content, name, said, tmp_path):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(IsthmusError, match=said):
+        as_source(str(tmp_path / name))

@@ -12,6 +12,7 @@ import zoo
 from isthmus.anatomy import Autoencoder, Clock, Player, Signal, Step, View
 from isthmus.bottlenecks import Identity
 from isthmus.objectives import MSE, L0Control
+from isthmus.testing.small import cut
 from isthmus.training.statistics import OncePerStep
 
 STEPS, ROWS = 5, 16
@@ -206,6 +207,10 @@ def test_a_network_in_evaluation_mode_keeps_its_statistics():
 # --- the rule ----------------------------------------------------------------------------------
 
 
+def count(rows):
+    return len(next(iter(rows.values())) if isinstance(rows, dict) else rows)
+
+
 @pytest.mark.parametrize("name", zoo.NAMES)
 def test_the_forward_pass_changes_no_buffer(name):
     model, _, rows = zoo.build(name)
@@ -216,7 +221,8 @@ def test_the_forward_pass_changes_no_buffer(name):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for step in (0, 3):
-            out = model(torch.from_numpy(rows[:32]), Step(Clock(step, 9, 32, len(rows))))
+            batch = model.signal.batch(cut(rows, 0, 32))
+            out = model(batch, Step(Clock(step, 9, 32, count(rows))))
             for player in model.objective.players:
                 model.objective(model, out, player)
     for found, kept in ((model.named_buffers(), before), (model.named_parameters(), weights)):

@@ -260,15 +260,14 @@ def test_a_stage_that_stopped_early_resumes(tmp_path):
 @pytest.mark.parametrize(
     ("trains", "said"),
     [
-        (("encodr",), "'encodr' is to be trained and matches no parameter: the names begin with "),
-        ((), "the model has no weights to train"),
-        (("bottleneck",), "'bottleneck' is to be trained and matches no parameter"),
+        (("encodr",), "'encodr' is to be trained and matches no part: the names begin with "),
+        ((), "the stage 'one' trains nothing: name parts in trains="),
+        (("bottleneck",), "the stage 'one' trains nothing of the model"),
     ],
 )
 def test_a_stage_that_trains_nothing_is_one_sentence(trains, said):
-    model = linear(stages=[Stage("one", one(MSE()), trains)])
     with pytest.raises(IsthmusError, match=said) as problem:
-        toys.trainer(model, steps=3).run()
+        toys.trainer(linear(stages=[Stage("one", one(MSE()), trains)]), steps=3).run()
     assert "\n" not in str(problem.value)
 
 

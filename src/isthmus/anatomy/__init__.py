@@ -36,6 +36,7 @@ from isthmus.anatomy.objective import Losses, Objective, Term, Watch, Weighted, 
 from isthmus.anatomy.output import Output, View
 from isthmus.anatomy.part import EMA, Look, Part, Prior, Sampler
 from isthmus.anatomy.players import Player, Stage
+from isthmus.anatomy.ragged import Ragged
 from isthmus.anatomy.scaler import Scaler, Scaling
 from isthmus.anatomy.schedule import (
     Clock,
@@ -49,17 +50,17 @@ from isthmus.anatomy.schedule import (
 from isthmus.anatomy.signal import Array, Kind, Signal
 from isthmus.anatomy.solver import Report, Solver
 from isthmus.anatomy.source import Source
+from isthmus.anatomy.target import Target
 from isthmus.anatomy.tree import Rows, Tree
 
 __all__ = [
     "EMA", "MODEL", "AnySparseCode", "Array", "Autoencoder", "Batch", "Bernoulli", "Bottleneck",
-    "Clock", "Code",
-    "Constant", "Cosine", "DiscreteCode", "Each", "EmbeddingCode", "Gaussian", "GaussianCode",
-    "Given", "Kind", "Likelihood", "Linear", "LinearDecoder", "LinearEncoder", "Look", "Losses",
-    "Objective", "Only", "Output", "Part", "Player", "Prior", "Report", "Residual", "Rows",
-    "Sampler", "Scaler", "Scaling", "Schedule", "Signal", "Solver", "Source", "SparseCode", "Stage",
-    "Stairs", "Step", "Term", "ThresholdCode", "TokenCode", "Tree", "View", "Watch", "Weighted",
-    "added", "as_objective", "as_schedule", "ask", "atoms", "branch", "code_of", "decodes_latents",
-    "dictionaries", "evaluating", "expect", "linear_decoder", "norms", "offset", "read_rows",
-    "scaler_for", "side_by_side", "single", "tree", "unstored",
+    "Clock", "Code", "Constant", "Cosine", "DiscreteCode", "Each", "EmbeddingCode", "Gaussian",
+    "GaussianCode", "Given", "Kind", "Likelihood", "Linear", "LinearDecoder", "LinearEncoder",
+    "Look", "Losses", "Objective", "Only", "Output", "Part", "Player", "Prior", "Ragged", "Report",
+    "Residual", "Rows", "Sampler", "Scaler", "Scaling", "Schedule", "Signal", "Solver", "Source",
+    "SparseCode", "Stage", "Stairs", "Step", "Target", "Term", "ThresholdCode", "TokenCode", "Tree",
+    "View", "Watch", "Weighted", "added", "as_objective", "as_schedule", "ask", "atoms", "branch",
+    "code_of", "decodes_latents", "dictionaries", "evaluating", "expect", "linear_decoder", "norms",
+    "offset", "read_rows", "scaler_for", "side_by_side", "single", "tree", "unstored",
 ]  # fmt: skip

@@ -19,9 +19,11 @@ from isthmus.anatomy.objective import Critics, Objective, Term, as_objective
 from isthmus.anatomy.output import Output, View
 from isthmus.anatomy.part import EMA, Look, Part, Prior, Sampler, check_plain, parts_with
 from isthmus.anatomy.players import Player, Stage, covers, default_players, owner_of
+from isthmus.anatomy.ragged import Ragged
 from isthmus.anatomy.scaler import Scaler
 from isthmus.anatomy.schedule import Clock
 from isthmus.anatomy.signal import Signal
+from isthmus.anatomy.target import Target
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError, unknown
 
@@ -59,7 +61,8 @@ class Autoencoder(Inference, nn.Module):
     corruption
         From x to a :class:`View`, or to a list of several.
     target
-        What is to be rebuilt, as a function of the clean batch; the batch itself by default. A
+        What is to be rebuilt, as a function of the clean batch; the batch itself by default, a
+        :class:`Target` where it has a mask of its own. A
         corruption that redraws the data (see :attr:`View.target`) takes the clean batch's place.
     likelihood
         How the decoder's output becomes a reconstruction; unit Gaussian by default.
@@ -116,7 +119,7 @@ class Autoencoder(Inference, nn.Module):
         self.stage = 0
         """The stage that is trained, of a model that has several."""
         own = [] if objective is None else [as_objective(objective)]
-        self.objectives = nn.ModuleList(own or [stage.objective for stage in stages])
+        self.objectives = nn.ModuleList(own or [as_objective(stage.objective) for stage in stages])
         self.corruption = corruption
         self.target = target
         self.likelihood = likelihood or Gaussian()
@@ -143,6 +146,10 @@ class Autoencoder(Inference, nn.Module):
         for part in self.modules():
             if isinstance(part, EMA) and not len(part.copies):
                 part.follow(self)
+        titles = [stage.name for stage in self.stages]
+        for title in titles:
+            if titles.count(title) > 1:
+                raise IsthmusError(f"two stages are named {title!r}: give each a name of its own")
         named: set[str] = set()
         for objective in self.objectives:
             assert isinstance(objective, Objective)
@@ -196,7 +203,7 @@ class Autoencoder(Inference, nn.Module):
         batch = x if isinstance(x, Batch) else Batch(x)
         if isinstance(step, Clock):
             step = Step(step)
-        x = self.scaler(batch.x)
+        x = self.scaled(batch)
         views = self._views(x, batch, step)
         codes = [self._code_of(view, batch, step, sample=True) for view in views]
         target, mask = self._target(x if views[0].target is None else views[0].target, batch, step)
@@ -208,6 +215,11 @@ class Autoencoder(Inference, nn.Module):
             if out.residual is None:
                 out.params = self.decode_code(codes[0], view=views[0], batch=batch, step=step)
         return out
+
+    def scaled(self, batch: Batch) -> Tree:
+        """A batch in the model's units; what was not observed is 0 there, whatever it was."""
+        x = self.scaler(batch.x)
+        return x if batch.mask is None else tree.mapped(_blank, x, batch.mask)
 
     def _views(self, x: Tree, batch: Batch, step: Step | None) -> list[View]:
         if self.corruption is None:
@@ -249,6 +261,8 @@ class Autoencoder(Inference, nn.Module):
         if self.target is None:
             return x, batch.mask
         target = ask(self.target, x, model=self, mask=batch.mask, **_about(batch, step))
+        if isinstance(target, View):
+            return target.x, target.mask
         mask = batch.mask
         if isinstance(mask, Mapping):
             # A target that is a branch of the data has that branch's mask.
@@ -273,9 +287,14 @@ class Autoencoder(Inference, nn.Module):
         step: Step | None = None,
         generator: torch.Generator | None = None,
     ) -> Tree:
-        """Parameters of the likelihood for a code, sample axis kept, in the model's units."""
+        """Parameters of the likelihood for a code, sample axis kept, in the model's units.
+
+        ``view`` and ``batch`` are what the code is of, where the decoder may see that: on the
+        training path and where rows are scored, but not where they are rebuilt.
+        """
         decoder = self._need_decoder()
-        mask = None if view is None else view.mask
+        seen = batch if view is None else view
+        mask = None if seen is None else seen.mask
         about = {"view": view, "mask": mask, "model": self, "generator": generator}
         about.update(_about(batch, step))
         if not reads_z(decoder):
@@ -287,8 +306,10 @@ class Autoencoder(Inference, nn.Module):
 
     def unscaled(self, recon: Tree) -> Tree:
         """A reconstruction in the user's units: of a target that is one part, by its scaler."""
+        if isinstance(self.target, Target):
+            recon = self.target.inverse(recon)
         scaler = self.scaler if isinstance(recon, Mapping) else self.scaler_of("written")
-        return scaler.inverse(recon)
+        return recon.mapped(scaler.inverse) if isinstance(recon, Ragged) else scaler.inverse(recon)
 
     def _need_decoder(self) -> nn.Module:
         if self.decoder is None:
@@ -359,8 +380,8 @@ class Autoencoder(Inference, nn.Module):
                 self.scaler.fit(batch.x, batch.mask)
         count = len(batch) if rows is None else rows
         if self.decoder is not None:
-            self.likelihood.check(*self._target(self.scaler(batch.x), batch, None))
-        look = Look(self.scaler(batch.x), batch, count, batch_size, steps, source)
+            self.likelihood.check(*self._target(self.scaled(batch), batch, None))
+        look = Look(self.scaled(batch), batch, count, batch_size, steps, source)
         named = {id(module): name for name, module in self.named_modules()}
         for part in parts_with(self, "prepare"):
             if self._first_stage(named[id(part)]) == self.stage:
@@ -397,6 +418,10 @@ def scaler_for(signal: Signal, mode: Any = "none") -> Scaler:
         return Scaler(signal.shape, mode)
     parts = {n: scaler_for(p, mode if p.is_real else "none") for n, p in signal.parts.items()}
     return EachScaler(parts)
+
+
+def _blank(leaf: Any, mask: Tensor | None) -> Any:
+    return tree.observed(leaf, mask) if isinstance(leaf, Tensor) else leaf
 
 
 def _about(batch: Batch | None, step: Step | None) -> dict[str, Any]:

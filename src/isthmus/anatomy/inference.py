@@ -12,6 +12,7 @@ from isthmus.anatomy.batch import Batch, Given
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import code_of, decodes_latents
 from isthmus.anatomy.evaluating import evaluating
+from isthmus.anatomy.layout import cut, like
 from isthmus.anatomy.output import View
 from isthmus.anatomy.signal import Array, Signal
 from isthmus.anatomy.source import Source
@@ -34,7 +35,8 @@ class Inference:
     ``X`` is in the user's units everywhere: an array or tensor, a mapping of names to these for a
     model of several, a list of rows of different lengths, or a source. Another shape or dtype, NaN
     and infinity are an :class:`IsthmusError`. ``given`` holds what a conditional model asks for,
-    ``mask`` says what is observed (see :class:`Batch`). The result is an array for an array.
+    ``mask`` says what is observed (see :class:`Batch`). The result has the layout of ``X``: an
+    array for an array, texts for texts, a list of rows at their lengths for such a list.
     """
 
     @overload
@@ -62,7 +64,7 @@ class Inference:
                 model.clean_code(self._scaled(b)) for b in self.batches(X, batch_size, **about)
             )
             if not code:
-                return cast(Array, _like(X, torch.cat([part.z.cpu() for part in codes])))
+                return cast(Array, like(X, torch.cat([part.z.cpu() for part in codes])))
             kept = [part.detached() for part in codes]
         return type(kept[0]).join(kept)
 
@@ -76,7 +78,7 @@ class Inference:
     ) -> Any:
         """Reconstructions from latents ``(rows, latent)``, in the user's units.
 
-        A decoder that draws does so from ``seed``.
+        A decoder that draws does so from ``seed``. A model of texts gives texts.
         """
         model = self._model
         model._need_decoder()
@@ -105,28 +107,36 @@ class Inference:
                 f"latents of shape {tuple(Z.shape)} do not fit this model's decoder: pass as many "
                 "columns as encode returns"
             ) from problem
-        return _like(Z, tree.joined(recon))
+        return like(Z, tree.joined(recon), model.signal)
 
     def reconstruct(
         self, X: Examples, *, batch_size: int = ENCODE_BATCH, seed: int = 0, **about: Any
     ) -> Any:
-        """Encode and decode, deterministic, in the user's units."""
+        """Encode and decode, deterministic, in the user's units.
+
+        The decoder sees the code alone, with the mask and what is given, and never the rows.
+        """
         model = self._model
         generator = torch.Generator(model.device).manual_seed(seed)
         with evaluating(model):
             batches = self.batches(X, batch_size, **about)
             parts = [_cpu(self.rebuilt(batch, generator=generator)) for batch in batches]
-        return _like(X, tree.joined(parts))
+        return like(X, tree.joined(parts))
 
     def rebuilt(self, x: Tree | Batch, *, generator: torch.Generator | None = None) -> Tree:
         """The deterministic reconstruction of one checked batch, in the user's units."""
         model = self._model
-        params, _ = self._rebuilt_params(x if isinstance(x, Batch) else Batch(x), generator)
-        return model.unscaled(model.likelihood.mean(params))
+        batch = x if isinstance(x, Batch) else Batch(x)
+        code = model.clean_code(self._scaled(batch))
+        unseen = Batch(torch.empty(len(batch), 0), batch.rows, batch.mask, batch.given)
+        params = model.decode_code(code, batch=unseen, generator=generator)
+        recon = model.unscaled(model.likelihood.mean(params))
+        return recon if model.target is not None else cut(recon, model.signal, batch.mask)
 
     def looked_at(self, batch: Batch) -> tuple[Tree, Code, Tree, Tree, Tree]:
         """Of a batch in the user's units: itself in the model's, its deterministic code, the
-        decoder's output for that (None without one), the target, and the target's mask."""
+        decoder's output for that with the batch at hand (None without a decoder), the target, and
+        the target's mask."""
         model, scaled = self._model, self._scaled(batch)
         code = model.clean_code(scaled)
         target, mask = model._target(scaled.x, scaled, None)
@@ -134,15 +144,6 @@ class Inference:
         if model.decoder is not None:
             params = model.decode_code(code, view=View(scaled.x, mask=scaled.mask), batch=batch)
         return scaled.x, code, params, target, mask
-
-    def _rebuilt_params(
-        self, batch: Batch, generator: torch.Generator | None = None
-    ) -> tuple[Tree, Batch]:
-        """The decoder's output for a batch in the user's units, and the batch in the model's."""
-        model, scaled = self._model, self._scaled(batch)
-        code = model.clean_code(scaled)
-        view = View(scaled.x, mask=scaled.mask)
-        return model.decode_code(code, view=view, batch=batch, generator=generator), scaled
 
     def score(self, X: Examples, *, batch_size: int = ENCODE_BATCH, **about: Any) -> Array:
         """How well each row fits, ``(rows,)``: **higher is more normal**.
@@ -160,10 +161,9 @@ class Inference:
         scores = []
         with evaluating(model):
             for batch in self.batches(X, batch_size, **about):
-                params, scaled = self._rebuilt_params(batch)
-                target, mask = model._target(scaled.x, scaled, None)
+                _, _, params, target, mask = self.looked_at(batch)
                 scores.append(self._scores(params, target, mask).cpu())
-        return cast(Array, _like(X, torch.cat(scores)))
+        return cast(Array, like(X, torch.cat(scores)))
 
     def _scores(self, params: Tree, target: Tree, mask: Tree) -> Tensor:
         likelihood = self._model.likelihood
@@ -192,7 +192,8 @@ class Inference:
             about = None if given is None else _given_batch(given, 0, n, model)
             generator = torch.Generator(model.device).manual_seed(seed)
             params = model.decode_code(Code(z), batch=about, generator=generator)
-            return _cpu(model.unscaled(model.likelihood.mean(params)))
+            recon = _cpu(model.unscaled(model.likelihood.mean(params)))
+            return like(None, recon, model.signal)
 
     # --- helpers -----------------------------------------------------------------------------
 
@@ -202,7 +203,7 @@ class Inference:
 
     def _scaled(self, batch: Batch) -> Batch:
         """The same batch in the model's units."""
-        return Batch(self._model.scaler(batch.x), batch.rows, batch.mask, batch.given)
+        return Batch(self._model.scaled(batch), batch.rows, batch.mask, batch.given)
 
     def batches(
         self,
@@ -287,13 +288,3 @@ def _given_batch(given: Mapping[str, Any], start: int, rows: int, model: "Autoen
 
 def _cpu(values: Tree) -> Tree:
     return tree.moved(values, torch.device("cpu"))
-
-
-def _like(X: Any, result: Tree) -> Any:
-    """Arrays where the user gave arrays."""
-    first = X
-    while isinstance(first, (Mapping, list, tuple)) and len(first):
-        first = next(iter(first.values())) if isinstance(first, Mapping) else first[0]
-    if not isinstance(first, np.ndarray):
-        return result
-    return tree.mapped(lambda leaf: leaf.numpy() if isinstance(leaf, Tensor) else leaf, result)

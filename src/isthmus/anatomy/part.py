@@ -157,7 +157,8 @@ class EMA(Part):
 
     ``of`` names them (``"encoder"``, ``"bottleneck"``, ``"parts.projector"``); they are called one
     after another, and no gradient passes. The average starts as a copy and moves after each update
-    by ``1 - decay``, a number or a schedule of the clock; buffers are copied as they are. A view
+    by ``1 - decay``, a number or a schedule of the clock; buffers are copied as they are, but for
+    the running statistics of normalisation layers that the average's own calls move. A view
     with ``by`` set to the name under which the average stands in the model is encoded by it.
     """
 
@@ -204,8 +205,17 @@ class EMA(Part):
             part = model.get_submodule(name)
             for mean, weight in zip(copy.parameters(), part.parameters(), strict=True):
                 mean.lerp_(weight, share)
-            for mine, theirs in zip(copy.buffers(), part.buffers(), strict=True):
-                mine.copy_(theirs)
+            for inner, followed in zip(copy.modules(), part.modules(), strict=True):
+                _copy_buffers(inner, followed)
+
+
+def _copy_buffers(mine: nn.Module, theirs: nn.Module) -> None:
+    """A layer's buffers, unless they are statistics of as many calls of its own."""
+    # Statistics of the followed layer's inputs do not fit the weights of an average, which lags.
+    calls, of_theirs = (getattr(layer, "num_batches_tracked", None) for layer in (mine, theirs))
+    own = None if calls is None or of_theirs is None else calls >= of_theirs
+    for buffer, other in zip(mine.buffers(False), theirs.buffers(False), strict=True):
+        buffer.copy_(other if own is None else torch.where(own, buffer, other))
 
 
 def parts_with(model: nn.Module, hook: str) -> Iterator[Part]:

@@ -1,5 +1,6 @@
 """Who trains what, and when: players that step in turn, and stages that follow one another."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from isthmus.anatomy.batch import MODEL
-from isthmus.anatomy.objective import Objective
+from isthmus.anatomy.objective import Objective, Term
 from isthmus.errors import IsthmusError
 
 if TYPE_CHECKING:
@@ -52,19 +53,33 @@ class Player:
 class Stage:
     """A fit of its own within a run, with what earlier stages trained held fixed.
 
-    ``trains`` are patterns of parameter names, as :class:`Player` has them; everything else rests.
-    A part without parameters that learns by what it observes is named in the same way.
-    ``resting`` are parts that are in evaluation mode meanwhile (by default those that the stage
-    does not train). ``share`` is the stage's part of the run's steps, relative to the others'.
-    ``options`` replace training options: lr, optimiser, lr_schedule, warmup, average, ...
+    ``trains`` are patterns of parameter names, as :class:`Player` has them; everything else rests:
+    it is not updated, and parts of which nothing is trained are in evaluation mode meanwhile. A
+    part without parameters that learns by what it observes is named in the same way. ``share`` is
+    the stage's part of the run's steps, relative to the others'. ``options`` replace training
+    options: lr, optimiser, lr_schedule, warmup, average, patience, ...; their steps are counted
+    from the stage's first.
     """
 
     name: str
-    objective: Objective
+    objective: Objective | Term
     trains: tuple[str, ...]
     share: float = 1.0
     options: Mapping[str, Any] = field(default_factory=dict)
     players: tuple[Player, ...] = ()
+
+    def __post_init__(self) -> None:
+        trains = (self.trains,) if isinstance(self.trains, str) else tuple(self.trains)
+        object.__setattr__(self, "trains", trains)
+        if not trains:
+            raise IsthmusError(
+                f"the stage {self.name!r} trains nothing: name parts in trains=(...)"
+            )
+        if not (self.share > 0 and math.isfinite(self.share)):
+            raise IsthmusError(
+                f"the stage {self.name!r} has share={self.share:g}: a share of the steps is a "
+                "number above 0"
+            )
 
 
 def covers(pattern: str, name: str) -> bool:

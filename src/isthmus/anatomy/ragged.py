@@ -1,13 +1,87 @@
 """Rows of different lengths: texts, recordings, sets of points."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from isthmus.errors import IsthmusError
+
+Text = Literal["str", "bytes"]
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Rows of different lengths as a model gives them back; a leaf of a tree.
+
+    ``values`` is ``(rows, steps, *step)``, of which the first ``lengths`` ``(rows,)`` steps count.
+    """
+
+    values: Tensor
+    lengths: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, index: Tensor) -> "Ragged":
+        """The rows of an int64 index."""
+        return Ragged(self.values[index], self.lengths[index])
+
+    def to(self, device: torch.device) -> "Ragged":
+        """The same rows on a device."""
+        return Ragged(self.values.to(device), self.lengths.to(device))
+
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> "Ragged":
+        """The same lengths with ``function`` of the values."""
+        return Ragged(function(self.values), self.lengths)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a file stores of them; :meth:`restored` makes them again."""
+        return {"values": self.values, "lengths": self.lengths}
+
+    @classmethod
+    def restored(cls, tensors: Mapping[str, Tensor]) -> "Ragged":
+        """The rows whose tensors were stored."""
+        return cls(tensors["values"], tensors["lengths"])
+
+    @classmethod
+    def collate(cls, parts: Sequence["Ragged"]) -> "Ragged":
+        """The rows of several one after another."""
+        most = max(part.values.shape[1] for part in parts)
+        values = [lengthened(part.values, most) for part in parts]
+        return cls(torch.cat(values), torch.cat([part.lengths for part in parts]))
+
+    def rows(self) -> list[Tensor]:
+        """Each row at its length, ``(steps, *step)``."""
+        return [row[:n] for row, n in zip(self.values, self.lengths.tolist(), strict=True)]
+
+    def texts(self) -> list[bytes]:
+        """Each row of tokens 0 to 255 as the bytes that these are."""
+        return [row.to(torch.uint8).cpu().numpy().tobytes() for row in self.rows()]
+
+
+def lengths_of(mask: Tensor) -> Tensor:
+    """Up to which step a mask ``(rows, steps, ...)`` says that something is there, ``(rows,)``."""
+    there = mask.flatten(2).any(-1) if mask.ndim > 2 else mask
+    return (there * torch.arange(1, there.shape[1] + 1, device=mask.device)).amax(1)
+
+
+def lengthened(tensor: Tensor, length: int) -> Tensor:
+    """``(rows, steps, ...)`` filled up with zeros to so many steps."""
+    return F.pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, length - tensor.shape[1]))
+
+
+def text_of(rows: Any) -> Text | None:
+    """``"str"`` for a list of texts, ``"bytes"`` for one with bytes in it; None for all else."""
+    if not isinstance(rows, (list, tuple)) or not rows:
+        return None
+    if not all(isinstance(row, (str, bytes, bytearray)) for row in rows):
+        return None
+    return "str" if all(isinstance(row, str) for row in rows) else "bytes"
 
 
 def shapes_of(rows: Sequence[Any]) -> tuple[int, tuple[int, ...], str]:
@@ -41,6 +115,10 @@ def padded(rows: Sequence[Any]) -> tuple[Tensor, Tensor]:
     ``(rows, steps)`` of what is there."""
     arrays = [as_array(row) for row in rows]
     lengths = torch.tensor([len(array) for array in arrays])
+    if int(lengths.min()) == 0:
+        raise IsthmusError(
+            f"row {int(lengths.argmin())} of the list is empty: drop it, or give it a step"
+        )
     most = int(lengths.max())
     whole = np.zeros((len(arrays), most, *arrays[0].shape[1:]), np.result_type(*arrays))
     for row, array in zip(whole, arrays, strict=True):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isthmus.anatomy import tree
 from isthmus.anatomy.batch import Batch, Given
-from isthmus.anatomy.ragged import padded, shapes_of
+from isthmus.anatomy.ragged import Text, padded, shapes_of, text_of
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError, unknown
 
@@ -28,7 +28,8 @@ class Signal:
     """The shape of one example as a model sees it, and how raw rows become that.
 
     ``shape`` is without the row axis; an image is ``(channels, height, width)``. ``dtype`` is the
-    *raw* dtype: bytes are read as fractions of 255, everything else as float32 unchanged.
+    *raw* dtype: bytes are read as fractions of 255, everything else as float32 unchanged; of texts
+    it is ``"str"`` or ``"bytes"``.
     ``channels_last`` says that raw images are ``(height, width, channels)``. ``low`` and ``high``
     bound the values after that reading. A collection has ``parts`` and an empty shape.
 
@@ -51,6 +52,11 @@ class Signal:
     def is_real(self) -> bool:
         """Whether examples are real numbers: not token ids, graphs or a collection."""
         return self.kind not in ("tokens", "graph", "collection")
+
+    @property
+    def text(self) -> Text | None:
+        """Whether the tokens are the bytes of texts: ``"str"`` (UTF-8) or ``"bytes"``."""
+        return cast(Text, self.dtype) if self.dtype in get_args(Text) else None
 
     @property
     def vocabulary(self) -> int:
@@ -127,6 +133,9 @@ class Signal:
     @classmethod
     def _of_ragged(cls, rows: Sequence[Any], kind: Kind | None) -> "Signal":
         longest, rest, dtype = shapes_of(rows)
+        text = text_of(rows)
+        if text is not None:
+            return cls("tokens", (longest,), text, ragged=True)
         whole = dtype.startswith(("int", "uint"))
         guess: Kind = kind or ("tokens" if whole and not rest else "series" if rest else "set")
         if guess != "tokens" and not rest:

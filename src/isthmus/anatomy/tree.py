@@ -8,8 +8,8 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from isthmus.anatomy.ragged import lengthened
 from isthmus.errors import IsthmusError
 
 Tree = Any
@@ -139,11 +139,6 @@ def joined(trees: Sequence[Tree]) -> Tree:
         longest = max(tensor.shape[1] for tensor in trees)
         trees = [lengthened(tensor, longest) for tensor in trees]
     return torch.cat(list(trees))
-
-
-def lengthened(tensor: Tensor, length: int) -> Tensor:
-    """``(rows, steps, ...)`` filled up with zeros to so many steps."""
-    return F.pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, length - tensor.shape[1]))
 
 
 def flattened(tree: Tree, name: str) -> dict[str, Tensor]:

@@ -5,6 +5,8 @@ from isthmus.bottlenecks.gated import Gated
 from isthmus.bottlenecks.gaussian import GaussianBottleneck, StandardNormal
 from isthmus.bottlenecks.identity import Identity
 from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck
+from isthmus.bottlenecks.mixture import GaussianMixturePrior
+from isthmus.bottlenecks.projection import Projection
 from isthmus.bottlenecks.relu import ReLU
 from isthmus.bottlenecks.sparse import (
     Dictionary,
@@ -16,7 +18,7 @@ from isthmus.bottlenecks.topk import TopK
 from isthmus.bottlenecks.vector_quantiser import VectorQuantiser
 
 __all__ = [
-    "BatchTopK", "Dictionary", "DictionaryEncoder", "FiringCounter", "Gated",
-    "GaussianBottleneck", "Identity", "JumpReLUBottleneck", "ReLU", "StandardNormal", "TopK",
-    "VectorQuantiser", "geometric_median",
+    "BatchTopK", "Dictionary", "DictionaryEncoder", "FiringCounter", "Gated", "GaussianBottleneck",
+    "GaussianMixturePrior", "Identity", "JumpReLUBottleneck", "Projection", "ReLU",
+    "StandardNormal", "TopK", "VectorQuantiser", "geometric_median",
 ]  # fmt: skip

@@ -15,12 +15,14 @@ from torch import Tensor
 
 from isthmus.anatomy import Array, Kind, Source
 from isthmus.data import images, tables
+from isthmus.data.ragged import RaggedSource
 from isthmus.data.sources import ArraySource, collection
 from isthmus.errors import IsthmusError, unknown
 
 MEMBERS = ("x_train", "x", "X", "data")
 """Members of an archive that are taken for the data, in this order."""
 
+TEXT = ".txt"
 _PICKLES = frozenset({".pkl", ".pickle", ".joblib", ".dill"})
 _DAMAGE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
@@ -52,7 +54,8 @@ def open_file(name: str | Path, kind: Kind | None = None) -> Source:
 
     ``.npy`` (memory-mapped), ``.npz``, ``.csv`` and ``.tsv`` (also ``.gz``, ``.bz2``, ``.xz``,
     ``.zst``), ``.parquet``, ``.safetensors``, ``.pt`` and ``.pth`` (tensors only), and folders
-    of images. See :func:`located` for choosing a part. A missing, damaged or foreign file is an
+    of images; the lines of ``.txt`` (UTF-8) that are not blank are texts, one a row. See
+    :func:`located` for choosing a part. A missing, damaged or foreign file is an
     :class:`IsthmusError`.
     """
     found = located(name)
@@ -64,6 +67,8 @@ def open_file(name: str | Path, kind: Kind | None = None) -> Source:
     suffix = path.suffix.lower()
     if tables.is_table(path):
         return _table(path, choice, kind)
+    if suffix == TEXT:
+        return RaggedSource(_lines(path, choice), kind, name=path.name)
     if suffix in _PICKLES:
         raise _refused(path)
     if suffix in images.SUFFIXES:
@@ -74,11 +79,28 @@ def open_file(name: str | Path, kind: Kind | None = None) -> Source:
         return _archive(path, choice, kind)
     reader = _READERS.get(suffix)
     if reader is None:
-        known = ", ".join(sorted([*_READERS, ".npz", *tables.SUFFIXES]))
+        known = ", ".join(sorted([*_READERS, ".npz", TEXT, *tables.SUFFIXES]))
         raise IsthmusError(
             f"{str(path)!r} is of no known type: pass one of {known}, or a folder of images"
         )
     return ArraySource(reader(path, choice), kind, name=path.name)
+
+
+def _lines(path: Path, choice: str | None) -> list[str]:
+    if choice is not None:
+        raise IsthmusError(f"{str(path)!r} has no members: leave ':{choice}' out")
+    try:
+        whole = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise IsthmusError(
+            f"{str(path)!r} is no text in UTF-8 (byte {error.start} is not): convert it first"
+        ) from error
+    except OSError as error:
+        _unreadable(path, error)
+    lines = [line for line in whole.split("\n") if line.strip()]
+    if not lines:
+        raise IsthmusError(f"{str(path)!r} holds no text: give it a line for each row")
+    return lines
 
 
 def _table(path: Path, choice: str | None, kind: Kind | None) -> Source:

@@ -35,7 +35,7 @@ class RaggedSource(Source):
     def __init__(self, rows: Sequence[Any], kind: Kind | None = None, *, name: str | None = None):
         self.what = "the data" if name is None else f"the data of {name!r}"
         arrays = [as_array(row) for row in rows]
-        self.signal = Signal.infer(arrays, kind)
+        self.signal = Signal.infer(rows, kind)
         lengths = torch.tensor([len(array) for array in arrays])
         if int(lengths.min()) == 0:
             raise IsthmusError(
@@ -55,7 +55,7 @@ class RaggedSource(Source):
             )
         if self.signal.kind == "tokens" and low < 0:
             raise IsthmusError(f"{self.what} have the token {low:g}: tokens begin at 0")
-        if self.signal.kind == "tokens" and all(isinstance(r, (str, bytes)) for r in rows):
+        if self.signal.text:
             low, high = 0.0, 255.0
         self.signal = self.signal.bounded(low, high)
 

@@ -68,20 +68,21 @@ from isthmus.evaluation.seeds import Estimate, over_seeds
 from isthmus.evaluation.sparsity import Firing, dead_share, dense_share, l0
 from isthmus.evaluation.stability import seed_stability
 from isthmus.evaluation.table import as_table, render, with_estimators
+from isthmus.evaluation.tokens import TokenMeasures
 
 __all__ = [
-    "DCI", "FVU", "Absorption", "Batch", "CodebookCounts", "ErrorPerElement", "Estimate",
-    "Firing", "GaussianPosterior", "ImportanceBound", "InfoMEC", "Measure", "Moments",
-    "Persistence", "Result", "Setting", "Shrinkage", "Spectrum", "Spread", "absorption",
+    "DCI", "FVU", "Absorption", "Batch", "CodebookCounts", "ErrorPerElement", "Estimate", "Firing",
+    "GaussianPosterior", "ImportanceBound", "InfoMEC", "Measure", "Moments", "Persistence",
+    "Result", "Setting", "Shrinkage", "Spectrum", "Spread", "TokenMeasures", "absorption",
     "active_units", "antipodal_share", "ari", "as_table", "auroc", "average_precision",
     "bits_per_dim", "clustering_accuracy", "codebook_use", "continuity", "dci", "dead_share",
     "decoder_cosine", "dense_share", "density_and_coverage", "density_kl", "distance_rmse",
-    "error_per_element", "evaluate", "explicitness", "factor_vae_score", "frechet_distance",
-    "fvu", "h0_distance", "h0_persistence", "importance_bound", "infomec", "kl_per_dimension",
+    "error_per_element", "evaluate", "explicitness", "factor_vae_score", "frechet_distance", "fvu",
+    "h0_distance", "h0_persistence", "importance_bound", "infomec", "kl_per_dimension",
     "knn_probe", "l0", "latent_rank", "latent_std", "linear_probe", "matched_cosine",
-    "mean_max_cosine", "mean_shift", "measures", "mig", "mig_from_posterior", "modularity",
-    "mrre", "neighbourhood", "nmi", "norm_ratio", "numerical_rank", "omes", "over_seeds",
-    "perplexity", "precision_and_recall", "precision_at_n", "recovery", "render", "sap",
-    "seed_stability", "shrinkage", "shrinkage_measure", "total_persistence", "trustworthiness",
-    "udr", "with_estimators",
+    "mean_max_cosine", "mean_shift", "measures", "mig", "mig_from_posterior", "modularity", "mrre",
+    "neighbourhood", "nmi", "norm_ratio", "numerical_rank", "omes", "over_seeds", "perplexity",
+    "precision_and_recall", "precision_at_n", "recovery", "render", "sap", "seed_stability",
+    "shrinkage", "shrinkage_measure", "total_persistence", "trustworthiness", "udr",
+    "with_estimators",
 ]  # fmt: skip

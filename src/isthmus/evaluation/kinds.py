@@ -5,8 +5,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Code, DiscreteCode, GaussianCode, SparseCode, ThresholdCode
-from isthmus.anatomy.tree import leaves, like
+from isthmus.anatomy import (
+    Autoencoder,
+    Code,
+    DiscreteCode,
+    GaussianCode,
+    SparseCode,
+    ThresholdCode,
+)
+from isthmus.anatomy.tree import elements, leaves, like
 from isthmus.evaluation.codebook import CodebookCounts
 from isthmus.evaluation.density import GaussianPosterior
 from isthmus.evaluation.rank import Spectrum, Spread
@@ -14,6 +21,7 @@ from isthmus.evaluation.reconstruction import FVU, ErrorPerElement, MaskedFVU
 from isthmus.evaluation.registry import Batch, Setting, measures
 from isthmus.evaluation.result import Result
 from isthmus.evaluation.sparsity import Firing
+from isthmus.evaluation.tokens import TokenMeasures, same_rows
 
 WIDEST = 4096
 """Latents up to which the rank is measured: it needs a square matrix of that size."""
@@ -72,6 +80,27 @@ class _Reconstruction:
         return found
 
 
+class _Tokens:
+    """Of ids: what is told of each by those before it, and what is rebuilt without them."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        self.model, self.tokens = model, TokenMeasures(bytes_=model.signal.text is not None)
+
+    def update(self, batch: Batch) -> None:
+        params, target, mask = batch.params, batch.target, batch.mask
+        more = {} if mask is None else {"mask": mask}
+        self.tokens.update(
+            self.model.likelihood.log_prob(params, target, **more),
+            self.model.likelihood.mean(params) == target,
+            mask,
+            elements(batch.rows.x, batch.rows.mask),
+            same_rows(self.model.rebuilt(batch.rows), batch.rows),
+        )
+
+    def results(self) -> list[Result]:
+        return self.tokens.results()
+
+
 class _Rank:
     def __init__(self) -> None:
         self.spectrum = Spectrum()
@@ -95,8 +124,12 @@ class _Spread:
 
 
 @measures(Code)
-def _reconstruction(setting: Setting) -> _Reconstruction | None:
-    return None if setting.model.decoder is None else _Reconstruction(setting)
+def _reconstruction(setting: Setting) -> _Reconstruction | _Tokens | None:
+    if setting.model.decoder is None:
+        return None
+    target = setting.first.target
+    whole = isinstance(target, Tensor) and not target.is_floating_point()
+    return _Tokens(setting.model) if whole else _Reconstruction(setting)
 
 
 @measures(Code)

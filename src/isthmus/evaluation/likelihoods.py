@@ -8,7 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Bernoulli, GaussianCode, Scaler, Signal, Tree, tree
+from isthmus.anatomy import (
+    Autoencoder,
+    Bernoulli,
+    GaussianCode,
+    Scaler,
+    Signal,
+    Tree,
+    View,
+    tree,
+)
 from isthmus.anatomy import Batch as Rows
 from isthmus.anatomy.each import EachScaler
 from isthmus.bottlenecks import StandardNormal
@@ -56,19 +65,24 @@ class _Bounds:
         total = len(code)
         for start in range(0, total, rows):
             stop = min(start + rows, total)
-            part = Rows(target, None, mask, batch.rows.given).part(start, stop)
-            pieces = list(self._log_weights(code.take(slice(start, stop)), part, chunk))
+            wanted = Rows(target, None, mask).part(start, stop)
+            given = batch.rows.part(start, stop)
+            view = View(tree.sliced(batch.scaled, start, stop), mask=given.mask)
+            taken = code.take(slice(start, stop))
+            pieces = list(self._log_weights(taken, wanted, view, given, chunk))
             self.importance.update(torch.cat(pieces) + shift)
 
-    def _log_weights(self, code: GaussianCode, rows: Rows, chunk: int) -> Iterator[Tensor]:
+    def _log_weights(
+        self, code: GaussianCode, wanted: Rows, view: View, rows: Rows, chunk: int
+    ) -> Iterator[Tensor]:
         shape = (len(code), self.samples, *code.mean.shape[1:])
-        more = {} if rows.mask is None else {"mask": rows.mask}
+        more = {} if wanted.mask is None else {"mask": wanted.mask}
         drawn = torch.from_numpy(self.noise.standard_normal(shape, dtype=np.float32))
         for noise in drawn.to(code.mean).transpose(0, 1).split(chunk):
             z = code.mean + noise * (0.5 * code.logvar).exp()
             posterior = replace(code, z=z, samples=len(noise))
-            params = self.model.decode_code(posterior, batch=rows)
-            likelihood = self.likelihood.log_prob(params, rows.x, **more)
+            params = self.model.decode_code(posterior, view=view, batch=rows)
+            likelihood = self.likelihood.log_prob(params, wanted.x, **more)
             q = log_standard_normal(noise) - 0.5 * float64(code.logvar).flatten(1).sum(1)
             yield float64(likelihood) + self._log_prior(z) - q
 
@@ -98,7 +112,7 @@ class _Bounds:
                 f"the data are not {what}, so this bounds {bounds}, not the log-likelihood of the "
                 "data"
             )
-        if self.model.target is not None:
+        if self.model.target is not None and not self.discrete:
             return "of the model's target, in the model's units"
         if self.discrete:
             return ""

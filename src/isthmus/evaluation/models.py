@@ -24,12 +24,13 @@ def evaluate(
     """What can be measured of a model on ``X``, by name, in one pass over the data.
 
     Which measures these are follows from the parts. A decoder: ``fvu`` and ``error_per_element``,
-    in the user's units. A Gaussian code: ``importance_bound`` with ``samples`` importance samples,
-    ``elbo``, ``bits_per_dim`` where the likelihood is one, ``kl``, ``active_units``. A sparse or
-    thresholded code: ``l0``, ``dead_share``, ``dense_share``. A discrete code: ``codebook_use``,
-    ``perplexity``. Any code of at most 4096 latents: ``latent_rank`` (effective),
-    ``numerical_rank``. No decoder: ``latent_std``. Kinds of code may add to these
-    (:func:`isthmus.evaluation.measures`).
+    in the user's units; of tokens instead ``exact_match``, ``token_accuracy``, ``nats_per_token``
+    and, of texts, ``bits_per_byte``. A Gaussian code: ``importance_bound`` with ``samples``
+    importance samples, ``elbo``, ``bits_per_dim`` where the likelihood is one, ``kl``,
+    ``active_units``. A sparse or thresholded code: ``l0``, ``dead_share``, ``dense_share``. A
+    discrete code: ``codebook_use``, ``perplexity``. Any code of at most 4096 latents:
+    ``latent_rank`` (effective), ``numerical_rank``. No decoder: ``latent_std``. Kinds of code may
+    add to these (:func:`isthmus.evaluation.measures`).
 
     X
         Rows in the user's units, or a source of them. Empty data, another shape or dtype, NaN or

@@ -8,6 +8,7 @@ from isthmus.networks.mlp import MLPDecoder, MLPEncoder
 from isthmus.networks.patches import Patches
 from isthmus.networks.positions import sincos
 from isthmus.networks.projector import Projector
+from isthmus.networks.recurrent import Ended, TokenDecoder, TokenEncoder
 from isthmus.networks.transformer import (
     PatchDecoder,
     PatchEncoder,
@@ -17,9 +18,9 @@ from isthmus.networks.transformer import (
 )
 
 __all__ = [
-    "ACTIVATIONS", "NETWORKS", "ConvDecoder", "ConvEncoder", "GridDecoder", "GridEncoder",
+    "ACTIVATIONS", "NETWORKS", "ConvDecoder", "ConvEncoder", "Ended", "GridDecoder", "GridEncoder",
     "MLPDecoder", "MLPEncoder", "PatchDecoder", "PatchEncoder", "Patches", "Projector",
-    "ResidualStack", "TransformerDecoder", "TransformerEncoder", "VisibleTokens", "decoder_for",
-    "encoder_for", "grid_shape", "network_name", "numbers_last",
+    "ResidualStack", "TokenDecoder", "TokenEncoder", "TransformerDecoder", "TransformerEncoder",
+    "VisibleTokens", "decoder_for", "encoder_for", "grid_shape", "network_name", "numbers_last",
     "sincos",
 ]  # fmt: skip

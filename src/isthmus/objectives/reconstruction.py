@@ -26,7 +26,7 @@ class SquaredError(Term):
 
 
 class NegativeLogLikelihood(Term):
-    """``-log p(x | z)`` under the model's likelihood, averaged over the draws of z."""
+    """``-log p(x | z)`` of what is observed, averaged over the draws of z."""
 
     name = "nll"
     unit = "nats"

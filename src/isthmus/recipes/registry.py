@@ -175,6 +175,11 @@ class Recipe:
                 "reads a collection"
             )
         given = "rows of different lengths" if signal.ragged else KINDS[signal.kind]
+        if "tokens" in self.kinds and signal.kind in REAL and signal.dtype.startswith("int"):
+            raise IsthmusError(
+                f"the recipe {self.name!r} reads {reads}, and the data are {given} of whole "
+                'numbers: say that they are tokens, isthmus.data.as_source(X, kind="tokens")'
+            )
         raise IsthmusError(
             f"the recipe {self.name!r} reads {reads}, and the data are {given}: choose a recipe "
             "that reads these"

@@ -121,7 +121,8 @@ def validated(model: type[M], values: Mapping[str, Any]) -> M:
         return model(**values)
     except ValidationError as problem:
         first = problem.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        # Of an option that may be of several types the place also names the type tried.
+        place = ".".join(p for p in map(str, first["loc"]) if "[" not in p)
         if first["type"] == "missing":
             raise IsthmusError(f"the option {place} has no default: pass {place}=...") from None
         raise IsthmusError(

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Batch, Code, Output, Signal, View
+from isthmus.anatomy import Autoencoder, Batch, Code, Output, Signal, View, tree
 from isthmus.data import as_source
+from isthmus.data.ragged import is_ragged
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
 from isthmus.recipes import Recipe
@@ -33,6 +34,7 @@ SMALL: dict[str, Any] = {
     "projections": 5,
     "width": 4,
     "hidden": (16,),
+    "second_hidden": (16,),
 }
 """Sizes by option name; a recipe takes those that it has."""
 
@@ -48,6 +50,25 @@ def _rows(n: int, shape: tuple[int, ...], unit: bool) -> np.ndarray:
 VECTORS, IMAGES = _rows(96, (12,), False), _rows(96, (1, 16, 16), True)
 """Rows of rank three and a little noise: something to learn in a hundred steps."""
 
+COLLECTION = {"image": _rows(96, (1, 8, 8), True), "vector": VECTORS}
+"""Two named parts of the same rows."""
+
+TEXTS = [
+    f"{one} {two} {one}{end}"
+    for one in "abcd"
+    for two in ("is", "was", "not")
+    for end in ".!?,;:-+"
+]
+"""Texts of different lengths."""
+
+SmallRows = Any
+"""An array of rows, a mapping of names to such arrays, or a list of rows of different lengths."""
+
+
+def cut(rows: SmallRows, start: int, stop: int) -> SmallRows:
+    """Some of the rows, of every part."""
+    return tree.mapped(lambda part: part[start:stop], rows)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -55,7 +76,7 @@ class Case:
 
     recipe: Recipe
     options: Mapping[str, Any]
-    rows: np.ndarray
+    rows: SmallRows
 
     def build(self, seed: int = 0) -> Autoencoder:
         """An untrained model, prepared on the rows."""
@@ -63,22 +84,25 @@ class Case:
             torch.default_generator.manual_seed(mix(seed))
             model = self.recipe.build(_signal(self.rows), self.recipe.parse(self.options)[0])
             with torch.no_grad():
-                model.prepare(model.signal.tensor(self.rows))
+                model.prepare(model.signal.batch(self.rows))
         return model
 
 
 def case(
-    recipe: Recipe, rows: np.ndarray | None = None, options: Mapping[str, Any] | None = None
+    recipe: Recipe, rows: SmallRows | None = None, options: Mapping[str, Any] | None = None
 ) -> Case:
-    """The recipe at small sizes, on ``rows`` or on those vectors or images that it builds on.
+    """The recipe at small sizes, on ``rows`` or on those of this module that it builds on.
 
     ``options`` win over the sizes. Raises ``AssertionError`` where it builds on nothing.
     """
     sizes = {k: v for k, v in SMALL.items() if k in recipe.model_options.model_fields}
     chosen, problem = {**sizes, **(options or {})}, None
-    candidates = [VECTORS, IMAGES] if rows is None else [np.asarray(rows)]
-    if recipe.model is not None and rows is None:
-        candidates = [r for r in candidates if r.shape[1:] == recipe.model.signal.shape]
+    candidates: list[SmallRows] = [VECTORS, IMAGES, COLLECTION, TEXTS]
+    if rows is not None:
+        ragged = isinstance(rows, list) and is_ragged(rows)
+        candidates = [rows if isinstance(rows, Mapping) or ragged else np.asarray(rows)]
+    elif recipe.model is not None:
+        candidates = [r for r in candidates if recipe.model.signal.accepts(_signal(r))]
         problem = IsthmusError(f"it reads {recipe.model.signal.shape}")
     for candidate in candidates:
         try:
@@ -94,7 +118,7 @@ def case(
     )
 
 
-def _signal(rows: np.ndarray) -> Signal:
+def _signal(rows: SmallRows) -> Signal:
     return as_source(rows).signal
 
 

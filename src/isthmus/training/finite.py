@@ -28,12 +28,12 @@ class FiniteCheck:
 
     In main memory every loss is looked at before its gradients are taken. On an accelerator that
     would make each step wait; there the losses of ``EVERY`` steps are looked at together, and what
-    is needed to say which one it was is kept until then.
+    is needed to say which one it was is kept until then. ``first`` is the number of the first step.
     """
 
-    def __init__(self, device: torch.device, report: Report | None) -> None:
+    def __init__(self, device: torch.device, report: Report | None, first: int = 0) -> None:
         self.every = 1 if device.type == "cpu" else EVERY
-        self.report = report
+        self.report, self.first = report, first
         self._seen: list[_Seen] = []
 
     def see(self, losses: Losses, out: Output, player: str, batch: Batch) -> None:
@@ -59,7 +59,8 @@ class FiniteCheck:
     def _error(self, one: _Seen) -> Exception:
         if self.report is None:
             return FloatingPointError(
-                f"the loss of the {one.player} is not finite at step {one.out.clock.step}"
+                f"the loss of the {one.player} is not finite at step "
+                f"{self.first + one.out.clock.step}"
             )
         return self.report(one.out, one.player, one.batch, one.losses)
 

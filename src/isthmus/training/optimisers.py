@@ -132,6 +132,7 @@ LR_SCHEDULES: dict[str, Callable[[int], Schedule]] = {
     "cosine": lambda total: Cosine(1.0, 0.0),
     "burda": lambda total: _burda(),
     "half-exponential": lambda total: _HalfExponential(),
+    "two-halvings": lambda total: Stairs((1.0, 0.5, 0.25), (0.375, 0.75)),  # Dai & Wipf 2019, code
 }
 
 

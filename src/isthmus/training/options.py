@@ -60,9 +60,9 @@ class TrainingOptions(BaseModel):
     groups: tuple[ParameterGroup, ...] = Field(
         (), description="settings for parameters by name pattern"
     )
-    lr_schedule: Literal["constant", "linear", "cosine", "burda", "half-exponential"] = Field(
-        "constant", description="how the learning rate falls over the run"
-    )
+    lr_schedule: Literal[
+        "constant", "linear", "cosine", "burda", "half-exponential", "two-halvings"
+    ] = Field("constant", description="how the learning rate falls over the run")
     warmup: Annotated[int, Field(ge=0)] = Field(
         0, description="steps over which the learning rate rises from zero"
     )

@@ -15,12 +15,17 @@ _TOLERANCE = 1e-3
 def reference_triples(model: Autoencoder, rows: Batch) -> dict[str, Tensor]:
     """Inputs, their code's tensors and, with a decoder, reconstructions, by name.
 
-    The parts of a collection are ``input.part``; masks and what is given stand beside them.
+    The parts of a collection are ``input.part``; masks and what is given stand beside them. Where
+    whole numbers are rebuilt, such as tokens, a tie may fall either way: the score is kept instead.
     """
     rows = rows.to(torch.device("cpu"))
     code = model.encode(rows, code=True)
     triple = {**stored(rows), **{f"code.{k}": v for k, v in code.tensors().items()}}
-    if model.decoder is not None:
+    leaves = [leaf for _, leaf in tree.leaves(rows.x) if isinstance(leaf, Tensor)]
+    whole = any(not leaf.is_floating_point() for leaf in leaves)
+    if model.decoder is not None and whole:
+        triple["score"] = torch.as_tensor(model.score(rows))
+    elif model.decoder is not None:
         triple.update(tree.flattened(model.reconstruct(rows), "recon"))
     return {name: tensor.contiguous().clone() for name, tensor in triple.items()}
 

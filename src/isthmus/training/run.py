@@ -5,14 +5,13 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import MODEL, Autoencoder, Batch, Losses, Output, Source, Stage, Step, ask
+from isthmus.anatomy import MODEL, Autoencoder, Batch, Losses, Output, Source, Step, ask
 from isthmus.anatomy.part import parts_with
 from isthmus.errors import IsthmusError
 from isthmus.training.batches import Batches
@@ -20,6 +19,7 @@ from isthmus.training.callbacks import Callback, Record, TensorBoard
 from isthmus.training.checkpoint import METRICS, Checkpoint, write_checkpoint
 from isthmus.training.forensics import investigate
 from isthmus.training.interrupt import CtrlC, Interrupted
+from isthmus.training.legs import Leg, check_legs, legs_of
 from isthmus.training.options import TrainingOptions
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples
@@ -30,16 +30,6 @@ from isthmus.training.validation import Judge, held_parts
 
 PREPARE_ROWS = 1 << 15
 SAVE_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Leg:
-    """A stage of a run as steps: from ``start`` to ``stop``, with its options."""
-
-    start: int
-    stop: int
-    options: TrainingOptions
-    stage: Stage | None = None
 
 
 class Run:
@@ -76,13 +66,8 @@ class Run:
         self.progress, self.title = progress, title
         self.device = resolve_device(options.device)
         self.batches = Batches(source, options.batch_size, options.order_seed)
-        if options.batch_size % options.accumulate:
-            raise IsthmusError(
-                f"accumulate={options.accumulate} does not divide batch_size="
-                f"{options.batch_size}: choose a divisor"
-            )
         self.total = options.total_steps(self.batches.steps_per_epoch)
-        self.legs = legs_of(model, options, self.total)
+        self.legs = legs_of(model, options, self.total, watched=validation is not None)
         self.step = 0
         self.stopped = False
         self.best: dict[str, Any] = {"loss": math.inf, "step": -1, "waited": 0}
@@ -94,7 +79,7 @@ class Run:
         self.save_seconds = SAVE_SECONDS
         self._log_bytes = 0
         self._saved_step = -1
-        self._built = self.begun = False
+        self._built = self.begun = self._finished = False
 
     def build(self, sample: Batch | None = None, first: Batch | None = None) -> None:
         """Set the model up from a sample of the data, and make the optimisers.
@@ -110,6 +95,7 @@ class Run:
         if first is None:
             first = self.source.batch(torch.arange(min(ROWS, len(self.source))))
         self._sample = first
+        check_legs(self.model, self.legs)
         self.model.to(self.device)
         self.model.stage = 0
         self._prepare(sample)
@@ -124,7 +110,7 @@ class Run:
                 sample.checked().to(self.device),
                 rows=len(self.source),
                 batch_size=self.options.batch_size,
-                steps=self.total,
+                steps=self.leg.steps,
                 source=self.source,
             )
 
@@ -139,7 +125,7 @@ class Run:
         self.stepper = Stepper(
             self.model,
             leg.options,
-            total=leg.stop - leg.start,
+            total=leg.steps,
             rows=len(self.source),
             first=leg.start,
             trains=None if leg.stage is None else leg.stage.trains,
@@ -272,8 +258,8 @@ class Run:
         """Whether the latest step is one after which the held-out rows are looked at."""
         if self.validation is None:
             return False
-        every = self.options.validate_every or self.batches.steps_per_epoch
-        return self.step % every == 0 or self.step == self.leg.stop
+        every = self.leg.options.validate_every or self.batches.steps_per_epoch
+        return (self.step - self.leg.start) % every == 0 or self.step == self.leg.stop
 
     def validate(self) -> None:
         """The losses of the held-out rows, for the log and for early stopping."""
@@ -336,11 +322,21 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint from which :meth:`restore` goes on exactly."""
-        assert self.folder is not None
+        if not self.running:
+            self.finish()
+            return
         self.stepper.finite.look()  # the last good checkpoint is not replaced by a bad one
-        state: dict[str, Tensor] = {
-            f"model.{n}": t.clone() for n, t in self.model.state_dict().items()
-        }
+        with self.stepper.averaged():
+            weights = copied(self.model)
+            reference = reference_triples(self.model, self._sample)
+        self._write(copied(self.model), weights, reference)
+
+    def _write(
+        self, live: dict[str, Tensor], weights: dict[str, Tensor], reference: dict[str, Tensor]
+    ) -> None:
+        """A checkpoint of the run's ``live`` state, and of the ``weights`` to be used."""
+        assert self.folder is not None
+        state = {f"model.{name}": tensor for name, tensor in live.items()}
         progress: dict[str, Any] = {
             "step": self.step,
             "total": self.total,
@@ -351,17 +347,6 @@ class Run:
             "best_weights": flatten(self.best_weights, "best", state),
             **self.stepper.state(state),
         }
-        if self.running:
-            with self.stepper.averaged():
-                weights = {n: t.clone() for n, t in self.model.state_dict().items()}
-                reference = reference_triples(self.model, self._sample)
-        else:
-            live = {n: t.clone() for n, t in self.model.state_dict().items()}
-            self._settle()
-            self._tell_finished()
-            weights = {n: t.clone() for n, t in self.model.state_dict().items()}
-            reference = reference_triples(self.model, self._sample)
-            self.model.load_state_dict(live)
         write_checkpoint(self.folder, Checkpoint(self.config, weights, reference, state, progress))
         self._saved_step, self._saved = self.step, time.monotonic()
         for callback in self.callbacks:
@@ -403,19 +388,35 @@ class Run:
     def _tell_finished(self) -> None:
         """Tell the parts that the weights are final: tables, thresholds, calibration."""
         parts = list(parts_with(self.model, "finish"))
-        if parts:
-            seed_step(self.device, self.options.seed, 7)
+        if not parts:
+            return
+        self.model.eval()
+        seed_step(self.device, self.options.seed, 7)
+        before = {name: t.shape for name, t in self.model.state_dict().items()}
         with torch.no_grad():
             for part in parts:
                 ask(part.finish, self.model, self.source)
+        after = {name: t.shape for name, t in self.model.state_dict().items()}
+        for name in sorted(before.keys() | after.keys()):
+            if before.get(name) != after.get(name):
+                raise IsthmusError(
+                    f"finish() changed {name} from {_shape(before.get(name))} to "
+                    f"{_shape(after.get(name))}, which no model that is built anew could load: "
+                    "register it with the shape that it ends with"
+                )
 
     def finish(self) -> None:
-        """After the last step: save, and end with the weights that the options promise."""
+        """After the last step: end with the weights that the options promise, and save; once."""
+        if self._finished:
+            return
+        self._finished = True
         self.stepper.finite.look()
-        if self.folder is not None and self._saved_step != self.step:
-            self.save()
+        due = self.folder is not None and self._saved_step != self.step
+        live = copied(self.model) if due else {}
         self._settle()
         self._tell_finished()
+        if due:
+            self._write(live, copied(self.model), reference_triples(self.model, self._sample))
 
     def end(self) -> None:
         """Leave the model as users meet it, however the run ended."""
@@ -434,33 +435,6 @@ class Run:
             raise Interrupted(f"{at}; nothing was saved, since no folder was given")
         self.save()
         raise Interrupted(f"{at} and saved; go on with: isthmus resume {self.folder}")
-
-
-_NOT_A_STAGES = ("steps", "epochs", "batch_size", "seed", "data_seed", "device", "validation")
-
-
-def legs_of(model: Autoencoder, options: TrainingOptions, total: int) -> list[Leg]:
-    """The stages of a model as parts of ``total`` steps, by their shares; each has one step."""
-    if not model.stages:
-        return [Leg(0, total, options)]
-    stages = model.stages
-    if total < len(stages):
-        raise IsthmusError(
-            f"steps={total} are fewer than the {len(stages)} stages: give each of them a step"
-        )
-    whole, passed, legs = sum(stage.share for stage in stages), 0.0, []
-    start = 0
-    for number, stage in enumerate(stages):
-        for name in stage.options:
-            if name in _NOT_A_STAGES or name not in TrainingOptions.model_fields:
-                raise IsthmusError(f"the stage {stage.name!r} cannot have an option {name!r}")
-        passed += stage.share
-        left = len(stages) - number - 1
-        stop = min(total - left, max(start + 1, round(total * passed / whole)))
-        own = TrainingOptions(**{**options.model_dump(), **stage.options})
-        legs.append(Leg(start, stop, own, stage))
-        start = stop
-    return legs
 
 
 def resolve_device(name: str) -> torch.device:
@@ -491,6 +465,15 @@ def _records(log: Path) -> list[Record]:
 def cuda_devices(device: torch.device) -> list[torch.device]:
     """The devices beside the CPU whose generators a run on ``device`` seeds."""
     return [device] if device.type == "cuda" else []
+
+
+def copied(model: Autoencoder) -> dict[str, Tensor]:
+    """A copy of all weights and buffers, by name."""
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "nothing" if shape is None else f"shape {tuple(shape)}"
 
 
 def _finite(value: float) -> float | None:

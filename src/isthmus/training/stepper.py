@@ -88,7 +88,7 @@ class Stepper:
         self.average = None if options.average is None else WeightAverage(model, options.average)
         self._fixed = self._fix()
         self._watch()
-        self.finite = FiniteCheck(self.device, report)
+        self.finite = FiniteCheck(self.device, report, first)
         self._once = OncePerStep(model)
         if options.compile:
             for part in (model.encoder, model.decoder):

@@ -77,13 +77,13 @@ class Judge:
         run = self.run
         self.figures = {name: value.item() for name, value in self.sums.items()}
         self.better = self.figures["loss"] < run.best["loss"]
-        if self.better and run.options.patience is not None:
+        if self.better and run.leg.options.patience is not None:
             state = run.model.state_dict()
             run.best_weights = {name: t.clone() for name, t in state.items()}
 
     def report(self) -> None:
         """Log the losses and, where patience is at its end, stop the run or its stage."""
-        run, patience = self.run, self.run.options.patience
+        run, patience = self.run, self.run.leg.options.patience
         run.log({"step": run.step, **{f"validation/{k}": v for k, v in self.figures.items()}})
         if self.better:
             run.best = {"loss": self.figures["loss"], "step": run.step, "waited": 0}

@@ -4,40 +4,18 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from isthmus._shapes import Float
 from isthmus.anatomy import Autoencoder, EmbeddingCode, Output, Signal, Term
-from isthmus.corruptions import (
-    Compose,
-    GaussianNoise,
-    MaskingNoise,
-    RandomErasing,
-    RandomResizedCrop,
-    TwoViews,
-)
-from isthmus.errors import IsthmusError
+from isthmus.bottlenecks import Projection
 from isthmus.networks import Projector, encoder_for
 from isthmus.recipes.options import Hidden, LatentDim, Network, NonNegative, OwnModule
 from isthmus.recipes.registry import recipe
+from isthmus.recipes.self_supervised.augmentation import Crop, Erase, Noise, two_views
 
 EPSILON = 1e-5
 """Added to the variance of each dimension, as batch normalisation does in the authors' code."""
-
-
-class Projection(nn.Module):
-    """The features are the code; a projector makes the embedding that the objective compares."""
-
-    def __init__(self, latent_dim: int, width: int) -> None:
-        super().__init__()
-        self.projector = Projector(latent_dim, (width, width), width)
-
-    def forward(self, h: Float[Tensor, "rows latent"], *, sample: bool = False) -> EmbeddingCode:
-        if self.training and len(h) < 2:
-            raise IsthmusError(
-                "a batch of one row has no correlations: set batch_size to 2 or more"
-            )
-        return EmbeddingCode(h, self.projector(h))
 
 
 def cross_correlation(
@@ -108,21 +86,9 @@ def barlow_twins(
     redundancy: Annotated[
         NonNegative, Field(description="lambda, the weight of the off-diagonal correlations")
     ] = 0.0051,
-    crop: Annotated[
-        float, Field(gt=0, le=1, description="smallest share of an image that a crop keeps")
-    ] = 0.3,
-    noise: Annotated[
-        NonNegative, Field(description="standard deviation of gaussian noise, in the model's units")
-    ] = 0.1,
-    erase: Annotated[
-        float,
-        Field(
-            ge=0,
-            le=1,
-            description="probability that a rectangle of an image is erased; for other signals, "
-            "share of the elements set to zero",
-        ),
-    ] = 0.5,
+    crop: Crop = 0.3,
+    noise: Noise = 0.1,
+    erase: Erase = 0.5,
     network: Network = "auto",
     hidden: Hidden = None,
     encoder: OwnModule = None,
@@ -143,17 +109,11 @@ def barlow_twins(
     any image allows, where the paper crops, flips, blurs and changes colours; everything else
     gets Gaussian noise and masked elements.
     """
-    if signal.kind == "image":
-        augmentation = Compose(
-            RandomResizedCrop(scale=(crop, 1.0)), GaussianNoise(noise), RandomErasing(erase)
-        )
-    else:
-        augmentation = Compose(GaussianNoise(noise), MaskingNoise(erase))
     return Autoencoder(
         signal,
-        corruption=TwoViews(augmentation),
+        corruption=two_views(signal, crop, noise, erase),
         encoder=encoder or encoder_for(signal, latent_dim, network, hidden=hidden, norm="batch"),
-        bottleneck=Projection(latent_dim, projector),
+        bottleneck=Projection(Projector(latent_dim, (projector, projector), projector)),
         decoder=None,
         objective=CrossCorrelation(redundancy),
     )

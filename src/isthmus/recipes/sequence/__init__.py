@@ -1,0 +1,1 @@
+"""Rows that go step by step: texts and other sequences of tokens."""
