@@ -25,14 +25,25 @@ from isthmus.training import journal
 
 RNG = np.random.default_rng(0)
 X = (RNG.normal(size=(512, 4)) @ RNG.normal(size=(4, 16))).astype(np.float32)
+SEEN = RNG.random(512) < 0.7
+TEXTS = [f"{a} {b} {c}" for a in ("a", "the", "one") for b in "abcdefgh" for c in ("is", "was")] * 8
 STEPS = 60
 COMMON = {"steps": STEPS, "batch_size": 32, "save_every": 2, "log_every": 5, "progress": False}
 OPTIONS = {
     "plain": {"latent_dim": 4, "hidden": (32,), "lr_schedule": "cosine", "warmup": 20},
     "beta-vae": {"latent_dim": 4, "hidden": (32,), "validation": 0.1, "patience": 1000},
     "bigan": {"latent_dim": 4, "hidden": (32, 32), "clip": 1.0},
+    "mvae": {"latent_dim": 4, "hidden": (16,)},
+    "text-vae": {"latent_dim": 4},
+    "byol": {"latent_dim": 8, "hidden": (16,), "projector": 16, "embedding": 8},
+    "two-stage-vae": {"latent_dim": 3, "hidden": (16,), "average": 0.9},
     "topk": {"latent_dim": 64, "k": 4, "k_aux": 8, "dead_after": 100, "accumulate": 2},
 }
+DATA = {
+    "mvae": ({"left": X[:, :10], "right": X[:, 10:]}, {"mask": {"right": SEEN}}),
+    "text-vae": (TEXTS, {}),
+}
+"""What is no table: a collection of which rows lack a part, and rows of different lengths."""
 
 
 def sha(model: isthmus.Autoencoder) -> str:
@@ -45,9 +56,15 @@ def sha(model: isthmus.Autoencoder) -> str:
 def go_on(folder: Path, recipe: str) -> None:
     """What a user does: resume where there is a checkpoint, else begin (again)."""
     if (folder / "config.json").exists() or (folder / ".staging" / "COMMIT").exists():
-        isthmus.resume(folder, X, progress=False)
+        rows, about = DATA.get(recipe, (X, {}))
+        isthmus.resume(folder, rows, progress=False, **about)
     else:
-        isthmus.fit(recipe, X, out=folder, overwrite=True, **COMMON, **OPTIONS[recipe])
+        fitted(recipe, out=folder, overwrite=True)
+
+
+def fitted(recipe: str, **more: object) -> isthmus.Autoencoder:
+    rows, about = DATA.get(recipe, (X, {}))
+    return isthmus.fit(recipe, rows, **about, **COMMON, **OPTIONS[recipe], **more)
 
 
 def in_a_process(folder: Path, recipe: str, after: float | None) -> bool:
@@ -72,7 +89,7 @@ def in_a_process(folder: Path, recipe: str, after: float | None) -> bool:
 
 
 def killed(folder: Path, recipe: str, kills: int, seed: int) -> dict[str, object]:
-    whole = sha(isthmus.fit(recipe, X, **COMMON, **OPTIONS[recipe]))
+    whole = sha(fitted(recipe))
     began = time.monotonic()
     in_a_process(folder / "timed", recipe, None)
     length = time.monotonic() - began

@@ -144,6 +144,10 @@ class _Builder:
         if self.directions is None:
             if not decodes_latents(model):
                 return
+            parts = model.signal.parts.values() or [model.signal]
+            if not all(part.is_real for part in parts):
+                self.notes.append("What is rebuilt are no numbers, so latents have no directions.")
+                return
             self.directed = np.sort(np.argsort(-self.strength, kind="stable")[: directions.MOVED])
             self.directions = directions.changes(model, codes, self.directed)
             self.sizes_about = "norm of how one standard deviation of it changes the reconstruction"

@@ -18,6 +18,7 @@ from isthmus.errors import IsthmusError
 from isthmus.estimators import AutoencoderTransformer
 from isthmus.language.samples import samples
 from isthmus.recipes.sequence.text_vae import SigmoidRise
+from isthmus.report import report
 from isthmus.training import Callback
 
 GRAMMAR = [
@@ -253,6 +254,14 @@ def test_from_the_command_line(tmp_path):
     run("encode", "run", "lines.txt", "-o", "codes.npz")
     with np.load(tmp_path / "codes.npz") as codes:
         assert codes["mean"].shape == (len(SENTENCES), 32)
+
+
+def test_a_report_says_that_there_are_no_directions(tmp_path):
+    (tmp_path / "lines.txt").write_text("\n".join(SENTENCES))
+    isthmus.fit("text-vae", tmp_path / "lines.txt", out=tmp_path / "run", **QUICK)
+    page = report(tmp_path / "run", progress=False).read_text()
+    assert "so latents have no directions" in page
+    assert "exact_match" in page
 
 
 @pytest.mark.parametrize(
