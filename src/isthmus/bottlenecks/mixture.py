@@ -66,7 +66,8 @@ class GaussianMixturePrior(Prior):
     def fit(self, z: Tensor) -> None:
         """Fit the mixture to codes ``(rows, latent_dim)``; the global generator seeds the start.
 
-        Codes of another shape, or fewer than there are components, are an :class:`IsthmusError`.
+        Codes of another shape, fewer than there are components, and NaN or infinity are an
+        :class:`IsthmusError`.
         """
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
@@ -80,6 +81,11 @@ class GaussianMixturePrior(Prior):
             raise IsthmusError(
                 f"a mixture of {self.components} components cannot be fitted to {len(z)} codes: "
                 "use fewer components"
+            )
+        if not bool(torch.isfinite(z).all()):
+            raise IsthmusError(
+                "a mixture cannot be fitted, since the codes hold NaN or infinity: lower lr, or "
+                "set clip=1"
             )
         seed = int(torch.randint(2**31 - 1, ()))
         mixture = GaussianMixture(self.components, reg_covar=self.floor, random_state=seed)
