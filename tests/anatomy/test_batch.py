@@ -1,10 +1,17 @@
 """Batches: parts of equal length, what is given, masks."""
 
+from functools import partial
+
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from isthmus.anatomy import Batch, Given, Step
+import isthmus
+from isthmus.anatomy import Autoencoder, Batch, Given, Signal, Step
+from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError
+from isthmus.objectives import MSE
 
 X = torch.arange(12.0).reshape(4, 3)
 TREE = {"a": X, "b": torch.arange(4)}
@@ -97,3 +104,29 @@ def test_whole_numbers_stay_whole():
 def test_where_nothing_is_said_the_step_is_the_models_first():
     step = Step()
     assert (step.clock.step, step.player, step.parts, step.batch) == (0, "model", 1, None)
+
+
+class Units(nn.Module):
+    """An encoder that notes the units of the batch that it asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.seen = nn.Linear(3, 2), []
+
+    def forward(self, x, *, batch):
+        self.seen.append(batch.x.clone())
+        return self.linear(x)
+
+
+def test_parts_see_the_batch_in_the_users_units_wherever_they_are_asked():
+    X = 100.0 + 5.0 * np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
+    encoder = Units()
+    model = Autoencoder(
+        Signal.infer(X), encoder=encoder, bottleneck=Identity(), decoder=nn.Linear(2, 3),
+        objective=MSE(),
+    )  # fmt: skip
+    isthmus.fit(model, X, scaling="columns", steps=2, batch_size=8, progress=False)
+    for verb in (model.encode, model.reconstruct, model.score, partial(isthmus.evaluate, model)):
+        encoder.seen.clear()
+        verb(X)
+        np.testing.assert_array_equal(torch.cat(encoder.seen).numpy(), X)

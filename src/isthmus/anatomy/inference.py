@@ -61,7 +61,7 @@ class Inference:
         model = self._model
         with evaluating(model):
             codes = (
-                model.clean_code(self._scaled(b)) for b in self.batches(X, batch_size, **about)
+                model.clean_code(b) for b in self.batches(X, batch_size, **about)
             )
             if not code:
                 return cast(Array, like(X, torch.cat([part.z.cpu() for part in codes])))
@@ -127,7 +127,7 @@ class Inference:
         """The deterministic reconstruction of one checked batch, in the user's units."""
         model = self._model
         batch = x if isinstance(x, Batch) else Batch(x)
-        code = model.clean_code(self._scaled(batch))
+        code = model.clean_code(batch)
         unseen = Batch(torch.empty(len(batch), 0), batch.rows, batch.mask, batch.given)
         params = model.decode_code(code, batch=unseen, generator=generator)
         recon = model.unscaled(model.likelihood.mean(params))
@@ -137,13 +137,15 @@ class Inference:
         """Of a batch in the user's units: itself in the model's, its deterministic code, the
         decoder's output for that with the batch at hand (None without a decoder), the target, and
         the target's mask."""
-        model, scaled = self._model, self._scaled(batch)
-        code = model.clean_code(scaled)
-        target, mask = model._target(scaled.x, scaled, None)
+        model = self._model
+        x = model.scaled(batch)
+        view = View(x, mask=batch.mask)
+        code = model._code_of(view, batch, None, sample=False)
+        target, mask = model._target(x, batch, None)
         params = None
         if model.decoder is not None:
-            params = model.decode_code(code, view=View(scaled.x, mask=scaled.mask), batch=batch)
-        return scaled.x, code, params, target, mask
+            params = model.decode_code(code, view=view, batch=batch)
+        return x, code, params, target, mask
 
     def score(self, X: Examples, *, batch_size: int = ENCODE_BATCH, **about: Any) -> Array:
         """How well each row fits, ``(rows,)``: **higher is more normal**.
@@ -200,10 +202,6 @@ class Inference:
     @property
     def _model(self) -> "Autoencoder":
         return cast("Autoencoder", self)
-
-    def _scaled(self, batch: Batch) -> Batch:
-        """The same batch in the model's units."""
-        return Batch(self._model.scaled(batch), batch.rows, batch.mask, batch.given)
 
     def batches(
         self,
