@@ -9,6 +9,7 @@ from torch import nn
 
 import isthmus
 from isthmus.anatomy import Autoencoder, Batch, Given, Signal, Step
+from isthmus.anatomy.batch import entries
 from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError
 from isthmus.objectives import MSE
@@ -130,3 +131,63 @@ def test_parts_see_the_batch_in_the_users_units_wherever_they_are_asked():
         encoder.seen.clear()
         verb(X)
         np.testing.assert_array_equal(torch.cat(encoder.seen).numpy(), X)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (3, "a single value"),
+        (None, "a single value"),
+        ([0, 1], "2 entries for 3 rows"),
+        (["a", "b", "a"], "number its levels"),
+        ([0.0, np.nan, 1.0], "not finite in row 1"),
+        ([[0], [1, 2], [3]], "not numeric"),
+    ],
+)
+def test_what_is_given_is_checked_wherever_it_is_given(values, said):
+    with pytest.raises(IsthmusError, match=said):
+        entries("y", values, 3)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.int64, np.float64, bool])
+def test_what_is_given_has_one_dtype_wherever_it_is_given(kind):
+    found = entries("y", np.array([0, 1, 1]).astype(kind), 3)
+    own = {"f": torch.float32, "b": torch.bool}.get(np.dtype(kind).kind, torch.int64)
+    assert found.dtype == own
+    assert found.tolist() == [0, 1, 1]
+
+
+class Conditional(nn.Module):
+    """A decoder that is given a label."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, z, *, given):
+        hot = nn.functional.one_hot(given["y"], 2)
+        return self.linear(torch.cat([z, hot.float()], 1))
+
+
+def test_labels_for_other_rows_are_refused_and_small_integers_are_read():
+    X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    y = np.arange(12) % 2
+    model = Autoencoder(
+        Signal.infer(X), encoder=nn.Linear(3, 2), bottleneck=Identity(), decoder=Conditional(),
+        objective=MSE(), prior=lambda n: torch.zeros(n, 2),
+    )  # fmt: skip
+    isthmus.fit(model, X, given={"y": y}, steps=2, batch_size=4, progress=False)
+    Z = model.encode(X)
+    for given in ({"y": np.r_[y, y]}, {"y": y[:5]}, {"y": 1}, {"y": y.astype(str)}, y):
+        for verb in (partial(model.decode, Z), partial(model.sample, 12),
+                     partial(model.reconstruct, X), partial(model.score, X),
+                     partial(isthmus.evaluate, model, X),
+                     partial(isthmus.fit, model, X, steps=1, progress=False)):  # fmt: skip
+            with pytest.raises(IsthmusError, match="given"):
+                verb(given=given)
+    rows = model.reconstruct(X, given={"y": y})
+    for kind in (np.uint8, np.int32):
+        np.testing.assert_array_equal(rows, model.reconstruct(X, given={"y": y.astype(kind)}))
+        np.testing.assert_array_equal(rows, model.decode(Z, given={"y": y.astype(kind)}))
+    with pytest.raises(IsthmusError, match="what is given"):
+        model.decode(Z, given={"y": np.arange(12)})  # levels that there are not
