@@ -6,7 +6,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Batch, GaussianCode, Prior, Source, evaluating
+from isthmus.anatomy import Autoencoder, GaussianCode, Prior, Source, evaluating
 from isthmus.errors import IsthmusError
 
 _ROWS_AT_ONCE = 1024
@@ -54,8 +54,7 @@ class GaussianMixturePrior(Prior):
         with evaluating(model):
             for some in index.split(_ROWS_AT_ONCE):
                 batch = source.batch(some).checked().to(model.device)
-                scaled = Batch(model.scaler(batch.x), batch.rows, batch.mask, batch.given)
-                code = model.clean_code(scaled)
+                code = model.clean_code(batch)
                 if self.draw and isinstance(code, GaussianCode):
                     parts.append(code.draw(1).z[0].cpu())
                 else:
