@@ -1,28 +1,17 @@
 """What all tests share: one thread, shapes checked at every annotated call, fixed hypotheses."""
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
+import shapes
 from dearest import Dearest
 
-ROOT = Path(find_spec("isthmus").origin).parent
-PACKAGES = ["isthmus.kernels", "isthmus.networks", "isthmus.bottlenecks", "isthmus.objectives"]
-"""Parts of models: every annotation is checked, with shapes or without."""
-
-ANNOTATED = [
-    ".".join(("isthmus", *path.relative_to(ROOT).with_suffix("").parts))
-    for path in sorted(ROOT.rglob("*.py"))
-    if "from isthmus._shapes import" in path.read_text()
-]
-"""Every file that states shapes, wherever it is."""
-
 # Before anything of the package is imported, or its functions would stay unchecked.
-_hook = install_import_hook([*PACKAGES, *ANNOTATED], "beartype.beartype")
+_hook = install_import_hook([*shapes.PACKAGES, *shapes.ANNOTATED], "shapes.checked")
 _hook.__enter__()
 
 torch.set_num_threads(1)
