@@ -1,12 +1,13 @@
 """Record the bits that training gives, and check that later code gives them again.
 
-    python tools/golden.py --record tests/golden.json
-    python tools/golden.py --check tests/golden.json [--only 'topk*']
+    python tools/golden.py --record before.json
+    python tools/golden.py --check before.json [--only 'topk*']
 
-Recording writes out every option of every case, so that a check trains with the same ones whatever
-the defaults have become. Beside the JSON lies a ``.safetensors`` with the weights, each tensor
-under its own SHA-256, from which deviations are measured. Rounding differs between processors and
-versions of PyTorch: a check elsewhere than where was recorded says so.
+Recorded is what the code before a refactoring gives; the project keeps none of it. Recording writes
+out every option of every case, so that a check trains with the same ones whatever the defaults have
+become. Beside the JSON lies a ``.safetensors`` with the weights, each tensor under its own SHA-256,
+from which deviations are measured. Rounding differs between processors and versions of PyTorch: a
+check elsewhere than where was recorded says so.
 """
 
 import argparse
@@ -30,17 +31,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import isthmus
-from isthmus.data import ArraySource
+from isthmus.anatomy import tree
+from isthmus.data import as_source
 from isthmus.errors import IsthmusError
-from isthmus.recipes import recipes
+from isthmus.recipes import Recipe, recipes
+from isthmus.testing.small import SMALL, TEXTS
 
 FORMAT = 1
-SMALL: dict[str, Any] = {
-    "latent_dim": 8, "k": 3, "k_aux": 4, "dead_after": 40, "capacity_steps": 10,
-    "sparsity_steps": 10, "projector": 8, "depth": 1, "decoder_depth": 1, "decoder_width": 8,
-    "heads": 2, "samples": 3, "entries": 4, "projections": 5, "width": 4, "hidden": [16],
-    "maps": [6, 6], "memory": 64, "draws": 64,
-}  # fmt: skip
+SIZES: dict[str, Any] = {**SMALL, "maps": (6, 6), "memory": 64, "draws": 64}
 """Sizes by option name; a recipe takes those that it has."""
 
 TRAINING: dict[str, Any] = {
@@ -101,8 +99,8 @@ def cases() -> dict[str, Case]:
     for name in ("topk", "mae", "gon", "ard-vae"):
         made[f"{name} on images"] = Case(name, {"hidden": None} if name == "gon" else {}, "images")
     for option, value in (("sparsity", 0.01), ("k", 3), ("l0", 3.0)):
-        changes = {"inputs": 7, "latent_dim": 24, "k": None, option: value}
-        made[f"transcoder of two parts {option}"] = Case("transcoder", changes)
+        changes = {"latent_dim": 24, "k": None, option: value}
+        made[f"transcoder of two parts {option}"] = Case("transcoder", changes, "pair")
     made["transcoder l0"] = Case("transcoder", {"k": None, "l0": 3.0})
     made["relu-l1 tied"] = Case("relu-l1", {"tied": True})
     made["jumprelu auxk"] = Case("jumprelu", {**CONTROLLED, "auxk_weight": 0.03})
@@ -134,12 +132,29 @@ def cases() -> dict[str, Case]:
 # --- data --------------------------------------------------------------------------------------
 
 
-def made_rows() -> dict[str, np.ndarray]:
-    """Vectors ``(96, 12)`` of rank three and noise, and images ``(96, 1, 16, 16)`` in [0, 1].
+def made_rows() -> dict[str, Any]:
+    """Vectors ``(96, 12)`` of rank three and noise, the same in two parts, images
+    ``(96, 1, 16, 16)`` in [0, 1], a collection and texts.
 
     Only sums and products element by element, whose rounding no machine may choose.
     """
-    return {"vectors": _rows((12,), False), "images": _rows((1, 16, 16), True)}
+    vectors = _rows((12,), False)
+    return {
+        "vectors": vectors,
+        "images": _rows((1, 16, 16), True),
+        "collection": {"image": _rows((1, 8, 8), True), "vector": vectors},
+        "texts": TEXTS,
+        "pair": {"in": vectors[:, :7], "out": vectors[:, 7:]},
+    }
+
+
+def digest_of_rows(rows: Any) -> str:
+    """SHA-256 of the bytes of every part, or of texts."""
+    if isinstance(rows, list):
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    digest = hashlib.sha256()
+    tree.mapped(lambda part: digest.update(np.ascontiguousarray(part).tobytes()), rows)
+    return digest.hexdigest()
 
 
 def _rows(shape: tuple[int, ...], unit: bool, n: int = 96, rank: int = 3) -> np.ndarray:
@@ -156,7 +171,7 @@ def _rows(shape: tuple[int, ...], unit: bool, n: int = 96, rank: int = 3) -> np.
 # --- one case ----------------------------------------------------------------------------------
 
 
-def written_out(case: Case, rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def written_out(case: Case, rows: Mapping[str, Any]) -> dict[str, Any]:
     """The case for the JSON: recipe, rows, path and every option, those by default too."""
     if case.variants:
         variants = {name: written_out(one, rows) for name, one in case.variants.items()}
@@ -164,22 +179,22 @@ def written_out(case: Case, rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
         assert len(kinds) == 1
         return {"variants": variants, "rows": kinds.pop(), "path": case.path}
     recipe = recipes()[case.recipe]
-    small = {k: v for k, v in SMALL.items() if k in recipe.model_options.model_fields}
+    small = {k: v for k, v in SIZES.items() if k in recipe.model_options.model_fields}
     model, training = recipe.parse({**small, **TRAINING, **case.changes})
     options = {**model, **training.model_dump(mode="json")}
     options["warmup"] = min(WARMUP, options["warmup"])
-    kind = case.rows if case.rows != "auto" else _fitting(case.recipe, options, rows)
+    kind = case.rows if case.rows != "auto" else _fitting(recipe, model, rows)
     plain = json.loads(json.dumps(options))
     return {"recipe": case.recipe, "rows": kind, "path": case.path, "options": plain}
 
 
-def _fitting(name: str, options: dict[str, Any], rows: Mapping[str, np.ndarray]) -> str:
-    """The kind of rows that the recipe reads: vectors where it can."""
-    try:
-        isthmus.fit(name, rows["vectors"], progress=False, **{**options, "steps": 1})
-    except IsthmusError:
-        return "images"
-    return "vectors"
+def _fitting(recipe: Recipe, options: dict[str, Any], rows: Mapping[str, Any]) -> str:
+    """The first kind of rows that the recipe reads."""
+    for kind in ("vectors", "images", "collection", "texts"):
+        with contextlib.suppress(IsthmusError):
+            recipe.build(as_source(rows[kind]).signal, options)
+            return kind
+    raise SystemExit(f"{recipe.name} reads none of the rows")
 
 
 @dataclass
@@ -191,9 +206,9 @@ class Trained:
     notes: list[str]
 
 
-def train(asked: Mapping[str, Any], rows: Mapping[str, np.ndarray]) -> Trained:
+def train(asked: Mapping[str, Any], rows: Mapping[str, Any]) -> Trained:
     """Train a case as it was written out; options that are no more are noted and left out."""
-    source, notes = ArraySource(rows[asked["rows"]].copy()), []
+    source, notes = as_source(rows[asked["rows"]]), []
     single = "variants" not in asked
     variants = {"": asked} if single else asked["variants"]
     options = {name: dict(one["options"]) for name, one in variants.items()}
@@ -309,7 +324,7 @@ def record(path: Path) -> None:
     head = {
         "format": FORMAT,
         "machine": machine(),
-        "rows": {n: hashlib.sha256(r.tobytes()).hexdigest() for n, r in rows.items()},
+        "rows": {name: digest_of_rows(one) for name, one in rows.items()},
     }
     lines = [f"{json.dumps(name)}: {json.dumps(case)}" for name, case in found.items()]
     text = json.dumps(head, indent=1).removesuffix("\n}") + ',\n "cases": {\n'
@@ -415,7 +430,7 @@ def check(path: Path, only: str) -> bool:
     stored = load_file(path.with_suffix(".safetensors"))
     rows, kept, total = made_rows(), 0, 0
     for name, digest in held["rows"].items():
-        if hashlib.sha256(rows[name].tobytes()).hexdigest() != digest:
+        if digest_of_rows(rows[name]) != digest:
             print(f"the {name} are other rows on this machine: nothing can be compared")
             return False
     for name, now in machine().items():
@@ -453,16 +468,8 @@ def _verdict(found: Compared) -> str:
 
 
 def _details(found: Compared) -> list[str]:
-    counts = [
-        f"{len(part)} {word}"
-        for part, word in (
-            (found.renamed, "renamed"),
-            (found.differing, "differing"),
-            (found.missing, "missing"),
-            (found.new, "new"),
-        )
-        if part
-    ]
+    kinds = ("renamed", "differing", "missing", "new")
+    counts = [f"{len(getattr(found, kind))} {kind}" for kind in kinds if getattr(found, kind)]
     lines = [f"{found.same} tensors identical, {', '.join(counts)}"] if counts else []
     lines += [f"renamed: {old} -> {new}" for old, new in found.renamed]
     lines += [f"differs: {name}: {how}" for name, how in found.differing]

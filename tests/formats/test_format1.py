@@ -20,6 +20,7 @@ from isthmus.objectives import MSE
 FORMAT1 = Path(__file__).parent / "format1"
 EXPECTED = json.loads((FORMAT1 / "expected.json").read_text())
 UNFINISHED = [name for name, wanted in EXPECTED.items() if "resumed" in wanted]
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 """Rounding differs between processors, and twenty steps carry it on."""
 
@@ -76,9 +77,6 @@ def test_going_on_ends_on_the_same_weights(name, tmp_path):
         )
     assert {key for key in moved if not torch.equal(found[key], noted[key])} == moved
     agrees(model, wanted["resumed"]["arrays"], {"rtol": 0.0, "atol": 0.02} if moved else CLOSE)
-
-
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def test_a_run_at_another_step_would_be_noticed():
