@@ -7,11 +7,11 @@ import torch
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
+import shapes
+from dearest import Dearest
+
 # Before anything of the package is imported, or its functions would stay unchecked.
-_hook = install_import_hook(
-    ["isthmus.kernels", "isthmus.networks", "isthmus.bottlenecks", "isthmus.objectives"],
-    "beartype.beartype",
-)
+_hook = install_import_hook([*shapes.PACKAGES, *shapes.ANNOTATED], "shapes.checked")
 _hook.__enter__()
 
 torch.set_num_threads(1)
@@ -28,3 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 if SHARED.is_dir():
     os.environ.setdefault("ISTHMUS_DATA", str(SHARED))
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Dearest(), "dearest")
