@@ -54,7 +54,16 @@ def test_the_readme_python_runs(tmp_path, monkeypatch):
         exec(compile(block, "README.md", "exec"), {"X": x})
 
 
-def test_the_parts_of_ones_own_in_the_documentation_work(tmp_path):
+@pytest.fixture
+def own_recipes(monkeypatch):
+    """What a block registers is forgotten again."""
+    from isthmus.recipes import registry
+
+    registry.list_recipes()
+    monkeypatch.setattr(registry, "_RECIPES", dict(registry._RECIPES))
+
+
+def test_the_parts_of_ones_own_in_the_documentation_work(own_recipes):
     import numpy as np
     import torch
 
@@ -78,6 +87,27 @@ def test_the_parts_of_ones_own_in_the_documentation_work(tmp_path):
     assert float(model.objective.terms[1].centre.detach().abs().sum()) > 0
     code = written["Scaled"](torch.zeros(3, 8), torch.ones(3), torch.ones(3))
     assert set(code.tensors()) == {"z", "scale"}
+
+
+def test_the_recipe_of_several_arrays_in_the_documentation_works(own_recipes):
+    import numpy as np
+
+    import isthmus
+    from isthmus.testing import check_recipe
+
+    written = {"__name__": "own"}
+    for block in blocks_of("docs/own.md"):
+        exec(compile(block, "own.md", "exec"), written)
+    rng = np.random.default_rng(0)
+    rows = {"image": rng.normal(size=(60, 4)), "text": rng.normal(size=(60, 3))}
+    rows["text"][::3] = np.nan
+    about = {"given": {"label": np.arange(60) % 4}, "mask": {"text": np.arange(60) % 3 > 0}}
+    model = isthmus.fit(written["several"], rows, steps=5, progress=False, **about)
+    assert isthmus.evaluate(model, rows, **about)["fvu.text"].value > 0
+    lacking = {"image": rows["image"], "text": np.zeros((60, 3))}
+    none = {"given": about["given"], "mask": {"text": np.zeros(60, bool)}}
+    assert model.encode(lacking, **none).shape == (60, 4)
+    check_recipe(written["several"])
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "src").rglob("*.py")), ids=lambda p: p.stem)

@@ -180,7 +180,7 @@ def fit_many_command(
 ) -> None:
     """Fit several models while the data are read once.
 
-    The .toml file has a table for each, [variants.NAME], or [[variants]] to have them named by
+    The .toml file has a table for each, \\[variants.NAME], or [\\[variants]] to have them named by
     what differs, with recipe = "topk" and options; what stands above the tables, and NAME=VALUE
     here, holds for all: data = "x.npy", output = "runs", batch_size = 1024.
     """
@@ -207,7 +207,12 @@ def fit_many_command(
 
 
 @app.command()
-def resume(folder: Folder, data: Annotated[str | None, typer.Argument()] = None) -> None:
+def resume(
+    folder: Folder,
+    data: Annotated[
+        str | None, typer.Argument(help="by default the data of the run", show_default=False)
+    ] = None,
+) -> None:
     """Go on with an interrupted run, or the runs of fit-many, exactly where it was saved."""
     from isthmus import api, many
     from isthmus.training.many import read_manifest

@@ -96,6 +96,36 @@ def test_what_is_broken_is_said(broken, check, words):
     assert "\n" not in str(problem.value)
 
 
+class Told(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layer = nn.Linear(3, width)
+
+    def forward(self, z, *, given):
+        return self.layer(z) + given["shift"][:, None]
+
+
+def test_what_a_recipe_asks_for_is_given():
+    def told(signal):
+        return made(signal, decoder=Told(signal.numel))
+
+    with pytest.raises(AssertionError, match="asks for 'shift' of each row"):
+        check_recipe(told)
+    check_recipe(told, given={"shift": np.arange(96) % 3})
+
+
+def test_of_several_refusals_the_one_about_its_own_data_is_said():
+    class Misspelt(nn.Module):
+        def forward(self, h, *, sampel=False):
+            return Code(h)
+
+    def misspelt(signal):
+        return made(signal, bottleneck=Misspelt())
+
+    with pytest.raises(AssertionError, match="did you mean 'sample'"):
+        check_recipe(misspelt)
+
+
 def test_options_and_rows_of_ones_own():
     rows = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
     check_recipe(sound, rows=rows, options={"latent_dim": 2})

@@ -245,7 +245,7 @@ class Autoencoder(Inference, nn.Module):
         h = self.encode_view(view, batch, step)
         if isinstance(h, Code):  # of an average that has its own bottleneck
             return h
-        code: Code = ask(
+        code = ask(
             self.bottleneck,
             h,
             sample=sample,
@@ -254,6 +254,11 @@ class Autoencoder(Inference, nn.Module):
             mask=view.mask,
             **_about(batch, step),
         )
+        if not isinstance(code, Code):
+            raise IsthmusError(
+                f"the bottleneck {type(self.bottleneck).__name__} returned a "
+                f"{type(code).__name__}: return isthmus.anatomy.Code(z), or another kind of code"
+            )
         return code
 
     def _target(self, x: Tree, batch: Batch, step: Step | None) -> tuple[Tree, Tree]:

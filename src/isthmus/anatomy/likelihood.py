@@ -5,6 +5,7 @@ constant. :mod:`isthmus.likelihoods` has the others and lists them all.
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +78,11 @@ class Likelihood(nn.Module):
 
         It waits for the device, so it is for a sample of the data and not for every step.
         """
+        if isinstance(x, Mapping):
+            raise IsthmusError(
+                f"the likelihood {self.name} reads one array, and what is to be rebuilt has the "
+                f"parts {', '.join(map(repr, x))}: pass likelihood=Each({{...}}), one for each name"
+            )
         bad = ~self.admits(filled(x, mask, self.fill))
         if mask is not None:
             bad = bad & over(mask, x)

@@ -15,6 +15,7 @@ from isthmus.anatomy.batch import MODEL
 from isthmus.anatomy.output import Output
 from isthmus.anatomy.part import Part
 from isthmus.anatomy.schedule import Constant, Schedule, as_schedule
+from isthmus.errors import IsthmusError
 
 if TYPE_CHECKING:
     from isthmus.anatomy.autoencoder import Autoencoder
@@ -106,6 +107,13 @@ class Objective(nn.Module):
     def __init__(self, parts: Iterable[Weighted]) -> None:
         super().__init__()
         parts = list(parts)
+        for part in parts:
+            for word in ("name", "unit"):
+                if not hasattr(part.term, word):
+                    raise IsthmusError(
+                        f"the term {type(part.term).__name__} has no {word}: write {word} = ... "
+                        "in its class"
+                    )
         names = [part.term.name for part in parts]
         twice = {name for name in names if names.count(name) > 1}
         if twice:

@@ -15,6 +15,7 @@ from isthmus.anatomy.expect import expect
 from isthmus.anatomy.likelihood import Likelihood
 from isthmus.anatomy.schedule import Clock
 from isthmus.anatomy.tree import Tree
+from isthmus.errors import IsthmusError
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Code)
@@ -114,14 +115,24 @@ class Output:
         if self.residual is not None:
             return self.residual.error.view_as(self.target)
         recon = self.need_recon()
-        if isinstance(recon, Tensor) and self.mask is None:
-            return recon - self.target
+        if isinstance(recon, Tensor) and isinstance(self.target, Tensor):
+            self._check_shape(recon, self.target)
+            if self.mask is None:
+                return recon - self.target
         return tree.mapped(
             lambda target, recon, mask: tree.observed(recon - target, mask),
             self.target,
             recon,
             self.mask,
         )
+
+    def _check_shape(self, recon: Tensor, target: Tensor) -> None:
+        """A draw of the code may put an axis before; the others are the target's."""
+        if recon.shape[-target.ndim :] != target.shape:
+            raise IsthmusError(
+                f"the decoder rebuilds {tuple(recon.shape)}, and the target is "
+                f"{tuple(target.shape)}: let it return the target's shape"
+            )
 
     def squared_error(self) -> Tensor:
         """The squared length of :meth:`error`, ``(rows,)``: of all parts, observed entries only."""

@@ -249,7 +249,7 @@ class Signal:
             bad = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
             raise IsthmusError(
                 f"the data contain NaN or infinity (first in row {bad}): drop or fill these "
-                "values first"
+                "values first, or pass mask= where none was observed"
             )
         return x
 

@@ -191,13 +191,24 @@ def _as_numbers(words: np.ndarray) -> np.ndarray | None:
 def _filled(X: Any, mask: Any) -> Any:
     """Arrays with zeros where nothing was observed: what stands there is not looked at."""
     if isinstance(X, Mapping):
-        masks = mask if isinstance(mask, Mapping) else {}
+        # A mask that does not fit is said before the NaN that it leaves in sight.
+        if mask is not None and not isinstance(mask, Mapping):
+            raise IsthmusError("the mask of several parts is a mapping of their names to masks")
+        masks = mask or {}
+        if not set(masks) <= set(X):
+            odd, known = min(set(masks) - set(X)), ", ".join(map(repr, X))
+            raise IsthmusError(f"the mask names {odd!r}, and the parts are {known}")
         return {name: _filled(part, masks.get(name)) for name, part in X.items()}
     if mask is None or isinstance(X, (str, Path, Source, list, tuple)) or not hasattr(X, "shape"):
         return X
     array, seen = np.asarray(X), np.asarray(mask)
-    if seen.dtype != bool or seen.shape != array.shape[: seen.ndim] or array.dtype.kind != "f":
+    if seen.dtype != bool or array.dtype.kind != "f":
         return X
+    if seen.shape != array.shape[: seen.ndim]:
+        raise IsthmusError(
+            f"a mask of shape {seen.shape} does not fit data of shape {array.shape}: give it their "
+            "first axes"
+        )
     wide = seen.reshape(*seen.shape, *[1] * (array.ndim - seen.ndim))
     return np.where(wide, array, np.zeros((), array.dtype))
 

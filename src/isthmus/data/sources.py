@@ -94,7 +94,8 @@ class ArraySource(Source):
         if self.columns is not None:
             where += f", column {self.columns[column]!r}"
         return IsthmusError(
-            f"{self.what} contain NaN or infinity ({where}): drop or fill these values first"
+            f"{self.what} contain NaN or infinity ({where}): drop or fill these values first, "
+            "or pass mask= where none was observed"
         )
 
 

@@ -26,22 +26,25 @@ def check_recipe(
     recipe: RecipeLike,
     rows: SmallRows | None = None,
     options: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> None:
     """Check that a recipe keeps the contracts of :func:`recipe_checks`, one after another.
 
     ``recipe`` is anything that :func:`isthmus.fit` takes; an autoencoder is copied. ``rows`` (at
     least 32) are data that it reads, by default small vectors or, where it does not build on
     them, images, a collection or texts; ``options`` make it small, beside the usual ones
-    (``latent_dim``, ``hidden``, ...). Raises ``AssertionError`` with a sentence that says what is
-    broken and what to do.
+    (``latent_dim``, ``hidden``, ...). ``given`` are arrays with one entry a row, as in
+    :func:`isthmus.fit`; what ``@recipe(..., given=...)`` names is by default 0 and 1 in turn.
+    Raises ``AssertionError`` with a sentence that says what is broken and what to do.
     """
-    run_all(recipe_checks(recipe, rows, options))
+    run_all(recipe_checks(recipe, rows, options, given))
 
 
 def recipe_checks(
     recipe: RecipeLike,
     rows: SmallRows | None = None,
     options: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> list[Check]:
     """The checks of :func:`check_recipe`, each by itself.
 
@@ -56,7 +59,7 @@ def recipe_checks(
     """
     found = as_recipe(recipe)
     # Built when the first check runs: a list of checks costs nothing.
-    small = functools.cache(lambda: case(found, rows, options))
+    small = functools.cache(lambda: case(found, rows, options, given))
     checks: dict[str, Callable[[Case], None]] = {
         "terms": _terms,
         "seed": _seed,
@@ -78,24 +81,24 @@ def _run(check: Callable[[Case], None], small: Callable[[], Case]) -> None:
 def fitted(small: Case, **options: Any) -> Autoencoder:
     """The small model after a few steps."""
     settings = {"steps": 6, "batch_size": 16, "progress": False, **small.options, **options}
-    return api.fit(small.recipe, small.rows, **settings)
+    return api.fit(small.recipe, small.rows, given=small.given or None, **settings)
 
 
 def _terms(small: Case) -> None:
     model = small.build()
     if model.solver is None:
-        _trained(model, small.rows)
+        _trained(model, small)
     model.train()
     for stage in range(len(model.objectives)):
         model.stage = stage
-        _terms_of(small.recipe.name, model, small.rows)
+        _terms_of(small.recipe.name, model, small)
 
 
-def _terms_of(name: str, model: Autoencoder, rows: SmallRows) -> None:
+def _terms_of(name: str, model: Autoencoder, small: Case) -> None:
     """The terms of the present stage."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        out = model(model.signal.batch(cut(rows, 0, ROWS)), Clock(5, 10, 16))
+        out = model(small.batch(model, ROWS), Clock(5, 10, 16))
         for part in model.modules():
             if isinstance(part, Prior):
                 _repeat(part, ROWS)
@@ -129,7 +132,8 @@ def _terms_of(name: str, model: Autoencoder, rows: SmallRows) -> None:
                 _close(
                     half, value, 2e-4, 1e-5,
                     f"{name}: the term {term.name} changes when the batch is repeated: divide by "
-                    "nothing that grows with the rows, or set per_example = False",
+                    "nothing that grows with the rows, or, where it compares rows or draws at "
+                    "random, set per_example = False",
                 )  # fmt: skip
 
 
@@ -157,9 +161,9 @@ def _seed(small: Case) -> None:
     assert not drawn or sha(fitted(small, seed=4)) != sha(first), (
         f"{name}: two seeds give the same weights: draw from torch's generator, unseeded"
     )
-    codes = _codes(first, rows)
+    codes = _codes(first, small)
     same = "what encode gives must be deterministic: draw only where sample is true"
-    for other in (_codes(second, rows), _codes(first, rows)):
+    for other in (_codes(second, small), _codes(first, small)):
         assert np.array_equal(codes, other), (
             f"{name}: two encodings of the same rows differ: {same}"
         )
@@ -169,21 +173,22 @@ def _seed(small: Case) -> None:
         f"{name}: {count} rows give {codes.shape[0]} codes: keep the row axis first"
     )
     if first.decoder is not None:
-        scores = [np.asarray(model.score(rows)) for model in (first, second)]
+        scores = [np.asarray(model.score(rows, given=small.given)) for model in (first, second)]
         assert np.array_equal(scores[0], scores[1]), (
             f"{name}: two scores of the same rows differ: {same}"
         )
-        built, given = _shapes(first.reconstruct(rows)), _shapes(rows)
+        built, given = _shapes(first.reconstruct(rows, given=small.given)), _shapes(rows)
         assert built == given, (
             f"{name}: rows of shape {given} are rebuilt as {built}: decode to the signal's shape"
         )
 
 
 def _rows(small: Case) -> None:
-    model, rows = fitted(small), small.rows
-    whole = _codes(model, rows)
+    model = fitted(small)
+    whole = _codes(model, small)
+    one = {name: part[5:6] for name, part in small.given.items()}
     _close(
-        _codes(model, cut(rows, 5, 6)), whole[5:6], 1e-4, 1e-5,
+        np.asarray(model.encode(cut(small.rows, 5, 6), given=one)), whole[5:6], 1e-4, 1e-5,
         f"{small.recipe.name}: a row's code depends on the other rows of its batch: use nothing of "
         "the batch outside of training",
     )  # fmt: skip
@@ -209,7 +214,7 @@ def _saved(small: Case) -> None:
             f"{name}: saved and loaded it has other weights: keep what training changes in "
             "parameters or buffers"
         )
-        assert np.array_equal(_codes(loaded, small.rows), _codes(model, small.rows)), (
+        assert np.array_equal(_codes(loaded, small), _codes(model, small)), (
             f"{name}: saved and loaded it gives other codes: keep what training changes in "
             "parameters or buffers"
         )
@@ -246,7 +251,7 @@ def _half(small: Case) -> None:
         f"{name}: in half precision its parameters are no longer float32: cast values, not "
         "parameters"
     )
-    assert np.isfinite(_codes(model, small.rows)).all(), (
+    assert np.isfinite(_codes(model, small)).all(), (
         f"{name}: trained in half precision its codes hold NaN or infinity: use float32 for sums, "
         "exponents and logarithms"
     )
@@ -265,7 +270,7 @@ def _repeat(prior: Prior, rows: int) -> None:
     prior.sample = sample  # type: ignore[method-assign]
 
 
-def _trained(model: Autoencoder, rows: SmallRows) -> None:
+def _trained(model: Autoencoder, small: Case) -> None:
     """A few steps by hand, so that no weight and no counter is at its start."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -274,7 +279,7 @@ def _trained(model: Autoencoder, rows: SmallRows) -> None:
         for step in range(3 * len(model.objectives)):
             model.stage = step // 3
             for player in model.objective.players:
-                out = model(model.signal.batch(cut(rows, 0, 16)), Clock(5, 10, 16))
+                out = model(small.batch(model, 16), Clock(5, 10, 16))
                 model.objective(model, out, player).total.backward()
                 optimiser.step()
                 optimiser.zero_grad()
@@ -286,8 +291,8 @@ def _legacy() -> str:
     return f"{np.asarray(key).tobytes().hex()} {rest}"
 
 
-def _codes(model: Autoencoder, rows: SmallRows) -> np.ndarray:
-    return np.asarray(model.encode(rows))
+def _codes(model: Autoencoder, small: Case) -> np.ndarray:
+    return np.asarray(model.encode(small.rows, given=small.given))
 
 
 def _shapes(rows: SmallRows) -> Any:

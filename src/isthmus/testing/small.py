@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,13 @@ class Case:
     recipe: Recipe
     options: Mapping[str, Any]
     rows: SmallRows
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def batch(self, model: Autoencoder, count: int | None = None) -> Batch:
+        """The first rows, or all of them, as the model reads them, with what is given."""
+        given = {name: torch.as_tensor(part)[:count] for name, part in self.given.items()}
+        rows = self.rows if count is None else cut(self.rows, 0, count)
+        return model.signal.batch(rows, given=given)
 
     def build(self, seed: int = 0) -> Autoencoder:
         """An untrained model, prepared on the rows."""
@@ -84,34 +91,46 @@ class Case:
             torch.default_generator.manual_seed(mix(seed))
             model = self.recipe.build(_signal(self.rows), self.recipe.parse(self.options)[0])
             with torch.no_grad():
-                model.prepare(model.signal.batch(self.rows))
+                model.prepare(self.batch(model))
         return model
 
 
 def case(
-    recipe: Recipe, rows: SmallRows | None = None, options: Mapping[str, Any] | None = None
+    recipe: Recipe,
+    rows: SmallRows | None = None,
+    options: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> Case:
     """The recipe at small sizes, on ``rows`` or on those of this module that it builds on.
 
-    ``options`` win over the sizes. Raises ``AssertionError`` where it builds on nothing.
+    ``options`` win over the sizes; what the recipe asks for and ``given`` lacks is 0 and 1 in
+    turn. Raises ``AssertionError`` where it builds on nothing.
     """
     sizes = {k: v for k, v in SMALL.items() if k in recipe.model_options.model_fields}
-    chosen, problem = {**sizes, **(options or {})}, None
+    chosen = {**sizes, **(options or {})}
+    problems: list[tuple[bool, IsthmusError]] = []
     candidates: list[SmallRows] = [VECTORS, IMAGES, COLLECTION, TEXTS]
     if rows is not None:
         ragged = isinstance(rows, list) and is_ragged(rows)
         candidates = [rows if isinstance(rows, Mapping) or ragged else np.asarray(rows)]
     elif recipe.model is not None:
         candidates = [r for r in candidates if recipe.model.signal.accepts(_signal(r))]
-        problem = IsthmusError(f"it reads {recipe.model.signal.shape}")
+        problems.append((False, IsthmusError(f"it reads {recipe.model.signal.shape}")))
     for candidate in candidates:
         try:
             with torch.random.fork_rng(devices=[]):
                 recipe.build(_signal(candidate), recipe.parse(chosen)[0])
         except IsthmusError as refusal:
-            problem = refusal
+            problems.append((_signal(candidate).kind not in recipe.kinds, refusal))
+        except Exception:
+            # What is wrong on rows that it reads is said first, whatever others lead to.
+            if all(foreign for foreign, _ in problems):
+                raise
         else:
-            return Case(recipe, chosen, candidate)
+            labels = {name: np.arange(tree.count(candidate)) % 2 for name in recipe.given}
+            return Case(recipe, chosen, candidate, {**labels, **(given or {})})
+    # Of rows of a kind that it reads the refusal says more than of others.
+    problem = min(problems, key=lambda found: found[0])[1] if problems else None
     raise AssertionError(
         f"{recipe.name} builds on no small signal ({problem}): pass rows=... and options=... that "
         "it takes"

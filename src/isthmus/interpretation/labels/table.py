@@ -106,8 +106,8 @@ def features_folder(folder: str | Path) -> Path:
         if (place / "examples.parquet").exists():
             return place
     raise IsthmusError(
-        f"no examples.parquet in {folder} or {folder / 'features'}: find the features of the run "
-        "first"
+        f"{folder} has no features (features/examples.parquet): isthmus report {folder} finds "
+        "those of a dictionary on a language model's activations"
     )
 
 

@@ -315,8 +315,9 @@ def mvae(
     where rows lack one. Precisions add up, so that a modality which is missing is simply left out,
     and one that knows little counts little. The bound of all modalities alone would leave the
     experts untrained by themselves; so the loss also has the bound of each one, and of some random
-    subsets. ``cross_generate`` on this page gives all modalities from some. Rows that lack a
-    modality have the bounds of what they have: a row of one modality counts that one twice.
+    subsets. ``isthmus.recipes.variational.multimodal.cross_generate(model, {"image": A})`` gives
+    all modalities from some. Rows that lack a modality have the bounds of what they have: a row of
+    one modality counts that one twice.
 
     Published: 64 latents, batches of 100, Adam at 1e-3 for 500 epochs, the KL's weight from 0 to 1
     over the first 200, two layers of 512 swish units, and on MNIST the label's log-likelihood ten
