@@ -36,7 +36,7 @@ SMALL: dict[str, Any] = {
     "hidden": (16,),
     "second_hidden": (16,),
     "maps": (4, 4),
-    "memory": 32,
+    "memory": 16,
 }
 """Sizes by option name; a recipe takes those that it has."""
 
