@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import isthmus
-from isthmus import data
+from isthmus import data, runs
 from isthmus.anatomy import Autoencoder, Signal
 from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError
@@ -205,3 +205,20 @@ def test_resume_refuses_other_data(tmp_path):
     model = isthmus.resume(tmp_path / "m", X, progress=False)
     whole = isthmus.fit("plain", X, **options)
     assert np.array_equal(model.encode(X), whole.encode(X))
+
+
+def test_the_fingerprint_is_that_of_rows_labels_and_masks_whatever_the_order_of_names():
+    A, B = X, X[:, :2]
+    y, w = np.arange(60) % 3, np.arange(60) % 2
+
+    def print_of(X, given=None, mask=None):
+        return runs.described(X, runs.opened(X, given, mask)[0])["fingerprint"]
+
+    whole = print_of({"a": A, "b": B}, {"y": y, "w": w}, {"a": w == 0})
+    assert whole == print_of({"b": B, "a": A}, {"w": w, "y": y}, {"a": w == 0})
+    for given, mask in (
+        ({"y": w, "w": y}, {"a": w == 0}), ({"y": y}, {"a": w == 0}), ({}, {"a": w == 0}),
+        ({"y": y, "w": w}, {"a": w == 1}), ({"y": y, "w": w}, {"b": w == 0}),
+        ({"y": y, "w": w}, None), ({"z": y, "w": w}, {"a": w == 0}),
+    ):  # fmt: skip
+        assert whole != print_of({"a": A, "b": B}, given, mask)

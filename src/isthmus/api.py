@@ -69,7 +69,9 @@ def fit(
     # A label may be named like an option: label=kind.
     own_given = {name: options.pop(name) for name in chosen.given if name in options}
     model_options, training = chosen.parse(options)
-    source, columns = runs.opened(X, {**own_given, **(given or {})}, mask)
+    if own_given:
+        given = {**own_given, **(given or {})}
+    source, columns = runs.opened(X, given, mask)
     runs.check_given(chosen, source)
     folder = None if out is None else runs.fresh_folder(Path(out), overwrite)
     if len(source) < 2:

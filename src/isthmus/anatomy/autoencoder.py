@@ -317,10 +317,14 @@ class Autoencoder(Inference, nn.Module):
         return self.decoder
 
     def clean_code(self, x: Tree | Batch) -> Code:
-        """The deterministic code of uncorrupted rows, in the model's units."""
-        batch = x if isinstance(x, Batch) else None
-        rows, mask = (x.x, x.mask) if isinstance(x, Batch) else (x, None)
-        return self._code_of(View(rows, mask=mask), batch, None, sample=False)
+        """The deterministic code of uncorrupted rows.
+
+        A tree is in the model's units. A :class:`Batch` is in the user's, as its source gave it,
+        and parts that ask for the batch get that.
+        """
+        if not isinstance(x, Batch):
+            return self._code_of(View(x), None, None, sample=False)
+        return self._code_of(View(self.scaled(x), mask=x.mask), x, None, sample=False)
 
     def atoms(self) -> Tree:
         """What one unit of each latent adds to the reconstruction, ``(width, d)``; else None.
