@@ -5,15 +5,11 @@ from pathlib import Path
 
 import torch
 from hypothesis import HealthCheck, settings
-from jaxtyping import install_import_hook
 
 import shapes
 from dearest import Dearest
 
-# Before anything of the package is imported, or its functions would stay unchecked.
-_hook = install_import_hook([*shapes.PACKAGES, *shapes.ANNOTATED], "shapes.checked")
-_hook.__enter__()
-
+shapes.install()
 torch.set_num_threads(1)
 settings.register_profile(
     "isthmus",

@@ -39,11 +39,12 @@ def page_of(path, parameters):
     if path.parent != RECIPES:
         name = path.stem.removeprefix("test_")
         return OWN, f"{path.parent.relative_to(RECIPES).as_posix()}/{name}", name
+    subject = getattr(parameters.get("check"), "subject", None)
+    if subject is None:
+        return None
     from isthmus.recipes import recipes  # what only gathers reports does without
 
-    found = recipes().get(getattr(parameters.get("check"), "subject", None))
-    if found is None:
-        return None
+    found = recipes()[subject]
     module = found.source.partition(":")[0].removeprefix("isthmus.recipes.")
     return CONTRACT, module.replace(".", "/"), found.name
 
