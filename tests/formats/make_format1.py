@@ -4,7 +4,8 @@
 
 They are there for later versions to read, so they are made once, by the code of their time (0.1.0);
 made again by the same code on the same machine they hold the same weights, and other rates and
-versions. The runs are trained in a folder of their own, since ``config.json`` notes where the data were.
+versions. The runs are trained in a folder of their own, since ``config.json`` notes where the data
+were.
 """
 
 import argparse
