@@ -30,7 +30,7 @@ def install():
 
 
 def of_shapes(stand_in):
-    """Check those annotations that state shapes: of a function that jaxtyping made to be checked."""
+    """Check annotations that state shapes, of the function that jaxtyping made for checking."""
     hints = stand_in.__annotations__.items()
     stand_in.__annotations__ = {name: hint for name, hint in hints if states_shape(hint)}
     return beartype(stand_in)

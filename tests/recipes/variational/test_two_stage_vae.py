@@ -12,6 +12,7 @@ from torch import nn
 
 import isthmus
 import zoo
+from commands import command
 from isthmus.data import ArraySource
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import frechet_distance
@@ -224,6 +225,7 @@ def test_the_first_stage_is_frozen_to_the_bit(options):
 # --- what it is for ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_samples_are_nearer_to_the_data_than_those_of_one_stage():
     x, fresh = circle(2000, 0), circle(1000, 1)
     shared = {**QUICK, "batch_size": 100, "lr": 2e-3, "latent_dim": 4, "hidden": (64,), "seed": 0}
@@ -389,18 +391,12 @@ def test_bad_input_is_one_sentence(options, said):
     assert "\n" not in str(problem.value)
 
 
-def test_from_the_command_line(tmp_path):
-    np.savez(tmp_path / "data.npz", x=circle(80, 0))
-
-    def run(*words):
-        command = [sys.executable, "-m", "isthmus.cli", *words]
-        told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-        assert told.returncode == 0, told.stdout + told.stderr
-        return told.stdout
-
+def test_from_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("data.npz", x=circle(80, 0))
     options = "latent_dim=3 hidden=8 second_hidden=7 steps=9 batch_size=20 device=cpu"
-    run("fit", NAME, "data.npz", *options.split(), "-o", "run")
-    assert "importance_bound" in run("evaluate", "run", "data.npz")
-    run("encode", "run", "data.npz", "-o", "codes.npz")
-    with np.load(tmp_path / "codes.npz") as codes:
+    command("fit", NAME, "data.npz", *options.split(), "-o", "run")
+    assert "importance_bound" in command("evaluate", "run", "data.npz")
+    command("encode", "run", "data.npz", "-o", "codes.npz")
+    with np.load("codes.npz") as codes:
         assert codes["mean"].shape == (80, 3)
