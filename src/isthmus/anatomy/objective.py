@@ -15,6 +15,7 @@ from isthmus.anatomy.batch import MODEL
 from isthmus.anatomy.output import Output
 from isthmus.anatomy.part import Part
 from isthmus.anatomy.schedule import Constant, Schedule, as_schedule
+from isthmus.errors import IsthmusError
 
 if TYPE_CHECKING:
     from isthmus.anatomy.autoencoder import Autoencoder
@@ -106,6 +107,12 @@ class Objective(nn.Module):
     def __init__(self, parts: Iterable[Weighted]) -> None:
         super().__init__()
         parts = list(parts)
+        for part in parts:
+            if not isinstance(getattr(part.term, "name", None), str):
+                raise IsthmusError(
+                    f"the term {type(part.term).__name__} has no name: give its class a name and a "
+                    'unit, name, unit = "mine", "nats"'
+                )
         names = [part.term.name for part in parts]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
@@ -152,6 +159,8 @@ class Objective(nn.Module):
             if part.term.player != player:
                 continue
             value = part.term(model, out)
+            if not isinstance(value, Tensor) or (value.ndim > 0) != part.term.per_example:
+                raise _unfit(part.term, value)
             value = value.mean() if part.term.per_example else value
             terms[part.term.name] = value.detach()
             if isinstance(part.term, Watch):
@@ -184,6 +193,16 @@ class Objective(nn.Module):
             }
             for p in self
         ]
+
+
+def _unfit(term: Term, value: Any) -> IsthmusError:
+    """What to say of a term's value that is none."""
+    said = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    if term.per_example:
+        wanted = "(rows,), one value per example: or say per_example = False and estimator = ..."
+    else:
+        wanted = "a scalar, since it says per_example = False"
+    return IsthmusError(f"the term {term.name} returned {said}: return {wanted}")
 
 
 def as_objective(given: Term | Objective) -> Objective:
