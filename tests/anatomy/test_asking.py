@@ -246,7 +246,7 @@ def test_a_wrapper_passes_words_on():
 
 def test_a_container_that_knows_of_no_words_gives_none():
     """torch's own Sequential calls its parts with one argument: one that needs more is refused."""
-    with pytest.raises(IsthmusError, match="'view', which nn.Sequential does not pass on"):
+    with pytest.raises(IsthmusError, match=r"'view', which nn\.Sequential does not pass on"):
         made_of(encoder=nn.Sequential(asking_for(("view",), lambda x: x)))
 
 
