@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from isthmus import data
-from isthmus.anatomy import Autoencoder, Signal, Source, tree
+from isthmus.anatomy import Autoencoder, Kind, Signal, Source, tree
 from isthmus.data.giving import Columns, given_source, has_columns
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
@@ -52,6 +52,8 @@ def opened(
     given: Mapping[str, Any] | None,
     mask: Any,
     config: Mapping[str, Any] | None = None,
+    *,
+    kind: Kind | None = None,
 ) -> tuple[Source, Columns]:
     """The data with what is given for each row.
 
@@ -64,7 +66,12 @@ def opened(
     recorded = {n: c for n, c in known.column.items() if given is None or n not in given}
     if recorded and has_columns(X, list(recorded.values())):
         given = {**recorded, **({} if given is None else given)}
-    return given_source(X, given, mask, known=known)
+    return given_source(X, given, mask, kind=kind, known=known)
+
+
+def kind_of(model: Autoencoder | None) -> Kind | None:
+    """The kind as which a model reads data that do not say it themselves, such as token ids."""
+    return "tokens" if model is not None and model.signal.kind == "tokens" else None
 
 
 def parts(
