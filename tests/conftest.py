@@ -5,15 +5,11 @@ from pathlib import Path
 
 import torch
 from hypothesis import HealthCheck, settings
-from jaxtyping import install_import_hook
 
-# Before anything of the package is imported, or its functions would stay unchecked.
-_hook = install_import_hook(
-    ["isthmus.kernels", "isthmus.networks", "isthmus.bottlenecks", "isthmus.objectives"],
-    "beartype.beartype",
-)
-_hook.__enter__()
+import shapes
+from dearest import Dearest
 
+shapes.install()
 torch.set_num_threads(1)
 settings.register_profile(
     "isthmus",
@@ -28,3 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 if SHARED.is_dir():
     os.environ.setdefault("ISTHMUS_DATA", str(SHARED))
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Dearest(), "dearest")

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import isthmus
-from isthmus import data
+from isthmus import data, runs
 from isthmus.anatomy import Autoencoder, Signal
 from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError
@@ -205,3 +205,49 @@ def test_resume_refuses_other_data(tmp_path):
     model = isthmus.resume(tmp_path / "m", X, progress=False)
     whole = isthmus.fit("plain", X, **options)
     assert np.array_equal(model.encode(X), whole.encode(X))
+
+
+def test_the_fingerprint_is_that_of_rows_labels_and_masks_whatever_the_order_of_names():
+    A, B = X, X[:, :2]
+    y, w = np.arange(60) % 3, np.arange(60) % 2
+
+    def print_of(X, given=None, mask=None):
+        return runs.described(X, runs.opened(X, given, mask)[0])["fingerprint"]
+
+    whole = print_of({"a": A, "b": B}, {"y": y, "w": w}, {"a": w == 0})
+    assert whole == print_of({"b": B, "a": A}, {"w": w, "y": y}, {"a": w == 0})
+    for given, mask in (
+        ({"y": w, "w": y}, {"a": w == 0}), ({"y": y}, {"a": w == 0}), ({}, {"a": w == 0}),
+        ({"y": y, "w": w}, {"a": w == 1}), ({"y": y, "w": w}, {"b": w == 0}),
+        ({"y": y, "w": w}, None), ({"z": y, "w": w}, {"a": w == 0}),
+    ):  # fmt: skip
+        assert whole != print_of({"a": A, "b": B}, given, mask)
+
+
+def test_models_of_labels_masks_and_parts_are_saved_with_rows_of_ones_own(tmp_path):
+    parts, seen = {"a": X, "b": X[:, :2]}, {"a": np.arange(60) % 3 > 0}
+    model = isthmus.fit("mvae", parts, mask=seen, **QUICK)
+    isthmus.save(model, tmp_path / "saved", parts, mask=seen)
+    again = isthmus.load(tmp_path / "saved")
+    assert torch.equal(again.reference_rows.mask["a"], torch.from_numpy(seen["a"][:8]))
+    for wrong in (X, {"a": X}, {"a": X, "b": X}, {"a": X, "c": X}):
+        with pytest.raises(IsthmusError) as problem:
+            isthmus.save(model, tmp_path / "wrong", wrong)
+        one_sentence(problem)
+    with pytest.raises(IsthmusError, match="pass the rows as X"):
+        isthmus.save(model, tmp_path / "wrong", mask=seen)
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_arrays_of_token_ids_are_tokens_to_a_model_of_tokens(tmp_path):
+    ids = RNG.integers(0, 9, (16, 5))
+    source = data.as_source(ids, kind="tokens")
+    model = isthmus.fit("text-vae", source, steps=1, batch_size=8, progress=False)
+    assert (
+        isthmus.evaluate(model, ids, samples=2).keys()
+        == isthmus.evaluate(model, source, samples=2).keys()
+    )
+    isthmus.save(model, tmp_path / "saved", ids)
+    for wrong in (ids - 1, ids + 5, ids * 1.5):
+        with pytest.raises(IsthmusError, match="token"):
+            isthmus.evaluate(model, wrong)

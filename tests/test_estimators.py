@@ -69,3 +69,8 @@ def test_same_seed_same_codes():
 def test_an_unknown_option_is_named():
     with pytest.raises(IsthmusError, match=r"did you mean 'hidden'"):
         AutoencoderTransformer("plain", options={"hiden": (3,)}).fit(X)
+
+
+def test_a_mapping_is_answered_in_one_sentence():
+    with pytest.raises(IsthmusError, match=r"parts=\{name: columns\}"):
+        AutoencoderTransformer("mvae").fit({"a": np.ones((4, 2))})

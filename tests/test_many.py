@@ -10,7 +10,10 @@ from torch import nn
 
 import isthmus
 import zoo
+from isthmus.anatomy import Autoencoder, Signal
+from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError
+from isthmus.objectives import MSE
 from isthmus.training import Interrupted, Trainer, VariantsFailed, journal
 from isthmus.training.checkpoint import read_config
 from isthmus.training.many import read_manifest
@@ -268,3 +271,17 @@ def test_failing_on_the_held_out_rows_or_in_saving_costs_the_others_nothing(
         "held": "broken",
     }
     assert_same(found.value.models, {"short": expected["short"]})
+
+
+def test_state_without_weights_cannot_be_shared_either():
+    norm = nn.BatchNorm1d(toys.X.shape[1], affine=False)
+
+    def model():
+        signal = Signal.infer(toys.X)
+        return Autoencoder(
+            signal, encoder=nn.Sequential(norm, nn.Linear(signal.numel, 2)), bottleneck=Identity(),
+            decoder=nn.Linear(2, signal.numel), objective=MSE(),
+        )  # fmt: skip
+
+    with pytest.raises(IsthmusError, match="'a' and 'b' share a module"):
+        isthmus.fit_many({"a": model(), "b": model()}, toys.X, steps=1, progress=False)

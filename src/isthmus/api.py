@@ -69,7 +69,9 @@ def fit(
     # A label may be named like an option: label=kind.
     own_given = {name: options.pop(name) for name in chosen.given if name in options}
     model_options, training = chosen.parse(options)
-    source, columns = runs.opened(X, {**own_given, **(given or {})}, mask)
+    if own_given:
+        given = {**own_given, **(given or {})}
+    source, columns = runs.opened(X, given, mask)
     runs.check_given(chosen, source)
     folder = None if out is None else runs.fresh_folder(Path(out), overwrite)
     if len(source) < 2:
@@ -125,15 +127,25 @@ def load(
     return _restored(checkpoint, folder, model, modules, recipe).to(resolve_device(device))
 
 
-def save(model: Autoencoder, path: str | Path, X: Data | None = None) -> None:
+def save(
+    model: Autoencoder,
+    path: str | Path,
+    X: Data | None = None,
+    *,
+    given: Mapping[str, Any] | None = None,
+    mask: Any = None,
+) -> None:
     """Save a fitted model without training state.
 
-    ``X`` gives the rows of the reference triples; a model that :func:`fit` returned or
-    :func:`load` read remembers its own.
+    ``X`` gives the rows of the reference triples, with ``given`` and ``mask`` as in :func:`fit`; a
+    model that :func:`fit` returned or :func:`load` read remembers its own.
     """
     rows = model.reference_rows
+    if X is None and (given is not None or mask is not None):
+        raise IsthmusError("given and mask are those of X: pass the rows as X, too")
     if X is not None:
-        source = data.as_source(X)
+        source, _ = runs.opened(X, given, mask, model.config, kind=runs.kind_of(model))
+        runs.check_fit(model, source)
         rows = source.batch(torch.arange(min(ROWS, len(source))))
     if rows is None:
         raise IsthmusError("a few rows of data are needed to save this model: pass them as X")
@@ -233,7 +245,8 @@ def held_out_source(
         X = data.load(X)
     if isinstance(X, data.Data):
         X = X.train if X.test is None else X.test
-    source, _ = runs.opened(X, given, mask, None if model is None else model.config)
+    config = None if model is None else model.config
+    source, _ = runs.opened(X, given, mask, config, kind=runs.kind_of(model))
     return source
 
 

@@ -273,12 +273,13 @@ def encode(
     import numpy as np
 
     from isthmus import api
-    from isthmus.runs import opened, write_atomically
+    from isthmus.runs import kind_of, opened, write_atomically
 
     if output.suffix != ".npz":
         raise IsthmusError(f"{output} should end in .npz: codes are written in NumPy's archive")
     model = api.load(folder)
-    code = model.encode(opened(data, None, None, model.config)[0], code=True)
+    source, _ = opened(data, None, None, model.config, kind=kind_of(model))
+    code = model.encode(source, code=True)
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {name: t.numpy() for name, t in code.tensors().items()}
     np.savez_compressed(buffer, **arrays)

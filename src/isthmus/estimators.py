@@ -166,6 +166,11 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         return whole
 
     def _checked(self, X: Any, *, reset: bool = False) -> np.ndarray:
+        if isinstance(X, Mapping):
+            raise IsthmusError(
+                "scikit-learn passes one matrix, and this is a mapping: put its arrays side by "
+                "side and name the columns of each, parts={name: columns}"
+            )
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
         if reset and len(X) < 2:
             raise IsthmusError(

@@ -332,9 +332,9 @@ def _no_common_weights(trainers: Mapping[str, Trainer]) -> None:
     """An error where a module of the user's own is part of two models."""
     owner: dict[int, str] = {}
     for name, trainer in trainers.items():
-        for parameter in trainer.model.parameters():
-            if owner.setdefault(id(parameter), name) != name:
+        for tensor in (*trainer.model.parameters(), *trainer.model.buffers()):
+            if owner.setdefault(id(tensor), name) != name:
                 raise IsthmusError(
-                    f"the variants {owner[id(parameter)]!r} and {name!r} share a module: pass each "
+                    f"the variants {owner[id(tensor)]!r} and {name!r} share a module: pass each "
                     "a copy of its own"
                 )

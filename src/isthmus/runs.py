@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from isthmus import data
-from isthmus.anatomy import Autoencoder, Signal, Source, tree
+from isthmus.anatomy import Autoencoder, Kind, Signal, Source, tree
 from isthmus.data.giving import Columns, given_source, has_columns
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
@@ -38,6 +38,8 @@ def build(
 ) -> Autoencoder:
     """The untrained model, initialised from ``seed`` alone; ``own`` is one that is there."""
     if own is not None:
+        if own.signal.kind == "graph":  # the class of its rows is known from the data alone
+            own.signal = source.signal
         scale_own(own, options["scaling"], source.signal)
         return own
     with torch.random.fork_rng(devices=[]):
@@ -50,6 +52,8 @@ def opened(
     given: Mapping[str, Any] | None,
     mask: Any,
     config: Mapping[str, Any] | None = None,
+    *,
+    kind: Kind | None = None,
 ) -> tuple[Source, Columns]:
     """The data with what is given for each row.
 
@@ -57,12 +61,17 @@ def opened(
     them and nothing else is given, their words numbered as they were.
     """
     known = Columns.from_dict(((config or {}).get("data") or {}).get("given", {}))
-    if data.is_name(X) and (given or mask is not None):
+    if data.is_name(X) and (given is not None or mask is not None):
         X = data.load(X).train
-    recorded = {n: c for n, c in known.column.items() if n not in (given or {})}
+    recorded = {n: c for n, c in known.column.items() if given is None or n not in given}
     if recorded and has_columns(X, list(recorded.values())):
-        given = {**recorded, **(given or {})}
-    return given_source(X, given, mask, known=known)
+        given = {**recorded, **({} if given is None else given)}
+    return given_source(X, given, mask, kind=kind, known=known)
+
+
+def kind_of(model: Autoencoder | None) -> Kind | None:
+    """The kind as which a model reads data that do not say it themselves, such as token ids."""
+    return "tokens" if model is not None and model.signal.kind == "tokens" else None
 
 
 def parts(
@@ -133,6 +142,8 @@ def rebuilt(
         model_options, _ = chosen.parse(options)
         with torch.random.fork_rng(devices=[]):
             model = chosen.build(Signal.from_dict(config["signal"]), model_options)
+    if passed and model.signal.kind == "graph":
+        model.signal = Signal.from_dict(config["signal"])
     if "scaling" in config:  # of what is no recipe of this library's
         rescale(model, config["scaling"])
     elif passed and config["recipe"] is not None:
@@ -212,16 +223,27 @@ def described(X: Data, source: Source, columns: Columns | None = None) -> dict[s
     spec = source.spec
     if spec is None and isinstance(X, (str, Path)):
         spec = os.path.abspath(X) if Path(X).exists() and not data.is_name(X) else str(X)
-    digest = hashlib.sha256(json.dumps([len(source), source.signal.to_dict()]).encode())
+    signal = _in_order(source.signal.to_dict())
+    digest = hashlib.sha256(json.dumps([len(source), signal]).encode())
     own = source.fingerprint()
     if own is None:
         spread = torch.arange(0, len(source), max(1, len(source) // FINGERPRINT_ROWS))
-        for tensor in stored(source.batch(spread)).values():
+        for name, tensor in sorted(stored(source.batch(spread)).items()):
+            if name != "input":  # of runs made before, which had one array, the name is no part
+                digest.update(name.encode())
             digest.update(tensor.numpy().tobytes())
     else:
         digest.update(own.encode())
     about = {"spec": spec, "rows": len(source), "fingerprint": digest.hexdigest()}
     return {**about, "given": columns.to_dict()} if columns and columns.column else about
+
+
+def _in_order(signal: dict[str, Any]) -> dict[str, Any]:
+    """A signal as a dictionary, its parts by their names: their order says nothing of the data."""
+    if "parts" not in signal:
+        return signal
+    parts = {name: _in_order(part) for name, part in sorted(signal["parts"].items())}
+    return {**signal, "parts": parts}
 
 
 def config_of(

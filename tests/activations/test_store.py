@@ -117,7 +117,7 @@ def test_origin_leads_back_to_the_text(folder):
     origin = Store(folder).source("layers.2").origin
     assert (origin.model, origin.revision, origin.point) == ("tiny", "seed-0", "layers.2")
     assert torch.equal(origin.tokens.ids, tokens(40).ids)
-    with pytest.raises(IsthmusError, match="those of 3 points side by side"):
+    with pytest.raises(IsthmusError, match="those of 3 points: choose one"):
         _ = Store(folder).source(AT).origin.point
 
 

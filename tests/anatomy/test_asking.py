@@ -12,6 +12,7 @@ from isthmus.anatomy import (
     Batch,
     Clock,
     Code,
+    Each,
     Part,
     Signal,
     SparseCode,
@@ -244,10 +245,9 @@ def test_a_wrapper_passes_words_on():
 
 
 def test_a_container_that_knows_of_no_words_gives_none():
-    """torch's own Sequential calls its parts with one argument: a part that needs more says so."""
-    model = made_of(encoder=nn.Sequential(asking_for(("view",), lambda x: x)))
-    with pytest.raises(TypeError, match="view"):
-        model(X)
+    """torch's own Sequential calls its parts with one argument: one that needs more is refused."""
+    with pytest.raises(IsthmusError, match=r"'view', which nn\.Sequential does not pass on"):
+        made_of(encoder=nn.Sequential(asking_for(("view",), lambda x: x)))
 
 
 # --- the whole code ----------------------------------------------------------------------------
@@ -299,3 +299,66 @@ def test_what_is_known_of_a_function_keeps_no_model_alive():
     gc.collect()
     assert gone() is None
     assert function_of(Told().after_update) is Told.after_update
+
+
+def built(**parts):
+    whole = {"encoder": nn.Linear(4, 2), "bottleneck": Identity(), "decoder": nn.Linear(2, 4)}
+    return Autoencoder(Signal("vector", (4,)), **{**whole, **parts}, objective=MSE())
+
+
+class Ordinary(nn.Module):
+    def forward(self, h, sample=False):
+        return Code(h + torch.randn_like(h) if sample else h)
+
+
+class Two(nn.Module):
+    def forward(self, x, view):
+        return x[:, :2]
+
+
+class Foreign(nn.Module):
+    """As modules written for elsewhere have it."""
+
+    def forward(self, x, mask=None, batch=None, dropped=0.0):
+        return x[:, :2]
+
+
+class Misspelt(nn.Module):
+    def forward(self, x, *, veiw):
+        return x[:, :2]
+
+
+class NeedsView(nn.Module):
+    def forward(self, x, *, view):
+        return x[:, :2]
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"bottleneck": Ordinary()}, r"'sample' as an ordinary argument .* forward\(h, \*, sample"),
+        ({"encoder": Two()}, r"'view' as an ordinary argument .* forward\(x, \*, view\)"),
+        ({"encoder": Each({"a": Misspelt()})}, "'veiw': did you mean 'view'"),
+        ({"encoder": Each({"a": Each({"b": Misspelt()})})}, "'veiw': did you mean 'view'"),
+        ({"encoder": nn.Sequential(nn.ReLU(), NeedsView())}, "nn.Sequential does not pass on"),
+    ],
+)
+def test_what_would_never_be_passed_is_refused_at_once_and_when_it_is_put_in(parts, said):
+    with pytest.raises(IsthmusError, match=said):
+        built(**parts)
+    model = built()
+    for role, part in parts.items():
+        with pytest.raises(IsthmusError, match=said):
+            setattr(model, role, part)
+
+
+def test_modules_written_for_elsewhere_are_welcome():
+    assert built(encoder=Foreign()).encode(torch.ones(3, 4)).shape == (3, 2)
+    layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    built(encoder=nn.Sequential(layer, nn.Linear(4, 2)))
+    built(encoder=nn.TransformerEncoder(layer, 1, enable_nested_tensor=False))
+
+
+def test_a_bottleneck_that_returns_no_code_is_one_sentence():
+    with pytest.raises(IsthmusError, match="the bottleneck ReLU returned a Tensor: return a Code"):
+        built(bottleneck=nn.ReLU())(torch.ones(3, 4))

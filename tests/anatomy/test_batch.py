@@ -1,10 +1,18 @@
 """Batches: parts of equal length, what is given, masks."""
 
+from functools import partial
+
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from isthmus.anatomy import Batch, Given, Step
+import isthmus
+from isthmus.anatomy import Autoencoder, Batch, Given, Signal, Step
+from isthmus.anatomy.batch import entries
+from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError
+from isthmus.objectives import MSE
 
 X = torch.arange(12.0).reshape(4, 3)
 TREE = {"a": X, "b": torch.arange(4)}
@@ -97,3 +105,89 @@ def test_whole_numbers_stay_whole():
 def test_where_nothing_is_said_the_step_is_the_models_first():
     step = Step()
     assert (step.clock.step, step.player, step.parts, step.batch) == (0, "model", 1, None)
+
+
+class Units(nn.Module):
+    """An encoder that notes the units of the batch that it asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.seen = nn.Linear(3, 2), []
+
+    def forward(self, x, *, batch):
+        self.seen.append(batch.x.clone())
+        return self.linear(x)
+
+
+def test_parts_see_the_batch_in_the_users_units_wherever_they_are_asked():
+    X = 100.0 + 5.0 * np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
+    encoder = Units()
+    model = Autoencoder(
+        Signal.infer(X), encoder=encoder, bottleneck=Identity(), decoder=nn.Linear(2, 3),
+        objective=MSE(),
+    )  # fmt: skip
+    isthmus.fit(model, X, scaling="columns", steps=2, batch_size=8, progress=False)
+    for verb in (model.encode, model.reconstruct, model.score, partial(isthmus.evaluate, model)):
+        encoder.seen.clear()
+        verb(X)
+        np.testing.assert_array_equal(torch.cat(encoder.seen).numpy(), X)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (3, "a single value"),
+        (None, "a single value"),
+        ([0, 1], "2 entries for 3 rows"),
+        (["a", "b", "a"], "number its levels"),
+        ([0.0, np.nan, 1.0], "not finite in row 1"),
+        ([[0], [1, 2], [3]], "not numeric"),
+    ],
+)
+def test_what_is_given_is_checked_wherever_it_is_given(values, said):
+    with pytest.raises(IsthmusError, match=said):
+        entries("y", values, 3)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.int64, np.float64, bool])
+def test_what_is_given_has_one_dtype_wherever_it_is_given(kind):
+    found = entries("y", np.array([0, 1, 1]).astype(kind), 3)
+    own = {"f": torch.float32, "b": torch.bool}.get(np.dtype(kind).kind, torch.int64)
+    assert found.dtype == own
+    assert found.tolist() == [0, 1, 1]
+
+
+class Conditional(nn.Module):
+    """A decoder that is given a label."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, z, *, given):
+        hot = nn.functional.one_hot(given["y"], 2)
+        return self.linear(torch.cat([z, hot.float()], 1))
+
+
+def test_labels_for_other_rows_are_refused_and_small_integers_are_read():
+    X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    y = np.arange(12) % 2
+    model = Autoencoder(
+        Signal.infer(X), encoder=nn.Linear(3, 2), bottleneck=Identity(), decoder=Conditional(),
+        objective=MSE(), prior=lambda n: torch.zeros(n, 2),
+    )  # fmt: skip
+    isthmus.fit(model, X, given={"y": y}, steps=2, batch_size=4, progress=False)
+    Z = model.encode(X)
+    for given in ({"y": np.r_[y, y]}, {"y": y[:5]}, {"y": 1}, {"y": y.astype(str)}, y):
+        for verb in (partial(model.decode, Z), partial(model.sample, 12),
+                     partial(model.reconstruct, X), partial(model.score, X),
+                     partial(isthmus.evaluate, model, X),
+                     partial(isthmus.fit, model, X, steps=1, progress=False)):  # fmt: skip
+            with pytest.raises(IsthmusError, match="given"):
+                verb(given=given)
+    rows = model.reconstruct(X, given={"y": y})
+    for kind in (np.uint8, np.int32):
+        np.testing.assert_array_equal(rows, model.reconstruct(X, given={"y": y.astype(kind)}))
+        np.testing.assert_array_equal(rows, model.decode(Z, given={"y": y.astype(kind)}))
+    with pytest.raises(IsthmusError, match="what is given"):
+        model.decode(Z, given={"y": np.arange(12)})  # levels that there are not

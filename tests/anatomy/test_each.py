@@ -329,3 +329,14 @@ def test_a_target_of_one_branch_or_several():
     out = several(Batch(X, mask={"a": seen, "b": None}))
     assert list(out.target) == ["a"]
     assert out.mask == {"a": seen}
+
+
+@pytest.mark.parametrize("name", ["values", "items", "keys", "type", "train", "float", "", "a.b"])
+def test_parts_may_bear_any_name(name):
+    found = Each({name: nn.Linear(2, 2), "other": nn.Linear(2, 2)})
+    x = torch.ones(3, 2)
+    assert torch.equal(found({name: x, "other": x})[name], found[name](x))
+    assert [n for n, _ in found.items()] == [name, "other"]
+    again = Each({name: nn.Linear(2, 2), "other": nn.Linear(2, 2)})
+    again.load_state_dict(found.state_dict())
+    assert torch.equal(again({name: x, "other": x})[name], found[name](x))

@@ -20,7 +20,9 @@ from isthmus.anatomy import (
     Watch,
     Weighted,
 )  # fmt: skip
+from isthmus.anatomy.objective import as_objective
 from isthmus.bottlenecks import Identity
+from isthmus.errors import IsthmusError
 from isthmus.objectives import MSE
 from isthmus.training import Callback
 
@@ -280,3 +282,40 @@ def test_what_was_made_without_gradients_is_not_handed_to_who_needs_them():
     losses = model.objective(model, model(torch.randn(8, 6)))
     assert calls == ["a", "b"]
     assert losses.total.requires_grad
+
+
+class Mine(Term):
+    name, unit = "mine", "1"
+
+    def __init__(self, value):
+        self.value = value
+
+    def forward(self, model, out):
+        return self.value
+
+
+class Whole(Mine):
+    name, per_example, estimator = "whole", False, "mean"
+
+
+class Nameless(Term):
+    def forward(self, model, out):
+        return out.x
+
+
+@pytest.mark.parametrize(
+    ("term", "said"),
+    [
+        (Mine(torch.tensor(1.0)), r"the term mine returned shape \(\): return \(rows,\)"),
+        (Mine(None), "the term mine returned NoneType"),
+        (Whole(torch.ones(3)), r"the term whole returned shape \(3,\): return a scalar"),
+    ],
+)
+def test_a_term_that_returns_something_else_is_one_sentence(term, said):
+    with pytest.raises(IsthmusError, match=said):
+        as_objective(term)(None, None)
+
+
+def test_a_term_without_a_name_is_one_sentence():
+    with pytest.raises(IsthmusError, match="the term Nameless has no name"):
+        as_objective(Nameless())

@@ -451,3 +451,53 @@ def test_a_step_is_what_a_hook_is_told():
     toys.trainer(model, steps=2).run()
     assert [s.clock for _, s in seen] == [Clock(0, 2, 16, 160), Clock(1, 2, 16, 160)]
     assert all(isinstance(s, Step) and s.player == "model" and m is model for m, s in seen)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def observe(self, out): pass", r"called with \(out, step\): write def observe\("),
+        ("def observe(self, step, out): pass", r"called with \(out, step\)"),
+        ("def finish(self): pass", r"called with \(model, source\)"),
+        ("def finish(self, source, model): pass", r"called with \(model, source\)"),
+        ("def finish(self, *, model): pass", "asks for 'model', which it cannot have"),
+        ("def every_epoch(self, model, source): pass", r"called with \(model, source, step\)"),
+        ("def every_epoch(self, *, model, step): pass", "'model', which it cannot have"),
+        ("def prepare(self, look): pass", r"called with \(model, look\)"),
+        ("def after_update(self, model): pass", "with model and step behind a"),
+        ("def after_update(self, *, out): pass", "'out', which it cannot have"),
+        ("def constrain(self, *, step=None): pass", "'step', which it cannot have"),
+        ("observe = None", "is no method"),
+    ],
+)
+def test_a_hook_that_could_not_be_called_is_refused_when_its_class_is_made(source, said):
+    body: dict = {}
+    exec(source, {}, body)
+    with pytest.raises(IsthmusError, match=said):
+        type("Mine", (Part,), body)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def observe(self, out, step): pass",
+        "def observe(self, out, step, *, model): pass",
+        "def observe(self, *, model): pass",
+        "def observe(this, seen, now): pass",
+        "def observe(self, *args): pass",
+        "def finish(self, *args, **more): pass",
+        "def after_update(self): pass",
+        "def after_update(self, *, step, model): pass",
+        "def constrain(self, *, model, tolerance=1e-6): pass",
+        "def every_epoch(self, model, source, step, shuffled=True): pass",
+    ],
+)
+def test_hooks_that_can_be_called_are_welcome(source):
+    body: dict = {}
+    exec(source, {}, body)
+    type("Mine", (Part,), body)
+
+
+def test_a_prior_that_is_none_is_one_sentence():
+    with pytest.raises(IsthmusError, match="a int is no prior"):
+        Sampler(3)

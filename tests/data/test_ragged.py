@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import isthmus
 from isthmus.anatomy import Batch
 from isthmus.data import ArraySource, Subset, as_source
 from isthmus.data.ragged import GivenSource, RaggedSource, RowsSource, is_ragged
@@ -274,3 +275,15 @@ def test_opaque_rows():
     assert source.rows(torch.tensor([1])).values[0].tolist() == [0.0]
     with pytest.raises(IsthmusError, match="the data are empty"):
         as_source(Bags([]))
+
+
+def test_rows_of_bfloat16_are_read():
+    rows = [torch.ones(2, 3, dtype=torch.bfloat16), torch.zeros(1, 3, dtype=torch.bfloat16)]
+    assert RaggedSource(rows).rows(torch.tensor([0])).tolist() == [[[1.0] * 3] * 2]
+
+
+@pytest.mark.parametrize("rows", [[[[1.0, 2.0], [3.0]], [[1.0]]], ["a", None], [1, [2, 3]]])
+def test_rows_that_are_none_are_one_sentence_to_a_model_too(rows):
+    model = isthmus.fit("text-vae", ["ab", "cde"] * 4, steps=1, batch_size=4, progress=False)
+    with pytest.raises(IsthmusError, match="of the list"):
+        model.encode(rows)

@@ -179,3 +179,8 @@ def test_collection_of_unequal_or_no_parts_is_an_error():
         CollectionSource({})
     with pytest.raises(IsthmusError, match="data of 'b' contain NaN"):
         as_source({"a": np.zeros((1, 1)), "b": np.array([[np.nan]])})
+
+
+def test_a_collection_within_a_collection_is_one_sentence():
+    with pytest.raises(IsthmusError, match=r"'p' is itself a collection.*such as 'p\.a'"):
+        as_source({"p": {"a": np.ones((3, 2))}, "c": np.ones((3, 2))})

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.kernels import Preactivations, sum_by_latent, take_at, take_rows
+from isthmus.kernels import Preactivations, RowGradient, sum_by_latent, take_at, take_rows
+from isthmus.kernels.row_gradient import dense_gradient
 
 from .cases import ENGINES, always_sparse, close, engine, linear, problems
 
@@ -282,3 +283,64 @@ def test_without_a_centre_and_without_gradients(name):
         values, _ = u.top(3)
     assert not values.requires_grad
     close(values.sort(1).values, (x @ weight.T + bias).topk(3).values.sort(1).values, FLOAT32)
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("collecting", [False, True])
+@pytest.mark.parametrize("how", ["dense", "top", "above", "of"])
+def test_several_added_are_their_sum(name, how, collecting):
+    """Values, and the gradient of every part, whoever collects it."""
+    generator = torch.Generator().manual_seed(0)
+    sizes, rows, width = (5, 7, 3), 20, 600
+
+    def drawn(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    xs, weights = [drawn(rows, d) for d in sizes], [drawn(width, d) for d in sizes]
+    biases = [drawn(width) for _ in sizes]
+    centres, bias = [None, drawn(7), None], drawn(width)
+    u = bias + sum(
+        (x if c is None else x - c) @ w.T + b
+        for x, w, b, c in zip(xs, weights, biases, centres, strict=True)
+    )
+    upstream = drawn(rows, width)
+    on = {"dense": u > -torch.inf, "above": u > 9.0, "of": torch.zeros_like(u, dtype=torch.bool)}
+    on["top"] = torch.zeros_like(on["of"]).scatter_(1, u.topk(6).indices, True)
+    some = torch.tensor([4, 599, 0])
+    on["of"][:, some] = True
+    chosen = torch.where(on[how], upstream, 0.0)
+
+    kept = [w.clone().requires_grad_() for w in weights]
+    collectors = [RowGradient() for _ in sizes]
+    if collecting:
+        for weight, collector in zip(kept, collectors, strict=True):
+            collector.attach(weight)
+    with engine(name), always_sparse():
+        parts = zip(xs, kept, biases, centres, strict=True)
+        whole = Preactivations.added([Preactivations(*part) for part in parts], bias)
+        if how == "dense":
+            value = (whole.dense() * chosen).sum()
+            torch.testing.assert_close(whole.dense(), u, atol=1e-4, rtol=1e-4)
+        elif how == "of":
+            value = (whole.of(some).dense() * upstream[:, some]).sum()
+        else:
+            found = whole.top(6) if how == "top" else whole.above(torch.full_like(bias, 9.0))
+            if found is None:  # the reference knows no other way than all of them
+                assert name == "reference"
+                value = (whole.dense() * chosen).sum()
+            else:
+                value = (found[0] * chosen.gather(1, found[1])).sum()
+        value.backward()
+    for i, (x, c, weight) in enumerate(zip(xs, centres, kept, strict=True)):
+        wanted = chosen.T @ (x if c is None else x - c)
+        sparse = collecting and how != "dense" and weight.grad is None
+        if sparse:
+            assert collectors[i]
+            got = dense_gradient(weight.detach(), collectors[i].factors)
+            for latents, more in collectors[i].rows:
+                got = got.index_add(0, latents, more)
+        else:
+            got = weight.grad
+        torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
+    if collecting and how != "dense" and name != "reference":
+        assert all(weight.grad is None for weight in kept)

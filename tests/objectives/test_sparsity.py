@@ -6,6 +6,7 @@ import torch
 
 from isthmus.anatomy import Autoencoder, Code, Output, Signal, SparseCode, ThresholdCode, View
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, Gated
+from isthmus.errors import IsthmusError
 from isthmus.objectives import L1, ActiveLatents, GateError, GateL1
 
 WIDTH, D = 6, 4
@@ -110,5 +111,5 @@ def test_the_frozen_decoder_gets_no_gradient():
 
 
 def test_gate_terms_want_a_gated_code():
-    with pytest.raises(AssertionError):
+    with pytest.raises(IsthmusError, match="needs an AnySparseCode as the code, and the model has"):
         GateL1()(gated_model(), out_of(Code(torch.ones(2, 3)), torch.ones(2, 3)))

@@ -43,7 +43,7 @@ DATA = {
     "mvae": ({"left": X[:, :10], "right": X[:, 10:]}, {"mask": {"right": SEEN}}),
     "text-vae": (TEXTS, {}),
 }
-"""What is not a table: a collection that some rows lack a part of, and rows of different lengths."""
+"""What is no table: a collection of which rows lack a part, and rows of different lengths."""
 
 
 def sha(model: isthmus.Autoencoder) -> str:

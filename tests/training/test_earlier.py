@@ -1,7 +1,7 @@
 """Runs that an earlier version wrote are read as they are, or answered in one sentence.
 
-``tests/format1`` holds small runs of format 1 with the codes and reconstructions that they gave
-then, of rows that were an input and a target side by side.
+``tests/formats/format1`` holds small runs of format 1 with the codes and reconstructions that they
+gave then; those here are of rows that were an input and a target side by side.
 """
 
 import shutil
@@ -15,7 +15,7 @@ import isthmus
 from isthmus.errors import IsthmusError
 from isthmus.training.checkpoint import read_checkpoint
 
-FORMAT1 = Path(__file__).parents[1] / "format1"
+FORMAT1 = Path(__file__).parents[1] / "formats" / "format1"
 SPLIT = {
     "transcoder": ("in", "out"),
     "transcoder-k": ("in", "out"),

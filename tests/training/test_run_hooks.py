@@ -12,6 +12,7 @@ import isthmus
 import zoo
 from isthmus.anatomy import EMA, Autoencoder, Part, Player, Signal, Term, View
 from isthmus.bottlenecks import Identity
+from isthmus.errors import IsthmusError
 from isthmus.objectives import MSE
 from isthmus.training import journal, read_checkpoint
 from isthmus.training.seeds import mix
@@ -180,3 +181,65 @@ def test_rows_trained_on_are_told_by_the_clock():
         (0, 2, 10, 40),
         (1, 2, 10, 40),
     ]
+
+
+# --- the end -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"average": 0.5}, {"save_every": 1}])
+def test_finish_is_called_once_with_a_folder_and_without(tmp_path, options):
+    models = []
+    for folder in (None, tmp_path / "run"):
+        calls = []
+        models.append(toys.trainer(cycling(calls), folder, steps=5, **options).run())
+        assert [call[0] for call in calls] == ["finish"]
+    assert zoo.sha(models[0]) == zoo.sha(models[1])
+
+
+def test_the_training_state_of_a_finished_run_is_from_before_its_end(tmp_path):
+    toys.trainer(cycling([]), tmp_path / "run", steps=5, average=0.5).run()
+    checkpoint = read_checkpoint(tmp_path / "run", state=True)
+    assert float(checkpoint.state["model.encoder.last"]) == 0.0
+    assert float(checkpoint.weights["encoder.last"]) != 0.0
+    assert not torch.equal(
+        checkpoint.state["model.encoder.weight"], checkpoint.weights["encoder.weight"]
+    )
+
+
+@pytest.mark.parametrize("folder", [True, False])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda part: part.register_buffer("table", torch.zeros(7)),
+         r"finish\(\) changed bottleneck.table from shape \(1,\) to shape \(7,\), which no model"),
+        (lambda part: part.register_buffer("late", torch.zeros(2)),
+         r"changed bottleneck.late from nothing to shape \(2,\)"),
+    ],
+)  # fmt: skip
+def test_a_buffer_that_finish_gives_another_shape_is_one_sentence(tmp_path, folder, change, said):
+    class Grows(Identity, Part):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("table", torch.zeros(1))
+
+        def finish(self, model, source):
+            change(self)
+
+    model = linear(MSE())
+    model.bottleneck = Grows()
+    with pytest.raises(IsthmusError, match=said) as problem:
+        toys.trainer(model, tmp_path / "run" if folder else None, steps=3).run()
+    assert "\n" not in str(problem.value)
+
+
+def test_finish_sees_a_model_that_evaluates():
+    modes = []
+
+    class Sees(Identity, Part):
+        def finish(self, model, source):
+            modes.append(model.encoder.training)
+
+    model = linear(MSE())
+    model.bottleneck = Sees()
+    toys.trainer(model, steps=3).run()
+    assert modes == [False]

@@ -76,6 +76,10 @@ def test_nothing_to_report_to():
     stepper = Stepper(poisoned(at=0), TrainingOptions(steps=2, batch_size=16), total=2)
     with pytest.raises(FloatingPointError, match="loss of the model is not finite at step 0"):
         stepper.step(toys.SOURCE.batch(torch.arange(16)), 0)
+    later = Stepper(poisoned(at=1), TrainingOptions(steps=2, batch_size=16), total=2, first=40)
+    later.step(toys.SOURCE.batch(torch.arange(16)), 40)
+    with pytest.raises(FloatingPointError, match="is not finite at step 41"):
+        later.step(toys.SOURCE.batch(torch.arange(16)), 41)
 
 
 # --- the late look -----------------------------------------------------------------------------

@@ -16,7 +16,7 @@ class Origin:
     model, revision
         What :func:`isthmus.language.open_model` takes, and the fingerprint of the weights.
     points
-        The points of the model whose activations are a row, side by side.
+        The points of the model whose activations the data are.
     text
         What :func:`isthmus.language.documents` takes, or a description; may be empty.
     tokens
@@ -37,7 +37,7 @@ class Origin:
         """The only point; an error where there are several."""
         if len(self.points) > 1:
             raise IsthmusError(
-                f"the activations are those of {len(self.points)} points side by side: choose one"
+                f"the activations are those of {len(self.points)} points: choose one"
             )
         return self.points[0]
 

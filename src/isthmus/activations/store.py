@@ -118,14 +118,11 @@ class Store:
         return _joined(parts, [documents for _, documents in self.provenance.offsets()])
 
     def source(self, points: str | Sequence[str], order: Order = "rows") -> "StoreSource":
-        """Training data: the activations of a point, or those of several points side by side."""
+        """Training data: the activations of a point, or the collection of those of several."""
         return StoreSource(self, [points] if isinstance(points, str) else points, order)
 
     def pair(self, inputs: str, targets: str, order: Order = "rows") -> "StoreSource":
-        """Training data for a transcoder: a row is the input and then what it should become.
-
-        ``signal.parts`` says how a row divides: its first part is the input.
-        """
+        """Training data for a transcoder: a collection of the input and what it should become."""
         return self.source([inputs, targets], order)
 
     def verify(self) -> None:

@@ -41,6 +41,20 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 }
 """What each part of the model may ask for."""
 
+ORDINARY = ("mask", "batch")
+"""Words that modules written for elsewhere have as an ordinary argument, meaning their own."""
+
+HOOK_ARGUMENTS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "prepare": (("model", "look"), ()),
+    "observe": (("out", "step"), ("model",)),
+    "before_update": ((), ("model", "step")),
+    "after_update": ((), ("model", "step")),
+    "constrain": ((), ("model",)),
+    "every_epoch": (("model", "source", "step"), ()),
+    "finish": (("model", "source"), ()),
+}
+"""What each hook is called with, and what it may ask for besides."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -112,13 +126,78 @@ def check_role(part: Any, role: str) -> None:
                 f"cannot have: it may ask for {', '.join(ROLES[role])}"
             )
         raise unknown(f"word that the {role} {_called(part)} asks for", parameter.name, ROLES[role])
+    _check_ordinary(part, role)
 
 
-def check_hook(function: Callable[..., Any], owner: str) -> None:
-    """The same for a method of a part that is called at certain moments."""
+def _check_ordinary(part: Any, role: str) -> None:
+    """An error where a word is an ordinary argument, which would never be passed."""
+    if type(part).__module__.partition(".")[0] == "torch":
+        return
+    try:
+        called = inspect.signature(part.forward if isinstance(part, nn.Module) else part)
+    except (TypeError, ValueError):
+        return
+    ordinary = [
+        p
+        for p in called.parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    for number, parameter in enumerate(ordinary):
+        needed = parameter.default is parameter.empty
+        if number and (
+            needed or (parameter.name in ROLES[role] and parameter.name not in ORDINARY)
+        ):
+            why = "is called with its first argument alone" if needed else "is never passed it so"
+            raise IsthmusError(
+                f"the {role} {_called(part)} has {parameter.name!r} as an ordinary argument and "
+                f"{why}: write it behind a *, as in forward({ordinary[0].name}, *, "
+                f"{parameter.name})"
+            )
+
+
+def check_hook(function: Any, owner: str) -> None:
+    """The same for a method of a part that is called at certain moments.
+
+    Also where it could not be called as it is, or would take one argument for another.
+    """
+    hook = owner.rpartition(".")[2]
+    main, words = HOOK_ARGUMENTS[hook]
+    if not callable(function):
+        raise IsthmusError(f"{owner} is no method: define it with def, or leave it out")
+    may = f", with {' and '.join(words)} behind a * where it asks for them" if words else ""
     for parameter in _keywords(function):
-        if parameter.name not in WORDS and not _own_option(parameter):
+        if parameter.name in words:
+            continue
+        if parameter.name in WORDS:
+            raise IsthmusError(
+                f"{owner} asks for {parameter.name!r}, which it cannot have: write def "
+                f"{hook}({', '.join(('self', *main))}){may}"
+            )
+        if not _own_option(parameter):
             raise unknown(f"word that {owner} asks for", parameter.name, WORDS)
+    asked = {p.name: None for p in _keywords(function) if p.name in words}
+    passed = main if not asked or wanted(function).positional else ()
+    try:
+        bound = inspect.signature(function).bind("self", *passed, **asked)
+    except TypeError:
+        bound = None
+    except ValueError:  # of a function without a signature
+        return
+    # Each was bound to its own name, so that a swap of two shows.
+    swapped = bound is not None and any(
+        name != value and name in passed for name, value in bound.arguments.items()
+    )
+    if bound is None or swapped:
+        raise IsthmusError(
+            f"{owner} is called with ({', '.join(main)}): write def "
+            f"{hook}({', '.join(('self', *main))}){may}"
+        )
+
+
+def needed_words(part: nn.Module) -> tuple[str, ...]:
+    """The words that a module asks for and cannot do without."""
+    own = [p for p in _keywords(function_of(part)) if p.default is p.empty]
+    return tuple(p.name for p in own if p.name in WORDS)
 
 
 def _own_option(parameter: inspect.Parameter) -> bool:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.anatomy import dictionary, tree
-from isthmus.anatomy.asking import ask, check_role
+from isthmus.anatomy.asking import ROLES, ask, check_role, needed_words
 from isthmus.anatomy.batch import Batch, Given, Step
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import LinearDecoder, Residual, reads_z
@@ -138,10 +138,8 @@ class Autoencoder(Inference, nn.Module):
 
     def _check(self) -> None:
         """What can be known before any data: roles, names, players."""
-        for role in ("corruption", "encoder", "bottleneck", "decoder", "target"):
-            part = vars(self).get(role) or self._modules.get(role)
-            if part is not None:
-                check_role(part, role)
+        for role in ROLES:
+            _check_part(vars(self).get(role) or self._modules.get(role), role)
         check_plain(self)
         for part in self.modules():
             if isinstance(part, EMA) and not len(part.copies):
@@ -169,6 +167,8 @@ class Autoencoder(Inference, nn.Module):
         if name == "objective":  # a property: no module of that name is registered
             type(self).objective.fset(self, value)  # type: ignore[attr-defined]
             return
+        if name in ROLES:
+            _check_part(value, name)
         super().__setattr__(name, value)
 
     @property
@@ -257,7 +257,7 @@ class Autoencoder(Inference, nn.Module):
         if not isinstance(code, Code):
             raise IsthmusError(
                 f"the bottleneck {type(self.bottleneck).__name__} returned a "
-                f"{type(code).__name__}: return isthmus.anatomy.Code(z), or another kind of code"
+                f"{type(code).__name__}: return a Code, such as isthmus.anatomy.Code(z)"
             )
         return code
 
@@ -322,10 +322,14 @@ class Autoencoder(Inference, nn.Module):
         return self.decoder
 
     def clean_code(self, x: Tree | Batch) -> Code:
-        """The deterministic code of uncorrupted rows, in the model's units."""
-        batch = x if isinstance(x, Batch) else None
-        rows, mask = (x.x, x.mask) if isinstance(x, Batch) else (x, None)
-        return self._code_of(View(rows, mask=mask), batch, None, sample=False)
+        """The deterministic code of uncorrupted rows.
+
+        A tree is in the model's units. A :class:`Batch` is in the user's, as its source gave it,
+        and parts that ask for the batch get that.
+        """
+        if not isinstance(x, Batch):
+            return self._code_of(View(x), None, None, sample=False)
+        return self._code_of(View(self.scaled(x), mask=x.mask), x, None, sample=False)
 
     def atoms(self) -> Tree:
         """What one unit of each latent adds to the reconstruction, ``(width, d)``; else None.
@@ -423,6 +427,23 @@ def scaler_for(signal: Signal, mode: Any = "none") -> Scaler:
         return Scaler(signal.shape, mode)
     parts = {n: scaler_for(p, mode if p.is_real else "none") for n, p in signal.parts.items()}
     return EachScaler(parts)
+
+
+def _check_part(part: Any, role: str) -> None:
+    """What a part, or any part of Each, asks for; in a Sequential nothing can be asked for."""
+    if isinstance(part, Each):
+        for _, inner in part.items():
+            _check_part(inner, role)
+    elif type(part) is nn.Sequential:
+        for inner in part.modules():
+            words = () if isinstance(inner, (Each, nn.Sequential)) else needed_words(inner)
+            if words:
+                raise IsthmusError(
+                    f"{type(inner).__name__} asks for {words[0]!r}, which nn.Sequential does not "
+                    f"pass on: write a module that asks for it and calls the others, as the {role}"
+                )
+    elif part is not None:
+        check_role(part, role)
 
 
 def _blank(leaf: Any, mask: Tensor | None) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +30,46 @@ class Given(dict[str, Tensor]):
             f"the model asks for {name!r} of each row, and the data give none: pass "
             f'given={{"{name}": ...}}, one entry a row'
         )
+
+
+def entries(name: str, values: Any, rows: int) -> Tensor:
+    """What is given under a name, one entry a row, as the tensor that a model gets.
+
+    Whole numbers become int64, others float32. Anything that is no number, or not finite, or of
+    another length than ``rows`` is an :class:`IsthmusError`.
+    """
+    try:
+        array = np.asarray(_plain(values) if isinstance(values, Tensor) else values)
+    except ValueError:  # a list of lists of different lengths
+        array = np.asarray(values, dtype=object)
+    if array.ndim == 0 or len(array) != rows:
+        has = f"{len(array)} entries" if array.ndim else "a single value"
+        raise IsthmusError(f"given[{name!r}] has {has} for {rows} rows: pass one per row")
+    if array.dtype.kind not in "biuf":
+        raise IsthmusError(
+            f"given[{name!r}] is not numeric: number its levels first, for example with "
+            "numpy.unique(y, return_inverse=True)[1]"
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int(np.flatnonzero(~np.isfinite(array.reshape(rows, -1)).all(1))[0])
+        raise IsthmusError(f"given[{name!r}] is not finite in row {bad}: drop or fill it")
+    kind = np.float32 if array.dtype.kind == "f" else np.bool_ if array.dtype.kind == "b" else int
+    return torch.from_numpy(np.ascontiguousarray(array.astype(kind)))
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().cpu()
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+
+
+def all_entries(given: Any, rows: int) -> Given:
+    """All that is given, by name: see :func:`entries`."""
+    if not isinstance(given, Mapping):
+        raise IsthmusError(
+            f"what is given is a {type(given).__name__}: pass a mapping of names to one entry a "
+            'row, given={"label": y}'
+        )
+    return Given({str(name): entries(str(name), values, rows) for name, values in given.items()})
 
 
 @dataclass(eq=False)

@@ -208,8 +208,13 @@ class Only(nn.Module):
 
 
 def key_of(name: str) -> str:
-    """A name as :class:`Each` stores its part by: points of networks are called by dotted paths."""
-    return name.replace(".", "·")
+    """A name as :class:`Each` stores its part by.
+
+    Points of networks are called by dotted paths, and parts may be called like methods of
+    :class:`~torch.nn.ModuleDict`: values, items, train, type.
+    """
+    key = name.replace(".", "·")
+    return f"{key}·" if not key or hasattr(nn.ModuleDict, key) else key
 
 
 def select(mask: Tree, target: Tree) -> Tree:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import tree
-from isthmus.anatomy.batch import Batch, Given
+from isthmus.anatomy.batch import Batch, Given, all_entries
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import code_of, decodes_latents
 from isthmus.anatomy.evaluating import evaluating
@@ -60,9 +60,7 @@ class Inference:
         """
         model = self._model
         with evaluating(model):
-            codes = (
-                model.clean_code(self._scaled(b)) for b in self.batches(X, batch_size, **about)
-            )
+            codes = (model.clean_code(b) for b in self.batches(X, batch_size, **about))
             if not code:
                 return cast(Array, like(X, torch.cat([part.z.cpu() for part in codes])))
             kept = [part.detached() for part in codes]
@@ -88,13 +86,14 @@ class Inference:
                 "model.encode(X, code=True)"
             )
         codes = [Z] if isinstance(Z, Code) else self._dense_codes(Z, batch_size)
+        own = None if given is None else all_entries(given, len(Z))
         generator = torch.Generator(model.device).manual_seed(seed)
         recon, done = [], 0
         try:
             with evaluating(model):
                 for code in codes:
                     code, rows = code.to(model.device), len(code)
-                    about = None if given is None else _given_batch(given, done, rows, model)
+                    about = _given_batch(own, done, rows, model)
                     params = model.decode_code(code, batch=about, generator=generator)
                     recon.append(_cpu(model.unscaled(model.likelihood.mean(params))))
                     done += rows
@@ -103,10 +102,13 @@ class Inference:
         except RuntimeError as problem:
             if isinstance(Z, Code):
                 raise
-            raise IsthmusError(
-                f"latents of shape {tuple(Z.shape)} do not fit this model's decoder: pass as many "
-                "columns as encode returns"
-            ) from problem
+            what = f"latents of shape {tuple(Z.shape)} do not fit this model's decoder"
+            if own is not None:
+                raise IsthmusError(
+                    f"{what}, or what is given does not ({str(problem).splitlines()[0]}): pass as "
+                    "many columns as encode returns, and values as in training"
+                ) from problem
+            raise IsthmusError(f"{what}: pass as many columns as encode returns") from problem
         return like(Z, tree.joined(recon), model.signal)
 
     def reconstruct(
@@ -127,7 +129,7 @@ class Inference:
         """The deterministic reconstruction of one checked batch, in the user's units."""
         model = self._model
         batch = x if isinstance(x, Batch) else Batch(x)
-        code = model.clean_code(self._scaled(batch))
+        code = model.clean_code(batch)
         unseen = Batch(torch.empty(len(batch), 0), batch.rows, batch.mask, batch.given)
         params = model.decode_code(code, batch=unseen, generator=generator)
         recon = model.unscaled(model.likelihood.mean(params))
@@ -137,13 +139,15 @@ class Inference:
         """Of a batch in the user's units: itself in the model's, its deterministic code, the
         decoder's output for that with the batch at hand (None without a decoder), the target, and
         the target's mask."""
-        model, scaled = self._model, self._scaled(batch)
-        code = model.clean_code(scaled)
-        target, mask = model._target(scaled.x, scaled, None)
+        model = self._model
+        x = model.scaled(batch)
+        view = View(x, mask=batch.mask)
+        code = model._code_of(view, batch, None, sample=False)
+        target, mask = model._target(x, batch, None)
         params = None
         if model.decoder is not None:
-            params = model.decode_code(code, view=View(scaled.x, mask=scaled.mask), batch=batch)
-        return scaled.x, code, params, target, mask
+            params = model.decode_code(code, view=view, batch=batch)
+        return x, code, params, target, mask
 
     def score(self, X: Examples, *, batch_size: int = ENCODE_BATCH, **about: Any) -> Array:
         """How well each row fits, ``(rows,)``: **higher is more normal**.
@@ -189,7 +193,8 @@ class Inference:
         with evaluating(model), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             z = model.prior.sample(n).to(model.device)
-            about = None if given is None else _given_batch(given, 0, n, model)
+            own = None if given is None else all_entries(given, n)
+            about = _given_batch(own, 0, n, model)
             generator = torch.Generator(model.device).manual_seed(seed)
             params = model.decode_code(Code(z), batch=about, generator=generator)
             recon = _cpu(model.unscaled(model.likelihood.mean(params)))
@@ -201,10 +206,6 @@ class Inference:
     def _model(self) -> "Autoencoder":
         return cast("Autoencoder", self)
 
-    def _scaled(self, batch: Batch) -> Batch:
-        """The same batch in the model's units."""
-        return Batch(self._model.scaled(batch), batch.rows, batch.mask, batch.given)
-
     def batches(
         self,
         X: Examples,
@@ -215,34 +216,42 @@ class Inference:
     ) -> Iterator[Batch]:
         """Consecutive checked batches of ``X`` on the model's device, in the user's units."""
         model = self._model
-        if isinstance(X, Batch):
-            for start in range(0, len(X), batch_size):
-                yield X.part(start, start + batch_size).to(model.device)
-            return
-        if not (isinstance(X, (np.ndarray, Tensor, Mapping, list, tuple, Source, tree.Rows))):
+        if batch_size < 1:
+            raise IsthmusError(f"batch_size={batch_size} is no number of rows: pass 1 or more")
+        if not (
+            isinstance(X, (np.ndarray, Tensor, Mapping, list, tuple, Source, tree.Rows, Batch))
+        ):
             raise IsthmusError(
                 f"data of type {type(X).__name__} cannot be read here: pass an array, a tensor or "
                 "isthmus.data.as_source(X)"
             )
         total = _length(X)
+        own = None if given is None else all_entries(given, total)
+        _check_mask(X, mask, total)
         for start in range(0, total, batch_size):
             stop = min(start + batch_size, total)
-            if isinstance(X, Source):
+            if isinstance(X, (Source, Batch)):
                 index = torch.arange(start, stop)
-                batch = X.batch(index)
+                batch = X.batch(index) if isinstance(X, Source) else X.part(start, stop)
                 read = model.signal.batch(batch.x, mask=batch.mask, given=batch.given)
-                read.rows = index
+                read.rows = index if isinstance(X, Source) else batch.rows
             else:
                 if isinstance(X, (np.ndarray, Tensor)) and X.ndim < 2:
                     Signal.infer(X)
-                read = model.signal.batch(
-                    _cut(X, start, stop), mask=_cut(mask, start, stop), given=None
-                )
-            if given is not None:
-                read.given = Given({k: _row_tensor(v, total)[start:stop] for k, v in given.items()})
+                read = model.signal.batch(_cut(X, start, stop), mask=_cut(mask, start, stop))
+            if own is not None:
+                new = {name: v[start:stop] for name, v in own.items()}
+                read.given = Given({**read.given, **new})
             yield read.checked().to(model.device)
 
     def _dense_codes(self, Z: Array, batch_size: int) -> Iterator[Code]:
+        if isinstance(Z, Mapping) or (
+            not isinstance(Z, Tensor) and np.asarray(Z).dtype.kind not in "biuf"
+        ):
+            raise IsthmusError(
+                f"latents are a matrix of numbers, and this is a {type(Z).__name__}: pass what "
+                "encode returns"
+            )
         rows = torch.as_tensor(np.asarray(Z) if not isinstance(Z, Tensor) else Z)
         rows = rows.to(torch.float32)
         if rows.ndim < 2 or len(rows) == 0:
@@ -260,6 +269,21 @@ def _length(X: Examples) -> int:
     return total
 
 
+def _check_mask(X: Examples, mask: Any, rows: int) -> None:
+    """An error for a mask that would not be looked at, or not be one of these rows."""
+    if mask is not None and isinstance(X, (Source, Batch)):
+        raise IsthmusError(
+            f"a {type(X).__name__} has its own mask: make it with the mask, as in "
+            "isthmus.data.given_source(X, mask=mask)[0]"
+        )
+    for name, leaf in tree.leaves(mask):
+        what = f"the mask of {name!r}" if name else "the mask"
+        axes = np.ndim(leaf)
+        if axes == 0 or len(leaf) != rows:
+            has = f"{len(leaf)} rows for {rows}" if axes else f"a single value for {rows} rows"
+            raise IsthmusError(f"{what} has {has}: pass one entry per row")
+
+
 def _cut(X: Any, start: int, stop: int) -> Any:
     if X is None:
         return None
@@ -270,20 +294,12 @@ def _cut(X: Any, start: int, stop: int) -> Any:
     return X.take(torch.arange(start, stop))
 
 
-def _row_tensor(values: Any, rows: int) -> Tensor:
-    """One entry a row, as a tensor."""
-    tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
-    if len(tensor) != rows:
-        raise IsthmusError(
-            f"what is given has {len(tensor)} entries for {rows} rows: pass one per row"
-        )
-    return tensor.float() if tensor.dtype == torch.float64 else tensor
-
-
-def _given_batch(given: Mapping[str, Any], start: int, rows: int, model: "Autoencoder") -> Batch:
-    part = {k: torch.as_tensor(np.asarray(v))[start : start + rows] for k, v in given.items()}
-    batch = Batch(torch.empty(rows, 0), given=Given(part))
-    return batch.checked().to(model.device)
+def _given_batch(given: Given | None, start: int, rows: int, model: "Autoencoder") -> Batch | None:
+    """A batch without examples, of what is given for some of the rows."""
+    if given is None:
+        return None
+    part = {name: values[start : start + rows] for name, values in given.items()}
+    return Batch(torch.empty(rows, 0), given=Given(part)).to(model.device)
 
 
 def _cpu(values: Tree) -> Tree:

@@ -109,7 +109,7 @@ class Objective(nn.Module):
         parts = list(parts)
         for part in parts:
             for word in ("name", "unit"):
-                if not hasattr(part.term, word):
+                if not isinstance(getattr(part.term, word, None), str):
                     raise IsthmusError(
                         f"the term {type(part.term).__name__} has no {word}: write {word} = ... "
                         "in its class"
@@ -160,6 +160,8 @@ class Objective(nn.Module):
             if part.term.player != player:
                 continue
             value = part.term(model, out)
+            if not isinstance(value, Tensor) or (value.ndim > 0) != part.term.per_example:
+                raise _unfit(part.term, value)
             value = value.mean() if part.term.per_example else value
             terms[part.term.name] = value.detach()
             if isinstance(part.term, Watch):
@@ -192,6 +194,16 @@ class Objective(nn.Module):
             }
             for p in self
         ]
+
+
+def _unfit(term: Term, value: Any) -> IsthmusError:
+    """What to say of a term's value that is none."""
+    said = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    if term.per_example:
+        wanted = "(rows,), one value per example: or say per_example = False and estimator = ..."
+    else:
+        wanted = "a scalar, since it says per_example = False"
+    return IsthmusError(f"the term {term.name} returned {said}: return {wanted}")
 
 
 def as_objective(given: Term | Objective) -> Objective:

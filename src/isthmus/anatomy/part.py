@@ -103,10 +103,10 @@ class Part(nn.Module):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name, value in vars(cls).items():
-            if not callable(value) or name.startswith("_"):
-                continue
             if name in HOOKS:
                 check_hook(value, f"{cls.__name__}.{name}")
+                continue
+            if not callable(value) or name.startswith("_"):
                 continue
             near = get_close_matches(name, _NAMES, n=1, cutoff=0.85)
             if near and name not in _NAMES:
@@ -140,6 +140,11 @@ class Sampler(Prior):
 
     def __init__(self, function: Any) -> None:
         super().__init__()
+        if not callable(function):
+            raise IsthmusError(
+                f"a {type(function).__name__} is no prior: pass a Prior, or a function n -> (n, "
+                "latent)"
+            )
         if "log_prob" in vars(type(function)):
             raise IsthmusError(
                 f"{type(function).__name__} has a density that would not be asked: inherit "

@@ -113,6 +113,7 @@ def shapes_of(rows: Sequence[Any]) -> tuple[int, tuple[int, ...], str]:
 def padded(rows: Sequence[Any]) -> tuple[Tensor, Tensor]:
     """Rows filled up with zeros to the longest, ``(rows, steps, *step)``, and the mask
     ``(rows, steps)`` of what is there."""
+    shapes_of(rows)  # which says what cannot be
     arrays = [as_array(row) for row in rows]
     lengths = torch.tensor([len(array) for array in arrays])
     if int(lengths.min()) == 0:
@@ -129,9 +130,16 @@ def padded(rows: Sequence[Any]) -> tuple[Tensor, Tensor]:
 def as_array(row: Any) -> np.ndarray:
     """One row as an array; text as its bytes (UTF-8)."""
     if isinstance(row, Tensor):
-        return row.detach().cpu().numpy()
+        row = row.detach().cpu()
+        return (row.float() if row.dtype == torch.bfloat16 else row).numpy()
     if isinstance(row, str):
         row = row.encode()
     if isinstance(row, (bytes, bytearray)):
         return np.frombuffer(bytes(row), np.uint8).astype(np.int64)
-    return np.asarray(row)
+    try:
+        return np.asarray(row)
+    except ValueError:
+        raise IsthmusError(
+            "a row of the list is itself a list of lists that differ in length: give each row as "
+            "an array of steps of one shape"
+        ) from None

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from isthmus.anatomy import tree
 from isthmus.anatomy.batch import Batch, Given
+from isthmus.anatomy.masks import read_mask, within
 from isthmus.anatomy.ragged import Text, padded, shapes_of, text_of
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError, unknown
@@ -177,6 +178,7 @@ class Signal:
                 f"this model reads {', '.join(map(repr, self.parts))}: pass a mapping of these "
                 "names to arrays"
             )
+        rows = {str(name): part for name, part in rows.items()}
         try:
             tree.same_names(dict.fromkeys(rows, 0), dict.fromkeys(self.parts, 0), "X", "the model")
         except IsthmusError as problem:
@@ -200,15 +202,19 @@ class Signal:
 
     def _read(self, rows: Any, mask: Any) -> tuple[Any, Any]:
         """One part's rows, and its mask as a tensor."""
+        if isinstance(rows, Mapping):
+            raise IsthmusError(
+                f"this model reads one array, {self}, and the data are a collection of "
+                f"{', '.join(map(repr, rows))}: pass one of them"
+            )
         if mask is not None:
-            mask = torch.as_tensor(np.asarray(mask) if not isinstance(mask, Tensor) else mask)
-            if mask.dtype != torch.bool:
-                raise IsthmusError(f"a mask is boolean, True where observed, and is {mask.dtype}")
+            mask = read_mask(mask, self, len(rows))
         if isinstance(rows, (list, tuple)):
             if not self.ragged and self.kind != "graph":
                 rows = self._rectangle(rows)
             else:
-                rows, mask = padded(rows)
+                rows, there = padded(rows)
+                mask = there if mask is None else within(mask, there)
         if self.kind == "graph":
             return rows, mask
         return self.tensor(rows, mask=mask), mask

@@ -6,7 +6,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Batch, GaussianCode, Prior, Source, evaluating
+from isthmus.anatomy import Autoencoder, GaussianCode, Prior, Source, evaluating
 from isthmus.errors import IsthmusError
 
 _ROWS_AT_ONCE = 1024
@@ -54,8 +54,7 @@ class GaussianMixturePrior(Prior):
         with evaluating(model):
             for some in index.split(_ROWS_AT_ONCE):
                 batch = source.batch(some).checked().to(model.device)
-                scaled = Batch(model.scaler(batch.x), batch.rows, batch.mask, batch.given)
-                code = model.clean_code(scaled)
+                code = model.clean_code(batch)
                 if self.draw and isinstance(code, GaussianCode):
                     parts.append(code.draw(1).z[0].cpu())
                 else:
@@ -66,7 +65,8 @@ class GaussianMixturePrior(Prior):
     def fit(self, z: Tensor) -> None:
         """Fit the mixture to codes ``(rows, latent_dim)``; the global generator seeds the start.
 
-        Codes of another shape, or fewer than there are components, are an :class:`IsthmusError`.
+        Codes of another shape, fewer than there are components, and NaN or infinity are an
+        :class:`IsthmusError`.
         """
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
@@ -80,6 +80,11 @@ class GaussianMixturePrior(Prior):
             raise IsthmusError(
                 f"a mixture of {self.components} components cannot be fitted to {len(z)} codes: "
                 "use fewer components"
+            )
+        if not bool(torch.isfinite(z).all()):
+            raise IsthmusError(
+                "a mixture cannot be fitted, since the codes hold NaN or infinity: lower lr, or "
+                "set clip=1"
             )
         seed = int(torch.randint(2**31 - 1, ()))
         mixture = GaussianMixture(self.components, reg_covar=self.floor, random_state=seed)

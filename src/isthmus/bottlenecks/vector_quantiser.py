@@ -118,8 +118,7 @@ class VectorQuantiser(Part):
     @torch.no_grad()
     def observe(self, out: Output, step: Step) -> None:
         """Move the averages by a step's rows, and restart entries that have long been unused."""
-        code = out.code
-        assert isinstance(code, DiscreteCode)
+        code = out.code_as(DiscreteCode, self)
         vectors, chosen = self._vectors(code.continuous), code.indices.flatten()
         counts, sums = self._added_up(vectors, chosen)
         if self.decay is not None:

@@ -3,6 +3,7 @@
 from isthmus.data.datasets import DatasetSource
 from isthmus.data.files import open_file
 from isthmus.data.giving import Columns, given_source
+from isthmus.data.graphs import Graphs
 from isthmus.data.images import ImageFolder
 from isthmus.data.named import Data
 from isthmus.data.opening import as_source, split
@@ -14,7 +15,7 @@ from isthmus.data.sources import ArraySource, CollectionSource, Subset
 from isthmus.data.sprites import Sprites
 
 __all__ = [
-    "ArraySource", "CollectionSource", "Columns", "Data", "DatasetSource", "GivenSource",
+    "ArraySource", "CollectionSource", "Columns", "Data", "DatasetSource", "GivenSource", "Graphs",
     "ImageFolder", "Planted", "PlantedSource", "RaggedSource", "RowsSource", "Sprites", "Subset",
     "as_source", "given_source", "is_name", "load", "names", "open_file", "register", "split",
 ]  # fmt: skip

@@ -115,6 +115,10 @@ def _table(path: Path, choice: str | None, kind: Kind | None) -> Source:
             raise IsthmusError(
                 f"{group!r} names no part: write the parts of a table as 'left=a,b;right=c'"
             )
+        if name.strip() in parts:
+            raise IsthmusError(
+                f"two parts are called {name.strip()!r}: list all columns of a part behind one name"
+            )
         values, columns = tables.read(path, named)
         parts[name.strip()] = ArraySource(values, kind, columns=columns, name=name.strip())
     return collection(parts)

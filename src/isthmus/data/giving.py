@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from isthmus.anatomy import Kind, Source
+from isthmus.anatomy.batch import all_entries
 from isthmus.data import files, tables
 from isthmus.data.opening import as_source
 from isthmus.data.ragged import GivenSource
@@ -62,6 +63,8 @@ def given_source(
     was numbered before; a level that is new there is an :class:`IsthmusError`. ``mask`` says what
     is observed (see :class:`isthmus.anatomy.Batch`): what is not may be NaN.
     """
+    if given is not None and not isinstance(given, Mapping):
+        all_entries(given, 0)  # which says what it has to be
     given = dict(given or {})
     columns = {name: value for name, value in given.items() if isinstance(value, str)}
     arrays: dict[str, Any] = {n: v for n, v in given.items() if not isinstance(v, str)}
@@ -147,6 +150,12 @@ def _numbered(
     if values.dtype.kind in "biuf" and known is None:
         return values, None
     words = np.array([str(value) for value in values])
+    lacking = next((i for i, value in enumerate(values) if _is_missing(value)), None)
+    if lacking is not None:
+        raise IsthmusError(
+            f"the column {column!r}, given as {name!r}, has no value in row {lacking}: leave these "
+            "rows out, or give them a level of their own"
+        )
     numbers = None if known is not None else _as_numbers(words)
     if numbers is not None:
         return numbers, None
@@ -164,6 +173,11 @@ def _numbered(
             f"the model was fitted ({_few(levels)}): leave these rows out"
         )
     return np.array([place[word] for word in words.tolist()], np.int64), levels
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a cell or an element of a frame says that there is no value; "none" is a word."""
+    return value is None or str(value).strip().lower() in ("", "nan", "nat", "<na>")
 
 
 def _as_numbers(words: np.ndarray) -> np.ndarray | None:

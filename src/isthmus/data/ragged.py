@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import Batch, Kind, Rows, Signal, Source
+from isthmus.anatomy.batch import all_entries
+from isthmus.anatomy.masks import read_mask, within
 from isthmus.anatomy.ragged import as_array
 from isthmus.errors import IsthmusError
 
@@ -112,7 +114,7 @@ class GivenSource(Source):
     ) -> None:
         self.source, self.signal = source, source.signal
         self.spec, self.origin = source.spec, source.origin
-        self.given = {name: _entries(name, v, len(source)) for name, v in (given or {}).items()}
+        self.given = all_entries({} if given is None else given, len(source))
         self.mask = None if mask is None else _mask(mask, source)
 
     def __len__(self) -> int:
@@ -146,25 +148,6 @@ class GivenSource(Source):
         return tuple(dict.fromkeys((*self.source.given_names, *self.given)))
 
 
-def _entries(name: str, values: Any, rows: int) -> Tensor:
-    """One entry a row: numbers as they are, words numbered in their order."""
-    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-    if len(array) != rows:
-        raise IsthmusError(
-            f"given[{name!r}] has {len(array)} entries for {rows} rows: pass one per row"
-        )
-    if array.dtype.kind not in "biuf":
-        raise IsthmusError(
-            f"given[{name!r}] is not numeric: number its levels first, for example with "
-            "numpy.unique(y, return_inverse=True)[1]"
-        )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int(np.flatnonzero(~np.isfinite(array.reshape(rows, -1)).all(1))[0])
-        raise IsthmusError(f"given[{name!r}] is not finite in row {bad}: drop or fill it")
-    kind = np.float32 if array.dtype.kind == "f" else np.bool_ if array.dtype.kind == "b" else int
-    return torch.from_numpy(np.ascontiguousarray(array.astype(kind)))
-
-
 def _mask(mask: Any, source: Source) -> Any:
     """The mask as tensors, one for each part that has one."""
     if isinstance(mask, Mapping):
@@ -175,22 +158,18 @@ def _mask(mask: Any, source: Source) -> Any:
                 known = ", ".join(map(repr, source.signal.parts))
                 raise IsthmusError(f"the mask names {name!r}, and the parts are {known}")
         return {
-            name: None if mask.get(name) is None else _boolean(mask[name], len(source), name)
-            for name in source.signal.parts
+            name: None if mask.get(name) is None else _boolean(mask[name], part, len(source), name)
+            for name, part in source.signal.parts.items()
         }
     if source.signal.parts:
         raise IsthmusError("the mask of several parts is a mapping of their names to masks")
-    return _boolean(mask, len(source), "")
+    return _boolean(mask, source.signal, len(source), "")
 
 
-def _boolean(mask: Any, rows: int, name: str) -> Tensor:
-    what = f"the mask of {name!r}" if name else "the mask"
-    tensor = mask if isinstance(mask, Tensor) else torch.from_numpy(np.asarray(mask))
-    if tensor.dtype != torch.bool:
-        raise IsthmusError(f"{what} is {tensor.dtype}: pass booleans, True where observed")
-    if len(tensor) != rows:
-        raise IsthmusError(f"{what} has {len(tensor)} rows for {rows}: pass one entry per row")
+def _boolean(mask: Any, signal: Signal, rows: int, name: str) -> Tensor:
+    tensor = read_mask(mask, signal, rows, name)
     if not bool(tensor.any()):
+        what = f"the mask of {name!r}" if name else "the mask"
         raise IsthmusError(f"{what} says that nothing of it is observed in any row: leave it out")
     return tensor
 
@@ -202,7 +181,4 @@ def _both(of_source: Any, own: Any, index: Tensor) -> Any:
         inner = of_source if isinstance(of_source, Mapping) else {}
         return {name: _both(inner.get(name), mask, index) for name, mask in own.items()}
     chosen = own[index]
-    if of_source is None:
-        return chosen
-    wide, narrow = (of_source, chosen) if of_source.ndim >= chosen.ndim else (chosen, of_source)
-    return wide & narrow.reshape(*narrow.shape, *[1] * (wide.ndim - narrow.ndim))
+    return chosen if of_source is None else within(chosen, of_source)

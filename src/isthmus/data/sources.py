@@ -220,6 +220,11 @@ def one_source(part: Any, kind: Kind | None = None, *, name: str | None = None) 
     """A source of one part: an array, a list of rows of different lengths, an opaque value."""
     if isinstance(part, Source):
         return part
+    if isinstance(part, Mapping):
+        raise IsthmusError(
+            f"the part {name!r} is itself a collection, and a source has parts of one depth: give "
+            f"each array a name of its own, such as '{name}.{next(iter(part), 'a')}'"
+        )
     if isinstance(part, Rows) and not isinstance(part, (np.ndarray, Tensor)):
         return RowsSource(part, kind)
     if isinstance(part, (list, tuple)) and is_ragged(part):

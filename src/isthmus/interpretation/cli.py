@@ -45,8 +45,10 @@ def run(
         )
     host, points = model_behind(spec)
     if len(points) > 2:
-        raise IsthmusError(f"{folder} has {len(points)} points side by side: steer one of 1")
-    # Of two points side by side the first is read and the second written: a transcoder.
+        raise IsthmusError(
+            f"{folder} has {len(points)} points: steer what reads one, or a transcoder"
+        )
+    # Of two points the first is read and the second written: a transcoder.
     reads = points[0] if len(points) == 2 else None
     steering = Steering(
         model, _numbers(add), _numbers(clamp), _numbers(scale), ablate,

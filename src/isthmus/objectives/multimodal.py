@@ -1,6 +1,8 @@
 """Bounds on the log-likelihood of several modalities, of which a row may lack some."""
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import add
 from typing import Literal, TypeVar
 
 import torch
@@ -22,13 +24,12 @@ def log_likelihood(
     ``params`` are those of some modalities or of all, with leading axes where z has them; a
     modality that ``weights`` does not name has the weight 1.
     """
-    total: Tensor | float = 0.0
+    values = []
     for name, own in params.items():
         mask = out.mask.get(name) if isinstance(out.mask, Mapping) else None
         value = model.likelihood[name].log_prob(precise(own), out.target[name], mask)  # type: ignore[index]
-        total = total + weights.get(name, 1.0) * value
-    assert isinstance(total, Tensor)
-    return total
+        values.append(weights.get(name, 1.0) * value)
+    return reduce(add, values)
 
 
 def kl_of_normal(mean: Tensor, logvar: Tensor) -> Tensor:

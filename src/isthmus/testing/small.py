@@ -35,6 +35,8 @@ SMALL: dict[str, Any] = {
     "width": 4,
     "hidden": (16,),
     "second_hidden": (16,),
+    "maps": (4, 4),
+    "memory": 16,
 }
 """Sizes by option name; a recipe takes those that it has."""
 

@@ -119,13 +119,18 @@ def test_the_batches_change_nothing(found, model, tmp_path, batch):
         HOST, POINT, model, TEXT, tmp_path, text="letters", settings=SMALL, batch=batch,
         progress=False,
     )  # fmt: skip
-    for name in ("examples", "windows"):
-        one, two = (f.table(name).to_pylist() for f in (found, other))
-        assert len(one) == len(two)
-        for a, b in zip(one, two, strict=True):
-            assert {k: v for k, v in a.items() if "value" not in k} == {
-                k: v for k, v in b.items() if "value" not in k
-            }
+    one, two = (f.table("windows").to_pylist() for f in (found, other))
+    assert one == two
+    # Rows that begin with the same tokens have one value there, in numbers; in float32 they differ
+    # by the last bit, which way depends on the batch. Only such a row may stand in for another.
+    one, two = (f.table("examples").to_pylist() for f in (found, other))
+    assert len(one) == len(two)
+    for a, b in zip(one, two, strict=True):
+        assert a["value"] == pytest.approx(b["value"], rel=1e-5)
+        assert all(a[k] == b[k] for k in ("latent", "group", "split", "place", "begin"))
+        start, end = a["begin"], a["place"] + 1
+        assert a["tokens"][: end - start] == b["tokens"][: end - start]
+        assert TEXT.ids[a["row"], :end].tolist() == TEXT.ids[b["row"], :end].tolist()
     np.testing.assert_allclose(found.column("mean"), other.column("mean"), rtol=1e-4)
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sklearn.metrics import adjusted_mutual_info_score
 from torch import nn
 
 import isthmus
+from commands import command
 from isthmus.anatomy import (
     Autoencoder,
     Bernoulli,
@@ -340,28 +342,22 @@ def test_several_at_once_are_each_by_itself():
             assert torch.equal(tensor, model.state_dict()[name]), name
 
 
-def test_the_command_line(tmp_path):
-    np.savez(tmp_path / "digits.npz", X=DIGITS[:200])
-
-    def run(*words):
-        done = subprocess.run(
-            [sys.executable, "-m", "isthmus.cli", *words],
-            capture_output=True, text=True, cwd=tmp_path, timeout=120,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-
+def test_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("digits.npz", X=DIGITS[:200])
     options = [f"{name}={value}" for name, value in SMALL.items()]
-    run("fit", "vq-vae", "digits.npz", *options, "steps=20", "batch_size=32", "-o", "run")
-    run("evaluate", "run", "--json", "results.json")
-    results = json.loads((tmp_path / "results.json").read_text())
+    command("fit", "vq-vae", "digits.npz", *options, "steps=20", "batch_size=32", "-o", "run")
+    command("evaluate", "run", "--json", "results.json")
+    results = json.loads(Path("results.json").read_text())
     assert 0.0 < results["codebook_use"]["value"] <= 1.0
     assert 1.0 <= results["perplexity"]["value"] <= 16.0
-    run("encode", "run", "digits.npz", "-o", "codes.npz")
-    with np.load(tmp_path / "codes.npz") as codes:
+    encode = ["encode", "run", "digits.npz", "-o", "codes.npz"]
+    subprocess.run([sys.executable, "-m", "isthmus.cli", *encode], check=True, timeout=120)
+    with np.load("codes.npz") as codes:
         stored = {name: codes[name] for name in codes.files}
     assert stored["indices"].shape == (200, 16)
-    # This process reads what the others wrote.
-    model = isthmus.load(tmp_path / "run")
+    # Another process encoded what this one trained.
+    model = isthmus.load("run")
     code = model.encode(DIGITS[:200], code=True)
     assert np.array_equal(code.indices, stored["indices"])
     assert np.array_equal(code.z, stored["z"])

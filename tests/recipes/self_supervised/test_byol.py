@@ -13,6 +13,7 @@ from torch import nn
 
 import isthmus
 import zoo
+from commands import command
 from isthmus.anatomy import Batch, Clock, Signal, View
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
@@ -338,19 +339,13 @@ def test_several_at_once_are_as_each_alone():
     assert zoo.sha(both["slow"]) != zoo.sha(both["quick"])
 
 
-def test_on_the_command_line(tmp_path):
-    np.savez(tmp_path / "data.npz", x=X[:200])
-
-    def isthmus_(*words):
-        command = [sys.executable, "-m", "isthmus.cli", *words]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    isthmus_("fit", "byol", "data.npz", "latent_dim=6", "projector=16", "steps=5", "-o", "run")
-    assert "latent_rank" in isthmus_("evaluate", "run")
-    isthmus_("encode", "run", "data.npz", "-o", "codes.npz")
-    with np.load(tmp_path / "codes.npz") as codes:
+def test_on_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("data.npz", x=X[:200])
+    command("fit", "byol", "data.npz", "latent_dim=6", "projector=16", "steps=5", "-o", "run")
+    assert "latent_rank" in command("evaluate", "run")
+    command("encode", "run", "data.npz", "-o", "codes.npz")
+    with np.load("codes.npz") as codes:
         assert codes["z"].shape == (200, 6)
 
 

@@ -12,11 +12,12 @@ from torch import nn
 
 import isthmus
 import zoo
-from isthmus.bottlenecks import GaussianMixturePrior
+from commands import command
 from isthmus.data import ArraySource
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import frechet_distance
 from isthmus.evaluation.samples import density_and_coverage, precision_and_recall
+from isthmus.recipes import get_recipe
 from isthmus.training import Batches, Callback, journal, read_checkpoint
 from isthmus.training.seeds import mix
 
@@ -50,20 +51,20 @@ def test_gamma_is_that_of_probabilistic_pca_and_the_codes_are_normal():
     """A linear VAE ends where PPCA does: gamma^2 is the mean of the eigenvalues left out, and
     the aggregated posterior is N(0, I) (Tipping & Bishop 1999; Dai et al. 2018)."""
     x = linear_data()
-    options = {"steps": 1500, "batch_size": 500, "lr": 0.02, "lr_schedule": "cosine"}
+    options = {"steps": 3000, "batch_size": 500, "lr": 0.05, "lr_schedule": "cosine"}
     model = isthmus.fit(
         NAME, x, latent_dim=2, hidden=(), second_hidden=(), second_share=0.01,
         **{**QUICK, **options},
     )  # fmt: skip
     values = np.linalg.eigvalsh(np.cov(x.T, bias=True))
     assert math.exp(2 * model.likelihood.log_sigma.item()) == pytest.approx(
-        values[:3].mean(), rel=0.03
+        values[:3].mean(), rel=0.01
     )
     code = model.encode(x, code=True)
     mean = code.mean.double().numpy()
     aggregated = np.cov(mean.T, bias=True) + np.diag(code.logvar.double().exp().mean(0).numpy())
-    assert np.abs(aggregated - np.eye(2)).max() < 0.06
-    assert np.abs(mean.mean(0)).max() < 0.05
+    assert np.abs(aggregated - np.eye(2)).max() < 0.03
+    assert np.abs(mean.mean(0)).max() < 0.01
 
 
 class Skewed(nn.Module):
@@ -224,8 +225,8 @@ def test_the_first_stage_is_frozen_to_the_bit(options):
 # --- what it is for ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_samples_are_nearer_to_the_data_than_those_of_one_stage():
-    """Figures of the three seeds in the message; with these sizes the means are far apart."""
     x, fresh = circle(2000, 0), circle(1000, 1)
     shared = {**QUICK, "batch_size": 100, "lr": 2e-3, "latent_dim": 4, "hidden": (64,), "seed": 0}
     models = {
@@ -360,19 +361,18 @@ def test_the_shares_and_the_rate_are_the_options():
 
 
 def test_published_defaults():
-    recipe = isthmus.list_recipes()[NAME]
-    model, training = recipe.parse({})
+    found, signal = get_recipe(NAME), ArraySource(circle(4, 0)).signal
+    options, training = found.parse({})
     assert (training.batch_size, training.lr, training.epochs) == (64, 1e-4, 400 + 800)
-    assert (model.latent_dim, model.second_hidden, model.components) == (64, (1024,) * 3, 10)
-    built = recipe.build(ArraySource(circle(4, 0)).signal, model)
-    assert [stage.share for stage in built.stages] == [1.0, 2.0]
-    assert built.prior.encoder.out.in_features == 64 + 1024
-    assert isinstance(
-        recipe.build(
-            ArraySource(circle(4, 0)).signal, recipe.parse({"second": "mixture"})[0]
-        ).prior,
-        GaussianMixturePrior,
-    )
+    model = found.build(signal, options)
+    assert [stage.share for stage in model.stages] == [1.0, 2.0]
+    assert model.likelihood.log_sigma.item() == 0.0
+    for half, outputs in ((model.prior.encoder, 128), (model.prior.decoder, 64)):
+        assert [layer.out_features for layer in half.layers] == [1024] * 3
+        assert (half.out.in_features, half.out.out_features) == (64 + 1024, outputs)
+    mixture = found.build(signal, found.parse({"second": "mixture"})[0])
+    assert tuple(mixture.prior.factors.shape) == (10, 64, 64)
+    assert not mixture.stages
 
 
 @pytest.mark.parametrize(
@@ -391,17 +391,12 @@ def test_bad_input_is_one_sentence(options, said):
     assert "\n" not in str(problem.value)
 
 
-def test_from_the_command_line(tmp_path):
-    np.savez(tmp_path / "data.npz", x=circle(80, 0))
-
-    def isthmus_(*words):
-        command = [sys.executable, "-m", "isthmus", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-
-    isthmus_(
-        "fit", NAME, "data.npz", "--latent-dim", 3, "--hidden", 8, "--second-hidden", 7, "--steps",
-        9, "--batch-size", 20, "--out", "run", "--device", "cpu",
-    )  # fmt: skip
-    assert "importance_bound" in isthmus_("evaluate", "run", "data.npz").stdout
-    isthmus_("encode", "run", "data.npz", "codes.npy")
-    assert np.load(tmp_path / "codes.npy").shape == (80, 3)
+def test_from_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("data.npz", x=circle(80, 0))
+    options = "latent_dim=3 hidden=8 second_hidden=7 steps=9 batch_size=20 device=cpu"
+    command("fit", NAME, "data.npz", *options.split(), "-o", "run")
+    assert "importance_bound" in command("evaluate", "run", "data.npz")
+    command("encode", "run", "data.npz", "-o", "codes.npz")
+    with np.load("codes.npz") as codes:
+        assert codes["mean"].shape == (80, 3)

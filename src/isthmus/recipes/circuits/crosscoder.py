@@ -214,15 +214,18 @@ def crosscoder(
     models (Kissane, Krzyzanowski, Conmy, Nanda 2024, crosscoder-model-diff-replication) are taken:
     2^14 latents, Adam at 5e-5, batches of 4096, 400 million tokens, lambda 2 after a linear rise
     over the first 5 % of the run, gradients clipped at 1, atoms of length 0.08 at first with the
-    encoder their transpose, and every layer divided by its mean norm over the root of its width.
-    It lets the rate fall to zero over the last fifth. With k (Minder et al. 2025 and their
+    encoder their transpose, every layer divided by its mean norm over the root of its width. There
+    the rate falls to zero over the last fifth. With k, those of Minder et al. 2025 (their
     dictionary_learning): BatchTopK by the product, atoms of length 1 at first, biases at the
-    geometric median, AuxK with half as many latents as elements of a layer and weight 1/32, k 100,
-    at a rate of 1e-4 and 32 times as many latents as elements. Here: every layer is divided by its
-    root mean square (``scaling=global``); the rate is constant unless ``lr_schedule`` says
-    otherwise; with ``l0`` and with k the biases start at the median and the encoder is scaled so
-    that the first reconstruction is best; with k the error is squared, not its root, as in the
-    other recipes, and the threshold is the average of the last 100 batches or so.
+    geometric median, AuxK of half as many latents as a layer has elements with weight 1/32. There
+    the rate is 2e-4 over the root of the width in 2^14, k is 100, and the width 32 times that of a
+    layer.
+
+    Here: every layer is divided by its root mean square (``scaling=global``); the rate stays as it
+    is unless ``lr_schedule`` says otherwise; with ``l0`` and with k biases start at the median and
+    the encoder is scaled so that the first reconstruction is best; with k the error is squared,
+    where theirs is its root, as in the other recipes, and the threshold is the average of the last
+    100 batches or so. Where the gradient is not clipped (``clip=none``) it is taken row by row.
     """
     if signal.kind != "collection" or len(signal.parts) < 2:
         raise IsthmusError(

@@ -264,7 +264,7 @@ def cross_generate(
             if samples is None:
                 recon = model.rebuilt(batch)
             else:
-                code = model.clean_code(model._scaled(batch)).draw(samples)  # type: ignore[attr-defined]
+                code = model.clean_code(batch).draw(samples)  # type: ignore[attr-defined]
                 recon = model.unscaled(model.likelihood.mean(model.decode_code(code)))
             found.append(tree.moved(recon, torch.device("cpu")))
     axis = 0 if samples is None else 1
