@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from isthmus.anatomy import Kind, Source
+from isthmus.anatomy import Kind, Signal, Source
 from isthmus.anatomy.batch import all_entries
+from isthmus.anatomy.masks import read_mask
 from isthmus.data import files, tables
 from isthmus.data.opening import as_source
 from isthmus.data.ragged import GivenSource
@@ -76,7 +79,7 @@ def given_source(
             arrays[name], words = _numbered(name, columns[name], values, before)
             if words is not None:
                 levels[name] = words
-    source = as_source(X if mask is None else _filled(X, mask), kind)
+    source = as_source(X if mask is None else _filled(X, mask, kind), kind)
     if not arrays and mask is None:
         return source, Columns(columns, levels)
     return GivenSource(source, arrays, mask), Columns(columns, levels)
@@ -188,7 +191,7 @@ def _as_numbers(words: np.ndarray) -> np.ndarray | None:
     return array.astype(np.int64) if (array == np.round(array)).all() else array
 
 
-def _filled(X: Any, mask: Any) -> Any:
+def _filled(X: Any, mask: Any, kind: Kind | None) -> Any:
     """Arrays with zeros where nothing was observed: what stands there is not looked at."""
     if isinstance(X, Mapping):
         # A mask that does not fit is said before the NaN that it leaves in sight.
@@ -198,19 +201,26 @@ def _filled(X: Any, mask: Any) -> Any:
         if not set(masks) <= set(X):
             odd, known = min(set(masks) - set(X)), ", ".join(map(repr, X))
             raise IsthmusError(f"the mask names {odd!r}, and the parts are {known}")
-        return {name: _filled(part, masks.get(name)) for name, part in X.items()}
+        return {name: _filled(part, masks.get(name), kind) for name, part in X.items()}
     if mask is None or isinstance(X, (str, Path, Source, list, tuple)) or not hasattr(X, "shape"):
         return X
-    array, seen = np.asarray(X), np.asarray(mask)
-    if seen.dtype != bool or array.dtype.kind != "f":
+    array = X.detach().cpu() if isinstance(X, Tensor) else np.asarray(X)
+    seen = mask.cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+    if not _is_floating(array) or seen.dtype != bool or array.ndim < 2:
         return X
-    if seen.shape != array.shape[: seen.ndim]:
-        raise IsthmusError(
-            f"a mask of shape {seen.shape} does not fit data of shape {array.shape}: give it their "
-            "first axes"
-        )
+    if seen.shape != tuple(array.shape[: seen.ndim]):
+        # It may have the layout that images have in a model; otherwise this says what is wrong.
+        read_mask(seen, Signal.infer(array, kind), len(array))
+        return X
     wide = seen.reshape(*seen.shape, *[1] * (array.ndim - seen.ndim))
+    if isinstance(array, Tensor):
+        return torch.where(torch.from_numpy(wide), array, torch.zeros((), dtype=array.dtype))
     return np.where(wide, array, np.zeros((), array.dtype))
+
+
+def _is_floating(array: Any) -> bool:
+    """Whether values may be NaN."""
+    return array.is_floating_point() if isinstance(array, Tensor) else array.dtype.kind == "f"
 
 
 def _few(levels: Sequence[str]) -> str:
