@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from isthmus.data.giving import given_source
 from isthmus.errors import IsthmusError
@@ -36,3 +37,16 @@ def test_none_is_a_word():
 def test_given_is_a_mapping(given):
     with pytest.raises(IsthmusError, match="pass a mapping of names"):
         given_source(np.ones((4, 2)), given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_tensors_may_be_nan_where_nothing_was_observed(dtype):
+    seen = torch.tensor([[True, False], [True, True], [False, True]])
+    X = torch.where(seen, torch.ones(3, 2), torch.nan).to(dtype).requires_grad_(True)
+    rows = given_source(X, mask=seen)[0].rows(torch.arange(3))
+    assert torch.equal(rows, seen.float())
+
+
+def test_a_mask_that_does_not_fit_is_said_before_the_nan_that_it_leaves():
+    with pytest.raises(IsthmusError, match="the mask has the shape"):
+        given_source(np.full((4, 5), np.nan), mask=np.ones((4, 3), bool))

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from isthmus.anatomy import Kind, Signal, Source
 from isthmus.anatomy.batch import all_entries
@@ -189,7 +191,7 @@ def _as_numbers(words: np.ndarray) -> np.ndarray | None:
     return array.astype(np.int64) if (array == np.round(array)).all() else array
 
 
-def _filled(X: Any, mask: Any, kind: Kind | None = None, part: str = "") -> Any:
+def _filled(X: Any, mask: Any, kind: Kind | None, part: str = "") -> Any:
     """Arrays with zeros where nothing was observed: what stands there is not looked at."""
     if isinstance(X, Mapping):
         # A mask that does not fit is said before the NaN that it leaves in sight.
@@ -199,17 +201,26 @@ def _filled(X: Any, mask: Any, kind: Kind | None = None, part: str = "") -> Any:
         if not set(masks) <= set(X):
             odd, known = min(set(masks) - set(X)), ", ".join(map(repr, X))
             raise IsthmusError(f"the mask names {odd!r}, and the parts are {known}")
-        return {name: _filled(X[name], masks.get(name), None, str(name)) for name in X}
+        return {name: _filled(X[name], masks.get(name), kind, str(name)) for name in X}
     if mask is None or isinstance(X, (str, Path, Source, list, tuple)) or not hasattr(X, "shape"):
         return X
-    array, seen = np.asarray(X), np.asarray(mask)
-    if seen.dtype != bool or array.dtype.kind != "f":
+    array = X.detach().cpu() if isinstance(X, Tensor) else np.asarray(X)
+    seen = mask.cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+    if not _is_floating(array) or seen.dtype != bool or array.ndim < 2:
         return X
-    if seen.shape != array.shape[: seen.ndim]:
+    if seen.shape != tuple(array.shape[: seen.ndim]):
+        # It may have the layout that images have in a model; otherwise this says what is wrong.
         read_mask(seen, Signal.infer(array, kind), len(array), part)
         return X
     wide = seen.reshape(*seen.shape, *[1] * (array.ndim - seen.ndim))
+    if isinstance(array, Tensor):
+        return torch.where(torch.from_numpy(wide), array, torch.zeros((), dtype=array.dtype))
     return np.where(wide, array, np.zeros((), array.dtype))
+
+
+def _is_floating(array: Any) -> bool:
+    """Whether values may be NaN."""
+    return array.is_floating_point() if isinstance(array, Tensor) else array.dtype.kind == "f"
 
 
 def _few(levels: Sequence[str]) -> str:
