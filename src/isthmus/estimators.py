@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -166,7 +167,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         return whole
 
     def _checked(self, X: Any, *, reset: bool = False) -> np.ndarray:
-        if isinstance(X, Mapping):
+        if isinstance(X, Mapping) and not issparse(X):
             raise IsthmusError(
                 "scikit-learn passes one matrix, and this is a mapping: put its arrays side by "
                 "side and name the columns of each, parts={name: columns}"

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -184,3 +185,9 @@ def test_collection_of_unequal_or_no_parts_is_an_error():
 def test_a_collection_within_a_collection_is_one_sentence():
     with pytest.raises(IsthmusError, match=r"'p' is itself a collection.*such as 'p\.a'"):
         as_source({"p": {"a": np.ones((3, 2))}, "c": np.ones((3, 2))})
+
+
+@pytest.mark.parametrize("kind", ["csr", "dok", "coo"])
+def test_sparse_matrices_of_every_kind_are_told_apart_from_mappings(kind):
+    with pytest.raises(IsthmusError, match=r"sparse matrix: pass X.toarray\(\)"):
+        as_source(scipy.sparse.eye_array(4, format=kind))

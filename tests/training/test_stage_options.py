@@ -191,7 +191,7 @@ def test_an_option_that_a_stage_cannot_have_is_one_sentence(options, said):
 @pytest.mark.parametrize(
     ("second", "said"),
     [
-        (Stage("two", MSE(), "decodr"), "'decodr' is to be trained and matches no parameter"),
+        (Stage("two", MSE(), "decodr"), "'decodr' is to be trained and matches no part"),
         (Stage("two", MSE(), "decoder", options={"optimiser": "adm"}), "did you mean 'adam'"),
         (
             Stage("two", MSE(), "decoder", options={"groups": ({"match": "x"},)}),

@@ -39,10 +39,10 @@ def as_source(X: Any, kind: Kind | None = None) -> Source:
         return ArraySource(X, kind)
     if isinstance(X, (list, tuple)) and is_ragged(X):
         return RaggedSource(X, kind)
+    if issparse(X):  # before mappings: SciPy's dictionaries of keys are mappings too
+        raise IsthmusError("the data are a sparse matrix: pass X.toarray()")
     if isinstance(X, Mapping):
         return collection(X, kind)
-    if issparse(X):
-        raise IsthmusError("the data are a sparse matrix: pass X.toarray()")
     if hasattr(X, "to_numpy"):
         return _frame(X, kind)
     if isinstance(X, TensorDataset) and X.tensors:

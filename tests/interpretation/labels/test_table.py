@@ -62,5 +62,7 @@ def test_what_is_no_table(features):
 
 
 def test_a_folder_without_features(tmp_path):
-    with pytest.raises(IsthmusError, match=r"no examples\.parquet"):
+    with pytest.raises(
+        IsthmusError, match=r"no features \(features/examples\.parquet\): isthmus report"
+    ):
         read_labels(tmp_path)
