@@ -58,7 +58,7 @@ def test_a_part_that_does_not_fit(parts, words):
     ("mask", "words"),
     [
         ({"txt": [True] * 32}, "the mask names 'txt', and the parts are 'image', 'text'"),
-        ({"text": [True] * 3}, "the mask has 3 rows for 32"),
+        ({"text": [True] * 3}, "the mask of 'text' has 3 rows for 32"),
         ([True] * 32, "a mapping of their names"),
         (None, "or pass mask="),
     ],

@@ -179,7 +179,14 @@ class Signal:
                 "names to arrays"
             )
         rows = {str(name): part for name, part in rows.items()}
-        tree.same_names(dict.fromkeys(rows, 0), dict.fromkeys(self.parts, 0), "X", "the model")
+        try:
+            tree.same_names(dict.fromkeys(rows, 0), dict.fromkeys(self.parts, 0), "X", "the model")
+        except IsthmusError as problem:
+            if not set(rows) < set(self.parts):
+                raise
+            raise IsthmusError(
+                f"{problem} (zeros and a mask of False where one was not observed)"
+            ) from None
         if mask is not None and not isinstance(mask, Mapping):
             raise IsthmusError("the mask of several parts is a mapping of their names to masks")
         for name in mask or ():

@@ -191,7 +191,7 @@ def _as_numbers(words: np.ndarray) -> np.ndarray | None:
     return array.astype(np.int64) if (array == np.round(array)).all() else array
 
 
-def _filled(X: Any, mask: Any, kind: Kind | None) -> Any:
+def _filled(X: Any, mask: Any, kind: Kind | None = None, part: str = "") -> Any:
     """Arrays with zeros where nothing was observed: what stands there is not looked at."""
     if isinstance(X, Mapping):
         # A mask that does not fit is said before the NaN that it leaves in sight.
@@ -201,7 +201,7 @@ def _filled(X: Any, mask: Any, kind: Kind | None) -> Any:
         if not set(masks) <= set(X):
             odd, known = min(set(masks) - set(X)), ", ".join(map(repr, X))
             raise IsthmusError(f"the mask names {odd!r}, and the parts are {known}")
-        return {name: _filled(part, masks.get(name), kind) for name, part in X.items()}
+        return {name: _filled(X[name], masks.get(name), None, str(name)) for name in X}
     if mask is None or isinstance(X, (str, Path, Source, list, tuple)) or not hasattr(X, "shape"):
         return X
     array = X.detach().cpu() if isinstance(X, Tensor) else np.asarray(X)
@@ -210,7 +210,7 @@ def _filled(X: Any, mask: Any, kind: Kind | None) -> Any:
         return X
     if seen.shape != tuple(array.shape[: seen.ndim]):
         # It may have the layout that images have in a model; otherwise this says what is wrong.
-        read_mask(seen, Signal.infer(array, kind), len(array))
+        read_mask(seen, Signal.infer(array, kind), len(array), part)
         return X
     wide = seen.reshape(*seen.shape, *[1] * (array.ndim - seen.ndim))
     if isinstance(array, Tensor):
