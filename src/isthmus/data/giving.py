@@ -201,7 +201,7 @@ def _filled(X: Any, mask: Any, kind: Kind | None, part: str = "") -> Any:
         if not set(masks) <= set(X):
             odd, known = min(set(masks) - set(X)), ", ".join(map(repr, X))
             raise IsthmusError(f"the mask names {odd!r}, and the parts are {known}")
-        return {name: _filled(X[name], masks.get(name), kind, str(name)) for name in X}
+        return {name: _filled(X[name], masks.get(name), None, str(name)) for name in X}
     if mask is None or isinstance(X, (str, Path, Source, list, tuple)) or not hasattr(X, "shape"):
         return X
     array = X.detach().cpu() if isinstance(X, Tensor) else np.asarray(X)
