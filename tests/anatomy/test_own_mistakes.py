@@ -5,7 +5,7 @@ import pytest
 from torch import nn
 
 import isthmus
-from isthmus.anatomy import Autoencoder, Each, Signal, Term, added
+from isthmus.anatomy import Autoencoder, Each, Sampler, Signal, Term, added
 from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError
 from isthmus.objectives import MSE
@@ -69,3 +69,8 @@ def test_a_mask_that_does_not_fit_is_said_before_what_it_leaves_in_sight(mask, w
         mask = {n: np.array(m) for n, m in mask.items()} if isinstance(mask, dict) else mask
     with pytest.raises(IsthmusError, match=words):
         isthmus.fit("mvae", lacking, mask=mask, steps=1, progress=False)
+
+
+def test_a_prior_that_is_none_is_one_sentence():
+    with pytest.raises(IsthmusError, match="a int is no prior"):
+        Sampler(3)

@@ -496,8 +496,3 @@ def test_hooks_that_can_be_called_are_welcome(source):
     body: dict = {}
     exec(source, {}, body)
     type("Mine", (Part,), body)
-
-
-def test_a_prior_that_is_none_is_one_sentence():
-    with pytest.raises(IsthmusError, match="a int is no prior"):
-        Sampler(3)
