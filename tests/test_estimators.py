@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from isthmus.errors import IsthmusError
-from isthmus.estimators import AutoencoderTransformer
+from isthmus.estimators import AutoencoderTransformer, _numbers
 
 SMALL = {
     "plain": {"epochs": 2, "options": {"hidden": (8,)}},
@@ -74,3 +74,11 @@ def test_an_unknown_option_is_named():
 def test_a_mapping_is_answered_in_one_sentence():
     with pytest.raises(IsthmusError, match=r"parts=\{name: columns\}"):
         AutoencoderTransformer("mvae").fit({"a": np.ones((4, 2))})
+
+
+@pytest.mark.parametrize(
+    ("y", "numbers"),
+    [([2.0, 7.0, 2.0], [0, 1, 0]), (["b", "a", "b"], [1, 0, 1]), ([0.25, 3.5, 1.0],) * 2],
+)
+def test_classes_are_numbered_and_real_conditions_kept(y, numbers):
+    np.testing.assert_array_equal(_numbers(y), numbers)

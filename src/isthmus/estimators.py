@@ -95,7 +95,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
             named.pop(name, None)
         if self.label is not None and y is None:
             raise IsthmusError(f"label={self.label!r} needs y: pass y to fit, or leave label out")
-        given = {} if self.label is None else {self.label: np.unique(y, return_inverse=True)[1]}
+        given = {} if self.label is None else {self.label: _numbers(y)}
         self._places = self._columns()
         recipe = self.recipe
         if isinstance(recipe, Autoencoder):
@@ -178,3 +178,11 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
                 f"n_samples={len(X)}: a single row (1 sample) cannot be fitted, pass at least 2"
             )
         return X
+
+
+def _numbers(y: Any) -> np.ndarray:
+    """Classes as their numbers from 0; values that are no whole numbers as they are."""
+    values = np.asarray(y)
+    if values.dtype.kind == "f" and not (values == np.round(values)).all():
+        return values
+    return np.asarray(np.unique(values, return_inverse=True)[1])

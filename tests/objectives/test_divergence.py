@@ -9,6 +9,7 @@ from torch.distributions import Normal, kl_divergence
 
 from isthmus.anatomy import Autoencoder, Code, GaussianCode, Output, Signal, View
 from isthmus.bottlenecks import Identity
+from isthmus.errors import IsthmusError
 from isthmus.objectives import KL, kl_to_standard_normal
 
 MODEL = Autoencoder(
@@ -43,6 +44,8 @@ def test_draws_do_not_change_it():
     assert torch.equal(KL()(MODEL, output(code.draw(5))), KL()(MODEL, output(code)))
 
 
-def test_another_kind_of_code_is_a_programming_error():
-    with pytest.raises(TypeError, match="needs a Gaussian code, not Code"):
+def test_another_kind_of_code_is_one_sentence():
+    with pytest.raises(
+        IsthmusError, match="needs a GaussianCode as the code, and the model has a Code"
+    ):
         KL()(MODEL, output(Code(torch.zeros(2, 2))))

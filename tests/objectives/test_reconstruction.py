@@ -17,6 +17,7 @@ from isthmus.anatomy import (
     View,
 )
 from isthmus.bottlenecks import Identity
+from isthmus.errors import IsthmusError
 from isthmus.objectives import MSE, NegativeLogLikelihood, SquaredError
 
 MODEL = Autoencoder(
@@ -58,5 +59,5 @@ def test_likelihood_is_averaged_over_the_draws():
 
 @pytest.mark.parametrize("term", [MSE(), SquaredError(), NegativeLogLikelihood()])
 def test_without_a_decoder_there_is_nothing_to_compare(term):
-    with pytest.raises(TypeError, match="no decoder"):
+    with pytest.raises(IsthmusError, match="with a decoder"):
         term(MODEL, output(None))

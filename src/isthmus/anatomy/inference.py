@@ -13,6 +13,7 @@ from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import code_of, decodes_latents
 from isthmus.anatomy.evaluating import evaluating
 from isthmus.anatomy.layout import cut, like
+from isthmus.anatomy.masks import check_rows
 from isthmus.anatomy.output import View
 from isthmus.anatomy.signal import Array, Signal
 from isthmus.anatomy.source import Source
@@ -277,11 +278,7 @@ def _check_mask(X: Examples, mask: Any, rows: int) -> None:
             "isthmus.data.given_source(X, mask=mask)[0]"
         )
     for name, leaf in tree.leaves(mask):
-        what = f"the mask of {name!r}" if name else "the mask"
-        axes = np.ndim(leaf)
-        if axes == 0 or len(leaf) != rows:
-            has = f"{len(leaf)} rows for {rows}" if axes else f"a single value for {rows} rows"
-            raise IsthmusError(f"{what} has {has}: pass one entry per row")
+        check_rows(leaf, rows, name)
 
 
 def _cut(X: Any, start: int, stop: int) -> Any:

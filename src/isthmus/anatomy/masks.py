@@ -19,7 +19,7 @@ def read_mask(mask: Any, signal: "Signal", rows: int, name: str = "") -> Tensor:
     that axis last. A dtype but bool, and axes that are not the first ones of the data, are an
     :class:`IsthmusError`; ``name`` is that of the part.
     """
-    what = f"the mask of {name!r}" if name else "the mask"
+    what = _said(name)
     if not isinstance(mask, Tensor):
         array = np.asarray(mask)
         if array.dtype.kind not in "biuf":
@@ -27,9 +27,7 @@ def read_mask(mask: Any, signal: "Signal", rows: int, name: str = "") -> Tensor:
         mask = torch.from_numpy(array.copy())
     if mask.dtype != torch.bool:
         raise IsthmusError(f"{what} is {mask.dtype}: pass booleans, True where observed")
-    if mask.ndim == 0 or len(mask) != rows:
-        has = f"{len(mask)} rows for {rows}" if mask.ndim else f"a single value for {rows} rows"
-        raise IsthmusError(f"{what} has {has}: pass one entry per row")
+    check_rows(mask, rows, name)
     inner, shape = tuple(mask.shape[1:]), signal.shape
     if signal.kind == "image" and len(shape) == 3:
         if inner == shape[1:]:
@@ -44,6 +42,18 @@ def read_mask(mask: Any, signal: "Signal", rows: int, name: str = "") -> Tensor:
         f"{what} has the shape {tuple(mask.shape)} for rows of {shape}: its axes are the first "
         "axes of the data, so pass one entry per row or per element"
     )
+
+
+def check_rows(mask: Any, rows: int, name: str = "") -> None:
+    """An error for a mask that has not one entry for each of the rows."""
+    axes = np.ndim(mask)
+    if axes == 0 or len(mask) != rows:
+        has = f"{len(mask)} rows for {rows}" if axes else f"a single value for {rows} rows"
+        raise IsthmusError(f"{_said(name)} has {has}: pass one entry per row")
+
+
+def _said(name: str) -> str:
+    return f"the mask of {name!r}" if name else "the mask"
 
 
 def within(mask: Tensor, steps: Tensor) -> Tensor:

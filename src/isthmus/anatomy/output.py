@@ -165,13 +165,17 @@ class Output:
 
     def need_recon(self) -> Tree:
         """``recon``; an error where the model has no decoder."""
-        if self.recon is None:
-            raise TypeError("this term needs a reconstruction, and the model has no decoder")
-        return self.recon
+        return _needed(self.recon)
 
     def need_params(self) -> Tree:
         """``params``; an error where the model has no decoder."""
-        params = self._params()
-        if params is None:
-            raise TypeError("this term needs a reconstruction, and the model has no decoder")
-        return params
+        return _needed(self._params())
+
+
+def _needed(rebuilt: Tree | None) -> Tree:
+    if rebuilt is None:
+        raise IsthmusError(
+            "a term needs a reconstruction, and the model has none: build it with a decoder, or "
+            "leave the term out"
+        )
+    return rebuilt

@@ -14,10 +14,8 @@ def kl_to_standard_normal(code: GaussianCode) -> Tensor:
 
 
 def gaussian(out: Output) -> GaussianCode:
-    """The Gaussian code of an output; a programming error if it has another kind."""
-    if not isinstance(out.code, GaussianCode):
-        raise TypeError(f"this term needs a Gaussian code, not {type(out.code).__name__}")
-    return out.code
+    """The Gaussian code of an output; an :class:`IsthmusError` if it has another kind."""
+    return out.code_as(GaussianCode, "this term")
 
 
 class KL(Term):

@@ -3,17 +3,16 @@
 from collections.abc import Mapping
 from functools import reduce
 from operator import add
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Code, Output, Term
+from isthmus.anatomy import Autoencoder, Output, Term
 from isthmus.bottlenecks.experts import MixtureCode, ProductCode, precise, present
 from isthmus.objectives.importance import Average, Importance, log_prior
 
 Estimator = Literal["dreg", "iwae", "elbo"]
-C = TypeVar("C", bound=Code)
 
 
 def log_likelihood(
@@ -66,7 +65,7 @@ class SubsetLikelihood(Term):
         self.weights = dict(weights or {})
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        subsets = _kind(out.code, ProductCode).subsets
+        subsets = out.code_as(ProductCode, "this term").subsets
         total = torch.zeros(out.rows, device=out.device)
         for name in out.target:
             draws = [z for members, z, _, _ in subsets if name in members]
@@ -87,7 +86,7 @@ class SubsetKL(Term):
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         total = torch.zeros(out.rows, device=out.device)
-        for _, _, mean, logvar in _kind(out.code, ProductCode).subsets:
+        for _, _, mean, logvar in out.code_as(ProductCode, "this term").subsets:
             total = total + kl_of_normal(mean, logvar)
         return total
 
@@ -103,7 +102,7 @@ class MixtureKL(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code = _kind(out.code, MixtureCode)
+        code = out.code_as(MixtureCode, "this term")
         each = kl_of_normal(code.means, 2.0 * code.scales.log())
         return torch.where(code.present, each, 0.0).sum(1) / code.present.sum(1)
 
@@ -132,7 +131,7 @@ class MixtureBound(Term):
         self.weights = dict(weights or {})
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code = _kind(out.code, MixtureCode)
+        code = out.code_as(MixtureCode, "this term")
         logs, path = self.log_weights(model, out, code)
         # Of a row without anything the prior stands in for an expert, and is not counted.
         seen = (code.present & present(out.target, out.mask).any(1, keepdim=True)).T
@@ -161,9 +160,3 @@ class MixtureBound(Term):
             code = code.replaced(means=code.means.detach(), scales=code.scales.detach())
         weighted = log_likelihood(model, params, out, self.weights)
         return weighted + log_prior(model, path) - code.log_prob(path), path
-
-
-def _kind(code: Code, kind: type[C]) -> C:
-    if not isinstance(code, kind):
-        raise TypeError(f"this term needs a {kind.__name__}, not {type(code).__name__}")
-    return code

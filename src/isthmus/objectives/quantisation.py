@@ -7,13 +7,6 @@ from torch.nn import functional as F
 from isthmus.anatomy import Autoencoder, DiscreteCode, Output, Term
 
 
-def discrete_code(out: Output) -> DiscreteCode:
-    """The code of an output; an error where it is of another kind."""
-    if not isinstance(out.code, DiscreteCode):
-        raise TypeError(f"this term needs a discrete code, not {type(out.code).__name__}")
-    return out.code
-
-
 class Quantise(Term):
     """``|sg(z) - zq|^2``: draws the chosen values to the latents; averaged over the latents.
 
@@ -25,7 +18,7 @@ class Quantise(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code = discrete_code(out)
+        code = out.code_as(DiscreteCode, self)
         return (code.continuous.detach() - code.quantised).square().mean(1)
 
 
@@ -40,7 +33,7 @@ class Commit(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code = discrete_code(out)
+        code = out.code_as(DiscreteCode, self)
         return (code.continuous - code.quantised.detach()).square().mean(1)
 
 
@@ -55,7 +48,7 @@ class Perplexity(Term):
 
     @torch.no_grad()
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code = discrete_code(out)
+        code = out.code_as(DiscreteCode, self)
         tables = code.indices.T if code.per_position else code.indices.reshape(1, -1)
         share = F.one_hot(tables, code.codebook_size).float().mean(1)
         return torch.special.entr(share).sum(1).exp().mean()

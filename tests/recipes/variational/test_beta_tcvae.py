@@ -13,6 +13,7 @@ from torch.distributions import Normal
 import isthmus
 from isthmus.anatomy import Clock, Code, GaussianCode, Output, View
 from isthmus.data import as_source
+from isthmus.errors import IsthmusError
 from isthmus.recipes import get_recipe
 from isthmus.recipes.variational import beta_tcvae as page
 from isthmus.recipes.variational.beta_tcvae import (
@@ -210,9 +211,9 @@ def test_looking_at_a_term_without_gradients_does_not_cost_it_them():
     torch.testing.assert_close(value, term(model, out).detach())
 
 
-def test_a_code_without_a_posterior_is_a_programming_error():
+def test_a_code_without_a_posterior_is_one_sentence():
     z = torch.zeros(3, 2)
-    with pytest.raises(TypeError, match="Gaussian"):
+    with pytest.raises(IsthmusError, match="needs a GaussianCode"):
         TotalCorrelation("weighted")(untrained(), Output(z, z, [View(z)], [Code(z)]))
 
 

@@ -24,6 +24,7 @@ from isthmus.anatomy import (
     Step,
     Term,
     evaluating,
+    expect,
 )
 from isthmus.bottlenecks import GaussianBottleneck
 from isthmus.errors import IsthmusError
@@ -126,9 +127,7 @@ class RelevanceKL(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code, prior = gaussian(out), model.prior
-        if not isinstance(prior, RelevancePrior):
-            raise TypeError("this term needs a prior that holds variances, a RelevancePrior")
+        code, prior = gaussian(out), expect(model.prior, RelevancePrior, "prior", self)
         # In units of the prior's standard deviations the prior is N(0, I).
         variance = prior.variance
         mean, logvar = code.mean / variance.sqrt(), code.logvar - variance.log()

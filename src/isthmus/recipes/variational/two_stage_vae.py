@@ -6,7 +6,7 @@ import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, GaussianCode, Output, Prior, Signal, Stage, Term
+from isthmus.anatomy import Autoencoder, GaussianCode, Output, Prior, Signal, Stage, Term, expect
 from isthmus.bottlenecks import GaussianBottleneck, GaussianMixturePrior, StandardNormal
 from isthmus.likelihoods import LearnedGaussian
 from isthmus.networks import decoder_for, encoder_for
@@ -96,9 +96,7 @@ class _OfTheSecond(Term):
 
     def second(self, model: Autoencoder, out: Output) -> tuple[SecondVAE, Tensor, GaussianCode]:
         """The second VAE, the draws of z, and the codes u: once for all terms of a step."""
-        prior, z = model.prior, out.code.z.detach()
-        if not isinstance(prior, SecondVAE):
-            raise TypeError("this term trains a prior that is a SecondVAE")
+        prior, z = expect(model.prior, SecondVAE, "prior", self), out.code.z.detach()
         return prior, z, out.memo(SecondVAE, lambda: prior.encode(z))
 
 

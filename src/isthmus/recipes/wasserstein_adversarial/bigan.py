@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isthmus._shapes import Float
-from isthmus.anatomy import Autoencoder, Code, Output, Prior, Signal, Term
+from isthmus.anatomy import Autoencoder, Code, Output, Prior, Signal, Term, expect
 from isthmus.bottlenecks import Identity, StandardNormal
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.networks.layers import plain, sizes
@@ -40,10 +40,9 @@ def pair_logits(model: Autoencoder, out: Output) -> tuple[Tensor, Tensor]:
     One z is drawn from the model's prior for every row. The critic sees G(z) as the likelihood's
     mean, in the same units as x.
     """
-    if model.prior is None:
-        raise TypeError("a joint adversary needs a model with a prior")
+    prior = expect(model.prior, Prior, "prior", "a joint adversary")
     critic = model.critics[CRITIC]
-    z = model.prior.sample(out.rows).to(out.x)
+    z = prior.sample(out.rows).to(out.x)
     made = model.likelihood.mean(model.decode_code(Code(z)))
     return critic(out.x, out.code.z), critic(made, z)
 

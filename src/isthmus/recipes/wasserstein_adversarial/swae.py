@@ -21,6 +21,7 @@ from isthmus.anatomy import (
     Schedule,
     Signal,
     Term,
+    expect,
 )
 from isthmus.bottlenecks import Identity, StandardNormal
 from isthmus.errors import IsthmusError, unknown
@@ -78,10 +79,9 @@ class SlicedWasserstein(Term):
         self.projections = projections
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        if model.prior is None:
-            raise TypeError("this term compares codes with a prior, and the model has none")
+        prior = expect(model.prior, Prior, "prior", self)
         codes = out.code.z
-        drawn = model.prior.sample(len(codes)).to(codes)
+        drawn = prior.sample(len(codes)).to(codes)
         return sliced_wasserstein(codes, drawn, directions(self.projections, codes.shape[1], codes))
 
 
