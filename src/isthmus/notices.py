@@ -1,0 +1,44 @@
+"""What is read, scaled, filled, dropped or chosen on the user's behalf, said in one line each.
+
+Nothing is guessed in silence: whoever guesses calls :func:`say`. The sentence goes to the logger
+``isthmus`` (of Python's ``logging``, which writes it to stderr unless told otherwise), once a
+process, and to every list that :func:`collected` has open, from where a run records it.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+logger = logging.getLogger("isthmus")
+
+_open: ContextVar[tuple[tuple[list[str], bool], ...]] = ContextVar("open notices", default=())
+_said: set[str] = set()
+
+
+def say(sentence: str) -> None:
+    """Say one thing that was done on the user's behalf, with the option that overrides it."""
+    lists = _open.get()
+    for notes, _ in lists:
+        if sentence not in notes:
+            notes.append(sentence)
+    if sentence in _said or any(quiet for _, quiet in lists):
+        return
+    _said.add(sentence)
+    logger.warning("%s", sentence)
+
+
+@contextmanager
+def collected(*, quiet: bool = False) -> Iterator[list[str]]:
+    """A list that gets every sentence said meanwhile in this thread; ``quiet`` only collects."""
+    notes: list[str] = []
+    token = _open.set((*_open.get(), (notes, quiet)))
+    try:
+        yield notes
+    finally:
+        _open.reset(token)
+
+
+def forget() -> None:
+    """Let every sentence be said once more, as in a fresh process."""
+    _said.clear()

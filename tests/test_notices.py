@@ -1,0 +1,39 @@
+"""What is said on the user's behalf: once a process, and into every list that is open."""
+
+import threading
+
+import pytest
+
+from isthmus import notices
+
+
+@pytest.fixture(autouse=True)
+def afresh():
+    notices.forget()
+    yield
+    notices.forget()
+
+
+def test_a_sentence_is_said_once_and_collected_each_time(caplog):
+    with notices.collected() as first:
+        notices.say("rows are read as images: kind=series reads series")
+    with notices.collected() as second:
+        notices.say("rows are read as images: kind=series reads series")
+        notices.say("rows are read as images: kind=series reads series")
+    assert first == second == ["rows are read as images: kind=series reads series"]
+    assert len(caplog.records) == 1
+
+
+def test_a_quiet_list_keeps_silent(caplog):
+    with notices.collected() as outer, notices.collected(quiet=True) as inner:
+        notices.say("scaled by 1/16")
+    assert outer == inner == ["scaled by 1/16"]
+    assert not caplog.records
+
+
+def test_threads_do_not_hear_each_other():
+    with notices.collected() as mine:
+        other = threading.Thread(target=notices.say, args=("from elsewhere",))
+        other.start()
+        other.join()
+    assert mine == []
