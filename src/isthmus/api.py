@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import isthmus.activations  # noqa: F401  (lets names that begin with lm: and store: be data)
-from isthmus import data, evaluation, runs
+from isthmus import data, evaluation, notices, runs
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.errors import IsthmusError
 from isthmus.recipes import RecipeLike, as_recipe
@@ -30,8 +30,10 @@ from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples, verify
 from isthmus.training.run import PREPARE_ROWS, resolve_device
 from isthmus.training.seeds import seed_step
+from isthmus.training.session import session
 
 
+@session
 def fit(
     recipe: RecipeLike,
     X: Data,
@@ -62,6 +64,9 @@ def fit(
     ``Autoencoder`` has those of the trainer and ``scaling``. Where
     ``batch_size`` is not given and the data have fewer rows than the recipe's default, all rows
     make one batch. With ``out`` the run is saved there as it goes and can be resumed.
+
+    Whatever is read, scaled, filled, dropped or chosen on your behalf is said in one line each, and
+    listed in ``model.config["notes"]`` and in the run.
 
     Raises :class:`IsthmusError` for anything about the data or options that cannot work.
     """
@@ -161,6 +166,7 @@ def save(
     write_checkpoint(folder, Checkpoint(config, weights, reference_triples(model, rows)))
 
 
+@session
 def resume(
     path: str | Path,
     X: Data | None = None,
@@ -190,6 +196,7 @@ def resume(
         return load(folder, model, recipe=recipe, device="cpu", **modules)
     checkpoint = read_checkpoint(folder, state=True)
     config = checkpoint.config
+    config["notes"] = notices.heard(config.get("notes", ()))
     source = runs.reopened(config, folder, X, validation_data, given, mask)
     training = validated(TrainingOptions, config["training"])
     train, held = runs.parts(source, training, validation_data)

@@ -254,6 +254,8 @@ def evaluate(
     results = api.evaluate(model, source, samples=samples, seed=seed)
     out.print(f"{escape(title_of(model.config))} on {escape(str(data))}, {len(source):,} rows")
     out.print(with_estimators(results))
+    for note in model.config.get("notes", ()):
+        out.print(f"note: {escape(note)}", soft_wrap=True)
     if json_file is not None:
         text = json.dumps({name: result.to_dict() for name, result in results.items()}, indent=1)
         write_atomically(json_file, text.encode())

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from isthmus import runs
+from isthmus import notices, runs
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.api import load
 from isthmus.errors import IsthmusError
@@ -19,6 +19,7 @@ from isthmus.training import Callback, Together, Trainer, TrainingOptions
 from isthmus.training.checkpoint import read_checkpoint, read_config
 from isthmus.training.many import VariantsFailed, read_manifest
 from isthmus.training.progress import Show
+from isthmus.training.session import session
 
 Variant = RecipeLike | tuple[RecipeLike, Mapping[str, Any]] | Mapping[str, Any]
 """A recipe (its name, a function, an ``Autoencoder``, ...), a recipe with options, or options of
@@ -36,6 +37,7 @@ class _Planned:
     own: Autoencoder | None
 
 
+@session
 def fit_many(
     variants: Sequence[Variant] | Mapping[str, Variant],
     X: Data,
@@ -123,6 +125,7 @@ def fit_many(
     return Together(trainers, folder=folder, progress=progress).run()
 
 
+@session
 def resume_many(
     path: str | Path,
     X: Data | None = None,
@@ -164,6 +167,7 @@ def resume_many(
     for name in left:
         checkpoint = read_checkpoint(folder / name, state=True)
         config = checkpoint.config
+        config["notes"] = notices.heard(config.get("notes", ()))
         if config["data"]["fingerprint"] != first["data"]["fingerprint"]:
             raise IsthmusError(
                 f"{folder / name} was fitted to other data than {left[0]!r}: resume it by itself"

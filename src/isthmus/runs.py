@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from isthmus import data
+from isthmus import data, notices
 from isthmus.anatomy import Autoencoder, Kind, Signal, Source, tree
 from isthmus.data.giving import Columns, given_source, has_columns
 from isthmus.errors import IsthmusError
@@ -259,7 +259,8 @@ def config_of(
 
     A recipe that is not of this library is named as ``package.module:function``; ``origin`` has
     its short name, its distribution and whether it can be imported, and ``scaling`` what was done
-    to the data. The recipe of an autoencoder that was passed is None.
+    to the data. The recipe of an autoencoder that was passed is None. ``notes`` is what was said
+    on the user's behalf, and grows by what is yet to be said in the same call.
     """
     return {
         "recipe": recipe.name if recipe.builtin else recipe.source or None,
@@ -269,6 +270,7 @@ def config_of(
         "signal": model.signal.to_dict(),
         "data": dict(about),
         "own_validation": own_validation,
+        "notes": notices.heard(),
     }
 
 

@@ -1,0 +1,24 @@
+"""One call that fits: what it says is heard, and the folders that it writes are its own."""
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from isthmus import notices
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def session(function: Callable[P, T]) -> Callable[P, T]:
+    """Of a function that fits: collects every sentence said meanwhile, for the run's record.
+
+    :func:`isthmus.notices.heard` is the list of them.
+    """
+
+    @functools.wraps(function)
+    def whole(*args: P.args, **options: P.kwargs) -> T:
+        with notices.collected():
+            return function(*args, **options)
+
+    return whole
