@@ -55,7 +55,9 @@ class Origin:
             return self.host
         if self.tokens is None:
             raise IsthmusError(f"{self.model!r} is no language model: open it yourself")
-        host = open_model(found_again(self.model, self.folder), dtype=self.dtype)
+        place = found_again(self.model, self.folder)
+        computed = {} if self.dtype == "float32" else {"dtype": self.dtype}
+        host = open_model(place, **computed)
         if host.revision != self.revision:
             raise IsthmusError(
                 f"the model {self.model!r} has other weights than when the activations were taken "

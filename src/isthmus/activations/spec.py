@@ -51,7 +51,7 @@ _STORE: dict[str, Callable[[str], Any]] = {"order": str}
 def open_lm(rest: str) -> Source:
     """What ``lm:rest`` means."""
     model, points, options = divided("lm", rest, _LM)
-    host = open_model(model, dtype=options.get("dtype"), device=options.get("device"))
+    host = _opened(model, options)
     text = absolute(options.get("text") or default_text())
     limit = options.get("tokens", TOKENS)
     tokens = text_tokens(host, text, limit, options.get("context"))
@@ -80,6 +80,10 @@ def open_store(rest: str) -> Source:
     return Store(Path(folder).expanduser()).source(points, options.get("order", "rows"))
 
 
+def _opened(model: str, options: Mapping[str, Any]) -> LanguageModel:
+    return open_model(model, **{k: options[k] for k in ("dtype", "device") if k in options})
+
+
 def relocated(spec: str, beside: Path) -> str:
     """A spec with the places where its model, text and store are now.
 
@@ -88,7 +92,7 @@ def relocated(spec: str, beside: Path) -> str:
     """
     scheme, colon, rest = spec.partition(":")
     if not colon or scheme not in ("lm", "store"):
-        return spec
+        return found_again(spec, beside)
     whole, question, tail = rest.partition("?")
     place, at, points = whole.rpartition("@")
     pairs = []
@@ -108,7 +112,7 @@ def model_behind(spec: str) -> tuple[LanguageModel, tuple[str, ...]]:
     scheme, _, rest = spec.partition(":")
     if scheme == "lm":
         name, points, options = divided("lm", rest, _LM)
-        host = open_model(name, dtype=options.get("dtype"), device=options.get("device"))
+        host = _opened(name, options)
         return host, tuple(point.name for point in resolve(host.module, points))
     origin = getattr(open_store(rest), "origin", None) if scheme == "store" else None
     if origin is None or origin.tokens is None:

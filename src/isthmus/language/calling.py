@@ -8,6 +8,7 @@ attention mask; where a module takes none, rows of different lengths go through 
 
 import inspect
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 
 from isthmus._shapes import Bool, Int
 from isthmus.errors import IsthmusError
+
+ORDER: ContextVar[Tensor | None] = ContextVar("where the tokens of packed rows stood", default=None)
+"""While packed rows go through a model: the place of each token before, ``(rows, long)``."""
 
 _NAMED = ("input_ids", "tokens", "ids", "inputs", "x")
 """Names under which a forward without positional arguments may take tokens."""

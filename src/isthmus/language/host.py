@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from isthmus.language.calling import alike, call_arguments, logits_of, takes_mask
+from isthmus.language.calling import ORDER, alike, call_arguments, logits_of, takes_mask
 from isthmus.language.computing import device_named, device_of, dtype_name, dtype_named, dtype_of
 from isthmus.language.padding import as_mask, packed
 
@@ -88,7 +88,11 @@ class LanguageModel:
             mine = kept[rows]
             long = max(1, int(mine.sum(1).max()))
             mine = mine[:, :long]
-            found = self._logits(ids[rows, :long], None if bool(mine.all()) else mine)
+            token = ORDER.set(order[rows, :long])
+            try:
+                found = self._logits(ids[rows, :long], None if bool(mine.all()) else mine)
+            finally:
+                ORDER.reset(token)
             if out is None:
                 out = found.new_zeros(*tokens.shape, found.shape[-1])
             row, place = mine.nonzero(as_tuple=True)
