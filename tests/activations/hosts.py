@@ -1,4 +1,4 @@
-"""Tiny language models of every kind: absolute and rotary positions, both directions, states, two sides."""
+"""Tiny language models of every kind: absolute and rotary, both directions, states, two sides."""
 
 import torch
 from torch import nn

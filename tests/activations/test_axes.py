@@ -88,7 +88,9 @@ def test_a_guess_is_said_and_overridden(tmp_path):
     assert Store(store.path).provenance.points["back"].axis == 3
 
 
-@pytest.mark.parametrize(("at", "tokens", "width"), [("conv", 35, 9), ("act", 35, 9), ("flat", 5, 63)])
+@pytest.mark.parametrize(
+    ("at", "tokens", "width"), [("conv", 35, 9), ("act", 35, 9), ("flat", 5, 63)]
+)
 def test_convolutions_over_steps(at, tokens, width, tmp_path):
     model = Steps()
     store, rows, _ = taken(model, SERIES, at, tmp_path)

@@ -1,4 +1,4 @@
-"""Stores that grow: no row twice, sinks left out, large dimensions beside small ones, moved folders."""
+"""Stores that grow: no row twice, sinks left out, large dimensions beside small, moved folders."""
 
 import numpy as np
 import pytest
@@ -229,7 +229,7 @@ def test_large_dimensions_take_nothing_from_the_others(width):
         return out, float((out - wide)[:, rest].norm() / wide[:, rest].norm())
 
     apart = formats.outliers_of("int8", width)
-    (plain, before), (found, after) = error(0), error(apart)
+    (_, before), (found, after) = error(0), error(apart)
     assert before > 0.2
     assert after < 0.02
     bound = wide.abs().sort(1).values[:, -apart - 1] / 254 if apart < width else torch.zeros(200)
@@ -262,6 +262,7 @@ def test_paths_are_found_again_beside_the_run(tmp_path, said):
     assert found_again(old, tmp_path / "elsewhere") == old
 
 
+@pytest.mark.slow
 def test_a_project_that_was_moved_goes_on(tmp_path, monkeypatch):
     old = tmp_path / "old"
     old.mkdir()

@@ -1,4 +1,4 @@
-"""A token's activations are those of its text alone: whatever pads its row, and who is beside it."""
+"""A token's activations are those of its text alone, whatever pads its row and stands beside it."""
 
 import pytest
 import torch
@@ -17,7 +17,15 @@ from .tiny import Letters
 pytest.importorskip("transformers")
 
 MADE = {name: host(name) for name in HOSTS}
-KINDS = [torch.bool, torch.uint8, torch.int8, torch.int32, torch.int64, torch.float16, torch.float32]
+KINDS = [
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.int32,
+    torch.int64,
+    torch.float16,
+    torch.float32,
+]
 
 
 def padded(texts, sides, kind=torch.bool, junk=0, extra=0):
@@ -81,9 +89,7 @@ def test_the_side_of_the_padding_changes_nothing(name, side):
 
 @given(
     name=st.sampled_from(sorted(HOSTS)),
-    texts=st.lists(
-        st.lists(st.integers(2, 31), min_size=1, max_size=9), min_size=1, max_size=4
-    ),
+    texts=st.lists(st.lists(st.integers(2, 31), min_size=1, max_size=9), min_size=1, max_size=4),
     sides=st.lists(st.sampled_from(["left", "right", "both"]), min_size=4, max_size=4),
     kind=st.sampled_from(KINDS),
     batch=st.integers(1, 4),
