@@ -37,6 +37,7 @@ from isthmus.anatomy.output import Output, View
 from isthmus.anatomy.part import EMA, Look, Part, Prior, Sampler
 from isthmus.anatomy.players import Player, Stage
 from isthmus.anatomy.ragged import Ragged
+from isthmus.anatomy.reading import Asked, Reading
 from isthmus.anatomy.scaler import Scaler, Scaling
 from isthmus.anatomy.schedule import (
     Clock,
@@ -54,11 +55,11 @@ from isthmus.anatomy.target import Target
 from isthmus.anatomy.tree import Rows, Tree
 
 __all__ = [
-    "EMA", "MODEL", "AnySparseCode", "Array", "Autoencoder", "Batch", "Bernoulli", "Bottleneck",
+    "EMA", "MODEL", "AnySparseCode", "Array", "Asked", "Autoencoder", "Batch", "Bernoulli", "Bottleneck",
     "Clock", "Code", "Constant", "Cosine", "DiscreteCode", "Each", "EmbeddingCode", "Gaussian",
     "GaussianCode", "Given", "Kind", "Likelihood", "Linear", "LinearDecoder", "LinearEncoder",
     "Look", "Losses", "Objective", "Only", "Output", "Part", "Player", "Prior", "Ragged", "Report",
-    "Residual", "Rows", "Sampler", "Scaler", "Scaling", "Schedule", "Signal", "Solver", "Source",
+    "Reading", "Residual", "Rows", "Sampler", "Scaler", "Scaling", "Schedule", "Signal", "Solver", "Source",
     "SparseCode", "Stage", "Stairs", "Step", "Target", "Term", "ThresholdCode", "TokenCode", "Tree",
     "View", "Watch", "Weighted", "added", "as_objective", "as_schedule", "ask", "atoms", "branch",
     "code_of", "decodes_latents", "dictionaries", "evaluating", "expect", "linear_decoder", "norms",
