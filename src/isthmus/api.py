@@ -57,6 +57,12 @@ def fit(
     of the data, which is then no part of the examples. ``mask`` is True where something was
     observed (:class:`isthmus.anatomy.Batch`), of a collection by name.
 
+    How the data are read is found from their shape, and said where that is not certain
+    (:mod:`isthmus.anatomy.reading`); ``kind="image"``, ``axis=1`` (that of features or channels),
+    ``size=32`` and ``mode="rgb"`` (of pictures) settle it, and the run reads other data in the same
+    way. Rows of huge norm are left out where a dictionary is fitted, unless ``max_norm=None``
+    (:func:`isthmus.data.asked.within_norm`).
+
     ``options`` are the recipe's and the trainer's in one flat space: ``latent_dim``, ``k``,
     ``steps``, ``epochs``, ``batch_size``, ``lr``, ``seed``, ``device``, ``precision``, ... An
     ``Autoencoder`` has those of the trainer and ``scaling``. Where
@@ -68,11 +74,14 @@ def fit(
     chosen = as_recipe(recipe)
     # A label may be named like an option: label=kind.
     own_given = {name: options.pop(name) for name in chosen.given if name in options}
+    asked = runs.asked_of(options, chosen)
     model_options, training = chosen.parse(options)
     if own_given:
         given = {**own_given, **(given or {})}
-    source, columns = runs.opened(X, given, mask)
+    source, columns = runs.opened(X, given, mask, kind=asked.reading)
     runs.check_given(chosen, source)
+    about = runs.described(X, source, columns, asked.reading)
+    source = runs.within_norm(source, asked, chosen, about)
     folder = None if out is None else runs.fresh_folder(Path(out), overwrite)
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
@@ -88,7 +97,7 @@ def fit(
         model,
         model_options,
         training,
-        runs.described(X, source, columns),
+        about,
         own_validation=validation_data is not None,
     )
     if model.solver is not None:

@@ -66,7 +66,8 @@ def fit_many(
     ``data_seed`` is by default the shared ``seed``, or 0, and a variant's own ``seed`` is that of
     its initialisation and its own draws.
 
-    ``given`` and ``mask`` are as in :func:`isthmus.fit`, the same for all.
+    ``given`` and ``mask``, and how the data are read (``kind``, ``axis``, ``size``, ``mode``,
+    ``max_norm``), are as in :func:`isthmus.fit`, the same for all.
 
     With ``out`` each variant has its run in the folder ``out/<name>``, as :func:`isthmus.fit`
     writes it, and :func:`resume_many` goes on with all; without ``save_every`` each is saved every
@@ -78,9 +79,14 @@ def fit_many(
     Raises :class:`IsthmusError` for anything that cannot work, before anything is trained. Recipes
     in closed form read the data in passes of their own and are refused.
     """
+    asked = runs.asked_of(shared)
     planned = _planned(variants, shared)
+    recipes = [one.recipe for one in planned.values()]
+    asked = asked.of_features(all(runs.reads_features(recipe) for recipe in recipes))
     folder = None if out is None else _parent(Path(out), list(planned), overwrite)
-    source, columns = runs.opened(X, given, mask)
+    source, columns = runs.opened(X, given, mask, kind=asked.reading)
+    about = runs.described(X, source, columns, asked.reading)
+    source = runs.within_norm(source, asked, recipes[0], about)
     for one in planned.values():
         runs.check_given(one.recipe, source)
     if len(source) < 2:
@@ -89,7 +95,6 @@ def fit_many(
     for one in planned.values():
         one.training = runs.fitting_batch(one.training, len(train), explicit=one.explicit_batch)
     _same(planned, "batch_size")
-    about = runs.described(X, source, columns)
     trainers: dict[str, Trainer] = {}
     for name, one in planned.items():
         if one.own is not None:

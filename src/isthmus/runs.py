@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import torch
 from torch import nn
 
 from isthmus import data
-from isthmus.anatomy import Autoencoder, Kind, Signal, Source, tree
+from isthmus.anatomy import Asked, Autoencoder, Reading, Signal, Source, tree
+from isthmus.anatomy.spread import reads_positions
+from isthmus.data import asked
 from isthmus.data.giving import Columns, given_source, has_columns
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
+from isthmus.recipes.options import COUNTS
 from isthmus.recipes.origin import distribution, reason
 from isthmus.recipes.registry import module_options
-from isthmus.recipes.scaling import modes_of, rescale, scale_own, scaler_of
+from isthmus.recipes.scaling import modes_of, rescale, resolved, scale_own, scaler_of
 from isthmus.training import TrainingOptions
 from isthmus.training.checkpoint import CONFIG, METRICS
 from isthmus.training.journal import located
@@ -36,7 +40,11 @@ def build(
     seed: int,
     own: Autoencoder | None = None,
 ) -> Autoencoder:
-    """The untrained model, initialised from ``seed`` alone; ``own`` is one that is there."""
+    """The untrained model, initialised from ``seed`` alone; ``own`` is one that is there.
+
+    What ``scaling=auto`` becomes for these data is written into ``options``.
+    """
+    options["scaling"] = resolved_scaling(recipe, source, options)
     if own is not None:
         if own.signal.kind == "graph":  # the class of its rows is known from the data alone
             own.signal = source.signal
@@ -47,20 +55,63 @@ def build(
         return recipe.build(source.signal, options)
 
 
+def resolved_scaling(recipe: Recipe, source: Source, options: Mapping[str, Any]) -> Any:
+    """What the option ``scaling`` is for these data (:func:`isthmus.recipes.scaling.resolved`).
+
+    Rows are looked at only where they are arrays, which can be read at once.
+    """
+    rows = None
+    if options["scaling"] == "auto" and reads_features(recipe) and asked.is_array(source):
+        rows = asked.spread_rows(source)
+    counts = str(options.get("likelihood")) in COUNTS
+    return resolved(options["scaling"], source.signal, recipe.scaling, rows, counts=counts)
+
+
+def reads_features(recipe: Recipe) -> bool:
+    """Whether a recipe reads rows of features, in which direction is all that matters."""
+    return recipe.scaling in ("global", "norm")
+
+
+def asked_of(options: dict[str, Any], recipe: Recipe | None = None) -> asked.Asked:
+    """What options say of the data, taken out of them, for a recipe whose own names win."""
+    own = {} if recipe is None else recipe.model_options.model_fields
+    found = asked.Asked.taken(options, own)
+    return found if recipe is None else found.of_features(_takes_positions(recipe))
+
+
+def _takes_positions(recipe: Recipe) -> bool:
+    """Whether a recipe, or the autoencoder that it stands for, takes every position as a row."""
+    return reads_features(recipe) if recipe.model is None else reads_positions(recipe.model)
+
+
+def within_norm(
+    source: Source, found: asked.Asked, recipe: Recipe, about: dict[str, Any]
+) -> Source:
+    """The rows to fit to; what was left out is noted in ``about``."""
+    auto = found.reading.features and reads_features(recipe)
+    source, left_out = asked.within_norm(source, found.max_norm, auto=auto)
+    if left_out is not None:
+        about["max_norm"] = left_out
+    return source
+
+
 def opened(
     X: Data,
     given: Mapping[str, Any] | None,
     mask: Any,
     config: Mapping[str, Any] | None = None,
     *,
-    kind: Kind | None = None,
+    kind: Asked = None,
 ) -> tuple[Source, Columns]:
     """The data with what is given for each row.
 
     With the ``config`` of a run the columns that it was given are taken again where the data have
     them and nothing else is given, their words numbered as they were.
     """
-    known = Columns.from_dict(((config or {}).get("data") or {}).get("given", {}))
+    about = (config or {}).get("data") or {}
+    known = Columns.from_dict(about.get("given", {}))
+    if about.get("reading"):
+        kind = Reading.from_dict(about["reading"])
     if data.is_name(X) and (given is not None or mask is not None):
         X = data.load(X).train
     recorded = {n: c for n, c in known.column.items() if given is None or n not in given}
@@ -69,9 +120,12 @@ def opened(
     return given_source(X, given, mask, kind=kind, known=known)
 
 
-def kind_of(model: Autoencoder | None) -> Kind | None:
-    """The kind as which a model reads data that do not say it themselves, such as token ids."""
-    return "tokens" if model is not None and model.signal.kind == "tokens" else None
+def kind_of(model: Autoencoder | None) -> Asked:
+    """How a model reads data that do not say it themselves: token ids, images, positions."""
+    if model is None:
+        return None
+    how = Reading.as_fitted(model.signal)
+    return replace(how, features=True) if reads_positions(model) else how
 
 
 def parts(
@@ -89,7 +143,7 @@ def parts(
 
 def _held(source: Source, validation_data: Data) -> Source:
     """The user's own validation rows; an error where they lack what is given for training."""
-    held = data.as_source(validation_data)
+    held = data.as_source(validation_data, Reading.as_fitted(source.signal))
     for name in source.given_names:
         if name not in held.given_names:
             raise IsthmusError(
@@ -215,9 +269,12 @@ def storable(options: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def described(X: Data, source: Source, columns: Columns | None = None) -> dict[str, Any]:
+def described(
+    X: Data, source: Source, columns: Columns | None = None, reading: Reading | None = None
+) -> dict[str, Any]:
     """Where the data came from, and a fingerprint of up to 4096 rows spread over them.
 
+    ``reading`` is what was said of how to read them, so that they are read in the same way again.
     A source that knows its own fingerprint is asked for that instead of for rows.
     """
     spec = source.spec
@@ -235,11 +292,20 @@ def described(X: Data, source: Source, columns: Columns | None = None) -> dict[s
     else:
         digest.update(own.encode())
     about = {"spec": spec, "rows": len(source), "fingerprint": digest.hexdigest()}
+    how = {} if reading is None else reading.to_dict()
+    if not any(part.axis for part in (source.signal, *source.signal.parts.values())):
+        how.pop("features", None)
+    if how:
+        about["reading"] = how
     return {**about, "given": columns.to_dict()} if columns and columns.column else about
 
 
 def _in_order(signal: dict[str, Any]) -> dict[str, Any]:
-    """A signal as a dictionary, its parts by their names: their order says nothing of the data."""
+    """A signal as a dictionary, its parts by their names: their order says nothing of the data.
+
+    Nor does the layout of raw rows, which came to be noted later.
+    """
+    signal = {name: value for name, value in signal.items() if name not in ("flat", "axis")}
     if "parts" not in signal:
         return signal
     parts = {name: _in_order(part) for name, part in sorted(signal["parts"].items())}
@@ -340,7 +406,7 @@ def reopened(
         raise IsthmusError(f"these are not the data that {folder} was fitted to: pass the same")
     if config.get("own_validation") and validation_data is None:
         raise IsthmusError(f"{folder} used its own validation data: pass them as validation_data")
-    return source
+    return asked.again(source, config["data"].get("max_norm"))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

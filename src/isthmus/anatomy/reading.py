@@ -16,7 +16,7 @@ The rules, in order, for rows of shape ``shape`` (without the axis of rows):
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -95,6 +95,11 @@ class Reading:
             return cls(signal.kind, signal.axis)
         usual = signal.shape[0] in CHANNELS
         return cls("image", None if usual else -1 if signal.channels_last else 1)
+
+    def or_kind(self, kind: Kind | None) -> "Reading":
+        """The same with a kind that the data have of themselves, unless another was asked for."""
+        known = self.kind is not None or self.axis is not None or kind is None
+        return self if known else replace(self, kind=kind)
 
     def part(self, name: str) -> "Reading":
         """The reading of a part of a collection."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from isthmus.anatomy import Array, Kind, Signal, Source
+from isthmus.anatomy import Array, Asked, Signal, Source
 from isthmus.anatomy.signal import dtype_name
 from isthmus.errors import IsthmusError
 
@@ -24,7 +24,7 @@ class DatasetSource(Source):
 
     signal: Signal
 
-    def __init__(self, dataset: Any, kind: Kind | None = None) -> None:
+    def __init__(self, dataset: Any, kind: Asked = None) -> None:
         # Data sets without a length may still inherit the methods, so the class is asked first.
         if isinstance(dataset, IterableDataset) or not (
             hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Array, Kind, Source
+from isthmus.anatomy import Array, Asked, Source
 from isthmus.data import images, tables
 from isthmus.data.ragged import RaggedSource
 from isthmus.data.sources import ArraySource, collection
@@ -49,7 +49,7 @@ def located(name: str | Path) -> tuple[Path, str | None] | None:
     return None
 
 
-def open_file(name: str | Path, kind: Kind | None = None) -> Source:
+def open_file(name: str | Path, kind: Asked = None) -> Source:
     """A source over a file or a folder.
 
     ``.npy`` (memory-mapped), ``.npz``, ``.csv`` and ``.tsv`` (also ``.gz``, ``.bz2``, ``.xz``,
@@ -103,7 +103,7 @@ def _lines(path: Path, choice: str | None) -> list[str]:
     return lines
 
 
-def _table(path: Path, choice: str | None, kind: Kind | None) -> Source:
+def _table(path: Path, choice: str | None, kind: Asked) -> Source:
     """The chosen columns of a table, or several groups of them as a collection."""
     if choice is None or "=" not in choice or choice in tables.header(path):
         values, columns = tables.read(path, choice)
@@ -124,7 +124,7 @@ def _table(path: Path, choice: str | None, kind: Kind | None) -> Source:
     return collection(parts)
 
 
-def _archive(path: Path, choice: str | None, kind: Kind | None) -> Source:
+def _archive(path: Path, choice: str | None, kind: Asked) -> Source:
     """One member of an archive, or several as a collection."""
     with opened_npz(path) as archive:
         names = _chosen_members(path, archive.files, choice)

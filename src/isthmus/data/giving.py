@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Kind, Signal, Source
+from isthmus.anatomy import Asked, Signal, Source
 from isthmus.anatomy.batch import all_entries
 from isthmus.anatomy.masks import read_mask
 from isthmus.data import files, tables
@@ -55,7 +55,7 @@ def given_source(
     given: Mapping[str, Any] | None = None,
     mask: Any = None,
     *,
-    kind: Kind | None = None,
+    kind: Asked = None,
     known: Columns | None = None,
 ) -> tuple[Source, Columns]:
     """A source over ``X`` with what is given for each row, and the columns that were taken for it.
@@ -191,7 +191,7 @@ def _as_numbers(words: np.ndarray) -> np.ndarray | None:
     return array.astype(np.int64) if (array == np.round(array)).all() else array
 
 
-def _filled(X: Any, mask: Any, kind: Kind | None, part: str = "") -> Any:
+def _filled(X: Any, mask: Any, kind: Asked, part: str = "") -> Any:
     """Arrays with zeros where nothing was observed: what stands there is not looked at."""
     if isinstance(X, Mapping):
         # A mask that does not fit is said before the NaN that it leaves in sight.

@@ -11,7 +11,7 @@ from scipy.sparse import issparse
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from isthmus.anatomy import Kind, Rows, Source
+from isthmus.anatomy import Asked, Reading, Rows, Source
 from isthmus.data import files, registry, schemes, tables
 from isthmus.data.datasets import DatasetSource
 from isthmus.data.named import Data
@@ -20,7 +20,7 @@ from isthmus.data.sources import ArraySource, Subset, collection
 from isthmus.errors import IsthmusError
 
 
-def as_source(X: Any, kind: Kind | None = None) -> Source:
+def as_source(X: Any, kind: Asked = None) -> Source:
     """A source over ``X``.
 
     ``X`` is an array, a tensor, a list of rows, a mapping of names to arrays (a collection), a
@@ -75,20 +75,20 @@ def split(source: Source, share: float = 0.1, seed: int = 0) -> tuple[Subset, Su
     return Subset(source, np.sort(order[held:])), Subset(source, np.sort(order[:held]))
 
 
-def _by_name(name: str | Path, kind: Kind | None) -> Source:
+def _by_name(name: str | Path, kind: Asked) -> Source:
     if isinstance(name, str) and schemes.has_scheme(name):
         return schemes.open_spec(name)
     # A set's name wins over a folder of that name, which a run saved beside it may well have.
     if isinstance(name, str) and registry.is_name(name):
         data = registry.load(name)
-        return ArraySource(data.train, kind or data.kind, name=data.name)
+        return ArraySource(data.train, Reading.of(kind).or_kind(data.kind), name=data.name)
     if files.located(name) is not None or isinstance(name, Path):
         return files.open_file(name, kind)
     looks_like_path = "\\" in name or name.startswith(("/", ".", "~")) or Path(name).suffix != ""
     if looks_like_path:
         return files.open_file(name, kind)
     data = registry.load(name)
-    return ArraySource(data.train, kind or data.kind, name=data.name)
+    return ArraySource(data.train, Reading.of(kind).or_kind(data.kind), name=data.name)
 
 
 def _listed(rows: Any) -> np.ndarray | Tensor:
@@ -107,7 +107,7 @@ def _ragged() -> IsthmusError:
     return IsthmusError("the rows of the list differ in shape: give all rows one shape")
 
 
-def _frame(frame: Any, kind: Kind | None) -> Source:
+def _frame(frame: Any, kind: Asked) -> Source:
     """A pandas or polars frame, by what both offer."""
     columns = getattr(frame, "columns", None)
     if columns is None:
