@@ -291,7 +291,7 @@ def described(
             digest.update(tensor.numpy().tobytes())
     else:
         digest.update(own.encode())
-    about = {"spec": spec, "rows": len(source), "fingerprint": digest.hexdigest()}
+    about: dict[str, Any] = {"spec": spec, "rows": len(source), "fingerprint": digest.hexdigest()}
     how = {} if reading is None else reading.to_dict()
     if not any(part.axis for part in (source.signal, *source.signal.parts.values())):
         how.pop("features", None)

@@ -16,7 +16,8 @@ from isthmus.anatomy.layout import cut, like, raw_rows, restored
 from isthmus.anatomy.masks import check_rows
 from isthmus.anatomy.misfit import Misfit
 from isthmus.anatomy.output import View
-from isthmus.anatomy.signal import Array, Signal
+from isthmus.anatomy.reading import Array
+from isthmus.anatomy.signal import Signal
 from isthmus.anatomy.source import Source
 from isthmus.anatomy.spread import Spread, flattened
 from isthmus.anatomy.tree import Tree
@@ -117,8 +118,9 @@ class Inference:
                 raise
             what = f"latents of shape {tuple(Z.shape)} do not fit this model's decoder"
             if own is not None:
+                first = str(problem.__cause__ or problem).splitlines()[0]
                 raise IsthmusError(
-                    f"{what}, or what is given does not ({str(problem.__cause__ or problem).splitlines()[0]}): pass as "
+                    f"{what}, or what is given does not ({first}): pass as "
                     "many columns as encode returns, and values as in training"
                 ) from problem
             raise IsthmusError(f"{what}: pass as many columns as encode returns") from problem
@@ -287,9 +289,7 @@ class Inference:
             if isinstance(X, (Source, Batch)):
                 index = torch.arange(start, stop)
                 batch = X.batch(index) if isinstance(X, Source) else X.part(start, stop)
-                read = model.signal.batch(
-                    batch.x, mask=batch.mask, given=batch.given, read=True
-                )
+                read = model.signal.batch(batch.x, mask=batch.mask, given=batch.given, read=True)
                 read.rows = index if isinstance(X, Source) else batch.rows
             else:
                 if isinstance(X, (np.ndarray, Tensor)) and X.ndim < 2:

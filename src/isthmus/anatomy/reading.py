@@ -322,9 +322,9 @@ def _size(size: Any) -> tuple[int, int] | None:
     if isinstance(size, int) and not isinstance(size, bool):
         size = (size, size)
     try:
-        height, width = (int(n) for n in size)
+        tall, wide = (int(n) for n in size)
     except (TypeError, ValueError):
         raise wrong from None
-    if height < 1 or width < 1:
+    if tall < 1 or wide < 1:
         raise wrong
-    return height, width
+    return tall, wide

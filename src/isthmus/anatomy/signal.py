@@ -16,7 +16,7 @@ from isthmus.anatomy.masks import read_mask, within
 from isthmus.anatomy.ragged import Text, padded, shapes_of, text_of
 from isthmus.anatomy.reading import Array, Asked, Kind, Reading, axes_of
 from isthmus.anatomy.tree import Tree
-from isthmus.errors import IsthmusError
+from isthmus.errors import IsthmusError, unknown
 from isthmus.notices import say
 
 MOST_TOKENS = 1 << 24

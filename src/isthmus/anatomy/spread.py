@@ -36,9 +36,7 @@ class Spread:
         """Those of ``X``, where the model reads positions."""
         return cls(X, _axis_of(model, X))
 
-    def each(
-        self, values: Any, made: Callable[[Any, Any], Any], *, wide: bool = True
-    ) -> Any:
+    def each(self, values: Any, made: Callable[[Any, Any], Any], *, wide: bool = True) -> Any:
         """``made(given, values)`` with the axes of what was given; of a list, of each array.
 
         ``wide`` values have one entry a feature or latent, along the axis of the features, others

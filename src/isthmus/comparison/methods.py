@@ -100,7 +100,7 @@ class Model(Base):
 
     def decoded(self, z: np.ndarray) -> np.ndarray | None:
         try:
-            return self._flat(self.model.decode(z))
+            return self._flat(self.model.decode(z, as_read=True))
         except IsthmusError:  # it decodes from more than the latents
             return None
 
@@ -135,13 +135,17 @@ def fit_recipe(
     chosen = {**_under(recipe, budget), "seed": seed, **options}
     layout = layout_for(recipe, split)
     rows = split.train if layout is None else layout.apart(split.train)
+    if split.reads is not None and "kind" not in recipe.model_options.model_fields:
+        chosen = {"kind": split.reads, **chosen}
     return Model(api.fit(recipe, rows, progress=False, **chosen), layout)
 
 
 def untrained(recipe: Recipe, split: Split, budget: Budget, seed: int, options: Any) -> Model:
     """The recipe's model as it is before the first step."""
     layout = layout_for(recipe, split)
-    source = data.as_source(split.train if layout is None else layout.apart(split.train))
+    source = data.as_source(
+        split.train if layout is None else layout.apart(split.train), split.reads
+    )
     model_options, _ = recipe.parse({**_under(recipe, budget), **options})
     model = runs.build(recipe, source, model_options, seed)
     with torch.random.fork_rng(devices=[]):

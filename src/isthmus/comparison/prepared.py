@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from isthmus import data
+from isthmus.anatomy import Kind, Reading
 from isthmus.comparison.layout import Layout
 from isthmus.data import tables
 from isthmus.data.files import located, opened_npz
@@ -31,6 +32,7 @@ class Prepared:
     ``x`` is ``(rows, *shape)``; vectors may hold NaN, which each split fills from its training
     part. ``labels`` ``(rows,)`` are class numbers or real values, as ``kind`` says; None without.
     ``classes`` names the classes. ``columns`` are the names of a table's final columns.
+    ``reads`` is the kind as which rows of more axes than one were read.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Prepared:
     columns: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     layout: Layout | None = None
+    reads: Kind | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,7 @@ class Split:
     test_labels: np.ndarray | None
     kind: LabelKind | None
     layout: Layout | None = None
+    reads: Kind | None = None
 
     @property
     def flat_train(self) -> np.ndarray:
@@ -65,17 +69,18 @@ class Split:
         return self.test.reshape(len(self.test), -1)
 
 
-def prepare(X: Any, labels: Any = None) -> Prepared:
+def prepare(X: Any, labels: Any = None, reading: Reading | None = None) -> Prepared:
     """Make ``X`` ready: a name, a file, an array or anything :func:`isthmus.data.as_source` takes.
 
     ``labels`` is an array, the name of a column of the table, or a file with one value a row.
     Where a set of that name, or an .npz file, brings labels of its own, they are used. In a CSV
     file, text columns of up to 30 levels become categories (one 0/1 column each); others are left
-    out, as are columns that never vary. All of it is noted.
+    out, as are columns that never vary. All of it is noted. ``reading`` is how the data are read.
     """
     notes: list[str] = []
     columns: tuple[str, ...] = ()
     path, layout = None, None
+    reads: Kind | None = None
     if isinstance(X, (str, Path)) and not data.is_name(X):
         found = located(X)
         path = found[0] if found and found[1] is None else None
@@ -85,8 +90,9 @@ def prepare(X: Any, labels: Any = None) -> Prepared:
     elif isinstance(X, str) and data.is_name(X):
         held = data.load(X)
         parts = [held.train] if held.test is None else [held.train, held.test]
-        source = data.as_source(np.concatenate(parts), held.kind)
-        x, name = _rows(source), held.name
+        how = (reading or Reading()).or_kind(held.kind)
+        source = data.as_source(np.concatenate(parts), how)
+        x, name, reads = _rows(source), held.name, source.signal.kind
         if labels is None and held.train_labels is not None:
             both = [held.train_labels]
             if held.test is not None and held.test_labels is not None:
@@ -99,7 +105,8 @@ def prepare(X: Any, labels: Any = None) -> Prepared:
         if held.test is not None:
             notes.append("the set's own training and test parts are joined, and split anew")
     else:
-        source = data.as_source(X)
+        source = data.as_source(X, reading)
+        reads = source.signal.kind
         if source.signal.kind == "collection":
             layout = Layout.of(source.signal)
             notes.append(
@@ -119,7 +126,8 @@ def prepare(X: Any, labels: Any = None) -> Prepared:
         whole = ~np.isnan(values)
         notes.append(f"{(~whole).sum()} rows without a label are left out")
         x, values = x[whole], values[whole]
-    return Prepared(name, x, values, kind, classes, columns, notes, layout)
+    reads = reads if x.ndim > 2 else None
+    return Prepared(name, x, values, kind, classes, columns, notes, layout, reads)
 
 
 def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
@@ -159,6 +167,7 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
         None if labels is None else labels[test],
         prepared.kind,
         layout,
+        prepared.reads,
     )
 
 

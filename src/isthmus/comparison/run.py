@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.anatomy import Kind, Reading
 from isthmus.comparison import methods
 from isthmus.comparison.methods import Budget, Fitted, Model
 from isthmus.comparison.named import fingerprint, named
@@ -127,6 +128,10 @@ def compare(
     width: int | None = None,
     clusters: int | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    kind: Kind | None = None,
+    axis: int | None = None,
+    size: Any = None,
+    mode: Any = None,
     out: str | Path | None = None,
     report: Report | None = None,
 ) -> Comparison:
@@ -152,6 +157,8 @@ def compare(
     options
         For each recipe, by its name, further options: ``{"vae": {"sigma": 0.3}}``. They win over
         the budget.
+    kind, axis, size, mode
+        How the data are read, as in :func:`isthmus.fit`.
     out
         A folder for ``results.json``, ``results.csv`` and ``index.html``. Fits that are there
         already, of the same data and settings, are not done again.
@@ -167,7 +174,7 @@ def compare(
         if name not in compared:
             raise unknown("compared recipe", name, compared)
         compared[name].parse(own)
-    prepared = prepare(X, labels)
+    prepared = prepare(X, labels, Reading.checked(kind, axis, size, mode))
     if chosen.labels and prepared.kind not in chosen.labels:
         needed = " or ".join(chosen.labels)
         raise IsthmusError(f"the task {task!r} needs labels ({needed}): pass them with --labels")

@@ -86,7 +86,7 @@ def _item(item: Any) -> Array:
     if isinstance(item, (Tensor, np.ndarray)):
         return item
     if type(item).__module__.startswith("PIL."):
-        from isthmus.data.images import pixels
+        from isthmus.data.pixels import pixels
 
         image = pixels(item, "an item of the data set")
         # Channels first, because small images leave the shape alone ambiguous.

@@ -63,7 +63,7 @@ def open_file(name: str | Path, kind: Asked = None) -> Source:
         raise IsthmusError(f"there is no file or folder {str(name)!r}: check the path")
     path, choice = found
     if path.is_dir():
-        return images.ImageFolder(path)
+        return images.ImageFolder(path, kind)
     suffix = path.suffix.lower()
     if tables.is_table(path):
         return _table(path, choice, kind)
@@ -72,9 +72,7 @@ def open_file(name: str | Path, kind: Asked = None) -> Source:
     if suffix in _PICKLES:
         raise _refused(path)
     if suffix in images.SUFFIXES:
-        raise IsthmusError(
-            f"{str(path)!r} is a single image: pass a folder of images, or the pixels as an array"
-        )
+        return images.image_files([name], kind)
     if suffix == ".npz":
         return _archive(path, choice, kind)
     reader = _READERS.get(suffix)

@@ -12,7 +12,7 @@ from torch import Tensor
 from isthmus.anatomy import Asked, Signal, Source
 from isthmus.anatomy.batch import all_entries
 from isthmus.anatomy.masks import read_mask
-from isthmus.data import files, tables
+from isthmus.data import files, images, tables
 from isthmus.data.opening import as_source
 from isthmus.data.ragged import GivenSource
 from isthmus.errors import IsthmusError, unknown
@@ -102,6 +102,8 @@ def _names(X: Any) -> list[str]:
         if found is None:
             return []
         path, _ = found
+        if path.is_dir():
+            return [images.FOLDER]
         if path.suffix.lower() == ".npz":
             with files.opened_npz(path) as archive:
                 return list(archive.files)
@@ -131,6 +133,8 @@ def _apart(X: Any, columns: Mapping[str, str]) -> tuple[Any, dict[str, np.ndarra
     located = files.located(X)
     assert located is not None
     path, choice = located
+    if path.is_dir():
+        return X, dict.fromkeys(columns, np.array(images.class_folders(path), dtype=object))
     if path.suffix.lower() == ".npz":
         with files.opened_npz(path) as archive:
             taken = {n: files.npz_member(path, archive, c) for n, c in columns.items()}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.sparse import issparse
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
@@ -14,21 +13,28 @@ from torch.utils.data import Dataset, TensorDataset
 from isthmus.anatomy import Asked, Reading, Rows, Source
 from isthmus.data import files, registry, schemes, tables
 from isthmus.data.datasets import DatasetSource
+from isthmus.data.lists import list_source
 from isthmus.data.named import Data
-from isthmus.data.ragged import RaggedSource, RowsSource, is_ragged
+from isthmus.data.ragged import RowsSource
 from isthmus.data.sources import ArraySource, Subset, collection
 from isthmus.errors import IsthmusError
 
 
-def as_source(X: Any, kind: Asked = None) -> Source:
+def as_source(
+    X: Any, kind: Asked = None, *, axis: int | None = None, size: Any = None, mode: Any = None
+) -> Source:
     """A source over ``X``.
 
     ``X`` is an array, a tensor, a list of rows, a mapping of names to arrays (a collection), a
     data frame, a map-style torch data set, a :class:`Data` (its training part), the name of a
     data set, the path of a file or a folder of images (``./mnist`` for a folder that bears the
     name of a set), a spec with a registered scheme (``lm:resident@layers.1``), or a source
-    already. Arrays are scanned for NaN and infinity.
+    already. Arrays are scanned for NaN and infinity. What they are is found from their shape
+    (:mod:`isthmus.anatomy.reading`) unless ``kind`` and ``axis`` (of features or channels) say
+    it; ``size`` and ``mode`` are what images are brought to (:class:`isthmus.data.images.Images`).
     """
+    if any(asked is not None for asked in (axis, size, mode)):
+        kind = Reading.checked(kind, axis, size, mode)
     if isinstance(X, Source):
         return X
     if isinstance(X, Data):
@@ -37,8 +43,8 @@ def as_source(X: Any, kind: Asked = None) -> Source:
         return _by_name(X, kind)
     if isinstance(X, (np.ndarray, Tensor)):
         return ArraySource(X, kind)
-    if isinstance(X, (list, tuple)) and is_ragged(X):
-        return RaggedSource(X, kind)
+    if isinstance(X, (list, tuple)):
+        return list_source(X, Reading.of(kind))
     if issparse(X):  # before mappings: SciPy's dictionaries of keys are mappings too
         raise IsthmusError("the data are a sparse matrix: pass X.toarray()")
     if isinstance(X, Mapping):
@@ -47,8 +53,6 @@ def as_source(X: Any, kind: Asked = None) -> Source:
         return _frame(X, kind)
     if isinstance(X, TensorDataset) and X.tensors:
         return ArraySource(X.tensors[0], kind)
-    if isinstance(X, (list, tuple)):
-        return ArraySource(_listed(X), kind)
     if isinstance(X, Rows):
         return RowsSource(X, kind)
     if isinstance(X, Dataset) or (hasattr(X, "__getitem__") and hasattr(X, "__len__")):
@@ -89,22 +93,6 @@ def _by_name(name: str | Path, kind: Asked) -> Source:
         return files.open_file(name, kind)
     data = registry.load(name)
     return ArraySource(data.train, Reading.of(kind).or_kind(data.kind), name=data.name)
-
-
-def _listed(rows: Any) -> np.ndarray | Tensor:
-    if rows and all(isinstance(row, Tensor) for row in rows):
-        try:
-            return torch.stack(list(rows))
-        except RuntimeError as error:
-            raise _ragged() from error
-    try:
-        return np.asarray(rows)
-    except ValueError as error:
-        raise _ragged() from error
-
-
-def _ragged() -> IsthmusError:
-    return IsthmusError("the rows of the list differ in shape: give all rows one shape")
 
 
 def _frame(frame: Any, kind: Asked) -> Source:

@@ -22,11 +22,11 @@ class ArraySource(Source):
     """Rows of a NumPy array, a memory-map or a tensor, kept in their raw dtype.
 
     The first axis counts the rows. ``kind`` settles what shape alone cannot (see
-    :meth:`Signal.infer`); where that says that an array has positions, each is a row. With ``scan`` the data are read once, in chunks: NaN and infinity are
-    an :class:`IsthmusError` that names the first bad row (and its column, where ``columns`` names
-    them), and the signal gets its value range, in units after reading (bytes of images are
-    fractions of 255). An array in memory is not copied, unless it is read-only; do not change it
-    while the source is in use.
+    :meth:`Signal.infer`); where that says that an array has positions, each is a row. With
+    ``scan`` the data are read once, in chunks: NaN and infinity are an :class:`IsthmusError` that
+    names the first bad row (and its column, where ``columns`` names them), and the signal gets its
+    value range, in units after reading (bytes of images are fractions of 255). An array in memory is not
+    copied, unless it is read-only; do not change it while the source is in use.
     """
 
     signal: Signal
