@@ -29,6 +29,8 @@ from isthmus.training.reference import stored
 from isthmus.training.seeds import seed_step
 
 FINGERPRINT_ROWS = 4096
+UNKNOWN_ROWS = 256
+"""Images whose values are looked at where their range is not known."""
 Data = Any
 """Anything ``isthmus.data.as_source`` takes: an array, a tensor, a name, a file, a folder, ..."""
 
@@ -64,7 +66,11 @@ def resolved_scaling(recipe: Recipe, source: Source, options: Mapping[str, Any])
     if options["scaling"] == "auto" and reads_features(recipe) and asked.is_array(source):
         rows = asked.spread_rows(source)
     counts = str(options.get("likelihood")) in COUNTS
-    return resolved(options["scaling"], source.signal, recipe.scaling, rows, counts=counts)
+    signal = source.signal
+    if options["scaling"] == "auto" and signal.kind == "image" and signal.low is None:
+        few = source.rows(torch.arange(0, len(source), -(-len(source) // UNKNOWN_ROWS)))
+        signal = signal.bounded(*(float(v) for v in torch.aminmax(few)))
+    return resolved(options["scaling"], signal, recipe.scaling, rows, counts=counts)
 
 
 def reads_features(recipe: Recipe) -> bool:

@@ -16,6 +16,7 @@ from isthmus.anatomy.layout import cut, like, raw_rows, restored
 from isthmus.anatomy.masks import check_rows
 from isthmus.anatomy.misfit import Misfit
 from isthmus.anatomy.output import View
+from isthmus.anatomy.ranges import Extremes, check_units
 from isthmus.anatomy.reading import Array
 from isthmus.anatomy.signal import Signal
 from isthmus.anatomy.source import Source
@@ -284,6 +285,9 @@ class Inference:
         total = _length(X)
         own = None if given is None else all_entries(given, total)
         _check_mask(X, mask, total)
+        extremes = Extremes()
+        if isinstance(X, Source):
+            check_units(X.signal, model.signal)
         for start in range(0, total, batch_size):
             stop = min(start + batch_size, total)
             if isinstance(X, (Source, Batch)):
@@ -298,7 +302,9 @@ class Inference:
             if own is not None:
                 new = {name: v[start:stop] for name, v in own.items()}
                 read.given = Given({**read.given, **new})
+            extremes.add(read.x)
             yield read.checked().to(model.device)
+        extremes.told(model.signal)
 
     def _dense_codes(self, Z: Array, batch_size: int) -> Iterator[Code]:
         if isinstance(Z, Mapping) or (

@@ -109,8 +109,9 @@ def _whole(x: Tensor, signal: Signal, name: str) -> Tensor:
     if signal.kind == "image" and signal.dtype == "uint8":
         x = x * 255.0
     limits = np.iinfo(name)
-    # A double next to 2**63 is 2**63 itself, which no integer of 64 bits holds.
-    most = min(float(limits.max), float(np.nextafter(2.0**63, 0.0)))
+    # The double next to 2**63 - 1 is 2**63, which no integer of 64 bits holds.
+    exact = int(float(limits.max)) == limits.max
+    most = float(limits.max) if exact else float(np.nextafter(float(limits.max), 0.0))
     return x.round().clamp(float(limits.min), most)
 
 

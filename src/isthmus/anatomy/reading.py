@@ -6,7 +6,7 @@ The rules, in order, for rows of shape ``shape`` (without the axis of rows):
 - two axes of bytes: grey images; of other numbers grey images where they look like some
   (:func:`looks_like_images`), else series ``(steps, channels)``;
 - three axes: images. The channels are first where the first axis is 1 to 4, last where only the
-  last is; else the two equal sides are height and width, and channels come first if that says
+  last is (and the middle is another number: those are small maps); else the two equal sides are height and width, and channels come first if that says
   nothing;
 - of a recipe that reads rows of features (a dictionary), every other axis is one of positions,
   each a row of its own: two axes that do not look like images, three axes without 1 to 4 channels
@@ -237,7 +237,9 @@ def _positions(
             return None
         axis, other = 2, "kind=series takes each array as a whole"
     elif len(shape) == 3:
-        if not asked and (dtype == "uint8" or shape[0] in CHANNELS or shape[2] in CHANNELS):
+        if not asked and (
+            dtype == "uint8" or _begins_with_channels(shape) or _ends_in_channels(shape)
+        ):
             return None
         last = shape[0] == shape[1] != shape[2]
         axis = 3 if last else 1
@@ -293,8 +295,8 @@ def _image(shape: tuple[int, ...], axis: int | None) -> Axes:
         raise IsthmusError("axis=2 lies between height and width: the channels are axis=1 or -1")
     last, said = axis == 3, ""
     if axis is None:
-        if first in CHANNELS or third in CHANNELS:
-            last = first not in CHANNELS
+        if _begins_with_channels(shape) or _ends_in_channels(shape):
+            last = not _begins_with_channels(shape)
         else:
             last = first == second != third
             count, where = (third, "last") if last else (first, "first")
@@ -305,6 +307,17 @@ def _image(shape: tuple[int, ...], axis: int | None) -> Axes:
     if last:
         return Axes("image", (third, first, second), channels_last=True, said=said)
     return Axes("image", shape, said=said)
+
+
+def _begins_with_channels(shape: tuple[int, ...]) -> bool:
+    """Whether the first axis looks like one of channels: of small maps it may be a side."""
+    sides = shape[0] == shape[1] != shape[2] and shape[0] > 1
+    return shape[0] in CHANNELS and (not sides or shape[2] in CHANNELS)
+
+
+def _ends_in_channels(shape: tuple[int, ...]) -> bool:
+    """Whether the last axis looks like one of channels: of small maps both sides may be small."""
+    return shape[2] in CHANNELS and (shape[1] != shape[2] or shape[0] == shape[1])
 
 
 def _size(size: Any) -> tuple[int, int] | None:

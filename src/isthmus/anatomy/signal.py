@@ -14,6 +14,7 @@ from isthmus.anatomy import tree
 from isthmus.anatomy.batch import Batch, Given
 from isthmus.anatomy.masks import read_mask, within
 from isthmus.anatomy.ragged import Text, padded, shapes_of, text_of
+from isthmus.anatomy.ranges import check_range
 from isthmus.anatomy.reading import Array, Asked, Kind, Reading, axes_of
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError, unknown
@@ -234,9 +235,12 @@ class Signal:
         try:
             return np.asarray(rows)
         except ValueError:
+            how = "all alike"
+            if self.kind == "image":
+                how += f", as isthmus.data.as_source(X, size={self.shape[1:]}) makes them"
             raise IsthmusError(
-                f"the rows of the list differ in shape: this model reads rows of {self.shape}, all "
-                "alike"
+                f"the rows of the list differ in shape: this model reads rows of {self.shape}, "
+                f"{how}"
             ) from None
 
     def tensor(
@@ -281,8 +285,12 @@ class Signal:
             return x.movedim(1, -1).contiguous()
         if shape != self.shape and self.kind == "image":
             last = self.channels_last and x.ndim == 4
-            return (x.movedim(-1, 1) if last else x.unsqueeze(1)).contiguous()
-        return x
+            if last and self.shape[0] > 1:
+                return x.movedim(-1, 1).contiguous()
+            # A single channel that was moved would have the strides of channels last, which
+            # convolutions compute in another order.
+            return (x.squeeze(-1) if last else x).contiguous().unsqueeze(1)
+        return x.contiguous()
 
     def _check_layout(self, rows: Array, read: bool) -> None:
         shape, dtype = tuple(rows.shape[1:]), dtype_name(rows)
@@ -389,27 +397,6 @@ class Signal:
         if self.ragged:
             shape[0] = f"up to {shape[0]}"
         return f"{self.kind} " + "x".join(shape)
-
-
-def check_range(x: Tensor, signal: Signal) -> None:
-    """An error for images of another unit than those that a model was fitted to.
-
-    ``x`` are rows as they were read. They may leave the range that was seen by as much as its
-    width, or by 1.5 times the largest size of a value where that is more; bytes where fractions
-    were fitted leave it by far.
-    """
-    if signal.kind != "image" or signal.low is None or signal.high is None or x.numel() == 0:
-        return
-    slack = max(signal.high - signal.low, 1.5 * max(abs(signal.low), abs(signal.high)))
-    least, most = (float(v) for v in torch.aminmax(x))
-    if least >= signal.low - slack and most <= signal.high + slack:
-        return
-    unit = ", as bytes are read," if signal.dtype == "uint8" else ""
-    raise IsthmusError(
-        f"the images go from {least:g} to {most:g}, and those that this model was fitted to went "
-        f"from {signal.low:g} to {signal.high:g}{unit}: bring them to the same units, such as X / "
-        "255 for bytes that were converted to floats"
-    )
 
 
 def dtype_name(rows: Array) -> str:

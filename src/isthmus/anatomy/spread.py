@@ -83,10 +83,12 @@ def reads_positions(model: "Autoencoder") -> bool:
 
 def _axis_of(model: "Autoencoder", X: Any) -> int | None:
     """The axis of the features of ``X``; None where it is one of rows, or the model's own."""
-    if isinstance(X, Mapping) or not reads_positions(model):
+    listed = isinstance(X, (list, tuple))
+    if isinstance(X, Mapping) or model.signal.kind != "vector" or len(model.signal.shape) != 1:
         return None
-    arrays = X if isinstance(X, (list, tuple)) else [X]
-    least = 2 if isinstance(X, (list, tuple)) else 3
+    if not listed and not reads_positions(model):
+        return None
+    arrays, least = (X, 2) if listed else ([X], 3)
     if not len(arrays) or not all(
         isinstance(one, (np.ndarray, Tensor)) and one.ndim >= least for one in arrays
     ):

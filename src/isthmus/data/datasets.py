@@ -12,6 +12,8 @@ from isthmus.anatomy import Array, Asked, Signal, Source
 from isthmus.anatomy.signal import dtype_name
 from isthmus.errors import IsthmusError
 
+_LOOKED_AT = 16
+
 
 class DatasetSource(Source):
     """Rows of a map-style ``torch.utils.data.Dataset``.
@@ -37,7 +39,7 @@ class DatasetSource(Source):
             raise IsthmusError("the data set is empty: pass at least one item")
         self.dataset = dataset
         first = _item(dataset[0])
-        self.signal = Signal.infer(first[None], kind)
+        self.signal = Signal.infer(_some(dataset, first), kind)
         if self.signal.numel == 0:
             raise IsthmusError("the items of the data set have no elements: pass at least one")
         if self.signal.kind == "image" and self.signal.dtype == "uint8":
@@ -72,6 +74,16 @@ class DatasetSource(Source):
         if dtype in ("uint16", "uint32", "uint64"):
             item = item.astype(np.float32)
         return torch.from_numpy(np.array(item))
+
+
+def _some(dataset: Any, first: Array) -> Any:
+    """The first item as a row, or a few where it takes more to tell images from series."""
+    if first.ndim != 2:
+        return first[None]
+    step = max(1, -(-len(dataset) // _LOOKED_AT))
+    items = [first, *(_item(dataset[i]) for i in range(step, len(dataset), step))]
+    alike = [one for one in items if one.shape == first.shape]
+    return torch.stack(alike) if isinstance(first, Tensor) else np.stack(alike)  # type: ignore[arg-type]
 
 
 def _item(item: Any) -> Array:

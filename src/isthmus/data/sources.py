@@ -25,8 +25,8 @@ class ArraySource(Source):
     :meth:`Signal.infer`); where that says that an array has positions, each is a row. With
     ``scan`` the data are read once, in chunks: NaN and infinity are an :class:`IsthmusError` that
     names the first bad row (and its column, where ``columns`` names them), and the signal gets its
-    value range, in units after reading (bytes of images are fractions of 255). An array in memory is not
-    copied, unless it is read-only; do not change it while the source is in use.
+    value range, in units after reading (bytes of images are fractions of 255). An array in memory
+    is not copied, unless it is read-only; do not change it while the source is in use.
     """
 
     signal: Signal

@@ -103,7 +103,8 @@ def resolved(
     if signal.is_unit or (low < -1 and max(-low, high) <= 16) or not high > low:
         return "auto"
     offset, scale = unit_of(low, high)
-    about = f"(x - {offset:g}) / {scale:g}" if offset else f"x / {scale:g}"
+    sign = "-" if offset > 0 else "+"
+    about = f"(x {sign} {abs(offset):g}) / {scale:g}" if offset else f"x / {scale:g}"
     say(
         f"the images go from {low:g} to {high:g} and are scaled to 0..1, {about}; what is rebuilt "
         "is in the data's own units (scaling=none leaves them as they are)"
