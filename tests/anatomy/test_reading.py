@@ -24,7 +24,8 @@ def test_grey_floats_are_images_and_it_is_said():
     for rows in (DIGITS / 16, DIGITS, torch.from_numpy(DIGITS / 8 - 1), DIGITS.astype(np.int64)):
         signal, said = read(rows)
         assert (signal.kind, signal.shape, signal.flat) == ("image", (1, 8, 8), True)
-        assert len(said) == 1 and "kind=series" in said[0]
+        assert len(said) == 1
+        assert "kind=series" in said[0]
 
 
 def test_steps_of_features_in_no_order_stay_series():

@@ -21,13 +21,15 @@ def fitted(X, **options):
 
 def test_positions_are_rows_and_come_back_with_their_axes():
     model, said = fitted(ACTS)
-    assert model.decoder.weight.shape == (16, 10) and "rows of 10 features" in said[0]
+    assert model.decoder.weight.shape == (16, 10)
+    assert "rows of 10 features" in said[0]
     flat, _ = fitted(ACTS.reshape(-1, 10))
     np.testing.assert_array_equal(model.encode(ACTS), flat.encode(ACTS))
     z = model.encode(ACTS)
     assert z.shape == (20, 6, 16)
     np.testing.assert_allclose(z[3, 4], model.encode(ACTS[3, 4][None])[0], rtol=1e-6)
-    assert model.reconstruct(ACTS).shape == ACTS.shape and model.score(ACTS).shape == (20, 6)
+    assert model.reconstruct(ACTS).shape == ACTS.shape
+    assert model.score(ACTS).shape == (20, 6)
     tensor = torch.from_numpy(ACTS).double()
     assert model.reconstruct(tensor).dtype == torch.float64
     assert isthmus.evaluate(model, ACTS)["fvu"].n == 120
@@ -66,14 +68,16 @@ def test_lists_of_batches_and_of_sequences():
 def test_kind_and_axis_override():
     assert fitted(ACTS, kind="series")[0].signal.shape == (6, 10)
     model, said = fitted(ACTS, axis=1)
-    assert model.signal.shape == (6,) and said == []
+    assert model.signal.shape == (6,)
+    assert said == []
     assert model.encode(ACTS).shape == (20, 16, 10)
 
 
 def test_series_stay_series_for_models_of_series():
     with notices.collected(quiet=True):
         model = isthmus.fit("plain", ACTS, latent_dim=2, steps=2, progress=False)
-    assert model.signal.kind == "series" and model.encode(ACTS).shape == (20, 2)
+    assert model.signal.kind == "series"
+    assert model.encode(ACTS).shape == (20, 2)
 
 
 def test_a_mask_of_positions_is_one_sentence():

@@ -28,7 +28,9 @@ def sinks(share=0.01, times=100.0, rows=1000):
 
 def test_rows_that_hold_most_of_the_energy_are_left_out():
     rows, noted, said = filtered(sinks())
-    assert rows == 990 and noted["left_out"] == 10 and noted["factor"] == 10.0
+    assert rows == 990
+    assert noted["left_out"] == 10
+    assert noted["factor"] == 10.0
     assert "10 of 1,000 rows" in said[0]
     X = sinks() + 1000  # about the middle, not about zero
     assert filtered(X)[0] == 990
@@ -55,7 +57,7 @@ def test_the_factor_wins():
 
 @pytest.mark.parametrize("value", [0, 1, -3, True, "big", 0.5])
 def test_a_bound_that_is_none_is_one_sentence(value):
-    with pytest.raises(IsthmusError, match="max_norm=.* is no bound"):
+    with pytest.raises(IsthmusError, match=r"max_norm=.* is no bound"):
         Asked.taken({"max_norm": value})
 
 

@@ -140,7 +140,8 @@ def test_other_modes_and_animations(tmp_path):
     frames = [Image.fromarray(np.full((6, 4), n, np.uint8)) for n in (0, 250)]
     frames[0].save(tmp_path / "c.gif", save_all=True, append_images=frames[1:])
     source, said = opened(tmp_path, mode="rgb")
-    assert len(source) == 3 and source.rows(torch.arange(3)).shape == (3, 3, 6, 4)
+    assert len(source) == 3
+    assert source.rows(torch.arange(3)).shape == (3, 3, 6, 4)
     assert "has 2 frames, of which the first is read" in said[0]
     assert source.rows(torch.tensor([2])).max() < 0.1
 

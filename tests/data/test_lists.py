@@ -36,7 +36,8 @@ def opened(X, kind=None, **how):
 def test_batches_are_joined_and_it_is_said(batches, shape):
     source, said = opened(batches)
     assert (len(source), *source.signal.shape) == shape
-    assert "read as batches and joined" in said[0] and "kind=series" in said[0]
+    assert "read as batches and joined" in said[0]
+    assert "kind=series" in said[0]
     first = batches[0][0] if isinstance(batches[0], (list, tuple)) else batches[0]
     want = torch.as_tensor(np.asarray(first)).float().reshape(len(first), *shape[1:])
     torch.testing.assert_close(source.rows(torch.arange(len(first))), want)
@@ -62,7 +63,8 @@ def test_rows_stay_rows(rows, kind, shape):
 def test_sequences_are_rows_of_features_for_a_dictionary():
     ragged = [RNG.normal(size=(5 + i % 3, 4)) for i in range(9)]
     source, said = opened(ragged, Reading(features=True))
-    assert (len(source), source.signal.shape) == (sum(map(len, ragged)), (4,)) and said
+    assert (len(source), source.signal.shape) == (sum(map(len, ragged)), (4,))
+    assert said
     assert opened(ragged)[0].signal.ragged
 
 

@@ -6,8 +6,8 @@ The rules, in order, for rows of shape ``shape`` (without the axis of rows):
 - two axes of bytes: grey images; of other numbers grey images where they look like some
   (:func:`looks_like_images`), else series ``(steps, channels)``;
 - three axes: images. The channels are first where the first axis is 1 to 4, last where only the
-  last is (and the middle is another number: those are small maps); else the two equal sides are height and width, and channels come first if that says
-  nothing;
+  last is (and the middle is another number: those are small maps); else the two equal sides are
+  height and width, and channels come first if that says nothing;
 - of a recipe that reads rows of features (a dictionary), every other axis is one of positions,
   each a row of its own: two axes that do not look like images, three axes without 1 to 4 channels
   (the features are where the channels would be), and more than three (the features are last).

@@ -412,8 +412,12 @@ def is_numeric(dtype: str) -> bool:
 
 
 def _as_tensor(rows: np.ndarray) -> Tensor:
-    if rows.dtype.name in ("uint16", "uint32", "uint64") or not rows.dtype.isnative:
-        rows = rows.astype(np.float32)
+    if not rows.dtype.isnative:
+        rows = rows.astype(rows.dtype.newbyteorder("="))
+    # What torch cannot compute with, as what holds it; 64 bits without sign as floats.
+    held = {"uint16": np.int32, "uint32": np.int64, "uint64": np.float32, "longdouble": np.float64}
+    if rows.dtype.name in held or rows.dtype.itemsize > 8:
+        rows = rows.astype(held.get(rows.dtype.name, np.float64))
     if not rows.flags.writeable or any(stride < 0 for stride in rows.strides):
         rows = rows.copy()
     return torch.from_numpy(np.ascontiguousarray(rows))
