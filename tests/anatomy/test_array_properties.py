@@ -111,7 +111,8 @@ def test_layout_type_and_batch_do_not_matter(kind, tmp, data):
         assert back.dtype == (one.dtype.newbyteorder("=") if hasattr(one.dtype, "newbyteorder")
                               else one.dtype)  # fmt: skip
     with notices.collected(quiet=True):
-        if not isinstance(X, list) and kind not in ("positions", "grey"):
+        own = kind not in ("positions", "grey") and not isinstance(X, list)
+        if own and (kind != "bytes" or str(X.dtype).endswith("uint8")):
             np.testing.assert_allclose(
                 np.asarray(model.encode(as_source(X))), np.asarray(codes), rtol=1e-4, atol=1e-5
             )
