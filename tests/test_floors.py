@@ -13,6 +13,7 @@ FLOORS = [
     ["kernels"],
     ["anatomy"],
     ["corruptions", "networks", "bottlenecks", "objectives", "likelihoods"],
+    ["tables"],
     ["data", "training", "evaluation"],
     ["language"],
     ["activations"],
