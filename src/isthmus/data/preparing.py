@@ -237,8 +237,8 @@ def _array_read(X: Any, own: OfPart) -> Any:
         plain = X.numpy(force=True) if isinstance(X, Tensor) else X
         if width != len(own.offset) or plain.dtype.kind not in "iuf":
             return X
-        found = torch.from_numpy(own.apply(plain))
-        return found.to(X.device) if isinstance(X, Tensor) else found.numpy()
+        centred = own.apply(plain)
+        return torch.from_numpy(centred).to(X.device) if isinstance(X, Tensor) else centred
     if own.is_plain:
         return X
     numeric = own.is_numeric and width == len(own.columns)

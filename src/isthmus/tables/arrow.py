@@ -96,7 +96,9 @@ def _text(values: Any, raw: str, *, whole: bool) -> Column:
     if len(values.dictionary) > KEPT and not whole:
         return Column("free", np.empty(0, np.int32), raw=raw)
     levels = values.dictionary.to_pylist()
-    codes = np.asarray(values.indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+    pa = pyarrow("reading Arrow tables")
+    indices = values.indices.cast(pa.int64()).fill_null(-1)
+    codes = np.asarray(indices.to_numpy(zero_copy_only=False))
     return in_order(levels, codes, raw)
 
 

@@ -118,7 +118,9 @@ def _plain(part: Any) -> Any:
     if isinstance(part, np.ma.MaskedArray):
         import pandas as pd
 
-        return pd.array(np.where(np.ma.getmaskarray(part), None, part.astype(object)))
+        found = part.data.astype(object)
+        found[np.ma.getmaskarray(part)] = None
+        return pd.Series(found).infer_objects()
     if type(part).__module__.startswith("torch"):
         return part.detach().cpu().numpy()
     return part

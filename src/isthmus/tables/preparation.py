@@ -247,44 +247,42 @@ class Preparation:
         for name, reason in self.left_out.items():
             notices.say(f"the column {name!r} of {table.where} is left out: {reason}")
         texts = [one for one in self.encoders if isinstance(one, Levels)]
-        spread = [f"{one.name} ({one.width})" for one in texts if one.width > 1]
+        numbers = [one for one in self.encoders if isinstance(one, Numbers)]
+        spread = [one.name for one in texts if one.width > 1]
         if spread:
             notices.say(
-                f"{listed(spread)} of {table.where} is text: one 0/1 column for each of its values"
+                f"columns of text, with one 0/1 column for each of their values: {listed(spread)} "
+                f"of {table.where}"
             )
         if joined:
             notices.say(
-                f"values of {listed(joined)} in fewer than {options.rare:g} "
-                f"{'of the rows' if options.rare < 1 else 'rows'} are joined as rare: "
-                "prepare={'rare': 0} keeps them apart"
+                f"values in fewer than {options.rare:g} {'of the' if options.rare < 1 else ''} rows "
+                f"are joined as rare in {listed(joined)}: prepare={{'rare': 0}} keeps them apart"
             )
-        numbers = [one for one in self.encoders if isinstance(one, Numbers)]
         gaps = [one.name for one in numbers if one.indicator]
         if gaps:
-            count = sum(
-                int(_rows(table[n], index).gaps().sum()) for n in gaps if n in table.columns
-            )
+            count = sum(int(_rows(table[name], index).gaps().sum()) for name in gaps)
             notices.say(
-                f"{count} missing values of {listed(gaps)} become the column's median, and a 0/1 "
-                "column says where: fill them yourself to have it otherwise"
+                f"{count} missing values become their column's median, and a 0/1 column says where "
+                f"({listed(gaps)} of {table.where}): fill them yourself to have it otherwise"
             )
         moved = [one.name for one in numbers if one.offset != 0 or one.scale != 1.0]
         if moved:
             notices.say(
-                f"{listed(moved)} of {table.where} is centred in double precision, since float32 "
-                "is too coarse for it as it stands"
+                f"centred in double precision, since float32 is too coarse: {listed(moved)} of "
+                f"{table.where}"
             )
         still = [one.name for one in numbers if one.constant]
         if still:
             notices.say(
-                f"{listed(still)} of {table.where} never varies in the training rows and says "
-                "nothing: leave it out"
+                f"never varies in the training rows, and says nothing: {listed(still)} of "
+                f"{table.where}; leave it out"
             )
         same = [one.name for one in texts if one.width < 2]
         if same:
             notices.say(
-                f"{listed(same)} of {table.where} never varies in the training rows, is left out "
-                "of what is learnt and put back in reconstructions"
+                f"never varies in the training rows, and is only put back in reconstructions: "
+                f"{listed(same)} of {table.where}"
             )
 
 

@@ -30,8 +30,8 @@ def read(
     """The table in a file.
 
     ``choice`` is "a,b" for these columns, "-a,b" for all but these; ``only`` names them. Columns
-    are numbers, integers, truth values, times or text; of free text (see
-    :class:`~isthmus.tables.table.Column`) nothing is kept but of the columns in ``whole``. A header line is recognised; without one the columns
+    are numbers, integers, truth values, times or text; of free text (see :class:`Column`) nothing
+    is kept but of the columns in ``whole``. A header line is recognised; without one the columns
     are called "0", "1", ... Rows of different lengths, columns of one name and damaged files are
     an :class:`IsthmusError`; what was guessed is said.
     """
@@ -123,6 +123,8 @@ def _parts(
     """The file as frames of consecutive rows, their columns called by their places."""
     import pandas as pd
 
+    if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1):
+        how["float_precision"] = "round_trip"  # as is the rule since
     at_once = max(64, PART_CELLS // dialect.width)
     try:
         with (
@@ -131,7 +133,7 @@ def _parts(
                 stream, sep=dialect.separator, header=0 if dialect.headed else None,
                 names=range(dialect.width), usecols=sorted(places), index_col=False,
                 encoding=dialect.encoding, decimal=dialect.marks.decimal, engine="c",
-                float_precision="round_trip", low_memory=False, skipinitialspace=True,
+                low_memory=False, skipinitialspace=True,
                 chunksize=min(at_once, rows), **how,
             ) as parts,
         ):  # fmt: skip
