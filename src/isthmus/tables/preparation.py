@@ -134,14 +134,14 @@ class Preparation:
         return table.only(names)
 
     def _lacks(self, table: Table, lacking: Sequence[str]) -> IsthmusError:
-        free = [n for n in table.names if n not in self.columns]
+        free = [n for n in table.names if n not in self.columns and n not in self.left_out]
         near = {n: get_close_matches(n, free, n=1, cutoff=0.5) for n in lacking}
-        hints = ", ".join(f"{n!r} for {found[0]!r}" for n, found in near.items() if found)
+        hints = ", ".join(f"{found[0]!r} to {n!r}" for n, found in near.items() if found)
         what = "the column" if len(lacking) == 1 else "the columns"
         unknown_ = f" and has {listed(free)} instead" if free else ""
         return IsthmusError(
             f"{table.where} lacks {what} {listed(lacking)} that the model was fitted to{unknown_}: "
-            + (f"should it be called {hints}?" if hints else "pass a table with these columns")
+            + (f"rename {hints}" if hints else "pass a table with these columns")
         )
 
     def apply(self, table: Table) -> np.ndarray:
@@ -256,8 +256,8 @@ class Preparation:
             )
         if joined:
             notices.say(
-                f"values in fewer than {options.rare:g} {'of the' if options.rare < 1 else ''} rows "
-                f"are joined as rare in {listed(joined)}: prepare={{'rare': 0}} keeps them apart"
+                f"values in fewer than {options.rare:g}{' of the' * (options.rare < 1)} rows are "
+                f"joined as rare in {listed(joined)}: prepare={{'rare': 0}} keeps them apart"
             )
         gaps = [one.name for one in numbers if one.indicator]
         if gaps:
