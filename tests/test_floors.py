@@ -25,7 +25,7 @@ FLOORS = [
     ["many"],
     ["studies"],
     ["reproduction", "comparison", "report", "estimators", "testing"],
-    ["doctor", "looking"],
+    ["doctor", "exporting", "looking"],
     ["cli", "demo"],
 ]
 ANYWHERE = {"errors", "notices", "_shapes"}

@@ -276,7 +276,8 @@ class Inference:
                 f"latents are a matrix of numbers, and this is a {type(Z).__name__}: pass what "
                 "encode returns"
             )
-        rows = torch.as_tensor(np.asarray(Z) if not isinstance(Z, Tensor) else Z)
+        # A frame hands out memory that must not be written to, which torch warns of.
+        rows = Z if isinstance(Z, Tensor) else torch.as_tensor(np.require(Z, requirements="W"))
         rows = rows.to(torch.float32)
         if rows.ndim < 2 or len(rows) == 0:
             raise IsthmusError("latents must be a matrix (rows, latent) with at least one row")

@@ -90,6 +90,8 @@ class DataPreparation:
 
     def layout(self, X: Any) -> Any:
         """See :class:`isthmus.anatomy.Preparation`."""
+        if isinstance(X, Source):
+            return None if _table_of(X) is not None else X
         return np.empty(0) if isinstance(X, (str, Path)) or _is_framed(X) else X
 
     def restored(self, rows: Tree, X: Any) -> Any:

@@ -20,6 +20,8 @@ FRAME = "the data frame"
 def is_framed(X: Any) -> bool:
     """Whether this is what :func:`as_table` makes a table of."""
     home, kind = type(X).__module__.partition(".")[0], type(X).__name__
+    if home == "scipy":  # SciPy's dictionaries of keys are mappings
+        return False
     return (
         isinstance(X, Table)
         or (home == "pandas" and hasattr(X, "columns"))
