@@ -11,6 +11,7 @@ from torch import nn
 import isthmus.activations  # noqa: F401  (lets names that begin with lm: and store: be data)
 from isthmus import data, evaluation, notices, runs
 from isthmus.anatomy import Autoencoder, Source
+from isthmus.data import preparing
 from isthmus.errors import IsthmusError
 from isthmus.recipes import RecipeLike, as_recipe
 from isthmus.recipes.registry import validated
@@ -45,6 +46,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     progress: Show = "auto",
     overwrite: bool = False,
+    prepare: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Autoencoder:
     """Fit a recipe, or an autoencoder of your own parts, to data.
@@ -59,6 +61,10 @@ def fit(
     of the data, which is then no part of the examples. ``mask`` is True where something was
     observed (:class:`isthmus.anatomy.Batch`), of a collection by name.
 
+    A table (a CSV or Parquet file, a frame, ...) is read by the names of its columns: how is learnt
+    on the training rows and saved with the model (:mod:`isthmus.tables`). ``prepare`` has options
+    of that: ``{"quantiles": True, "rare": 0.01, "levels": 30, "text": ["zip"]}``.
+
     ``options`` are the recipe's and the trainer's in one flat space: ``latent_dim``, ``k``,
     ``steps``, ``epochs``, ``batch_size``, ``lr``, ``seed``, ``device``, ``precision``, ... An
     ``Autoencoder`` has those of the trainer and ``scaling``. Where
@@ -71,6 +77,7 @@ def fit(
     Raises :class:`IsthmusError` for anything about the data or options that cannot work.
     """
     chosen = as_recipe(recipe)
+    asked = preparing.asked(prepare, options)
     # A label may be named like an option: label=kind.
     own_given = {name: options.pop(name) for name in chosen.given if name in options}
     model_options, training = chosen.parse(options)
@@ -82,6 +89,7 @@ def fit(
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
     train, held = runs.parts(source, training, validation_data)
+    source, train, held, preparation = preparing.prepared(source, train, held, asked)
     training = runs.fitting_batch(training, len(train), explicit="batch_size" in options)
     own = recipe if isinstance(recipe, Autoencoder) else None
     if own is not None:
@@ -96,6 +104,7 @@ def fit(
         runs.described(X, source, columns),
         own_validation=validation_data is not None,
     )
+    preparing.attached(model, preparation)
     if model.solver is not None:
         return _solve(model, train, training, folder, chosen.name, progress)
     return Trainer(
@@ -199,7 +208,7 @@ def resume(
     config["notes"] = notices.heard(config.get("notes", ()))
     source = runs.reopened(config, folder, X, validation_data, given, mask)
     training = validated(TrainingOptions, config["training"])
-    train, held = runs.parts(source, training, validation_data)
+    train, held = runs.parts(source, training, validation_data, config)
     rebuilt = runs.rebuilt(config, folder, model, modules, recipe)
     rebuilt.config = config
     trainer = Trainer(
