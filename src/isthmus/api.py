@@ -25,6 +25,7 @@ from isthmus.training import (
     write_checkpoint,
 )
 from isthmus.training.checkpoint import read_config
+from isthmus.training.lock import claim
 from isthmus.training.many import read_manifest
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples, verify
@@ -132,6 +133,7 @@ def load(
     return _restored(checkpoint, folder, model, modules, recipe).to(resolve_device(device))
 
 
+@session
 def save(
     model: Autoencoder,
     path: str | Path,
@@ -194,6 +196,7 @@ def resume(
     finished = read_config(folder)["progress"].get("finished")
     if finished or finished is None:
         return load(folder, model, recipe=recipe, device="cpu", **modules)
+    claim(folder)
     checkpoint = read_checkpoint(folder, state=True)
     config = checkpoint.config
     config["notes"] = notices.heard(config.get("notes", ()))

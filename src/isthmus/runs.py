@@ -21,6 +21,7 @@ from isthmus.recipes.scaling import modes_of, rescale, scale_own, scaler_of
 from isthmus.training import TrainingOptions
 from isthmus.training.checkpoint import CONFIG, METRICS
 from isthmus.training.journal import located
+from isthmus.training.lock import claim
 from isthmus.training.reference import stored
 from isthmus.training.seeds import seed_step
 
@@ -107,9 +108,13 @@ def fitting_batch(training: TrainingOptions, rows: int, *, explicit: bool) -> Tr
 
 
 def fresh_folder(folder: Path, overwrite: bool) -> Path:
-    """The folder of a new run; an error where it cannot be, or holds a run to be kept."""
+    """The folder of a new run, held for this process to the end of the session.
+
+    An error where it cannot be, holds a run to be kept, or another process writes a run there.
+    """
     if folder.exists() and not folder.is_dir():
         raise IsthmusError(f"{folder} is a file: choose a folder for the run")
+    claim(folder)  # before the look: another run may begin here at this moment
     taken = located(folder, CONFIG).exists() or (folder / METRICS).exists()
     if taken and not overwrite:
         raise IsthmusError(

@@ -13,6 +13,7 @@ from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
 from isthmus.training.interrupt import CtrlC, Interrupted
 from isthmus.training.journal import commit, located, recover
+from isthmus.training.lock import claims
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS
 from isthmus.training.run import PREPARE_ROWS, SAVE_SECONDS, Run, cuda_devices
@@ -93,7 +94,7 @@ class Together:
         """Train all to their ends and return the models, in the order of the trainers."""
         devices = {device for t in self.running.values() for device in cuda_devices(t.device)}
         try:
-            with torch.random.fork_rng(devices=list(devices)), CtrlC() as ctrl_c:
+            with claims(), torch.random.fork_rng(devices=list(devices)), CtrlC() as ctrl_c:
                 self._start()
                 self._loop(ctrl_c)
         finally:

@@ -20,6 +20,7 @@ from isthmus.training.checkpoint import METRICS, Checkpoint, write_checkpoint
 from isthmus.training.forensics import investigate
 from isthmus.training.interrupt import CtrlC, Interrupted
 from isthmus.training.legs import Leg, check_legs, legs_of
+from isthmus.training.lock import Held, claim, claims
 from isthmus.training.options import TrainingOptions
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples
@@ -47,6 +48,7 @@ class Run:
     """
 
     stepper: Stepper
+    _held: Held
 
     def __init__(
         self,
@@ -145,7 +147,11 @@ class Run:
     def run(self) -> Autoencoder:
         """Train to the end and return the model, in evaluation mode, with its final weights."""
         try:
-            with torch.random.fork_rng(devices=cuda_devices(self.device)), CtrlC() as ctrl_c:
+            with (
+                claims(),
+                torch.random.fork_rng(devices=cuda_devices(self.device)),
+                CtrlC() as ctrl_c,
+            ):
                 self.build()
                 self.start()
                 self._loop(ctrl_c)
@@ -156,6 +162,8 @@ class Run:
 
     def start(self) -> None:
         """Before the first step of this process; a fresh run replaces what its folder holds."""
+        if self.folder is not None:
+            self._held = claim(self.folder)
         for callback in self.callbacks:
             callback.on_start(self)
         if not self.begun and self.folder is not None:
@@ -298,8 +306,8 @@ class Run:
             callback.on_log(self, record)
         if self.folder is not None:
             line = json.dumps(record) + "\n"
+            self._held.check()
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
                 with (self.folder / METRICS).open("a") as handle:
                     handle.write(line)
             except OSError as problem:
@@ -336,6 +344,7 @@ class Run:
     ) -> None:
         """A checkpoint of the run's ``live`` state, and of the ``weights`` to be used."""
         assert self.folder is not None
+        self._held.check()
         state = {f"model.{name}": tensor for name, tensor in live.items()}
         progress: dict[str, Any] = {
             "step": self.step,
