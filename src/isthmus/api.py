@@ -30,7 +30,7 @@ from isthmus.training.many import read_manifest
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples, verify
 from isthmus.training.run import PREPARE_ROWS, resolve_device
-from isthmus.training.seeds import seed_step
+from isthmus.training.seeds import seeded
 from isthmus.training.session import session
 
 
@@ -276,8 +276,8 @@ def _solve(
     sample = source.batch(torch.arange(min(ROWS, len(source))))
     device = resolve_device(training.device)
     model.to(device)
-    with torch.random.fork_rng(devices=[]), ProgressBar(title, 1, "rows", progress) as bar:
-        seed_step(device, training.seed, 3)
+    drawn = seeded(device, training.seed, 3)
+    with drawn, ProgressBar(title, 1, "rows", progress) as bar:
         with torch.no_grad():
             sample_ = Batches(source, 1, training.order_seed).sample(PREPARE_ROWS).to(device)
             model.prepare(sample_, rows=len(source), source=source)

@@ -23,7 +23,7 @@ from isthmus.training.checkpoint import CONFIG, METRICS
 from isthmus.training.journal import located
 from isthmus.training.lock import claim
 from isthmus.training.reference import stored
-from isthmus.training.seeds import seed_step
+from isthmus.training.seeds import seeded
 
 FINGERPRINT_ROWS = 4096
 Data = Any
@@ -43,8 +43,7 @@ def build(
             own.signal = source.signal
         scale_own(own, options["scaling"], source.signal)
         return own
-    with torch.random.fork_rng(devices=[]):
-        seed_step(torch.device("cpu"), seed, 0)
+    with seeded(torch.device("cpu"), seed, 0):
         return recipe.build(source.signal, options)
 
 
@@ -145,7 +144,7 @@ def rebuilt(
         chosen = _recorded(config, folder) if recipe is None else as_recipe(recipe)
         options = _with_modules(config["options"], folder, modules)
         model_options, _ = chosen.parse(options)
-        with torch.random.fork_rng(devices=[]):
+        with seeded(torch.device("cpu"), 0):
             model = chosen.build(Signal.from_dict(config["signal"]), model_options)
     if passed and model.signal.kind == "graph":
         model.signal = Signal.from_dict(config["signal"])

@@ -24,7 +24,7 @@ from isthmus.training.lock import Held, claim, claims
 from isthmus.training.options import TrainingOptions
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples
-from isthmus.training.seeds import seed_step
+from isthmus.training.seeds import seeded
 from isthmus.training.state import flatten, unflatten
 from isthmus.training.stepper import Stepper
 from isthmus.training.validation import Judge, held_parts
@@ -106,8 +106,8 @@ class Run:
     def _prepare(self, sample: Batch) -> None:
         """Set up the parts that the present stage is the first to train."""
         stage = self.model.stage
-        seed_step(self.device, self.options.seed, 3, *([stage] if stage else []))
-        with torch.no_grad():
+        drawn = seeded(self.device, self.options.seed, 3, *([stage] if stage else []))
+        with drawn, torch.no_grad():
             self.model.prepare(
                 sample.checked().to(self.device),
                 rows=len(self.source),
@@ -147,11 +147,7 @@ class Run:
     def run(self) -> Autoencoder:
         """Train to the end and return the model, in evaluation mode, with its final weights."""
         try:
-            with (
-                claims(),
-                torch.random.fork_rng(devices=cuda_devices(self.device)),
-                CtrlC() as ctrl_c,
-            ):
+            with claims(), CtrlC() as ctrl_c:
                 self.build()
                 self.start()
                 self._loop(ctrl_c)
@@ -238,13 +234,13 @@ class Run:
             return {}
         figures: dict[str, float] = {}
         parts = self.stepper.renewed
-        if parts:
-            seed_step(self.device, self.options.seed, 6, self.step)
-
-        for part in parts:
-            at = Step(self.stepper.clock(self.step))
-            said = ask(part.every_epoch, self.model, self.source, at)
-            figures.update({name: float(value) for name, value in (said or {}).items()})
+        if not parts:
+            return {}
+        with seeded(self.device, self.options.seed, 6, self.step):
+            for part in parts:
+                at = Step(self.stepper.clock(self.step))
+                said = ask(part.every_epoch, self.model, self.source, at)
+                figures.update({name: float(value) for name, value in (said or {}).items()})
         return figures
 
     def _next_stage(self) -> None:
@@ -336,8 +332,13 @@ class Run:
         self.stepper.finite.look()  # the last good checkpoint is not replaced by a bad one
         with self.stepper.averaged():
             weights = copied(self.model)
-            reference = reference_triples(self.model, self._sample)
+            reference = self._reference()
         self._write(copied(self.model), weights, reference)
+
+    def _reference(self) -> dict[str, Tensor]:
+        """The reference triples; a part that draws even then leaves the user's generator alone."""
+        with seeded(self.device, self.options.seed, 8):
+            return reference_triples(self.model, self._sample)
 
     def _write(
         self, live: dict[str, Tensor], weights: dict[str, Tensor], reference: dict[str, Tensor]
@@ -400,9 +401,8 @@ class Run:
         if not parts:
             return
         self.model.eval()
-        seed_step(self.device, self.options.seed, 7)
         before = {name: t.shape for name, t in self.model.state_dict().items()}
-        with torch.no_grad():
+        with seeded(self.device, self.options.seed, 7), torch.no_grad():
             for part in parts:
                 ask(part.finish, self.model, self.source)
         after = {name: t.shape for name, t in self.model.state_dict().items()}
@@ -425,7 +425,7 @@ class Run:
         self._settle()
         self._tell_finished()
         if due:
-            self._write(live, copied(self.model), reference_triples(self.model, self._sample))
+            self._write(live, copied(self.model), self._reference())
 
     def end(self) -> None:
         """Leave the model as users meet it, however the run ended."""
@@ -469,11 +469,6 @@ def _records(log: Path) -> list[Record]:
         except json.JSONDecodeError:
             break
     return records
-
-
-def cuda_devices(device: torch.device) -> list[torch.device]:
-    """The devices beside the CPU whose generators a run on ``device`` seeds."""
-    return [device] if device.type == "cuda" else []
 
 
 def copied(model: Autoencoder) -> dict[str, Tensor]:
