@@ -19,6 +19,7 @@ FLOORS = [
     ["recipes"],
     ["formats"],
     ["runs"],
+    ["starting"],
     ["api"],
     ["interpretation"],
     ["many"],

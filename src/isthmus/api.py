@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import isthmus.activations  # noqa: F401  (lets names that begin with lm: and store: be data)
-from isthmus import data, evaluation, notices, runs
+from isthmus import data, evaluation, notices, runs, starting
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.errors import IsthmusError
 from isthmus.recipes import RecipeLike, as_recipe
@@ -46,6 +46,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     progress: Show = "auto",
     overwrite: bool = False,
+    start: str | Path | Autoencoder | None = None,
     **options: Any,
 ) -> Autoencoder:
     """Fit a recipe, or an autoencoder of your own parts, to data.
@@ -60,6 +61,12 @@ def fit(
     of the data, which is then no part of the examples. ``mask`` is True where something was
     observed (:class:`isthmus.anatomy.Batch`), of a collection by name.
 
+    A model that has been fitted or loaded keeps its weights: ``fit(model, X)`` trains it on in
+    place, and ``start``, a run's folder or a fitted model of the same recipe, is trained on as a
+    copy. Its scaling stays, and so do the options of its run, unless they are given anew; the
+    optimiser, schedules, early stopping, the order of the rows and the log begin afresh
+    (:mod:`isthmus.starting`). :func:`resume` goes on with a run itself.
+
     ``options`` are the recipe's and the trainer's in one flat space: ``latent_dim``, ``k``,
     ``steps``, ``epochs``, ``batch_size``, ``lr``, ``seed``, ``device``, ``precision``, ... An
     ``Autoencoder`` has those of the trainer and ``scaling``. Where
@@ -71,10 +78,16 @@ def fit(
 
     Raises :class:`IsthmusError` for anything about the data or options that cannot work.
     """
+    own = recipe if isinstance(recipe, Autoencoder) else None
     chosen = as_recipe(recipe)
     # A label may be named like an option: label=kind.
     own_given = {name: options.pop(name) for name in chosen.given if name in options}
-    model_options, training = chosen.parse(options)
+    if start is not None:
+        chosen, own, model_options, training = starting.started(recipe, start, options, load)
+    elif (begun := starting.fitted(recipe)) is not None:
+        chosen, model_options, training = starting.continued(begun, options)
+    else:
+        model_options, training = chosen.parse(options)
     if own_given:
         given = {**own_given, **(given or {})}
     source, columns = runs.opened(X, given, mask)
@@ -84,7 +97,6 @@ def fit(
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
     train, held = runs.parts(source, training, validation_data)
     training = runs.fitting_batch(training, len(train), explicit="batch_size" in options)
-    own = recipe if isinstance(recipe, Autoencoder) else None
     if own is not None:
         runs.check_fit(own, train, held)
     model = runs.build(chosen, source, model_options, training.seed, own)
@@ -97,6 +109,8 @@ def fit(
         runs.described(X, source, columns),
         own_validation=validation_data is not None,
     )
+    if start is not None:
+        model.config["start"] = "a fitted model" if isinstance(start, Autoencoder) else str(start)
     if model.solver is not None:
         return _solve(model, train, training, folder, chosen.name, progress)
     return Trainer(
@@ -318,6 +332,7 @@ def _restored(
     rebuilt.eval()
     rebuilt.config = checkpoint.config
     rebuilt.stage = checkpoint.progress.get("stage", max(0, len(rebuilt.stages) - 1))
+    rebuilt.prepared = set(range(max(1, rebuilt.stage + 1)))
     rebuilt.reference_rows = examples(checkpoint.reference, rebuilt.signal)
     verify(rebuilt, checkpoint.reference, str(folder))
     return rebuilt

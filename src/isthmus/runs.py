@@ -41,6 +41,8 @@ def build(
     if own is not None:
         if own.signal.kind == "graph":  # the class of its rows is known from the data alone
             own.signal = source.signal
+        if own.prepared:
+            return own
         scale_own(own, options["scaling"], source.signal)
         return own
     with seeded(torch.device("cpu"), seed, 0):

@@ -130,6 +130,8 @@ class Autoencoder(Inference, nn.Module):
         """Whether a scaler was chosen; otherwise ``fit`` chooses."""
         self.scaler = scaler or scaler_for(signal)
         self.solver = solver
+        self.prepared: set[int] = set()
+        """The stages in which it was set up from data: that happens once in its life."""
         self.given_players = tuple(players)
         self.config: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []

@@ -106,6 +106,8 @@ class Run:
     def _prepare(self, sample: Batch) -> None:
         """Set up the parts that the present stage is the first to train."""
         stage = self.model.stage
+        if stage in self.model.prepared:  # it goes on as it is
+            return
         drawn = seeded(self.device, self.options.seed, 3, *([stage] if stage else []))
         with drawn, torch.no_grad():
             self.model.prepare(
@@ -214,6 +216,7 @@ class Run:
         figures = self._new_epoch()
         losses = self.stepper.step(batch, self.step)
         self.step += 1
+        self.model.prepared.add(self.model.stage)
         if self.step == self.total:
             self.stepper.finite.look()
         for callback in self.callbacks:
@@ -367,6 +370,7 @@ class Run:
         self._sample = examples(checkpoint.reference, self.model.signal)
         tensors, progress = checkpoint.state, checkpoint.progress
         self.model.stage = progress.get("stage", 0)
+        self.model.prepared.update(range(self.model.stage + 1))
         self._equip()
         model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
         self.model.load_state_dict(model)

@@ -58,6 +58,7 @@ def to_jumprelu(model: Autoencoder, X: Array | Source, *, batch_size: int = 1024
     least = torch.finfo(norms.dtype).tiny
     thresholds.log_threshold.copy_((theta / norms.double().clamp_min(least)).log())
     made.signal, made.reference_rows = model.signal, model.reference_rows
+    made.prepared = {0}
     made.config = {
         "recipe": page.name,
         "options": options,
