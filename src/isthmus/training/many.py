@@ -136,8 +136,8 @@ class Together:
                 if bar.due or not self.running:
                     total = max((t.total for t in self.running.values()), default=step + 1)
                     epoch = step // self.batches.steps_per_epoch + 1
-                    title = f"{self.title} · epoch {epoch}"
-                    bar.draw(step + 1, (step + 1 - first) * size, self._note(), title, total)
+                    note = f"{self._note()} · epoch {epoch}"
+                    bar.draw(step + 1, (step + 1 - first) * size, note, total=total)
                 if ctrl_c.pressed and self.running:
                     self._stop_here(step + 1, total)
                 self._each({n: t for n, t in now.items() if t.save_due}, Run.save)

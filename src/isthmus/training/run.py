@@ -179,15 +179,21 @@ class Run:
                 if self.validation_due:
                     self.validate()
                 if bar.due or self.step == self.total:
-                    note = " ".join(
-                        f"{n} {v.item():.4g}" for o in losses.values() for n, v in o.terms.items()
-                    )
                     rows = (self.step - self._first) * self.options.batch_size
-                    bar.draw(self.step, rows, note, f"{self.title} · {self.where}")
+                    bar.draw(self.step, rows, self._note(losses))
                 if ctrl_c.pressed and self.running:
                     self._stop_here()
                 if self.save_due:
                     self.save()
+
+    def _note(self, losses: dict[str, Losses]) -> str:
+        """For the bar: the held-out loss where there is one, the loss, where it is, the terms."""
+        held = (r["validation/loss"] for r in reversed(self.history) if "validation/loss" in r)
+        newest = None if self.validation is None else next(held, None)
+        parts = [] if newest is None else [f"held-out {newest:.4g}"]
+        parts += [f"loss {loss.total.item():.4g}" for loss in losses.values()]
+        terms = [f"{n} {v.item():.4g}" for o in losses.values() for n, v in o.terms.items()]
+        return " ".join([*parts, self.where, *(terms if len(terms) > 1 else [])])
 
     @property
     def running(self) -> bool:
