@@ -18,6 +18,7 @@ from isthmus.recipes.registry import validated
 from isthmus.runs import Data
 from isthmus.training import Callback, Together, Trainer, TrainingOptions
 from isthmus.training.checkpoint import read_checkpoint, read_config
+from isthmus.training.lock import claim
 from isthmus.training.many import VariantsFailed, read_manifest
 from isthmus.training.progress import Show
 from isthmus.training.session import session
@@ -164,6 +165,8 @@ def resume_many(
     models = {n: load(folder / n, device="cpu", **own.get(n, {})) for n in names if n not in left}
     if not left:
         return models
+    for place in (folder, *(folder / name for name in left)):
+        claim(place)
     first = configs[left[0]]
     source = runs.reopened(first, folder / left[0], X, validation_data, given, mask)
     training = validated(TrainingOptions, first["training"])
@@ -303,6 +306,7 @@ def _parent(folder: Path, names: Sequence[str], overwrite: bool) -> Path:
     """The folder of the runs; an error where one of them would replace a run to be kept."""
     if folder.exists() and not folder.is_dir():
         raise IsthmusError(f"{folder} is a file: choose a folder for the runs")
+    claim(folder)
     if read_manifest(folder) is not None and not overwrite:
         raise IsthmusError(
             f"{folder} already holds runs: choose another folder, pass overwrite, or go on with "

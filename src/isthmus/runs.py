@@ -22,8 +22,9 @@ from isthmus.recipes.scaling import modes_of, rescale, scale_own, scaler_of
 from isthmus.training import TrainingOptions
 from isthmus.training.checkpoint import CONFIG, METRICS
 from isthmus.training.journal import located
+from isthmus.training.lock import claim
 from isthmus.training.reference import stored
-from isthmus.training.seeds import seed_step
+from isthmus.training.seeds import seeded
 
 FINGERPRINT_ROWS = 4096
 Data = Any
@@ -41,10 +42,11 @@ def build(
     if own is not None:
         if own.signal.kind == "graph":  # the class of its rows is known from the data alone
             own.signal = source.signal
+        if own.prepared:
+            return own
         scale_own(own, options["scaling"], source.signal)
         return own
-    with torch.random.fork_rng(devices=[]):
-        seed_step(torch.device("cpu"), seed, 0)
+    with seeded(torch.device("cpu"), seed, 0):
         return recipe.build(source.signal, options)
 
 
@@ -118,9 +120,13 @@ def fitting_batch(training: TrainingOptions, rows: int, *, explicit: bool) -> Tr
 
 
 def fresh_folder(folder: Path, overwrite: bool) -> Path:
-    """The folder of a new run; an error where it cannot be, or holds a run to be kept."""
+    """The folder of a new run, held for this process to the end of the session.
+
+    An error where it cannot be, holds a run to be kept, or another process writes a run there.
+    """
     if folder.exists() and not folder.is_dir():
         raise IsthmusError(f"{folder} is a file: choose a folder for the run")
+    claim(folder)  # before the look: another run may begin here at this moment
     taken = located(folder, CONFIG).exists() or (folder / METRICS).exists()
     if taken and not overwrite:
         raise IsthmusError(
@@ -151,7 +157,7 @@ def rebuilt(
         chosen = _recorded(config, folder) if recipe is None else as_recipe(recipe)
         options = _with_modules(config["options"], folder, modules)
         model_options, _ = chosen.parse(options)
-        with torch.random.fork_rng(devices=[]):
+        with seeded(torch.device("cpu"), 0):
             model = chosen.build(Signal.from_dict(config["signal"]), model_options)
     if passed and model.signal.kind == "graph":
         model.signal = Signal.from_dict(config["signal"])
