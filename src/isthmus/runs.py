@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from isthmus import data, notices
+from isthmus.activations.spec import relocated
 from isthmus.anatomy import Autoencoder, Kind, Signal, Source, tree
 from isthmus.data import preparing
 from isthmus.data.giving import Columns, given_source, has_columns
@@ -355,6 +356,7 @@ def reopened(
         X = (config["data"] or {}).get("spec")
         if X is None:
             raise IsthmusError(f"the data of {folder} were not a file: pass them again as X")
+        X = relocated(X, folder)
     source, _ = opened(X, given, mask, config)
     if described(X, source)["fingerprint"] != config["data"]["fingerprint"]:
         raise IsthmusError(f"these are not the data that {folder} was fitted to: pass the same")
