@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from isthmus import data
+from isthmus import data, notices
+from isthmus.activations.spec import relocated
 from isthmus.anatomy import Asked, Autoencoder, Reading, Signal, Source, tree
 from isthmus.anatomy.spread import reads_positions
-from isthmus.data import asked
+from isthmus.data import asked, preparing
 from isthmus.data.giving import Columns, given_source, has_columns
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
@@ -25,8 +26,9 @@ from isthmus.recipes.scaling import modes_of, rescale, resolved, scale_own, scal
 from isthmus.training import TrainingOptions
 from isthmus.training.checkpoint import CONFIG, METRICS
 from isthmus.training.journal import located
+from isthmus.training.lock import claim
 from isthmus.training.reference import stored
-from isthmus.training.seeds import seed_step
+from isthmus.training.seeds import seeded
 
 FINGERPRINT_ROWS = 4096
 UNKNOWN_ROWS = 256
@@ -50,10 +52,11 @@ def build(
     if own is not None:
         if own.signal.kind == "graph":  # the class of its rows is known from the data alone
             own.signal = source.signal
+        if own.prepared:
+            return own
         scale_own(own, options["scaling"], source.signal)
         return own
-    with torch.random.fork_rng(devices=[]):
-        seed_step(torch.device("cpu"), seed, 0)
+    with seeded(torch.device("cpu"), seed, 0):
         return recipe.build(source.signal, options)
 
 
@@ -91,14 +94,18 @@ def _takes_positions(recipe: Recipe) -> bool:
 
 
 def within_norm(
-    source: Source, found: asked.Asked, recipe: Recipe, about: dict[str, Any]
-) -> Source:
-    """The rows to fit to; what was left out is noted in ``about``."""
+    source: Source, found: asked.Asked, recipe: Recipe
+) -> tuple[Source, dict[str, Any] | None]:
+    """The rows to fit to, and what was left out (:func:`isthmus.data.asked.within_norm`)."""
     auto = found.reading.features and reads_features(recipe)
-    source, left_out = asked.within_norm(source, found.max_norm, auto=auto)
-    if left_out is not None:
-        about["max_norm"] = left_out
-    return source
+    return asked.within_norm(source, found.max_norm, auto=auto)
+
+
+def whole(every: Source, source: Source, preparation: Any) -> Source:
+    """All rows of the data, prepared as those in ``source`` are that a model is fitted to."""
+    if len(every) == len(source):
+        return source
+    return every if preparation is None else preparation.source(every)
 
 
 def opened(
@@ -123,7 +130,9 @@ def opened(
     recorded = {n: c for n, c in known.column.items() if given is None or n not in given}
     if recorded and has_columns(X, list(recorded.values())):
         given = {**recorded, **({} if given is None else given)}
-    return given_source(X, given, mask, kind=kind, known=known)
+    source, columns = given_source(X, given, mask, kind=kind, known=known)
+    preparation = preparing.recorded(config)
+    return source if preparation is None else preparation.source(source), columns
 
 
 def kind_of(model: Autoencoder | None) -> Asked:
@@ -135,11 +144,17 @@ def kind_of(model: Autoencoder | None) -> Asked:
 
 
 def parts(
-    source: Source, training: TrainingOptions, validation_data: Data | None
+    source: Source,
+    training: TrainingOptions,
+    validation_data: Data | None,
+    config: Mapping[str, Any] | None = None,
 ) -> tuple[Source, Source | None]:
-    """The rows to train on, and those for validation where there are any."""
+    """The rows to train on, and those for validation where there are any.
+
+    With the ``config`` of a run the user's own validation rows are prepared as it says.
+    """
     if validation_data is not None:
-        return source, _held(source, validation_data)
+        return source, _held(source, validation_data, config)
     if training.validation > 0:
         return data.split(source, training.validation, training.order_seed)
     if training.patience is not None:
@@ -147,9 +162,11 @@ def parts(
     return source, None
 
 
-def _held(source: Source, validation_data: Data) -> Source:
+def _held(source: Source, validation_data: Data, config: Mapping[str, Any] | None = None) -> Source:
     """The user's own validation rows; an error where they lack what is given for training."""
     held = data.as_source(validation_data, Reading.as_fitted(source.signal))
+    preparation = preparing.recorded(config)
+    held = held if preparation is None else preparation.source(held)
     for name in source.given_names:
         if name not in held.given_names:
             raise IsthmusError(
@@ -167,9 +184,13 @@ def fitting_batch(training: TrainingOptions, rows: int, *, explicit: bool) -> Tr
 
 
 def fresh_folder(folder: Path, overwrite: bool) -> Path:
-    """The folder of a new run; an error where it cannot be, or holds a run to be kept."""
+    """The folder of a new run, held for this process to the end of the session.
+
+    An error where it cannot be, holds a run to be kept, or another process writes a run there.
+    """
     if folder.exists() and not folder.is_dir():
         raise IsthmusError(f"{folder} is a file: choose a folder for the run")
+    claim(folder)  # before the look: another run may begin here at this moment
     taken = located(folder, CONFIG).exists() or (folder / METRICS).exists()
     if taken and not overwrite:
         raise IsthmusError(
@@ -200,7 +221,7 @@ def rebuilt(
         chosen = _recorded(config, folder) if recipe is None else as_recipe(recipe)
         options = _with_modules(config["options"], folder, modules)
         model_options, _ = chosen.parse(options)
-        with torch.random.fork_rng(devices=[]):
+        with seeded(torch.device("cpu"), 0):
             model = chosen.build(Signal.from_dict(config["signal"]), model_options)
     if passed and model.signal.kind == "graph":
         model.signal = Signal.from_dict(config["signal"])
@@ -208,6 +229,7 @@ def rebuilt(
         rescale(model, config["scaling"])
     elif passed and config["recipe"] is not None:
         _scale_recorded(model, config)
+    model.preparation = preparing.recorded(config)
     return model
 
 
@@ -276,7 +298,11 @@ def storable(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def described(
-    X: Data, source: Source, columns: Columns | None = None, reading: Reading | None = None
+    X: Data,
+    source: Source,
+    columns: Columns | None = None,
+    reading: Reading | None = None,
+    left_out: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Where the data came from, and a fingerprint of up to 4096 rows spread over them.
 
@@ -303,6 +329,8 @@ def described(
         how.pop("features", None)
     if how:
         about["reading"] = how
+    if left_out:
+        about["max_norm"] = dict(left_out)
     return {**about, "given": columns.to_dict()} if columns and columns.column else about
 
 
@@ -331,7 +359,8 @@ def config_of(
 
     A recipe that is not of this library is named as ``package.module:function``; ``origin`` has
     its short name, its distribution and whether it can be imported, and ``scaling`` what was done
-    to the data. The recipe of an autoencoder that was passed is None.
+    to the data. The recipe of an autoencoder that was passed is None. ``notes`` is what was said
+    on the user's behalf, and grows by what is yet to be said in the same call.
     """
     return {
         "recipe": recipe.name if recipe.builtin else recipe.source or None,
@@ -341,6 +370,7 @@ def config_of(
         "signal": model.signal.to_dict(),
         "data": dict(about),
         "own_validation": own_validation,
+        "notes": notices.heard(),
     }
 
 
@@ -407,6 +437,7 @@ def reopened(
         X = (config["data"] or {}).get("spec")
         if X is None:
             raise IsthmusError(f"the data of {folder} were not a file: pass them again as X")
+        X = relocated(X, folder)
     source, _ = opened(X, given, mask, config)
     if described(X, source)["fingerprint"] != config["data"]["fingerprint"]:
         raise IsthmusError(f"these are not the data that {folder} was fitted to: pass the same")

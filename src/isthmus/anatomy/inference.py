@@ -11,6 +11,7 @@ from isthmus.anatomy import tree
 from isthmus.anatomy.batch import Batch, Given, all_entries
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import code_of, decodes_latents
+from isthmus.anatomy.drawing import drawing
 from isthmus.anatomy.evaluating import evaluating
 from isthmus.anatomy.layout import cut, like, raw_rows, restored
 from isthmus.anatomy.masks import check_rows
@@ -68,9 +69,9 @@ class Inference:
         With ``code=True`` the :class:`Code` itself, so that a sparse code stays sparse.
         """
         model = self._model
-        spread = Spread.of(model, X)
+        rows, spread = self._opened(X, about)
         with evaluating(model):
-            codes = (model.clean_code(b) for b in self.batches(X, batch_size, **about))
+            codes = (model.clean_code(b) for b in self._batches(rows, batch_size, **about))
             if not code:
                 z = torch.cat([_single(part.z.cpu()) for part in codes])
                 return cast(Array, spread.each(z, lambda own, part: like(own, part)))
@@ -125,7 +126,8 @@ class Inference:
                     "many columns as encode returns, and values as in training"
                 ) from problem
             raise IsthmusError(f"{what}: pass as many columns as encode returns") from problem
-        return like(Z, self._as_raw(tree.joined(recon), as_read), model.signal)
+        found = like(Z, self._as_raw(tree.joined(recon), as_read), model.signal)
+        return found if model.preparation is None else model.preparation.restored(found, None)
 
     def reconstruct(
         self,
@@ -144,31 +146,38 @@ class Inference:
         what is given, and never the rows.
         """
         model = self._model
-        spread = Spread.of(model, X)
+        rows, spread = self._opened(X, about)
         generator = torch.Generator(model.device).manual_seed(seed)
+        X, shown = self._opened(X)
         with evaluating(model):
-            batches = self.batches(X, batch_size, **about)
+            batches = self._batches(rows, batch_size, **about)
             parts = [_cpu(self.rebuilt(batch, generator=generator)) for batch in batches]
         recon = tree.joined(parts)
         if as_read:
             return recon
-        return spread.each(recon, lambda own, part: restored(own, part, model.signal))
+        if model.preparation is None:
+            return spread.each(recon, lambda own, part: restored(own, part, model.signal))
+        shown = _shown(X, recon, spread.given, model.signal)
+        found = model.preparation.restored(shown, X if spread.axis is None else rows)
+        if spread.axis is None:
+            return found
+        whole = torch.as_tensor(found)
+        return spread.each(whole, lambda own, part: restored(own, part, model.signal))
 
     def _as_raw(self, recon: Tree, as_read: bool) -> Tree:
         """Images in the layout and type of those fitted to; everything else as it is."""
         signal = self._model.signal
-        images = [part.kind == "image" for part in signal.parts.values()] or [
-            signal.kind == "image"
-        ]
-        if as_read or not any(images):
+        if as_read:
             return recon
-        if not signal.parts:
-            return raw_rows(recon, signal)
-        if not isinstance(recon, Mapping):
-            return recon
-        own = signal.parts
-        return {n: raw_rows(x, own[n]) if n in own and own[n].kind == "image" else x
-                for n, x in recon.items()}  # fmt: skip
+        if isinstance(recon, Mapping):
+            own = signal.parts
+            return {
+                name: raw_rows(leaf, own[name])
+                if name in own and own[name].kind == "image"
+                else leaf
+                for name, leaf in recon.items()
+            }
+        return raw_rows(recon, signal) if signal.kind == "image" else recon
 
     def rebuilt(self, x: Tree | Batch, *, generator: torch.Generator | None = None) -> Tree:
         """The deterministic reconstruction of one checked batch, in the user's units."""
@@ -207,9 +216,10 @@ class Inference:
                 "this model has no decoder and so no error to score rows by: score its codes "
                 "(model.encode) with a density or neighbour method"
             )
-        spread, scores = Spread.of(model, X), []
+        rows, spread = self._opened(X, about)
+        scores = []
         with evaluating(model):
-            for batch in self.batches(X, batch_size, **about):
+            for batch in self._batches(rows, batch_size, **about):
                 _, _, params, target, mask = self.looked_at(batch)
                 scores.append(self._scores(_wide(params), _wide(target), mask).cpu())
         whole = torch.cat(scores)
@@ -246,15 +256,15 @@ class Inference:
         model = self._model
         if model.prior is None or model.decoder is None:
             raise IsthmusError("this model has no prior to sample from: it only rebuilds")
-        with evaluating(model), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with evaluating(model), drawing(torch.device("cpu"), seed):
             z = model.prior.sample(n).to(model.device, model.dtype)
             own = None if given is None else all_entries(given, n)
             about = _given_batch(own, 0, n, model)
             generator = torch.Generator(model.device).manual_seed(seed)
             params = model.decode_code(Code(z), batch=about, generator=generator)
             recon = _cpu(model.unscaled(model.likelihood.mean(params)))
-            return like(None, self._as_raw(recon, as_read), model.signal)
+            found = like(None, self._as_raw(recon, as_read), model.signal)
+        return found if model.preparation is None else model.preparation.restored(found, None)
 
     # --- helpers -----------------------------------------------------------------------------
 
@@ -271,6 +281,27 @@ class Inference:
         mask: Any = None,
     ) -> Iterator[Batch]:
         """Consecutive checked batches of ``X`` on the model's device, in the user's units."""
+        rows, _ = self._opened(X, {"mask": mask})
+        return self._batches(rows, batch_size, given=given, mask=mask)
+
+    def _opened(self, X: Examples, about: Mapping[str, Any]) -> tuple[Examples, Spread]:
+        """``X`` as the model reads it, its positions as rows, and how results are given back."""
+        model = self._model
+        spread, preparation = Spread.of(model, X), model.preparation
+        rows, _ = flattened(model, X, about.get("mask"))
+        if preparation is None:
+            return rows, spread
+        given = X if spread.axis is not None else preparation.layout(X)
+        return preparation.read(rows), Spread(given, spread.axis)
+
+    def _batches(
+        self,
+        X: Examples,
+        batch_size: int,
+        *,
+        given: Mapping[str, Any] | None = None,
+        mask: Any = None,
+    ) -> Iterator[Batch]:
         model = self._model
         if batch_size < 1:
             raise IsthmusError(f"batch_size={batch_size} is no number of rows: pass 1 or more")
@@ -281,7 +312,8 @@ class Inference:
                 f"data of type {type(X).__name__} cannot be read here: pass an array, a tensor or "
                 "isthmus.data.as_source(X)"
             )
-        X, mask = flattened(model, X, mask)
+        if isinstance(X, np.ma.MaskedArray):
+            X, mask = _unmasked(X, mask)
         total = _length(X)
         own = None if given is None else all_entries(given, total)
         _check_mask(X, mask, total)
@@ -314,8 +346,9 @@ class Inference:
                 f"latents are a matrix of numbers, and this is a {type(Z).__name__}: pass what "
                 "encode returns"
             )
-        rows = torch.as_tensor(np.asarray(Z) if not isinstance(Z, Tensor) else Z)
         model = self._model
+        # A frame hands out memory that must not be written to, which torch warns of.
+        rows = Z if isinstance(Z, Tensor) else torch.as_tensor(np.require(Z, requirements="W"))
         rows = rows.to(model.dtype)
         if rows.ndim < 2 or len(rows) == 0:
             raise IsthmusError("latents must be a matrix (rows, latent) with at least one row")
@@ -342,6 +375,14 @@ def _check_mask(X: Examples, mask: Any, rows: int) -> None:
         check_rows(leaf, rows, name)
 
 
+def _unmasked(X: np.ma.MaskedArray, mask: Any) -> tuple[np.ndarray, Any]:
+    """A masked array as one with a mask of what was observed."""
+    masked = np.ma.getmaskarray(X)
+    if mask is not None or not masked.any():
+        return np.asarray(X.data), mask
+    return np.where(masked, np.zeros((), X.dtype), X.data), ~masked
+
+
 def _cut(X: Any, start: int, stop: int) -> Any:
     if X is None:
         return None
@@ -358,6 +399,18 @@ def _given_batch(given: Given | None, start: int, rows: int, model: "Autoencoder
         return None
     part = {name: values[start : start + rows] for name, values in given.items()}
     return Batch(torch.empty(rows, 0), given=Given(part)).to(model.device)
+
+
+def _shown(X: Any, recon: Tree, layout: Any, signal: Signal) -> Any:
+    """A reconstruction for a preparation to restore: of a mapping, arrays in their own layout."""
+    if isinstance(X, Mapping) and isinstance(recon, Mapping):
+        images = {n for n, part in signal.parts.items() if part.kind == "image" and n in X}
+        rest = like(layout, {n: leaf for n, leaf in recon.items() if n not in images})
+        return {
+            n: restored(X[n], leaf, signal.parts[n]) if n in images else rest[n]
+            for n, leaf in recon.items()
+        }
+    return like(layout, recon)
 
 
 def _cpu(values: Tree) -> Tree:

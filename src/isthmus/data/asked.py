@@ -88,7 +88,11 @@ def again(source: Source, recorded: Mapping[str, Any] | None) -> Source:
     """The rows that a run was fitted to, of all rows of its data."""
     if recorded is None:
         return source
-    return within_norm(source, float(recorded["factor"]), auto=False)[0]
+    raw = source  # sizes are those of the rows before any preparation
+    while not isinstance(raw, ArraySource) and len(getattr(raw, "source", ())) == len(source):
+        raw = raw.source  # type: ignore[attr-defined]
+    sizes = _sizes(raw)
+    return Subset(source, sizes <= float(recorded["factor"]) * float(sizes.median()))
 
 
 def is_array(source: Source) -> bool:
