@@ -16,7 +16,7 @@ from isthmus.errors import IsthmusError
 
 DIGITS = load_digits().images[:40] / 16
 KINDS = ("vector", "dictionary", "positions", "series", "grey", "colour", "bytes")
-FEW = settings(max_examples=25, deadline=None)
+FEW = settings(max_examples=12, deadline=None)
 
 
 def rows_of(kind):
@@ -132,7 +132,7 @@ SHAPES = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple)
 TYPES = st.sampled_from(["u1", "i2", "i8", "u8", "f2", "f4", "f8", ">f4", ">i4", "?", "c8", "U3"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(shape=SHAPES, dtype=TYPES, scale=st.sampled_from([0.5, 1, 100, 1e6]), seed=st.integers(0, 9),
        recipe=st.sampled_from(["plain", "topk", "vae"]))  # fmt: skip
 def test_any_array_is_fitted_and_rebuilt_or_refused_in_one_sentence(

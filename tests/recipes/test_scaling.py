@@ -97,6 +97,7 @@ def fvu_of(model, X):
     return isthmus.evaluate(model, X)["fvu"].value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["jumprelu", "topk", "batchtopk"])
 def test_an_element_with_a_large_mean_spoils_nothing(recipe):
     X = planted()
@@ -140,7 +141,11 @@ def test_a_dictionary_of_centred_data_says_the_same_of_itself(recipe):
 
 
 @pytest.mark.parametrize("recipe", ["topk", "jumprelu"])
-@pytest.mark.parametrize(("share", "times"), [(0.01, 300), (0.02, 1000), (0.004, 100)])
+@pytest.mark.parametrize(
+    ("share", "times"),
+    [(0.01, 300)]
+    + [pytest.param(*p, marks=pytest.mark.slow) for p in ((0.02, 1000), (0.004, 100))],
+)
 def test_a_few_huge_rows_spoil_nothing(recipe, share, times):
     torch.manual_seed(0)
     A = torch.randn(500, 24)

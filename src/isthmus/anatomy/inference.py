@@ -148,7 +148,6 @@ class Inference:
         model = self._model
         rows, spread = self._opened(X, about)
         generator = torch.Generator(model.device).manual_seed(seed)
-        X, shown = self._opened(X)
         with evaluating(model):
             batches = self._batches(rows, batch_size, **about)
             parts = [_cpu(self.rebuilt(batch, generator=generator)) for batch in batches]
