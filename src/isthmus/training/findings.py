@@ -104,6 +104,12 @@ def _look_at_code(run: "Run", code: Any) -> None:
 
 def _look_at_outputs(x: Tensor, recon: Tensor) -> None:
     spread = (x - x.mean(0)).square().sum()
+    if not bool(recon.isfinite().all()):
+        notices.say(
+            "in evaluation the model returns NaN or infinity for rows of the training data, though "
+            "its losses were finite: look at what its parts do otherwise than in training"
+        )
+        return
     if float(spread) == 0.0 or len(x) < 2:
         return
     varies = float((recon - recon.mean(0)).square().sum() / spread)
@@ -116,7 +122,7 @@ def _look_at_outputs(x: Tensor, recon: Tensor) -> None:
     elif not left < UNEXPLAINED:
         notices.say(
             f"nothing was learnt: the reconstructions leave {left:.0%} of the variance "
-            "unexplained, as the mean of the data would (train longer, change lr, or look at the data)"
+            "unexplained, as their mean would (train longer, change lr, or look at the data)"
         )
 
 

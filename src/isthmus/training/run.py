@@ -145,6 +145,9 @@ class Run:
         return investigate(
             self.model, out, player, batch, losses, self.source, self.folder,
             self.leg.start + out.clock.step,
+            lr=self.leg.options.peak_lr,
+            grew=self.stepper.finite.grew,
+            half=self.leg.options.precision != "32",
         )  # fmt: skip
 
     # --- the loop ----------------------------------------------------------------------------
@@ -350,7 +353,15 @@ class Run:
     def _reference(self) -> dict[str, Tensor]:
         """The reference triples; a part that draws even then leaves the user's generator alone."""
         with seeded(self.device, self.options.seed, 8):
-            return reference_triples(self.model, self._sample)
+            triples = reference_triples(self.model, self._sample)
+        for name, tensor in triples.items():
+            if name.startswith(("code.", "recon", "score")) and not bool(tensor.isfinite().all()):
+                raise IsthmusError(
+                    f"in evaluation the model returns NaN or infinity ({name}) for the first rows "
+                    "of the data, though its losses are finite: look at what its parts do "
+                    "otherwise than in training"
+                )
+        return triples
 
     def _write(
         self, live: dict[str, Tensor], weights: dict[str, Tensor], reference: dict[str, Tensor]
