@@ -121,8 +121,8 @@ def _look_at_outputs(x: Tensor, recon: Tensor) -> None:
         )
     elif not left < UNEXPLAINED:
         notices.say(
-            f"nothing was learnt: the reconstructions leave {left:.0%} of the variance "
-            "unexplained, as their mean would (train longer, change lr, or look at the data)"
+            f"nothing was learnt: the reconstructions leave {left:.3g} of the variance "
+            "unexplained, where their mean leaves 1 (train longer, change lr, or look at the data)"
         )
 
 

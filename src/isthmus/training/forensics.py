@@ -104,7 +104,7 @@ def _cause(
         return f"the data hold NaN or infinity in {at}: drop or fill it"
     weights = [name for name, p in model.named_parameters() if not _finite(p)]
     rate = "" if lr is None else f" (lr={lr:g})"
-    if weights and grew:
+    if grew:
         return f"the loss had grown before, so the learning rate is too large{rate}: lower it"
     if weights:
         return (
