@@ -13,6 +13,7 @@ FLOORS = [
     ["kernels"],
     ["anatomy"],
     ["corruptions", "networks", "bottlenecks", "objectives", "likelihoods"],
+    ["tables"],
     ["data", "training", "evaluation"],
     ["language"],
     ["activations"],
@@ -25,7 +26,7 @@ FLOORS = [
     ["many"],
     ["studies"],
     ["reproduction", "comparison", "report", "estimators", "testing"],
-    ["doctor", "looking"],
+    ["doctor", "exporting", "looking"],
     ["cli", "demo"],
 ]
 ANYWHERE = {"errors", "notices", "_shapes"}

@@ -11,6 +11,7 @@ from torch import nn
 import isthmus.activations  # noqa: F401  (lets names that begin with lm: and store: be data)
 from isthmus import data, evaluation, notices, runs, starting
 from isthmus.anatomy import Autoencoder, Source
+from isthmus.data import preparing
 from isthmus.errors import IsthmusError
 from isthmus.recipes import RecipeLike, as_recipe
 from isthmus.recipes.registry import validated
@@ -48,6 +49,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     progress: Show = "auto",
     overwrite: bool = False,
+    prepare: Mapping[str, Any] | None = None,
     start: str | Path | Autoencoder | None = None,
     **options: Any,
 ) -> Autoencoder:
@@ -62,6 +64,10 @@ def fit(
     a model asks for beside the examples, one entry a row: ``{"label": y}``, or the name of a column
     of the data, which is then no part of the examples. ``mask`` is True where something was
     observed (:class:`isthmus.anatomy.Batch`), of a collection by name.
+
+    A table (a CSV or Parquet file, a frame, ...) is read by the names of its columns: how is learnt
+    on the training rows and saved with the model (:mod:`isthmus.tables`). ``prepare`` has options
+    of that: ``{"quantiles": True, "rare": 0.01, "levels": 30, "text": ["zip"]}``.
 
     A model that has been fitted or loaded keeps its weights: ``fit(model, X)`` trains it on in
     place, and ``start``, a run's folder or a fitted model of the same recipe, is trained on as a
@@ -82,6 +88,7 @@ def fit(
     """
     own = recipe if isinstance(recipe, Autoencoder) else None
     chosen = as_recipe(recipe)
+    asked = preparing.asked(prepare, options)
     # A label may be named like an option: label=kind.
     own_given = {name: options.pop(name) for name in chosen.given if name in options}
     if start is not None:
@@ -98,6 +105,7 @@ def fit(
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
     train, held = runs.parts(source, training, validation_data)
+    source, train, held, preparation = preparing.prepared(source, train, held, asked, own)
     training = runs.fitting_batch(training, len(train), explicit="batch_size" in options)
     if own is not None:
         runs.check_fit(own, train, held)
@@ -111,6 +119,7 @@ def fit(
         runs.described(X, source, columns),
         own_validation=validation_data is not None,
     )
+    preparing.attached(model, preparation)
     if start is not None:
         model.config["start"] = "a fitted model" if isinstance(start, Autoencoder) else str(start)
     if model.solver is not None:
@@ -235,7 +244,7 @@ def resume(
     if longer:
         recorded.update({"steps": None, "epochs": None, **longer})
     training = validated(TrainingOptions, recorded)
-    train, held = runs.parts(source, training, validation_data)
+    train, held = runs.parts(source, training, validation_data, config)
     rebuilt = runs.rebuilt(config, folder, model, modules, recipe)
     rebuilt.config = config
     trainer = Trainer(

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from isthmus import looking
+from isthmus import exporting, looking
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
@@ -275,35 +275,6 @@ def evaluate(
 
 
 @app.command()
-def encode(
-    folder: Folder,
-    data: Annotated[str, typer.Argument(help="a name, a file or a folder")],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE.npz", help="where to write the codes")
-    ],
-) -> None:
-    """Write the codes of data to a .npz file, one array for each part of the code."""
-    import io
-
-    import numpy as np
-
-    from isthmus import api
-    from isthmus.runs import kind_of, opened, write_atomically
-
-    if output.suffix != ".npz":
-        raise IsthmusError(f"{output} should end in .npz: codes are written in NumPy's archive")
-    model = api.load(folder)
-    source, _ = opened(data, None, None, model.config, kind=kind_of(model))
-    code = model.encode(source, code=True)
-    buffer = io.BytesIO()
-    arrays: dict[str, Any] = {name: t.numpy() for name, t in code.tensors().items()}
-    np.savez_compressed(buffer, **arrays)
-    write_atomically(output, buffer.getvalue())
-    shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in code.tensors().items())
-    out.print(f"{escape(str(output))}: {shapes}")
-
-
-@app.command()
 def reproduce(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="studies", show_default=False)
@@ -461,6 +432,7 @@ def _taken(settings: dict[str, Any], name: str, where: str) -> str:
     return str(settings.pop(name))
 
 
+exporting.add_to(app, out)
 looking.add_to(app, out, lambda given: parse_options(given), lambda: _interruptible())
 
 

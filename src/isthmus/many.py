@@ -11,6 +11,7 @@ from torch import nn
 from isthmus import notices, runs
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.api import load
+from isthmus.data import preparing
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
 from isthmus.recipes.registry import validated
@@ -50,6 +51,7 @@ def fit_many(
     callbacks: Sequence[Callback] = (),
     progress: Show = "auto",
     overwrite: bool = False,
+    prepare: Mapping[str, Any] | None = None,
     **shared: Any,
 ) -> dict[str, Autoencoder]:
     """Fit several recipes, widths, sparsities, seeds, ... while the data are read once.
@@ -69,7 +71,7 @@ def fit_many(
     ``data_seed`` is by default the shared ``seed``, or 0, and a variant's own ``seed`` is that of
     its initialisation and its own draws.
 
-    ``given`` and ``mask`` are as in :func:`isthmus.fit`, the same for all.
+    ``given``, ``mask`` and ``prepare`` are as in :func:`isthmus.fit`, the same for all.
 
     With ``out`` each variant has its run in the folder ``out/<name>``, as :func:`isthmus.fit`
     writes it, and :func:`resume_many` goes on with all; without ``save_every`` each is saved every
@@ -81,6 +83,7 @@ def fit_many(
     Raises :class:`IsthmusError` for anything that cannot work, before anything is trained. Recipes
     in closed form read the data in passes of their own and are refused.
     """
+    asked = preparing.asked(prepare, shared)
     planned = _planned(variants, shared)
     folder = None if out is None else _parent(Path(out), list(planned), overwrite)
     source, columns = runs.opened(X, given, mask)
@@ -89,6 +92,7 @@ def fit_many(
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
     train, held = _shared_parts(planned, source, validation_data)
+    source, train, held, preparation = preparing.prepared(source, train, held, asked)
     for one in planned.values():
         one.training = runs.fitting_batch(one.training, len(train), explicit=one.explicit_batch)
     _same(planned, "batch_size")
@@ -112,6 +116,7 @@ def fit_many(
             about,
             own_validation=validation_data is not None,
         )
+        preparing.attached(model, preparation)
         trainers[name] = Trainer(
             model,
             train,
@@ -165,7 +170,7 @@ def resume_many(
     first = configs[left[0]]
     source = runs.reopened(first, folder / left[0], X, validation_data, given, mask)
     training = validated(TrainingOptions, first["training"])
-    train, held = runs.parts(source, training, validation_data)
+    train, held = runs.parts(source, training, validation_data, first)
     trainers: dict[str, Trainer] = {}
     for name in left:
         checkpoint = read_checkpoint(folder / name, state=True)

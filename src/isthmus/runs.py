@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from isthmus import data, notices
+from isthmus.activations.spec import relocated
 from isthmus.anatomy import Autoencoder, Kind, Signal, Source, tree
+from isthmus.data import preparing
 from isthmus.data.giving import Columns, given_source, has_columns
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
@@ -68,7 +70,9 @@ def opened(
     recorded = {n: c for n, c in known.column.items() if given is None or n not in given}
     if recorded and has_columns(X, list(recorded.values())):
         given = {**recorded, **({} if given is None else given)}
-    return given_source(X, given, mask, kind=kind, known=known)
+    source, columns = given_source(X, given, mask, kind=kind, known=known)
+    preparation = preparing.recorded(config)
+    return source if preparation is None else preparation.source(source), columns
 
 
 def kind_of(model: Autoencoder | None) -> Kind | None:
@@ -77,11 +81,17 @@ def kind_of(model: Autoencoder | None) -> Kind | None:
 
 
 def parts(
-    source: Source, training: TrainingOptions, validation_data: Data | None
+    source: Source,
+    training: TrainingOptions,
+    validation_data: Data | None,
+    config: Mapping[str, Any] | None = None,
 ) -> tuple[Source, Source | None]:
-    """The rows to train on, and those for validation where there are any."""
+    """The rows to train on, and those for validation where there are any.
+
+    With the ``config`` of a run the user's own validation rows are prepared as it says.
+    """
     if validation_data is not None:
-        return source, _held(source, validation_data)
+        return source, _held(source, validation_data, config)
     if training.validation > 0:
         return data.split(source, training.validation, training.order_seed)
     if training.patience is not None:
@@ -89,9 +99,11 @@ def parts(
     return source, None
 
 
-def _held(source: Source, validation_data: Data) -> Source:
+def _held(source: Source, validation_data: Data, config: Mapping[str, Any] | None = None) -> Source:
     """The user's own validation rows; an error where they lack what is given for training."""
     held = data.as_source(validation_data)
+    preparation = preparing.recorded(config)
+    held = held if preparation is None else preparation.source(held)
     for name in source.given_names:
         if name not in held.given_names:
             raise IsthmusError(
@@ -154,6 +166,7 @@ def rebuilt(
         rescale(model, config["scaling"])
     elif passed and config["recipe"] is not None:
         _scale_recorded(model, config)
+    model.preparation = preparing.recorded(config)
     return model
 
 
@@ -345,6 +358,7 @@ def reopened(
         X = (config["data"] or {}).get("spec")
         if X is None:
             raise IsthmusError(f"the data of {folder} were not a file: pass them again as X")
+        X = relocated(X, folder)
     source, _ = opened(X, given, mask, config)
     if described(X, source)["fingerprint"] != config["data"]["fingerprint"]:
         raise IsthmusError(f"these are not the data that {folder} was fitted to: pass the same")

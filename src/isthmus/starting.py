@@ -86,7 +86,7 @@ def started(
             f"the weights of {where} do not fit a model with {names}: leave that out, or fit "
             "afresh without start"
         ) from None
-    made.prepared = set(model.prepared)
+    made.prepared, made.preparation = set(model.prepared), model.preparation
     return chosen, made, parsed, training
 
 
