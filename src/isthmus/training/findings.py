@@ -18,6 +18,7 @@ Beforehand, **an absurd plan**: by default more than ``PASSES`` passes over the 
 ``LONG`` steps.
 """
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +27,7 @@ from torch import Tensor
 from isthmus import notices
 from isthmus.anatomy import Constant, GaussianCode, evaluating
 from isthmus.anatomy.code_kinds import AnySparseCode
+from isthmus.errors import IsthmusError
 from isthmus.training.seeds import seeded
 
 if TYPE_CHECKING:
@@ -55,11 +57,16 @@ def check_plan(run: "Run") -> None:
     )
 
 
-@torch.no_grad()
 def look(run: "Run") -> None:
     """Say what is wrong with the model that a run has just ended with."""
     if run.total < LEAST_STEPS:
         return
+    with contextlib.suppress(IsthmusError):  # of a model that cannot do this by itself
+        _look(run)
+
+
+@torch.no_grad()
+def _look(run: "Run") -> None:
     model = run.model
     rows = run.batches.sample(ROWS).checked().to(run.device)
     with evaluating(model), seeded(run.device, run.options.seed, 9):
