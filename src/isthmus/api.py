@@ -27,6 +27,7 @@ from isthmus.training import (
 )
 from isthmus.training.checkpoint import read_config
 from isthmus.training.extending import check_longer
+from isthmus.training.findings import check_plan
 from isthmus.training.lock import claim
 from isthmus.training.many import read_manifest
 from isthmus.training.progress import ProgressBar, Show
@@ -132,7 +133,7 @@ def fit(
         model.config["start"] = "a fitted model" if isinstance(start, Autoencoder) else str(start)
     if model.solver is not None:
         return _solve(model, train, training, folder, chosen.name, progress)
-    return Trainer(
+    trainer = Trainer(
         model,
         train,
         training,
@@ -142,7 +143,10 @@ def fit(
         callbacks=callbacks,
         progress=progress,
         title=chosen.name,
-    ).run()
+    )
+    if not {*starting.LENGTHS} & {*options}:
+        check_plan(trainer)
+    return trainer.run()
 
 
 def load(

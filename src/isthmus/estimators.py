@@ -109,7 +109,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         self._places = self._columns()
         recipe = self.recipe
         if self.warm_start and hasattr(self, "model_"):
-            recipe = self.model_
+            recipe = vars(self)["model_"]
         elif isinstance(recipe, Autoencoder):
             recipe = copy.deepcopy(recipe)
         settings = {**(self.options or {}), **named}

@@ -359,8 +359,9 @@ def config_of(
 
     A recipe that is not of this library is named as ``package.module:function``; ``origin`` has
     its short name, its distribution and whether it can be imported, and ``scaling`` what was done
-    to the data. The recipe of an autoencoder that was passed is None. ``notes`` is what was said
-    on the user's behalf, and grows by what is yet to be said in the same call.
+    to the data. The recipe of an autoencoder that was passed is None. ``threads`` is how many
+    worked on it, with which a resumed run goes on, since others round otherwise. ``notes`` is what
+    was said on the user's behalf, and grows by what is yet to be said in the same call.
     """
     return {
         "recipe": recipe.name if recipe.builtin else recipe.source or None,
@@ -370,6 +371,7 @@ def config_of(
         "signal": model.signal.to_dict(),
         "data": dict(about),
         "own_validation": own_validation,
+        "threads": torch.get_num_threads(),
         "notes": notices.heard(),
     }
 
