@@ -254,11 +254,11 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
         if len(group) > 1:
             number = min(len(group) - 1, max(1, round(share * len(group))))
             test[rng.permutation(group)[:number]] = True
-    x, layout = prepared.x, prepared.layout
-    if x is None:
-        x, layout = _taught(prepared, np.flatnonzero(~test))
-    train_x, test_x = x[~test], x[test]  # copies
-    del x
+    layout = prepared.layout
+    if prepared.x is None:
+        train_x, test_x, layout = _taught(prepared, test)
+    else:
+        train_x, test_x = prepared.x[~test], prepared.x[test]  # copies
     if train_x.ndim == 2:
         with np.errstate(all="ignore"):
             middle = np.nan_to_num(np.nanmedian(train_x, 0)) if np.isnan(train_x).any() else 0.0
@@ -282,18 +282,23 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
     )
 
 
-def _taught(prepared: Prepared, train: np.ndarray) -> tuple[np.ndarray, Layout | None]:
-    """The rows of a table as a split's training rows teach them."""
-    source = prepared.source
+def _taught(
+    prepared: Prepared, test: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, Layout | None]:
+    """The rows of a table as a split's training rows teach them, training and test ones."""
+    source, train = prepared.source, np.flatnonzero(~test)
     assert source is not None
     with notices.collected(quiet=True):
+        if isinstance(source, tables.TableSource):
+            own = tables.Preparation.learn(source.table, train, prepared.options)
+            parts = own.apply(source.table, train), own.apply(source.table, np.flatnonzero(test))
+            return *parts, None
         preparation = DataPreparation.learn(source, train, prepared.options)
         assert preparation is not None
         ready = preparation.source(source)
-        if isinstance(ready, tables.TableSource):
-            return ready.features().numpy(), None
         layout = Layout.of(ready.signal) if ready.signal.kind == "collection" else None
-        return _rows(ready, layout), layout
+        x = _rows(ready, layout)
+        return x[~test], x[test], layout
 
 
 _PART = 1 << 16
