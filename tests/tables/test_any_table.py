@@ -1,4 +1,4 @@
-"""Codes of a row depend neither on the order of the columns nor on the other rows: random tables."""
+"""Random tables: codes of a row depend neither on the columns' order nor on other rows."""
 
 import numpy as np
 import pandas as pd
@@ -44,7 +44,8 @@ def learnt(frame):
     try:
         return Preparation.learn(as_table(frame))
     except IsthmusError as problem:
-        assert "no usable column" in str(problem)
+        if "no usable column" not in str(problem):
+            raise
         return None
 
 

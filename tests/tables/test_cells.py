@@ -86,7 +86,9 @@ def test_types_of_cells(cells, found, tmp_path):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
 @pytest.mark.parametrize("quotes", [False, True])
 def test_letters_of_every_encoding(encoding, quotes, tmp_path):
-    text = 'größe,ort\n1.5,Köln\n2.5,"Malmö, Süd"\n' if quotes else "größe,ort\n1.5,Köln\n2.5,Malmö\n"
+    text = (
+        'größe,ort\n1.5,Köln\n2.5,"Malmö, Süd"\n' if quotes else "größe,ort\n1.5,Köln\n2.5,Malmö\n"
+    )
     with notices.collected(quiet=True) as notes:
         found = columns(written(tmp_path, text, encoding=encoding))
     assert found == {"größe": [1.5, 2.5], "ort": ["Köln", "Malmö, Süd" if quotes else "Malmö"]}
@@ -133,7 +135,8 @@ def test_columns_of_one_name_are_refused_everywhere(give, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "line"), [("1", 31), ("1,2,3", 31), ('"1', 31), ("1,2,", 31)],
+    ("row", "line"),
+    [("1", 31), ("1,2,3", 31), ('"1', 31), ("1,2,", 31)],
 )
 @pytest.mark.parametrize("packed", [False, True])
 def test_the_first_uneven_line_is_named(row, line, packed, tmp_path):

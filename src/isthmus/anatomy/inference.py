@@ -112,7 +112,7 @@ class Inference:
                 ) from problem
             raise IsthmusError(f"{what}: pass as many columns as encode returns") from problem
         found = like(Z, tree.joined(recon), model.signal)
-        return found if model.preparation is None else model.preparation.restored(found, None)
+        return self._restored(found, None)
 
     def reconstruct(
         self, X: Examples, *, batch_size: int = ENCODE_BATCH, seed: int = 0, **about: Any
@@ -128,7 +128,7 @@ class Inference:
             batches = self._batches(X, batch_size, **about)
             parts = [_cpu(self.rebuilt(batch, generator=generator)) for batch in batches]
         found = like(shown, tree.joined(parts))
-        return found if model.preparation is None else model.preparation.restored(found, given)
+        return self._restored(found, given)
 
     def rebuilt(self, x: Tree | Batch, *, generator: torch.Generator | None = None) -> Tree:
         """The deterministic reconstruction of one checked batch, in the user's units."""
@@ -205,7 +205,7 @@ class Inference:
             params = model.decode_code(Code(z), batch=about, generator=generator)
             recon = _cpu(model.unscaled(model.likelihood.mean(params)))
             found = like(None, recon, model.signal)
-        return found if model.preparation is None else model.preparation.restored(found, None)
+        return self._restored(found, None)
 
     # --- helpers -----------------------------------------------------------------------------
 
@@ -228,6 +228,14 @@ class Inference:
         """``X`` as the model's preparation reads it, and what codes and scores of it are like."""
         preparation = self._model.preparation
         return (X, X) if preparation is None else (preparation.read(X), preparation.layout(X))
+
+    def _restored(self, found: Any, X: Examples) -> Any:
+        """A reconstruction as what ``X`` was, where the model has a preparation."""
+        model = self._model
+        if model.preparation is None:
+            return found
+        names = getattr(model.target, "names", ())
+        return model.preparation.restored(found, X, names[0] if len(names) == 1 else "")
 
     def _batches(
         self,

@@ -282,9 +282,7 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
     )
 
 
-def _taught(
-    prepared: Prepared, test: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, Layout | None]:
+def _taught(prepared: Prepared, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, Layout | None]:
     """The rows of a table as a split's training rows teach them, training and test ones."""
     source, train = prepared.source, np.flatnonzero(~test)
     assert source is not None
