@@ -20,6 +20,7 @@ FLOORS = [
     ["recipes"],
     ["formats"],
     ["runs"],
+    ["starting"],
     ["api"],
     ["interpretation"],
     ["many"],

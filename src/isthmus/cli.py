@@ -212,16 +212,29 @@ def resume(
     data: Annotated[
         str | None, typer.Argument(help="by default the data of the run", show_default=False)
     ] = None,
+    options: OptionList = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> None:
-    """Go on with an interrupted run, or the runs of fit-many, exactly where it was saved."""
+    """Go on with an interrupted run, or the runs of fit-many, exactly where it was saved.
+
+    steps=N or epochs=N make a run longer, a finished one too, to so many in all.
+    """
     from isthmus import api, many
     from isthmus.training.many import read_manifest
 
+    pairs = [*(options or [])]
+    if data is not None and "=" in data and not Path(data.partition(":")[0]).exists():
+        pairs, data = [data, *pairs], None
+    longer = parse_options(pairs)
     with _interruptible():
         if read_manifest(folder) is None:
-            api.resume(folder, data, progress=True)
+            api.resume(folder, data, progress=not quiet, **longer)
+        elif longer:
+            raise IsthmusError(
+                f"{folder} holds several runs of one pass: make each longer by its own folder"
+            )
         else:
-            many.resume_many(folder, data, progress=True)
+            many.resume_many(folder, data, progress=not quiet)
     out.print(f"finished: {escape(str(folder))}")
 
 
@@ -254,6 +267,8 @@ def evaluate(
     results = api.evaluate(model, source, samples=samples, seed=seed)
     out.print(f"{escape(title_of(model.config))} on {escape(str(data))}, {len(source):,} rows")
     out.print(with_estimators(results))
+    for note in model.config.get("notes", ()):
+        out.print(f"note: {escape(note)}", soft_wrap=True)
     if json_file is not None:
         text = json.dumps({name: result.to_dict() for name, result in results.items()}, indent=1)
         write_atomically(json_file, text.encode())

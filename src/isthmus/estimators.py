@@ -47,6 +47,8 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         condition); None ignores ``y``.
     options : dict or None
         Any further options of the recipe or of training: ``{"hidden": (64,), "clip": 1.0}``.
+    warm_start : bool
+        Whether a second ``fit`` goes on with the weights of the first (:mod:`isthmus.starting`).
 
     Attributes
     ----------
@@ -72,6 +74,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         parts: dict[str, Any] | None = None,
         label: str | None = None,
         options: dict[str, Any] | None = None,
+        warm_start: bool = False,
     ) -> None:
         self.recipe = recipe
         self.latent_dim = latent_dim
@@ -86,6 +89,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         self.parts = parts
         self.label = label
         self.options = options
+        self.warm_start = warm_start
 
     def fit(self, X: Any, y: Any = None) -> "AutoencoderTransformer":
         """Fit to a matrix or frame ``(rows, features)``; ``y`` is ignored but as ``label``."""
@@ -97,14 +101,16 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
             )
         X = self._checked(X, reset=True)
         named = {n: v for n, v in self.get_params(deep=False).items() if v is not None}
-        for name in ("recipe", "options", "parts", "label"):
+        for name in ("recipe", "options", "parts", "label", "warm_start"):
             named.pop(name, None)
         if self.label is not None and y is None:
             raise IsthmusError(f"label={self.label!r} needs y: pass y to fit, or leave label out")
         given = {} if self.label is None else {self.label: _numbers(y)}
         self._places = self._columns()
         recipe = self.recipe
-        if isinstance(recipe, Autoencoder):
+        if self.warm_start and hasattr(self, "model_"):
+            recipe = self.model_
+        elif isinstance(recipe, Autoencoder):
             recipe = copy.deepcopy(recipe)
         settings = {**(self.options or {}), **named}
         self.model_ = fit(recipe, self._apart(X), given=given, progress=False, **settings)

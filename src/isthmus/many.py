@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from isthmus import runs
+from isthmus import notices, runs
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.api import load
 from isthmus.data import preparing
@@ -18,8 +18,10 @@ from isthmus.recipes.registry import validated
 from isthmus.runs import Data
 from isthmus.training import Callback, Together, Trainer, TrainingOptions
 from isthmus.training.checkpoint import read_checkpoint, read_config
+from isthmus.training.lock import claim
 from isthmus.training.many import VariantsFailed, read_manifest
 from isthmus.training.progress import Show
+from isthmus.training.session import session
 
 Variant = RecipeLike | tuple[RecipeLike, Mapping[str, Any]] | Mapping[str, Any]
 """A recipe (its name, a function, an ``Autoencoder``, ...), a recipe with options, or options of
@@ -37,6 +39,7 @@ class _Planned:
     own: Autoencoder | None
 
 
+@session
 def fit_many(
     variants: Sequence[Variant] | Mapping[str, Variant],
     X: Data,
@@ -128,6 +131,7 @@ def fit_many(
     return Together(trainers, folder=folder, progress=progress).run()
 
 
+@session
 def resume_many(
     path: str | Path,
     X: Data | None = None,
@@ -161,6 +165,8 @@ def resume_many(
     models = {n: load(folder / n, device="cpu", **own.get(n, {})) for n in names if n not in left}
     if not left:
         return models
+    for place in (folder, *(folder / name for name in left)):
+        claim(place)
     first = configs[left[0]]
     source = runs.reopened(first, folder / left[0], X, validation_data, given, mask)
     training = validated(TrainingOptions, first["training"])
@@ -169,6 +175,7 @@ def resume_many(
     for name in left:
         checkpoint = read_checkpoint(folder / name, state=True)
         config = checkpoint.config
+        config["notes"] = notices.heard(config.get("notes", ()))
         if config["data"]["fingerprint"] != first["data"]["fingerprint"]:
             raise IsthmusError(
                 f"{folder / name} was fitted to other data than {left[0]!r}: resume it by itself"
@@ -299,6 +306,7 @@ def _parent(folder: Path, names: Sequence[str], overwrite: bool) -> Path:
     """The folder of the runs; an error where one of them would replace a run to be kept."""
     if folder.exists() and not folder.is_dir():
         raise IsthmusError(f"{folder} is a file: choose a folder for the runs")
+    claim(folder)
     if read_manifest(folder) is not None and not overwrite:
         raise IsthmusError(
             f"{folder} already holds runs: choose another folder, pass overwrite, or go on with "

@@ -131,6 +131,8 @@ class Autoencoder(Inference, nn.Module):
         """Whether a scaler was chosen; otherwise ``fit`` chooses."""
         self.scaler = scaler or scaler_for(signal)
         self.solver = solver
+        self.prepared: set[int] = set()
+        """The stages in which it was set up from data: that happens once in its life."""
         self.given_players = tuple(players)
         self.preparation: Preparation | None = None
         """What makes the user's data the model's rows, where ``fit`` learnt one."""

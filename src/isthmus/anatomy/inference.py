@@ -11,6 +11,7 @@ from isthmus.anatomy import tree
 from isthmus.anatomy.batch import Batch, Given, all_entries
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import code_of, decodes_latents
+from isthmus.anatomy.drawing import drawing
 from isthmus.anatomy.evaluating import evaluating
 from isthmus.anatomy.layout import cut, like
 from isthmus.anatomy.masks import check_rows
@@ -196,8 +197,7 @@ class Inference:
         model = self._model
         if model.prior is None or model.decoder is None:
             raise IsthmusError("this model has no prior to sample from: it only rebuilds")
-        with evaluating(model), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with evaluating(model), drawing(torch.device("cpu"), seed):
             z = model.prior.sample(n).to(model.device)
             own = None if given is None else all_entries(given, n)
             about = _given_batch(own, 0, n, model)

@@ -9,6 +9,7 @@ import torch
 
 from isthmus import api, data, runs
 from isthmus.anatomy import Autoencoder, GaussianCode
+from isthmus.anatomy.drawing import drawing
 from isthmus.comparison.layout import Layout
 from isthmus.comparison.prepared import Split
 from isthmus.errors import IsthmusError
@@ -146,8 +147,7 @@ def untrained(recipe: Recipe, split: Split, budget: Budget, seed: int, options: 
     source = data.as_source(split.train if layout is None else layout.apart(split.train))
     model_options, _ = recipe.parse({**budgeted(recipe, budget), **options})
     model = runs.build(recipe, source, model_options, seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with drawing(torch.device("cpu"), seed):
         model.prepare(source.batch(torch.arange(min(len(source), PREPARE_ROWS))))
     return Model(model.eval(), layout)
 

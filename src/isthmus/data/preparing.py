@@ -142,12 +142,25 @@ def recorded(config: Mapping[str, Any] | None) -> DataPreparation | None:
 
 
 def prepared(
-    source: Source, train: Source, held: Source | None, options: PrepareOptions
+    source: Source,
+    train: Source,
+    held: Source | None,
+    options: PrepareOptions,
+    model: Autoencoder | None = None,
 ) -> tuple[Source, Source, Source | None, DataPreparation | None]:
     """The data, the training and the validation rows as a preparation makes them that was learnt
-    on the training rows; as they are, and None, where there is nothing to prepare."""
+    on the training rows; as they are, and None, where there is nothing to prepare.
+
+    A ``model`` that has been fitted before keeps the preparation that it was fitted with.
+    """
     index = train.index.numpy() if isinstance(train, Subset) and train is not source else None
-    found = DataPreparation.learn(source, index, options)
+    if model is not None and model.prepared:
+        if options != PrepareOptions():
+            raise IsthmusError("a fitted model keeps its preparation: leave prepare out")
+        own = model.preparation
+        found = own if isinstance(own, DataPreparation) else None
+    else:
+        found = DataPreparation.learn(source, index, options)
     if found is None:
         return source, train, held, None
     whole = found.source(source)
