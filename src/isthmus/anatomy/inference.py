@@ -127,7 +127,7 @@ class Inference:
                 ) from problem
             raise IsthmusError(f"{what}: pass as many columns as encode returns") from problem
         found = like(Z, self._as_raw(tree.joined(recon), as_read), model.signal)
-        return found if model.preparation is None else model.preparation.restored(found, None)
+        return self._restored(found, None)
 
     def reconstruct(
         self,
@@ -157,7 +157,7 @@ class Inference:
         if model.preparation is None:
             return spread.each(recon, lambda own, part: restored(own, part, model.signal))
         shown = _shown(X, recon, spread.given, model.signal)
-        found = model.preparation.restored(shown, X if spread.axis is None else rows)
+        found = self._restored(shown, X if spread.axis is None else rows)
         if spread.axis is None:
             return found
         whole = torch.as_tensor(found)
@@ -263,7 +263,7 @@ class Inference:
             params = model.decode_code(Code(z), batch=about, generator=generator)
             recon = _cpu(model.unscaled(model.likelihood.mean(params)))
             found = like(None, self._as_raw(recon, as_read), model.signal)
-        return found if model.preparation is None else model.preparation.restored(found, None)
+        return self._restored(found, None)
 
     # --- helpers -----------------------------------------------------------------------------
 
@@ -292,6 +292,14 @@ class Inference:
             return rows, spread
         given = X if spread.axis is not None else preparation.layout(X)
         return preparation.read(rows), Spread(given, spread.axis)
+
+    def _restored(self, found: Any, X: Examples) -> Any:
+        """A reconstruction as what ``X`` was, where the model has a preparation."""
+        model = self._model
+        if model.preparation is None:
+            return found
+        names = getattr(model.target, "names", ())
+        return model.preparation.restored(found, X, names[0] if len(names) == 1 else "")
 
     def _batches(
         self,

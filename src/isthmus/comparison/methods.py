@@ -17,6 +17,8 @@ from isthmus.recipes import Recipe
 from isthmus.training.run import PREPARE_ROWS
 
 MIXTURE_COMPONENTS = 10
+MANY = 1 << 22
+"""Elements from which principal components are found by way of the covariance."""
 SAMPLES = 64
 """Importance samples of a density."""
 
@@ -175,7 +177,10 @@ class PCA(Base):
 
         flat = split.flat_train
         number = min(latents, flat.shape[1] - 1, len(flat) - 1)
-        self.inner = Components(max(1, number), svd_solver="full", random_state=seed).fit(flat)
+        # A decomposition of many rows takes their memory several times.
+        many = flat.size > MANY and 10 * flat.shape[1] < len(flat)
+        solver = "covariance_eigh" if many else "full"
+        self.inner = Components(max(1, number), svd_solver=solver, random_state=seed).fit(flat)
         self.parameters = self.inner.components_.size + flat.shape[1]
 
     def codes(self, x: np.ndarray) -> np.ndarray | None:

@@ -1,6 +1,7 @@
 """Data of any kind made ready for every method alike, and a note of all that was done to them."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,7 +156,7 @@ def _prepared(
         ready = source if preparation is None else preparation.source(source)
         signal = ready.signal
         reads = signal.kind
-        if signal.kind == "collection":
+        if not isinstance(ready, tables.TableSource) and signal.kind == "collection":
             layout = Layout.of(signal)
             notes.append(
                 f"the parts {', '.join(layout.places)} stand side by side for methods that read "
@@ -197,7 +198,10 @@ def _opened(X: Any, path: Path | None, labels: Any, reading: Reading) -> tuple[S
     if isinstance(labels, str) and tabular and labels in tables.header(path):  # type: ignore[arg-type]
         column = True
     if not column:
-        return data.as_source(X, reading), labels, X
+        source = data.as_source(X, reading)
+        if path is not None and source.spec is None:
+            source.spec = os.path.abspath(path) + str(X).removeprefix(str(path))
+        return source, labels, source
     name = str(labels)
     if tabular and path is not None:
         _, choice = located(X) or (path, None)
@@ -207,12 +211,15 @@ def _opened(X: Any, path: Path | None, labels: Any, reading: Reading) -> tuple[S
         values = tables.columns(path, [name])[name]
         spec = f"{path}:{choice}" if choice else f"{path}:-{_quoted(name)}"
         source = data.as_source(spec)
+        where = os.path.abspath(path)
         inside = isinstance(source, tables.TableSource) and name in source.table.columns
         if inside and isinstance(source, tables.TableSource):
             left = [n for n in source.table.names if n != name]
             spec = f"{path}:{','.join(map(_quoted, left))}"
             source = tables.TableSource(source.table.only(left))
-        return source, values, spec
+        # Named and not only passed, so that the run knows its data; read once.
+        source.spec = where + spec.removeprefix(str(path))
+        return source, values, source
     if is_framed(X) or isinstance(X, tables.TableSource):
         table = X.table if isinstance(X, tables.TableSource) else tables.as_table(X)
         assert table is not None
@@ -220,7 +227,8 @@ def _opened(X: Any, path: Path | None, labels: Any, reading: Reading) -> tuple[S
             raise unknown("column of the data", name, table.names)
         source = tables.TableSource(table.without([name]))
         return source, values_of(table[name]), source
-    return data.as_source(X, reading), labels, X
+    source = data.as_source(X, reading)
+    return source, labels, source
 
 
 def _quoted(name: str) -> str:
@@ -258,11 +266,11 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
         if len(group) > 1:
             number = min(len(group) - 1, max(1, round(share * len(group))))
             test[rng.permutation(group)[:number]] = True
-    x, layout = prepared.x, prepared.layout
-    if x is None:
-        x, layout = _taught(prepared, np.flatnonzero(~test))
-    train_x, test_x = x[~test], x[test]
-    del x
+    layout = prepared.layout
+    if prepared.x is None:
+        train_x, test_x, layout = _taught(prepared, test)
+    else:
+        train_x, test_x = prepared.x[~test], prepared.x[test]  # copies
     if train_x.ndim == 2:
         with np.errstate(all="ignore"):
             middle = np.nan_to_num(np.nanmedian(train_x, 0)) if np.isnan(train_x).any() else 0.0
@@ -287,16 +295,21 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
     )
 
 
-def _taught(prepared: Prepared, train: np.ndarray) -> tuple[np.ndarray, Layout | None]:
-    """The rows of a table as a split's training rows teach them."""
-    source = prepared.source
+def _taught(prepared: Prepared, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, Layout | None]:
+    """The rows of a table as a split's training rows teach them, training and test ones."""
+    source, train = prepared.source, np.flatnonzero(~test)
     assert source is not None
     with notices.collected(quiet=True):
+        if isinstance(source, tables.TableSource):
+            own = tables.Preparation.learn(source.table, train, prepared.options)
+            parts = own.apply(source.table, train), own.apply(source.table, np.flatnonzero(test))
+            return *parts, None
         preparation = DataPreparation.learn(source, train, prepared.options)
         assert preparation is not None
         ready = preparation.source(source)
         layout = Layout.of(ready.signal) if ready.signal.kind == "collection" else None
-        return _rows(ready, layout), layout
+        x = _rows(ready, layout)
+        return x[~test], x[test], layout
 
 
 _PART = 1 << 16
@@ -313,12 +326,13 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _standard(x: np.ndarray, mean: np.ndarray, spread: np.ndarray, vary: np.ndarray) -> np.ndarray:
-    """The columns that vary, at mean 0 and standard deviation 1, float32."""
-    found = np.empty((len(x), int(vary.sum())), np.float32)
+    """The columns that vary, at mean 0 and standard deviation 1, float32; in place where it can."""
+    spread = np.where(vary, spread, 1.0)
+    found = x if x.dtype == np.float32 else np.empty(x.shape, np.float32)
     for start in range(0, len(x), _PART):
-        part = x[start : start + _PART, vary]
-        found[start : start + _PART] = (part - mean[vary]) / spread[vary]
-    return found
+        part = slice(start, start + _PART)
+        found[part] = (x[part] - mean) / spread
+    return found if vary.all() else found[:, vary]
 
 
 def _groups(prepared: Prepared) -> Iterator[np.ndarray]:
