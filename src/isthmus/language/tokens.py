@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
 import numpy as np
 import torch
 from torch import Tensor
