@@ -13,18 +13,20 @@ FLOORS = [
     ["kernels"],
     ["anatomy"],
     ["corruptions", "networks", "bottlenecks", "objectives", "likelihoods"],
+    ["tables"],
     ["data", "training", "evaluation"],
     ["language"],
     ["activations"],
     ["recipes"],
     ["formats"],
     ["runs"],
+    ["starting"],
     ["api"],
     ["interpretation"],
     ["many"],
     ["studies"],
     ["reproduction", "comparison", "report", "estimators", "testing"],
-    ["doctor", "looking"],
+    ["doctor", "exporting", "looking"],
     ["cli", "demo"],
 ]
 ANYWHERE = {"errors", "notices", "_shapes"}
@@ -34,6 +36,7 @@ FRIENDLY = {2}
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
 HEAVY = [
     "pandas", "matplotlib", "PIL", "pyarrow", "tensorboard", "polars", "seaborn", "transformers",
+    "datasets",
 ]  # fmt: skip
 CORE = {"torch", "numpy", "scipy", "sklearn", "safetensors", "pydantic", "typer", "rich"}
 CORE |= {"pydantic_core", "annotated_types", "jaxtyping"}

@@ -9,6 +9,7 @@ import torch
 
 from isthmus import api, data, runs
 from isthmus.anatomy import Autoencoder, GaussianCode
+from isthmus.anatomy.drawing import drawing
 from isthmus.comparison.layout import Layout
 from isthmus.comparison.prepared import Split
 from isthmus.errors import IsthmusError
@@ -16,6 +17,8 @@ from isthmus.recipes import Recipe
 from isthmus.training.run import PREPARE_ROWS
 
 MIXTURE_COMPONENTS = 10
+MANY = 1 << 22
+"""Elements from which principal components are found by way of the covariance."""
 SAMPLES = 64
 """Importance samples of a density."""
 
@@ -100,7 +103,7 @@ class Model(Base):
 
     def decoded(self, z: np.ndarray) -> np.ndarray | None:
         try:
-            return self._flat(self.model.decode(z))
+            return self._flat(self.model.decode(z, as_read=True))
         except IsthmusError:  # it decodes from more than the latents
             return None
 
@@ -132,25 +135,28 @@ def fit_recipe(
     recipe: Recipe, split: Split, budget: Budget, seed: int, options: Mapping[str, Any]
 ) -> Model:
     """Train a recipe under the budget; ``options`` are the user's for it, and win."""
-    chosen = {**_under(recipe, budget), "seed": seed, **options}
+    chosen = {**budgeted(recipe, budget), "seed": seed, **options}
     layout = layout_for(recipe, split)
     rows = split.train if layout is None else layout.apart(split.train)
+    if split.reads is not None and "kind" not in recipe.model_options.model_fields:
+        chosen = {"kind": split.reads, **chosen}
     return Model(api.fit(recipe, rows, progress=False, **chosen), layout)
 
 
 def untrained(recipe: Recipe, split: Split, budget: Budget, seed: int, options: Any) -> Model:
     """The recipe's model as it is before the first step."""
     layout = layout_for(recipe, split)
-    source = data.as_source(split.train if layout is None else layout.apart(split.train))
-    model_options, _ = recipe.parse({**_under(recipe, budget), **options})
+    source = data.as_source(
+        split.train if layout is None else layout.apart(split.train), split.reads
+    )
+    model_options, _ = recipe.parse({**budgeted(recipe, budget), **options})
     model = runs.build(recipe, source, model_options, seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with drawing(torch.device("cpu"), seed):
         model.prepare(source.batch(torch.arange(min(len(source), PREPARE_ROWS))))
     return Model(model.eval(), layout)
 
 
-def _under(recipe: Recipe, budget: Budget) -> dict[str, Any]:
+def budgeted(recipe: Recipe, budget: Budget) -> dict[str, Any]:
     """The budget in the recipe's own options."""
     known = recipe.model_options.model_fields
     chosen: dict[str, Any] = {"steps": budget.steps, "batch_size": budget.batch_size}
@@ -171,7 +177,10 @@ class PCA(Base):
 
         flat = split.flat_train
         number = min(latents, flat.shape[1] - 1, len(flat) - 1)
-        self.inner = Components(max(1, number), svd_solver="full", random_state=seed).fit(flat)
+        # A decomposition of many rows takes their memory several times.
+        many = flat.size > MANY and 10 * flat.shape[1] < len(flat)
+        solver = "covariance_eigh" if many else "full"
+        self.inner = Components(max(1, number), svd_solver=solver, random_state=seed).fit(flat)
         self.parameters = self.inner.components_.size + flat.shape[1]
 
     def codes(self, x: np.ndarray) -> np.ndarray | None:

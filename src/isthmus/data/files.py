@@ -13,11 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Array, Kind, Source
-from isthmus.data import images, tables
+from isthmus import tables
+from isthmus.anatomy import Array, Asked, Reading, Source
+from isthmus.data import images
 from isthmus.data.ragged import RaggedSource
 from isthmus.data.sources import ArraySource, collection
 from isthmus.errors import IsthmusError, unknown
+from isthmus.tables import parquet
+from isthmus.tables.reading import chosen
+from isthmus.tables.source import plain
 
 MEMBERS = ("x_train", "x", "X", "data")
 """Members of an archive that are taken for the data, in this order."""
@@ -49,12 +53,12 @@ def located(name: str | Path) -> tuple[Path, str | None] | None:
     return None
 
 
-def open_file(name: str | Path, kind: Kind | None = None) -> Source:
+def open_file(name: str | Path, kind: Asked = None) -> Source:
     """A source over a file or a folder.
 
     ``.npy`` (memory-mapped), ``.npz``, ``.csv`` and ``.tsv`` (also ``.gz``, ``.bz2``, ``.xz``,
-    ``.zst``), ``.parquet``, ``.safetensors``, ``.pt`` and ``.pth`` (tensors only), and folders
-    of images; the lines of ``.txt`` (UTF-8) that are not blank are texts, one a row. See
+    ``.zst``, ``.zip``), ``.parquet``, ``.safetensors``, ``.pt`` and ``.pth`` (tensors only), and
+    folders of images; the lines of ``.txt`` (UTF-8) that are not blank are texts, one a row. See
     :func:`located` for choosing a part. A missing, damaged or foreign file is an
     :class:`IsthmusError`.
     """
@@ -63,7 +67,7 @@ def open_file(name: str | Path, kind: Kind | None = None) -> Source:
         raise IsthmusError(f"there is no file or folder {str(name)!r}: check the path")
     path, choice = found
     if path.is_dir():
-        return images.ImageFolder(path)
+        return images.ImageFolder(path, kind)
     suffix = path.suffix.lower()
     if tables.is_table(path):
         return _table(path, choice, kind)
@@ -72,9 +76,7 @@ def open_file(name: str | Path, kind: Kind | None = None) -> Source:
     if suffix in _PICKLES:
         raise _refused(path)
     if suffix in images.SUFFIXES:
-        raise IsthmusError(
-            f"{str(path)!r} is a single image: pass a folder of images, or the pixels as an array"
-        )
+        return images.image_files([name], kind)
     if suffix == ".npz":
         return _archive(path, choice, kind)
     reader = _READERS.get(suffix)
@@ -103,11 +105,10 @@ def _lines(path: Path, choice: str | None) -> list[str]:
     return lines
 
 
-def _table(path: Path, choice: str | None, kind: Kind | None) -> Source:
+def _table(path: Path, choice: str | None, kind: Asked) -> Source:
     """The chosen columns of a table, or several groups of them as a collection."""
     if choice is None or "=" not in choice or choice in tables.header(path):
-        values, columns = tables.read(path, choice)
-        return ArraySource(values, kind, columns=columns, name=path.name)
+        return _part_of_table(path, choice, kind)
     parts: dict[str, Source] = {}
     for group in choice.split(";"):
         name, equals, named = group.partition("=")
@@ -119,12 +120,23 @@ def _table(path: Path, choice: str | None, kind: Kind | None) -> Source:
             raise IsthmusError(
                 f"two parts are called {name.strip()!r}: list all columns of a part behind one name"
             )
-        values, columns = tables.read(path, named)
-        parts[name.strip()] = ArraySource(values, kind, columns=columns, name=name.strip())
+        parts[name.strip()] = _part_of_table(path, named, kind)
     return collection(parts)
 
 
-def _archive(path: Path, choice: str | None, kind: Kind | None) -> Source:
+def _part_of_table(path: Path, choice: str | None, kind: Asked) -> Source:
+    """The chosen columns of a table, or the matrix that a single column of lists is."""
+    if tables.packing.endings(path)[0] == ".parquet":
+        matrix = parquet.matrix(path, lambda names: chosen(path, names, choice))
+        if matrix is not None:
+            return ArraySource(matrix, kind, columns=None, name=path.name)
+    table = tables.read(path, choice)
+    if Reading.of(kind).kind in (None, "vector"):
+        return tables.TableSource(table)
+    return ArraySource(plain(table), kind, columns=table.names, name=path.name)
+
+
+def _archive(path: Path, choice: str | None, kind: Asked) -> Source:
     """One member of an archive, or several as a collection."""
     with opened_npz(path) as archive:
         names = _chosen_members(path, archive.files, choice)
