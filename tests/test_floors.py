@@ -19,6 +19,7 @@ FLOORS = [
     ["recipes"],
     ["formats"],
     ["runs"],
+    ["planning"],
     ["api"],
     ["interpretation"],
     ["many"],

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import isthmus.activations  # noqa: F401  (lets names that begin with lm: and store: be data)
-from isthmus import data, evaluation, runs
+from isthmus import data, evaluation, planning, runs
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.errors import IsthmusError
 from isthmus.recipes import RecipeLike, as_recipe
@@ -59,16 +59,19 @@ def fit(
 
     ``options`` are the recipe's and the trainer's in one flat space: ``latent_dim``, ``k``,
     ``steps``, ``epochs``, ``batch_size``, ``lr``, ``seed``, ``device``, ``precision``, ... An
-    ``Autoencoder`` has those of the trainer and ``scaling``. Where
-    ``batch_size`` is not given and the data have fewer rows than the recipe's default, all rows
-    make one batch. With ``out`` the run is saved there as it goes and can be resumed.
+    ``Autoencoder`` has those of the trainer and ``scaling``. Sizes that are not given follow the
+    data (:mod:`isthmus.recipes.sizes`), and without ``steps`` or ``epochs`` the run ends when
+    nothing is gained any more on held-out rows (:mod:`isthmus.training.plan`);
+    ``length="published"`` is the recipe's page instead, ``minutes`` a budget of time. What was
+    chosen is said, and recorded in the run. With ``out`` the run is saved there as it goes and can
+    be resumed.
 
     Raises :class:`IsthmusError` for anything about the data or options that cannot work.
     """
     chosen = as_recipe(recipe)
     # A label may be named like an option: label=kind.
     own_given = {name: options.pop(name) for name in chosen.given if name in options}
-    model_options, training = chosen.parse(options)
+    chosen.parse(options)  # a mistake is said before any data are read
     if own_given:
         given = {**own_given, **(given or {})}
     source, columns = runs.opened(X, given, mask)
@@ -76,28 +79,26 @@ def fit(
     folder = None if out is None else runs.fresh_folder(Path(out), overwrite)
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
-    train, held = runs.parts(source, training, validation_data)
-    training = runs.fitting_batch(training, len(train), explicit="batch_size" in options)
     own = recipe if isinstance(recipe, Autoencoder) else None
-    if own is not None:
-        runs.check_fit(own, train, held)
-    model = runs.build(chosen, source, model_options, training.seed, own)
-    runs.check_fit(model, train, held)
+    chosen_options = planning.parsed(chosen, options, source)
+    ready = planning.prepared(chosen, options, *chosen_options, source, own, validation_data)
+    model, training = ready.model, ready.training
     model.config = runs.config_of(
         chosen,
         model,
-        model_options,
+        ready.options,
         training,
         runs.described(X, source, columns),
         own_validation=validation_data is not None,
+        plan=ready.plan,
     )
     if model.solver is not None:
-        return _solve(model, train, training, folder, chosen.name, progress)
+        return _solve(model, ready.train, training, folder, chosen.name, progress)
     return Trainer(
         model,
-        train,
+        ready.train,
         training,
-        validation=held,
+        validation=ready.held,
         folder=folder,
         config=model.config,
         callbacks=callbacks,

@@ -1,5 +1,6 @@
 """Several models from one pass over the data: fit_many, resume_many."""
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from isthmus import runs
+from isthmus import notices, planning, runs
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.api import load
 from isthmus.errors import IsthmusError
@@ -18,6 +19,7 @@ from isthmus.runs import Data
 from isthmus.training import Callback, Together, Trainer, TrainingOptions
 from isthmus.training.checkpoint import read_checkpoint, read_config
 from isthmus.training.many import VariantsFailed, read_manifest
+from isthmus.training.plan import is_auto
 from isthmus.training.progress import Show
 
 Variant = RecipeLike | tuple[RecipeLike, Mapping[str, Any]] | Mapping[str, Any]
@@ -27,12 +29,12 @@ which one is ``recipe``."""
 
 @dataclass
 class _Planned:
-    """One variant as asked for: its recipe and both kinds of options, validated."""
+    """One variant: what was asked for, and both kinds of options, validated."""
 
     recipe: Recipe
+    asked: dict[str, Any]
     options: dict[str, Any]
     training: TrainingOptions
-    explicit_batch: bool
     own: Autoencoder | None
 
 
@@ -85,29 +87,38 @@ def fit_many(
         runs.check_given(one.recipe, source)
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
-    train, held = _shared_parts(planned, source, validation_data)
-    for one in planned.values():
-        one.training = runs.fitting_batch(one.training, len(train), explicit=one.explicit_batch)
-    _same(planned, "batch_size")
+    _parse(planned, source)
+    share = _share(planned, source, validation_data)
     about = runs.described(X, source, columns)
     trainers: dict[str, Trainer] = {}
+    ready = {
+        name: planning.prepared(
+            one.recipe, one.asked, one.options, one.training, source, one.own, validation_data,
+            share=share, parallel=len(planned),
+        )
+        for name, one in planned.items()
+    }  # fmt: skip
+    for name, made in ready.items():
+        planned[name].training = made.training
+    _same(planned, "batch_size")
+    if validation_data is None:
+        _same(planned, "validation")
+    train, held = next((made.train, made.held) for made in ready.values())
     for name, one in planned.items():
-        if one.own is not None:
-            runs.check_fit(one.own, train, held)
-        model = runs.build(one.recipe, source, one.options, one.training.seed, one.own)
+        model = ready[name].model
         if model.solver is not None:
             raise IsthmusError(
                 f"the variant {name!r} is fitted in closed form, in passes of its own: "
                 f'fit it by itself with isthmus.fit("{one.recipe.name}", ...)'
             )
-        runs.check_fit(model, train, held)
         model.config = runs.config_of(
             one.recipe,
             model,
-            one.options,
+            ready[name].options,
             one.training,
             about,
             own_validation=validation_data is not None,
+            plan=ready[name].plan,
         )
         trainers[name] = Trainer(
             model,
@@ -224,7 +235,7 @@ def _planned(
         model_options, training = recipe.parse(options)
         if isinstance(asked_for, Autoencoder):
             own = asked_for
-        planned[name] = _Planned(recipe, model_options, training, "batch_size" in options, own)
+        planned[name] = _Planned(recipe, options, model_options, training, own)
     return planned
 
 
@@ -304,17 +315,36 @@ def _parent(folder: Path, names: Sequence[str], overwrite: bool) -> Path:
     return folder
 
 
-def _shared_parts(
-    planned: Mapping[str, _Planned], source: Source, validation_data: Data | None
-) -> tuple[Source, Source | None]:
-    """The rows that all train on, and those that all are validated on."""
+def _parse(planned: Mapping[str, _Planned], source: Source) -> None:
+    """Sizes that suit the data; a batch that nobody stated is the smallest of those chosen."""
     _same(planned, "data_seed")
-    if validation_data is None:
-        _same(planned, "validation")
-    for one in planned.values():
-        if one.training.patience is not None:  # says so where there is nothing to watch
-            return runs.parts(source, one.training, validation_data)
-    return runs.parts(source, next(iter(planned.values())).training, validation_data)
+    batch = None
+    for quietly in (True, False):
+        with notices.collected(quiet=True) if quietly else contextlib.nullcontext():
+            for one in planned.values():
+                found = planning.parsed(one.recipe, one.asked, source, batch=batch)
+                one.options, one.training = found
+        free = [
+            one.training.batch_size
+            for one in planned.values()
+            if one.training.length == "auto" and not {"batch_size", "accumulate"} & set(one.asked)
+        ]
+        stated = [o.training.batch_size for o in planned.values() if "batch_size" in o.asked]
+        batch = min(stated or free, default=None)
+
+
+def _share(
+    planned: Mapping[str, _Planned], source: Source, validation_data: Data | None
+) -> float | None:
+    """The share of the rows that is held out for all variants that end by themselves."""
+    if validation_data is not None:
+        return None
+    found = [
+        planning.share_of(o.recipe, o.asked, o.options, o.training, source, o.own)
+        for o in planned.values()
+        if is_auto(o.training, o.asked)
+    ]
+    return max(found, default=None)
 
 
 def _same(planned: Mapping[str, _Planned], option: str) -> None:

@@ -21,6 +21,7 @@ from isthmus.recipes.scaling import modes_of, rescale, scale_own, scaler_of
 from isthmus.training import TrainingOptions
 from isthmus.training.checkpoint import CONFIG, METRICS
 from isthmus.training.journal import located
+from isthmus.training.plan import Plan
 from isthmus.training.reference import stored
 from isthmus.training.seeds import seed_step
 
@@ -254,6 +255,7 @@ def config_of(
     about: Mapping[str, Any],
     *,
     own_validation: bool,
+    plan: Plan | None = None,
 ) -> dict[str, Any]:
     """What ``config.json`` says of a run on the data ``about``, as :func:`described` them.
 
@@ -269,6 +271,7 @@ def config_of(
         "signal": model.signal.to_dict(),
         "data": dict(about),
         "own_validation": own_validation,
+        **({} if plan is None else {"plan": plan.to_dict()}),
     }
 
 
