@@ -19,7 +19,8 @@ head
     At most four times the elements of an example (rounded up to a power of two, 64 at least).
 batch_size
     The published batch, unless a pass would have fewer than ten steps, or a hundred for batches
-    above 128: then the largest power of two with which it has, 16 at least.
+    above 128: then the largest power of two with which it has, 16 at least; fewer rows than two
+    batches are one.
 lr
     Follows the batch: with its square root for Adam and its kin (Malladi et al. 2022,
     arXiv:2205.10287), in proportion otherwise (Goyal et al. 2017, arXiv:1706.02677), unless the
@@ -140,7 +141,9 @@ def _batch(
     batch = published
     if "batch_size" not in asked and "accumulate" not in asked:
         most = max(min(SMALL_BATCH, rows // 10), rows // 100)
-        batch = chosen or min(published, max(LEAST_BATCH, _floor(most)), max(1, rows))
+        batch = chosen or min(published, max(LEAST_BATCH, _floor(most)))
+        if not chosen and rows < 2 * batch:
+            batch = min(published, rows)
     if batch != published:
         options["batch_size"] = batch
         said.append(f"batch_size={batch} (the page has {published})")
