@@ -56,6 +56,27 @@ def meant(recipe: Recipe) -> dict[str, Meant]:
     return found
 
 
+def lengths(recipe: Recipe) -> str:
+    """A sentence or two for a recipe's page: its published length, and what ``auto`` does."""
+    steps, epochs = recipe.defaults.get("steps"), recipe.defaults.get("epochs")
+    batch = recipe.defaults.get("batch_size", TrainingOptions().batch_size)
+    if steps is None and epochs is None:
+        published = "The page states no length."
+    else:
+        long = f"{steps:,} steps" if steps else f"{epochs:,} passes"
+        published = f"Published: {long} of batches of {batch:,} (length=published)."
+    marks = meant(recipe)
+    own = [f"{n}" for n, mark in marks.items() if mark.role != "ramp"] + ["batch_size", "lr"]
+    ramps = [n for n, mark in marks.items() if mark.role == "ramp"]
+    shrink = f" {' and '.join(ramps)} shrinks with the length." if ramps else ""
+    most = "" if steps is None and epochs is None else ", at most that"
+    return (
+        f"{published} By default (length=auto) a run ends when nothing is gained any more on "
+        f"held-out rows{most}; {', '.join(own[:-1])} and {own[-1]} follow the data where they are "
+        f"of another size.{shrink}"
+    )
+
+
 def sized(
     recipe: Recipe, asked: Mapping[str, Any], source: Source, *, batch: int | None = None
 ) -> dict[str, Any]:
