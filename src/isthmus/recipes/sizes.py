@@ -14,7 +14,7 @@ dictionary
 active
     As for a code, and at most an eighth of the dictionary.
 spare
-    The same share of the dictionary as published.
+    The same share of a dictionary as published, where its width was chosen here.
 head
     At most four times the elements of an example (rounded up to a power of two, 64 at least).
 batch_size
@@ -24,7 +24,7 @@ batch_size
 lr
     Follows the batch: with its square root for Adam and its kin (Malladi et al. 2022,
     arXiv:2205.10287), in proportion otherwise (Goyal et al. 2017, arXiv:1706.02677), unless the
-    page states the batch that its rate is for (``lr_batch``). A dictionary's rate also follows one
+    page states the batch that its rate is for (``lr_batch``); to no less than a quarter. A dictionary's rate also follows one
     over the square root of its width (Gao et al. 2024, arXiv:2406.04093, section 3), to at most
     twice the published rate.
 """
@@ -41,6 +41,8 @@ from isthmus.training import TrainingOptions
 
 LEAST_WIDTH, LEAST_BATCH, SMALL_BATCH = 64, 16, 128
 WIDER, ROWS_PER_LATENT = 4, 16
+LEAST_FACTOR = 0.25
+"""Of the rate: the rules are not trusted over more than a factor of sixteen in the batch."""
 PUBLISHED_WIDTH = 4096
 """Of a page whose width is a multiple of the input's."""
 _LINEAR = ("sgd", "lars")
@@ -93,17 +95,17 @@ def sized(
     signal, rows = source.signal, len(source)
     order = sorted(marks, key=lambda name: marks[name].role not in ("dictionary", "code"))
     said: list[str] = []
-    width = (0, 0)
+    width, chosen_width = (0, 0), False
     for name in order:
         role, published = marks[name].role, fields[name].default
         if name in asked:
             value = asked[name]
-        elif not _sizeable(signal):
+        elif not _sizeable(signal) or (role == "spare" and not chosen_width):
             continue
         else:
             value = _size(role, published, signal, rows, width)
         if role == "dictionary" and isinstance(value, int):
-            width = (published or PUBLISHED_WIDTH, value)
+            width, chosen_width = (published or PUBLISHED_WIDTH, value), name not in asked
         if name not in asked and value is not None and value != published:
             options[name] = value
             said.append(f"{name}={value} (the page has {published or 'a multiple of the input'})")
@@ -172,6 +174,7 @@ def _batch(
         return said
     ratio = batch / published
     factor = ratio if training.optimiser.lower() in _LINEAR else math.sqrt(ratio)
+    factor = max(LEAST_FACTOR, factor)
     if width[1] and "latent_dim" not in asked:
         factor = min(2.0, factor * math.sqrt(width[0] / width[1]))
     if not math.isclose(factor, 1.0):

@@ -220,14 +220,14 @@ def silent(model: Autoencoder) -> str:
             model.stage = number
             if len(model.players()) > 1:
                 return "players have losses of their own, which do not say how good the model is"
+            if any(isinstance(part, EMA) for part in model.modules()):
+                return "its loss is about a teacher that moves"
             if any(not part.weight.of_clock for part in model.objective):
                 return "a weight of its loss is adapted as it trains"
             if settles(model, 1000) >= NEVER * 1000:
                 return "its loss changes until the end"
     finally:
         model.stage = present
-    if any(isinstance(part, EMA) for part in model.modules()):
-        return "its loss is about a teacher that moves"
     if model.decoder is None:
         return "a joint embedding's loss does not say how good the embedding is"
     return ""
@@ -257,6 +257,21 @@ def settled(model: Autoencoder, leg: Leg) -> int:
     """
     found = settles(model, leg.steps)
     return leg.start + (found if found < NEVER * leg.steps else 0)
+
+
+def steady(leg: Leg) -> int:
+    """From which step of the run on the learning rate of a stage falls no more.
+
+    Of runs for which a gain has to be large enough (:attr:`TrainingOptions.min_gain`); whoever
+    counts every gain has asked for patience from the start.
+    """
+    if not leg.options.min_gain:
+        return leg.start
+    shape = LR_SCHEDULES[leg.options.lr_schedule](leg.steps)
+    places = sorted({leg.steps * i // _LOOKS for i in range(_LOOKS)} | {leg.steps - 1})
+    end = float(shape(Clock(leg.steps - 1, leg.steps)))
+    changed = [i for i, p in enumerate(places) if float(shape(Clock(p, leg.steps))) != end]
+    return leg.start + (places[min(changed[-1] + 1, len(places) - 1)] if changed else 0)
 
 
 def _schedules(model: Autoencoder) -> Iterator[Schedule]:

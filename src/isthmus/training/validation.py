@@ -99,6 +99,6 @@ class Judge:
         if enough:
             best.update(mark=loss, waited=0)
             return
-        best["waited"] += 1
+        best["waited"] += run.step > run.steady
         if patience is not None and best["waited"] >= patience:
             run.gain_nothing()
