@@ -57,7 +57,7 @@ def test_passes_are_bounded():
 def test_work_is_bounded(monkeypatch):
     monkeypatch.setattr(plans, "counted", lambda *about: 0.5)
     _, plan = page_plan(toys.fresh(), steps=100_000)
-    assert (plan.steps, plan.bound) == (120, "what two cores do in a minute or two")
+    assert (plan.steps, plan.bound) == (150, "what two cores do in a minute or two")
 
 
 def test_without_a_published_length_work_and_passes_bound_it():

@@ -24,9 +24,9 @@ batch_size
 lr
     Follows the batch: with its square root for Adam and its kin (Malladi et al. 2022,
     arXiv:2205.10287), in proportion otherwise (Goyal et al. 2017, arXiv:1706.02677), unless the
-    page states the batch that its rate is for (``lr_batch``); to no less than a quarter. A dictionary's rate also follows one
-    over the square root of its width (Gao et al. 2024, arXiv:2406.04093, section 3), to at most
-    twice the published rate.
+    page states the batch that its rate is for (``lr_batch``); to no less than a quarter. A
+    dictionary's rate also follows one over the square root of its width (Gao et al. 2024,
+    arXiv:2406.04093, section 3), to at most twice the published rate.
 """
 
 import math

@@ -22,10 +22,10 @@ from isthmus.training.seeds import seed_step
 from isthmus.training.stepper import Stepper
 
 SECONDS_PER_OPERATION = 1.5e-5
-SECONDS_PER_FLOP = 2.5e-11
-SECONDS_PER_BYTE = 2.5e-10
-"""Two ordinary cores: what an operation costs whatever its size, forty billion floating-point
-operations a second, and four gigabytes a second through memory."""
+SECONDS_PER_FLOP = 1.3e-11
+SECONDS_PER_BYTE = 1.3e-10
+"""What an operation costs whatever its size, eighty billion floating-point operations a second, and
+eight gigabytes a second through memory: about one core of a recent server, or two ordinary ones."""
 COUNTED_ROWS = 256
 PREPARED_ROWS = 1024
 TIMED_STEPS = 5

@@ -23,7 +23,7 @@ from isthmus.training.legs import Leg, legs_of
 from isthmus.training.optimisers import LR_SCHEDULES
 from isthmus.training.options import TrainingOptions
 
-WORK_SECONDS = 60.0
+WORK_SECONDS = 75.0
 MOST_PASSES = 300
 LEAST_STEPS = 3000
 HELD_SHARE = 0.1
