@@ -61,7 +61,7 @@ def meant(recipe: Recipe) -> dict[str, Meant]:
 def lengths(recipe: Recipe) -> str:
     """A sentence or two for a recipe's page: its published length, and what ``auto`` does."""
     steps, epochs = recipe.defaults.get("steps"), recipe.defaults.get("epochs")
-    batch = recipe.defaults.get("batch_size", TrainingOptions().batch_size)
+    batch = recipe.defaults.get("batch_size", TrainingOptions.model_fields["batch_size"].default)
     if steps is None and epochs is None:
         published = "The page states no length."
     else:
