@@ -76,7 +76,13 @@ def prepared(
     else:
         training = watching(model, training, asked, len(source), validation_data is not None)
     train, held = runs.parts(source, training, validation_data)
+    wanted = training.batch_size
     training = runs.fitting_batch(training, len(train), explicit="batch_size" in asked)
+    if training.batch_size != wanted and model.solver is None:
+        notices.say(
+            f"{recipe.name}: the {len(train):,} rows are fewer than a batch of {wanted:,}, and make "
+            "one; give batch_size yourself"
+        )
     runs.check_fit(model, train, held)
     if model.solver is not None:
         return Planned(model, options, training, train, held, None)
