@@ -13,6 +13,7 @@ FLOORS = [
     ["kernels"],
     ["anatomy"],
     ["corruptions", "networks", "bottlenecks", "objectives", "likelihoods"],
+    ["tables"],
     ["data", "training", "evaluation"],
     ["language"],
     ["activations"],
@@ -20,12 +21,13 @@ FLOORS = [
     ["formats"],
     ["runs"],
     ["planning"],
+    ["starting"],
     ["api"],
     ["interpretation"],
     ["many"],
     ["studies"],
     ["reproduction", "comparison", "report", "estimators", "testing"],
-    ["doctor", "looking"],
+    ["doctor", "exporting", "looking"],
     ["cli", "demo"],
 ]
 ANYWHERE = {"errors", "notices", "_shapes"}

@@ -41,7 +41,7 @@ def short(monkeypatch):
 
 def ready(name, rows, **asked):
     recipe, source = as_recipe(name), as_source(rows)
-    return planning.prepared(recipe, asked, *planning.parsed(recipe, asked, source), source, None)
+    return planning.fit_planned(recipe, asked, source)
 
 
 # --- what is planned -----------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_many_with_a_loss_that_says_nothing_watch_the_same_rows(short):
 
 
 def test_few_rows_are_not_overfitted():
-    """A long run goes on past the best held-out loss; under the same ceiling, auto keeps the best."""
+    """A long run goes on past the best held-out loss; under that ceiling, auto keeps the best."""
     rows = of_rank(3, 120, 20, 1.0)
     fitted, test = rows[40:], as_source(rows[:40])
     options = {"latent_dim": 6, "batch_size": 16, "lr": 1e-2, "epochs": 120, **QUICK}

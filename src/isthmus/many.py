@@ -12,15 +12,18 @@ from torch import nn
 from isthmus import notices, planning, runs
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.api import load
+from isthmus.data import preparing
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
 from isthmus.recipes.registry import validated
 from isthmus.runs import Data
 from isthmus.training import Callback, Together, Trainer, TrainingOptions
 from isthmus.training.checkpoint import read_checkpoint, read_config
+from isthmus.training.lock import claim
 from isthmus.training.many import VariantsFailed, read_manifest
-from isthmus.training.plan import is_auto
+from isthmus.training.plan import watching
 from isthmus.training.progress import Show
+from isthmus.training.session import session
 
 Variant = RecipeLike | tuple[RecipeLike, Mapping[str, Any]] | Mapping[str, Any]
 """A recipe (its name, a function, an ``Autoencoder``, ...), a recipe with options, or options of
@@ -38,6 +41,7 @@ class _Planned:
     own: Autoencoder | None
 
 
+@session
 def fit_many(
     variants: Sequence[Variant] | Mapping[str, Variant],
     X: Data,
@@ -49,6 +53,7 @@ def fit_many(
     callbacks: Sequence[Callback] = (),
     progress: Show = "auto",
     overwrite: bool = False,
+    prepare: Mapping[str, Any] | None = None,
     **shared: Any,
 ) -> dict[str, Autoencoder]:
     """Fit several recipes, widths, sparsities, seeds, ... while the data are read once.
@@ -68,7 +73,7 @@ def fit_many(
     ``data_seed`` is by default the shared ``seed``, or 0, and a variant's own ``seed`` is that of
     its initialisation and its own draws.
 
-    ``given`` and ``mask`` are as in :func:`isthmus.fit`, the same for all.
+    ``given``, ``mask`` and ``prepare`` are as in :func:`isthmus.fit`, the same for all.
 
     With ``out`` each variant has its run in the folder ``out/<name>``, as :func:`isthmus.fit`
     writes it, and :func:`resume_many` goes on with all; without ``save_every`` each is saved every
@@ -80,6 +85,7 @@ def fit_many(
     Raises :class:`IsthmusError` for anything that cannot work, before anything is trained. Recipes
     in closed form read the data in passes of their own and are refused.
     """
+    asked = preparing.asked(prepare, shared)
     planned = _planned(variants, shared)
     folder = None if out is None else _parent(Path(out), list(planned), overwrite)
     source, columns = runs.opened(X, given, mask)
@@ -87,43 +93,44 @@ def fit_many(
         runs.check_given(one.recipe, source)
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
-    _parse(planned, source)
-    share = _share(planned, source, validation_data)
+    share = _watch(planned, len(source), validation_data is not None)
+    train, held = _shared_parts(planned, source, validation_data)
+    rows = planning.Rows(*preparing.prepared(source, train, held, asked))
+    source, train, held = rows.source, rows.train, rows.held
+    _size(planned, source)
     about = runs.described(X, source, columns)
     trainers: dict[str, Trainer] = {}
-    ready = {
-        name: planning.prepared(
-            one.recipe, one.asked, one.options, one.training, source, one.own, validation_data,
-            share=share, parallel=len(planned),
+    built = {
+        name: planning.built(
+            one.recipe, one.asked, (one.options, one.training), share, rows, one.own
         )
         for name, one in planned.items()
-    }  # fmt: skip
-    for name, made in ready.items():
+    }
+    for name, made in built.items():
         planned[name].training = made.training
     _same(planned, "batch_size")
-    if validation_data is None:
-        _same(planned, "validation")
-    train, held = next((made.train, made.held) for made in ready.values())
     for name, one in planned.items():
-        model = ready[name].model
-        if model.solver is not None:
+        if built[name].model.solver is not None:
             raise IsthmusError(
                 f"the variant {name!r} is fitted in closed form, in passes of its own: "
                 f'fit it by itself with isthmus.fit("{one.recipe.name}", ...)'
             )
+        ready = planning.with_length(one.recipe, one.asked, built[name], one.own, len(planned))
+        model = ready.model
         model.config = runs.config_of(
             one.recipe,
             model,
-            ready[name].options,
-            one.training,
+            ready.options,
+            ready.training,
             about,
             own_validation=validation_data is not None,
-            plan=ready[name].plan,
+            plan=ready.plan,
         )
+        preparing.attached(model, rows.preparation)
         trainers[name] = Trainer(
             model,
             train,
-            one.training,
+            ready.training,
             validation=held,
             folder=None if folder is None else folder / name,
             config=model.config,
@@ -134,6 +141,7 @@ def fit_many(
     return Together(trainers, folder=folder, progress=progress).run()
 
 
+@session
 def resume_many(
     path: str | Path,
     X: Data | None = None,
@@ -167,14 +175,17 @@ def resume_many(
     models = {n: load(folder / n, device="cpu", **own.get(n, {})) for n in names if n not in left}
     if not left:
         return models
+    for place in (folder, *(folder / name for name in left)):
+        claim(place)
     first = configs[left[0]]
     source = runs.reopened(first, folder / left[0], X, validation_data, given, mask)
     training = validated(TrainingOptions, first["training"])
-    train, held = runs.parts(source, training, validation_data)
+    train, held = runs.parts(source, training, validation_data, first)
     trainers: dict[str, Trainer] = {}
     for name in left:
         checkpoint = read_checkpoint(folder / name, state=True)
         config = checkpoint.config
+        config["notes"] = notices.heard(config.get("notes", ()))
         if config["data"]["fingerprint"] != first["data"]["fingerprint"]:
             raise IsthmusError(
                 f"{folder / name} was fitted to other data than {left[0]!r}: resume it by itself"
@@ -305,6 +316,7 @@ def _parent(folder: Path, names: Sequence[str], overwrite: bool) -> Path:
     """The folder of the runs; an error where one of them would replace a run to be kept."""
     if folder.exists() and not folder.is_dir():
         raise IsthmusError(f"{folder} is a file: choose a folder for the runs")
+    claim(folder)
     if read_manifest(folder) is not None and not overwrite:
         raise IsthmusError(
             f"{folder} already holds runs: choose another folder, pass overwrite, or go on with "
@@ -315,14 +327,36 @@ def _parent(folder: Path, names: Sequence[str], overwrite: bool) -> Path:
     return folder
 
 
-def _parse(planned: Mapping[str, _Planned], source: Source) -> None:
-    """Sizes that suit the data; a batch that nobody stated is the smallest of those chosen."""
+def _watch(planned: Mapping[str, _Planned], rows: int, own: bool) -> float:
+    """The share of the rows that is held out for all; variants that end by themselves ask for it.
+
+    ``own`` says that there are validation rows of the user's.
+    """
+    for one in planned.values():
+        one.training = watching(one.training, one.asked, rows, own)
+    return next(iter(planned.values())).training.validation
+
+
+def _shared_parts(
+    planned: Mapping[str, _Planned], source: Source, validation_data: Data | None
+) -> tuple[Source, Source | None]:
+    """The rows that all train on, and those that all are validated on."""
     _same(planned, "data_seed")
+    if validation_data is None:
+        _same(planned, "validation")
+    for one in planned.values():
+        if one.training.patience is not None:  # says so where there is nothing to watch
+            return runs.parts(source, one.training, validation_data)
+    return runs.parts(source, next(iter(planned.values())).training, validation_data)
+
+
+def _size(planned: Mapping[str, _Planned], source: Source) -> None:
+    """Sizes that suit the data; a batch that nobody stated is the smallest of those chosen."""
     batch = None
     for quietly in (True, False):
         with notices.collected(quiet=True) if quietly else contextlib.nullcontext():
             for one in planned.values():
-                found = planning.parsed(one.recipe, one.asked, source, batch=batch)
+                found = planning.sized_options(one.recipe, one.asked, source, batch=batch)
                 one.options, one.training = found
         free = [
             one.training.batch_size
@@ -331,20 +365,6 @@ def _parse(planned: Mapping[str, _Planned], source: Source) -> None:
         ]
         stated = [o.training.batch_size for o in planned.values() if "batch_size" in o.asked]
         batch = min(stated or free, default=None)
-
-
-def _share(
-    planned: Mapping[str, _Planned], source: Source, validation_data: Data | None
-) -> float | None:
-    """The share of the rows that is held out for all variants that end by themselves."""
-    if validation_data is not None:
-        return None
-    found = [
-        planning.share_of(o.recipe, o.asked, o.options, o.training, source, o.own)
-        for o in planned.values()
-        if is_auto(o.training, o.asked)
-    ]
-    return max(found, default=None)
 
 
 def _same(planned: Mapping[str, _Planned], option: str) -> None:

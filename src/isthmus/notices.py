@@ -6,7 +6,7 @@ process, and to every list that :func:`collected` has open, from where a run rec
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -37,6 +37,19 @@ def collected(*, quiet: bool = False) -> Iterator[list[str]]:
         yield notes
     finally:
         _open.reset(token)
+
+
+def heard(earlier: Iterable[str] = ()) -> list[str]:
+    """The list that is open now, for a run's record: it grows by what is yet to be said.
+
+    ``earlier`` are the sentences of the same run that were said before, which come first. Where no
+    list is open it is one that nothing is added to.
+    """
+    lists = _open.get()
+    notes: list[str] = lists[-1][0] if lists else []
+    known = dict.fromkeys((*earlier, *notes))
+    notes[:] = known
+    return notes
 
 
 def forget() -> None:

@@ -122,7 +122,7 @@ def test_minutes_are_measured_and_recorded_as_steps(monkeypatch):
     [(30, 0), (39, 0), (40, 8), (100, 20), (200, 32), (1000, 100), (20_480, 2048), (10**6, 2048)],
 )
 def test_the_share_that_is_held_out(rows, held):
-    options = watching(toys.fresh(), TrainingOptions(), set(), rows, False)
+    options = watching(TrainingOptions(), set(), rows, False)
     assert math.ceil(options.validation * rows) == held
 
 
@@ -131,7 +131,7 @@ def test_the_share_that_is_held_out(rows, held):
 )
 def test_nothing_is_held_out_unasked(asked, own):
     options = TrainingOptions(steps=5) if "steps" in asked else TrainingOptions()
-    assert watching(toys.fresh(), options, asked, 1000, own).validation == 0.0
+    assert watching(options, asked, 1000, own).validation == 0.0
 
 
 def test_validations_take_a_small_part_of_the_run():

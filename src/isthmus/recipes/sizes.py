@@ -30,7 +30,7 @@ lr
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from isthmus import notices
@@ -185,7 +185,7 @@ def _batch(
 
 
 def ramped(
-    recipe: Recipe, options: Mapping[str, Any], asked: Mapping[str, Any], share: float
+    recipe: Recipe, options: Mapping[str, Any], asked: Collection[str], share: float
 ) -> dict[str, Any]:
     """Model options whose ramps, stated in steps, are ``share`` of the published ones."""
     found = dict(options)

@@ -73,6 +73,7 @@ def _facts(run: Run) -> list[list[str]]:
     if rate:
         facts.append(["rows a second", f"{float(np.median(rate)):,.0f} (median of the log)"])
     versions = config.get("versions") or {}
+    facts += [["note", note] for note in config.get("notes", ())]
     facts.append(["fitted with", ", ".join(f"{k} {v}" for k, v in versions.items())])
     return facts
 

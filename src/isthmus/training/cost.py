@@ -18,7 +18,7 @@ from isthmus.kernels import portable
 from isthmus.training.batches import Batches
 from isthmus.training.legs import Leg
 from isthmus.training.options import TrainingOptions
-from isthmus.training.seeds import seed_step
+from isthmus.training.seeds import seeded
 from isthmus.training.stepper import Stepper
 
 SECONDS_PER_OPERATION = 1.5e-5
@@ -146,30 +146,29 @@ def _steppers(
     device: torch.device,
 ) -> Iterator[tuple[Leg, Stepper]]:
     """For each stage a stepper of a copy of the model, which was set up from a few rows."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        trial = copy.deepcopy(model).to(device)
-        batches = Batches(source, 1, options.order_seed)
-        for number, leg in enumerate(legs):
-            trial.stage = number
-            seed_step(device, options.seed, 3)
-            with torch.no_grad():
-                trial.prepare(
-                    batches.sample(PREPARED_ROWS).to(device),
-                    rows=len(source),
-                    batch_size=options.batch_size,
-                    steps=leg.steps,
-                    source=source,
-                )
-            trains = None if leg.stage is None else leg.stage.trains
-            stepper = Stepper(
-                trial,
-                leg.options.model_copy(update={"compile": False}),
-                total=leg.steps,
+    trial = copy.deepcopy(model).to(device)
+    batches = Batches(source, 1, options.order_seed)
+    for number, leg in enumerate(legs):
+        trial.stage = number
+        trial.prepared.discard(number)
+        with seeded(device, options.seed, 3), torch.no_grad():
+            trial.prepare(
+                batches.sample(PREPARED_ROWS).to(device),
                 rows=len(source),
-                first=leg.start,
-                trains=trains,
-                device=device,
+                batch_size=options.batch_size,
+                steps=leg.steps,
+                source=source,
             )
-            stepper.train()
-            yield leg, stepper
-            stepper.release()
+        trains = None if leg.stage is None else leg.stage.trains
+        stepper = Stepper(
+            trial,
+            leg.options.model_copy(update={"compile": False}),
+            total=leg.steps,
+            rows=len(source),
+            first=leg.start,
+            trains=trains,
+            device=device,
+        )
+        stepper.train()
+        yield leg, stepper
+        stepper.release()

@@ -92,15 +92,15 @@ def is_auto(options: TrainingOptions, asked: Collection[str]) -> bool:
 
 
 def watching(
-    model: Autoencoder, options: TrainingOptions, asked: Collection[str], rows: int, own: bool
+    options: TrainingOptions, asked: Collection[str], rows: int, own: bool
 ) -> TrainingOptions:
     """The options with the share of rows that ``auto`` holds out.
 
     A tenth, at least :data:`LEAST_HELD` (or a fifth, where that is fewer) and at most
-    :data:`MOST_HELD` rows; none where that would be fewer than :data:`FEWEST_HELD`, where ``own``
-    says that the user has validation rows, or where the loss says nothing.
+    :data:`MOST_HELD` rows; none where that would be fewer than :data:`FEWEST_HELD`, or where
+    ``own`` says that the user has validation rows.
     """
-    if not is_auto(options, asked) or "validation" in asked or own or silent(model):
+    if not is_auto(options, asked) or "validation" in asked or own:
         return options
     held = min(MOST_HELD, max(math.ceil(HELD_SHARE * rows), min(LEAST_HELD, rows // 5)))
     if held < FEWEST_HELD:
