@@ -36,7 +36,8 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         function that builds an autoencoder, or an untrained autoencoder, of which each fit trains
         a copy.
     latent_dim, k, steps, epochs, batch_size, lr, device, precision
-        As everywhere; None takes the recipe's published default.
+        As everywhere; None follows the data, or with ``options={"length": "published"}`` the
+        recipe's page.
     seed : int
         Seed of everything random.
     parts : dict or None

@@ -27,6 +27,7 @@ from isthmus.training import TrainingOptions
 from isthmus.training.checkpoint import CONFIG, METRICS
 from isthmus.training.journal import located
 from isthmus.training.lock import claim
+from isthmus.training.plan import Plan
 from isthmus.training.reference import stored
 from isthmus.training.seeds import seeded
 
@@ -354,6 +355,7 @@ def config_of(
     about: Mapping[str, Any],
     *,
     own_validation: bool,
+    plan: Plan | None = None,
 ) -> dict[str, Any]:
     """What ``config.json`` says of a run on the data ``about``, as :func:`described` them.
 
@@ -372,6 +374,7 @@ def config_of(
         "data": dict(about),
         "own_validation": own_validation,
         "threads": torch.get_num_threads(),
+        **({} if plan is None else {"plan": plan.to_dict()}),
         "notes": notices.heard(),
     }
 

@@ -125,7 +125,7 @@ def compare(
     *,
     labels: Any = None,
     seeds: int = 3,
-    steps: int = 2000,
+    steps: int | None = None,
     batch_size: int = 256,
     latents: int | None = None,
     width: int | None = None,
@@ -152,7 +152,9 @@ def compare(
     seeds
         Splits, and initialisations: each seed draws its own test rows, the same for all methods.
     steps, batch_size, latents, width
-        The budget of every recipe. ``latents`` numbers make a code (by default a quarter of the
+        The budget of every recipe. Without ``steps`` each trains until nothing is gained any more
+        on a tenth of the training rows, under one ceiling. ``latents`` numbers make a code (by
+        default a quarter of the
         elements, 2 to 32); sparse dictionaries have ``width`` latents (four times the elements,
         64 to 4096), of which so many are active.
     clusters

@@ -25,6 +25,7 @@ from isthmus.training.interrupt import CtrlC, Interrupted
 from isthmus.training.legs import Leg, check_legs, legs_of
 from isthmus.training.lock import Held, claim, claims
 from isthmus.training.options import TrainingOptions
+from isthmus.training.plan import settled, steady
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples
 from isthmus.training.seeds import seeded
@@ -77,6 +78,9 @@ class Run:
         self.stopped = False
         self.best: dict[str, Any] = {"loss": math.inf, "step": -1, "waited": 0}
         self.best_weights: dict[str, Tensor] = {}
+        self.settled = self.steady = 0
+        """Before these steps losses are not compared, since a schedule still changes what they are,
+        and patience is not lost, since the learning rate still falls."""
         self.history: list[Record] = []
         self.callbacks = list(callbacks)
         if options.tensorboard and folder is not None:
@@ -129,6 +133,8 @@ class Run:
     def _equip(self) -> None:
         """The stepper of the present stage, from the model and the options alone."""
         leg = self.leg
+        if leg.options.patience is not None:
+            self.settled, self.steady = settled(self.model, leg), steady(leg)
         self.stepper = Stepper(
             self.model,
             leg.options,
