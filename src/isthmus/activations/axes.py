@@ -76,7 +76,9 @@ def outputs(model: nn.Module) -> Iterator[list[Made]]:
             handle.remove()
 
 
-def asked_axis(axis: Axis, point: str, shape: tuple[int, ...], known: tuple[str, ...]) -> int | None:
+def asked_axis(
+    axis: Axis, point: str, shape: tuple[int, ...], known: tuple[str, ...]
+) -> int | None:
     """The axis that is asked for at a point, from 1 on; None where none is."""
     if isinstance(axis, Mapping):
         for name in axis:

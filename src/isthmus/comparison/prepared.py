@@ -121,7 +121,9 @@ def _prepared(X: Any, labels: Any, options: PrepareOptions, notes: list[str]) ->
         path = found[0] if found else None
     x: np.ndarray | None = None
     source: Source | None = None
-    layout, columns, fits = None, (), X
+    layout: Layout | None = None
+    columns: tuple[str, ...] = ()
+    fits = X
     if isinstance(X, str) and data.is_name(X):
         held = data.load(X)
         parts = [held.train] if held.test is None else [held.train, held.test]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
 import numpy as np
 import torch
 from torch import Tensor
