@@ -20,6 +20,7 @@ FLOORS = [
     ["recipes"],
     ["formats"],
     ["runs"],
+    ["planning"],
     ["starting"],
     ["api"],
     ["interpretation"],

@@ -36,7 +36,8 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         function that builds an autoencoder, or an untrained autoencoder, of which each fit trains
         a copy.
     latent_dim, k, steps, epochs, batch_size, lr, device, precision
-        As everywhere; None takes the recipe's published default.
+        As everywhere; None follows the data, or with ``options={"length": "published"}`` the
+        recipe's page.
     seed : int
         Seed of everything random.
     parts : dict or None
@@ -113,7 +114,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         self._places = self._columns()
         recipe = self.recipe
         if self.warm_start and hasattr(self, "model_"):
-            recipe = self.model_
+            recipe = vars(self)["model_"]
         elif isinstance(recipe, Autoencoder):
             recipe = copy.deepcopy(recipe)
         settings = {**(self.options or {}), **named}

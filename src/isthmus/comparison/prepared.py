@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from isthmus import data, notices, tables
-from isthmus.anatomy import Source
+from isthmus.anatomy import Kind, Reading, Source
 from isthmus.comparison.layout import Layout
 from isthmus.data.files import located, opened_npz
 from isthmus.data.preparing import DataPreparation
@@ -37,7 +37,8 @@ class Prepared:
     part. Of tables it is None, and ``source`` has the rows, which each split prepares by what its
     training rows teach. ``fits`` is what a model is fitted to on all rows. ``labels`` ``(rows,)``
     are class numbers or real values, as ``kind`` says; None without. ``classes`` names the
-    classes. ``columns`` are the names of a table's features.
+    classes. ``columns`` are the names of a table's features. ``reads`` is the kind as which rows
+    of more axes than one were read.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Prepared:
     source: Source | None = None
     options: PrepareOptions = field(default_factory=PrepareOptions)
     fits: Any = None
+    reads: Kind | None = None
 
     @property
     def rows(self) -> int:
@@ -89,6 +91,7 @@ class Split:
     test_labels: np.ndarray | None
     kind: LabelKind | None
     layout: Layout | None = None
+    reads: Kind | None = None
 
     @property
     def flat_train(self) -> np.ndarray:
@@ -101,21 +104,26 @@ class Split:
         return self.test.reshape(len(self.test), -1)
 
 
-def prepare(X: Any, labels: Any = None, options: Any = None) -> Prepared:
+def prepare(
+    X: Any, labels: Any = None, options: Any = None, reading: Reading | None = None
+) -> Prepared:
     """Make ``X`` ready: a name, a file, an array or anything :func:`isthmus.data.as_source` takes.
 
     ``labels`` is an array, the name of a column of the table, or a file with one value a row.
     Where a set of that name, or an .npz file, brings labels of its own, they are used. Tables are
     prepared as ``fit`` prepares them, with the same ``options`` (:class:`PrepareOptions`), by the
-    training rows of each split. All of it is noted.
+    training rows of each split. ``reading`` is how arrays and images are read. All of it is noted.
     """
     asked = PrepareOptions.of(options)
     with notices.collected(quiet=True) as notes:
-        return _prepared(X, labels, asked, notes)
+        return _prepared(X, labels, asked, notes, reading or Reading())
 
 
-def _prepared(X: Any, labels: Any, options: PrepareOptions, notes: list[str]) -> Prepared:
+def _prepared(
+    X: Any, labels: Any, options: PrepareOptions, notes: list[str], reading: Reading
+) -> Prepared:
     path = None
+    reads: Kind | None = None
     if isinstance(X, (str, Path)) and not data.is_name(X):
         found = located(X)
         path = found[0] if found else None
@@ -127,8 +135,8 @@ def _prepared(X: Any, labels: Any, options: PrepareOptions, notes: list[str]) ->
     if isinstance(X, str) and data.is_name(X):
         held = data.load(X)
         parts = [held.train] if held.test is None else [held.train, held.test]
-        whole = data.as_source(np.concatenate(parts), held.kind)
-        x, name = _rows(whole), held.name
+        whole = data.as_source(np.concatenate(parts), reading.or_kind(held.kind))
+        x, name, reads = _rows(whole), held.name, whole.signal.kind
         fits = whole
         if labels is None and held.train_labels is not None:
             both = [held.train_labels]
@@ -142,13 +150,15 @@ def _prepared(X: Any, labels: Any, options: PrepareOptions, notes: list[str]) ->
         if held.test is not None:
             notes.append("the set's own training and test parts are joined, and split anew")
     else:
-        source, labels, fits = _opened(X, path, labels)
+        source, labels, fits = _opened(X, path, labels, reading)
         if len(source) < 8:
             raise IsthmusError(f"{_title(X, path)} has {len(source)} rows: pass at least 8")
         preparation = DataPreparation.learn(source, None, options)
         ready = source if preparation is None else preparation.source(source)
-        if not isinstance(ready, tables.TableSource) and ready.signal.kind == "collection":
-            layout = Layout.of(ready.signal)
+        signal = ready.signal
+        reads = signal.kind
+        if not isinstance(ready, tables.TableSource) and signal.kind == "collection":
+            layout = Layout.of(signal)
             notes.append(
                 f"the parts {', '.join(layout.places)} stand side by side for methods that read "
                 "one array"
@@ -173,7 +183,8 @@ def _prepared(X: Any, labels: Any, options: PrepareOptions, notes: list[str]) ->
         x = None if x is None else x[whole_rows]
         source = None if source is None else data.Subset(source, np.flatnonzero(whole_rows))
     return Prepared(
-        name, x, values, kind, classes, columns, notes, layout, source, options, fits
+        name, x, values, kind, classes, columns, notes, layout, source, options, fits,
+        reads if x is not None and x.ndim > 2 else None,
     )  # fmt: skip
 
 
@@ -181,14 +192,14 @@ def _title(X: Any, path: Path | None) -> str:
     return repr(str(path)) if path else "the data"
 
 
-def _opened(X: Any, path: Path | None, labels: Any) -> tuple[Source, Any, Any]:
+def _opened(X: Any, path: Path | None, labels: Any, reading: Reading) -> tuple[Source, Any, Any]:
     """The data without a column of labels, the labels, and what a model is fitted to."""
     column = isinstance(labels, (str, Path)) and not Path(labels).exists()
     tabular = path is not None and tables.is_table(path)
     if isinstance(labels, str) and tabular and labels in tables.header(path):  # type: ignore[arg-type]
         column = True
     if not column:
-        source = data.as_source(X)
+        source = data.as_source(X, reading)
         if path is not None and source.spec is None:
             source.spec = os.path.abspath(path) + str(X).removeprefix(str(path))
         return source, labels, source
@@ -217,7 +228,7 @@ def _opened(X: Any, path: Path | None, labels: Any) -> tuple[Source, Any, Any]:
             raise unknown("column of the data", name, table.names)
         source = tables.TableSource(table.without([name]))
         return source, values_of(table[name]), source
-    source = data.as_source(X)
+    source = data.as_source(X, reading)
     return source, labels, source
 
 
@@ -281,6 +292,7 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
         None if labels is None else labels[test],
         prepared.kind,
         layout,
+        prepared.reads,
     )
 
 
