@@ -59,6 +59,10 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         Number of features of the data fitted to.
     """
 
+    model_: Autoencoder
+    n_features_in_: int
+    _framed: bool
+
     def __init__(
         self,
         recipe: RecipeLike = "plain",

@@ -156,7 +156,7 @@ def test_validation_rows_teach_nothing(tmp_path):
 
 def test_labels_given_by_name_are_no_columns_of_the_table():
     own = frame()
-    model = isthmus.fit("cvae", own, given={"label": "bad"}, latent_dim=2, steps=5, progress=False)
+    model = isthmus.fit("plain", own, given={"label": "bad"}, latent_dim=2, steps=5, progress=False)
     assert model.preparation.parts[""].columns == ["age", "city", "since"]
     assert len(model.encode(own, given={"label": np.arange(80) % 2})) == 80
 

@@ -298,7 +298,7 @@ class Inference:
         model = self._model
         if model.preparation is None:
             return found
-        names = getattr(model.target, "names", ())
+        names: tuple[str, ...] = getattr(model.target, "names", ())
         return model.preparation.restored(found, X, names[0] if len(names) == 1 else "")
 
     def _batches(

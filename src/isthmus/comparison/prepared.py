@@ -129,8 +129,9 @@ def _prepared(
         path = found[0] if found else None
     x: np.ndarray | None = None
     source: Source | None = None
+    layout: Layout | None = None
     columns: tuple[str, ...] = ()
-    layout, fits = None, X
+    fits = X
     if isinstance(X, str) and data.is_name(X):
         held = data.load(X)
         parts = [held.train] if held.test is None else [held.train, held.test]

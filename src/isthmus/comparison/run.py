@@ -210,9 +210,9 @@ def compare(
         first = next(iter(comparison.left_out.values()), "nothing was measured")
         raise IsthmusError(f"nothing could be compared: {first}")
     if folder is not None:
-        name = next((n for n in comparison.ranking if n in compared and n not in BASELINES), None)
+        best = next((n for n in comparison.ranking if n in compared and n not in BASELINES), None)
         key = _key(prepared, settings)
-        comparison.winner = save_winner(folder, name, compared, prepared, settings, key, state)
+        comparison.winner = save_winner(folder, best, compared, prepared, settings, key, state)
     return comparison
 
 
