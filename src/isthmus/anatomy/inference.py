@@ -15,6 +15,7 @@ from isthmus.anatomy.evaluating import evaluating
 from isthmus.anatomy.layout import cut, like
 from isthmus.anatomy.masks import check_rows
 from isthmus.anatomy.output import View
+from isthmus.anatomy.scoring import DRAWS, Kind, Scoring, kind_of_score, surprise
 from isthmus.anatomy.signal import Array, Signal
 from isthmus.anatomy.source import Source
 from isthmus.anatomy.tree import Tree
@@ -150,41 +151,62 @@ class Inference:
             params = model.decode_code(code, view=view, batch=batch)
         return x, code, params, target, mask
 
-    def score(self, X: Examples, *, batch_size: int = ENCODE_BATCH, **about: Any) -> Array:
+    def score(
+        self,
+        X: Examples,
+        *,
+        kind: Kind = "auto",
+        draws: int = DRAWS,
+        seed: int | None = None,
+        batch_size: int = ENCODE_BATCH,
+        **about: Any,
+    ) -> Array:
         """How well each row fits, ``(rows,)``: **higher is more normal**.
 
-        Minus the mean squared error per element of the deterministic reconstruction, in the
-        model's units, of what is observed and of all parts; where an element is a class or a token
-        the log-probability per element, in nats. A model without a decoder has no score.
+        Of a model with a bound on the log-likelihood that bound, in nats, as a density in the
+        user's units (``evaluate`` has its mean as ``elbo``): the true one, whatever weights the
+        objective gave its terms, under the model's own likelihood. What has no closed form is
+        averaged over ``draws`` of the code, the same noise for every row, fixed by ``seed`` (None:
+        the seed of the fit); a row's score depends on no other row. A likelihood whose spread the
+        decoder tells, without a distribution of codes, gives its log density instead.
+
+        Of all other models, and with ``kind="error"``, minus the mean squared error per element of
+        the deterministic reconstruction, in the model's units, of what is observed and of all
+        parts; where an element is a class or a token the log-probability per element, in nats.
+        ``kind="bound"`` is an :class:`IsthmusError` where there is no bound or density. A model
+        without a decoder has no score.
         """
         model = self._model
+        scoring, scores = Scoring(model, kind, draws, seed), []
         if model.decoder is None:
-            raise IsthmusError(
-                "this model has no decoder and so no error to score rows by: score its codes "
-                "(model.encode) with a density or neighbour method"
-            )
-        scores = []
+            kind_of_score(model, Code(torch.empty(0, 0)), kind)
         with evaluating(model):
             for batch in self.batches(X, batch_size, **about):
-                _, _, params, target, mask = self.looked_at(batch)
-                scores.append(self._scores(params, target, mask).cpu())
+                scores.append(scoring.of(batch).cpu())
         return cast(Array, like(X, torch.cat(scores)))
 
-    def _scores(self, params: Tree, target: Tree, mask: Tree) -> Tensor:
-        likelihood = self._model.likelihood
-        counts = [n for _, n in tree.leaves(tree.mapped(tree.elements, target, mask))]
-        size = sum(counts[1:], start=counts[0])
-        size = size.clamp_min(1) if isinstance(size, Tensor) else size
-        if any(not leaf.is_floating_point() for _, leaf in tree.leaves(target)):
-            more = {} if mask is None else {"mask": mask}
-            return likelihood.log_prob(params, target, **more) / size
-        recon = likelihood.mean(params)
-        if isinstance(target, Tensor) and mask is None:
-            return -(recon - target).square().flatten(1).mean(1)
-        errors = tree.mapped(
-            lambda t, r, m: tree.observed(r - t, m).square().flatten(1).sum(1), target, recon, mask
-        )
-        return -torch.stack([e for _, e in tree.leaves(errors)]).sum(0) / size
+    def drivers(
+        self,
+        X: Examples,
+        *,
+        kind: Kind = "auto",
+        draws: int = DRAWS,
+        seed: int | None = None,
+        batch_size: int = ENCODE_BATCH,
+        **about: Any,
+    ) -> Array:
+        """How much each element speaks against its row, ``(rows, *shape)``: what drives the score.
+
+        In nats where the score is a bound or a density, else squared errors in the model's units:
+        :func:`isthmus.anatomy.scoring.surprise`. Rows without columns (texts, graphs, collections)
+        are an :class:`IsthmusError`.
+        """
+        model = self._model
+        scoring, found = Scoring(model, kind, draws, seed), []
+        with evaluating(model):
+            for batch in self.batches(X, batch_size, **about):
+                found.append(surprise(model, batch, scoring).cpu())
+        return cast(Array, like(X, torch.cat(found)))
 
     def sample(self, n: int, *, seed: int = 0, given: Mapping[str, Any] | None = None) -> Any:
         """``n`` new examples from the prior, in the user's units, ``(n, *shape)``."""

@@ -32,6 +32,8 @@ class Likelihood(nn.Module):
     discrete: bool = False
     numbers: int = 1
     needs: str = "finite numbers"
+    tells_spread: bool = False
+    """Whether the decoder tells how far off it may be: a model then scores rows by its density."""
     fill: float = 0.0
     """What stands in for x where it is not observed: any value of the support."""
 
