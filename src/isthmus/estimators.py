@@ -1,13 +1,15 @@
-"""The scikit-learn face: any recipe as a transformer."""
+"""The scikit-learn face: any recipe as a transformer, or as an outlier detector."""
 
 import copy
 import re
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, OutlierMixin, TransformerMixin
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from isthmus.anatomy import Autoencoder
@@ -20,8 +22,9 @@ from isthmus.recipes.registry import REAL
 class AutoencoderTransformer(TransformerMixin, BaseEstimator):
     """A recipe as a scikit-learn transformer, usable in pipelines and searches.
 
-    ``score_samples`` follows scikit-learn's sign: **higher is more normal**; it is minus the mean
-    squared error per element of the deterministic reconstruction.
+    ``score_samples`` follows scikit-learn's sign: **higher is more normal**; it is the model's
+    ``score``, the bound on the log-likelihood where there is one, else minus the squared error.
+    :class:`AutoencoderDetector` has thresholds, too.
 
     Parameters
     ----------
@@ -81,6 +84,9 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         self.label = label
         self.options = options
 
+    _not_options: tuple[str, ...] = ("recipe", "options", "parts", "label")
+    """Parameters that are no options of the recipe or of training."""
+
     def fit(self, X: Any, y: Any = None) -> "AutoencoderTransformer":
         """Fit to ``X`` ``(rows, features)``; ``y`` is ignored unless ``label`` names it."""
         found = as_recipe(self.recipe)
@@ -91,7 +97,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
             )
         X = self._checked(X, reset=True)
         named = {n: v for n, v in self.get_params(deep=False).items() if v is not None}
-        for name in ("recipe", "options", "parts", "label"):
+        for name in self._not_options:
             named.pop(name, None)
         if self.label is not None and y is None:
             raise IsthmusError(f"label={self.label!r} needs y: pass y to fit, or leave label out")
@@ -178,6 +184,85 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
                 f"n_samples={len(X)}: a single row (1 sample) cannot be fitted, pass at least 2"
             )
         return X
+
+
+class AutoencoderDetector(OutlierMixin, AutoencoderTransformer):
+    """A recipe as a scikit-learn outlier detector: ``predict``, ``decision_function``.
+
+    Parameters
+    ----------
+    recipe, latent_dim, ...
+        As for :class:`AutoencoderTransformer`; the default is the recipe that the documentation
+        recommends for anomalies.
+    contamination : float
+        Share of the training rows that are taken for anomalies, in (0, 0.5].
+    scoring : "auto", "bound" or "error"
+        What rows are scored by, as in ``Autoencoder.score``.
+
+    Attributes
+    ----------
+    model_, n_features_in_
+        As for :class:`AutoencoderTransformer`.
+    offset_ : float
+        The score below which a row is an outlier: that quantile of the training rows' scores.
+
+    ``predict`` is 1 for inliers and -1 for outliers.
+    """
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012  (scikit-learn's own convention)
+        "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "scoring": [StrOptions({"auto", "bound", "error"})],
+    }
+
+    def __init__(
+        self,
+        recipe: RecipeLike = "trimmed-linear-vae",
+        *,
+        contamination: float = 0.1,
+        scoring: str = "auto",
+        latent_dim: int | None = None,
+        k: int | None = None,
+        steps: int | None = None,
+        epochs: float | None = None,
+        batch_size: int | None = None,
+        lr: float | None = None,
+        seed: int = 0,
+        device: str | None = None,
+        precision: str | None = None,
+        parts: dict[str, Any] | None = None,
+        label: str | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            recipe, latent_dim=latent_dim, k=k, steps=steps, epochs=epochs,
+            batch_size=batch_size, lr=lr, seed=seed, device=device, precision=precision,
+            parts=parts, label=label, options=options,
+        )  # fmt: skip
+        self.contamination = contamination
+        self.scoring = scoring
+
+    _not_options = (*AutoencoderTransformer._not_options, "contamination", "scoring")
+
+    def fit(self, X: Any, y: Any = None) -> "AutoencoderDetector":
+        """Fit to ``X`` ``(rows, features)`` and set the threshold from its own scores."""
+        self._validate_params()
+        super().fit(X, y)
+        self.offset_ = float(np.quantile(self.score_samples(X), self.contamination))
+        return self
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """How normal each row is, ``(rows,)``: higher is more normal."""
+        check_is_fitted(self)
+        rows = self._apart(self._checked(X))
+        return np.asarray(self.model_.score(rows, kind=self.scoring), np.float64)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """How far above the threshold each row is, ``(rows,)``: outliers are below 0."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """1 for inliers and -1 for outliers, ``(rows,)``."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
 
 
 def _numbers(y: Any) -> np.ndarray:

@@ -18,6 +18,7 @@ from isthmus.anatomy.output import View
 from isthmus.anatomy.scoring import DRAWS, Kind, Scoring, kind_of_score, surprise
 from isthmus.anatomy.signal import Array, Signal
 from isthmus.anatomy.source import Source
+from isthmus.anatomy.thresholds import threshold as threshold_of
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError
 
@@ -207,6 +208,44 @@ class Inference:
             for batch in self.batches(X, batch_size, **about):
                 found.append(surprise(model, batch, scoring).cpu())
         return cast(Array, like(X, torch.cat(found)))
+
+    def threshold(
+        self, *, contamination: float | None = None, quantile: float | None = None
+    ) -> float:
+        """The score below which a row is an anomaly, by the training rows' scores.
+
+        ``contamination`` is the share of these that are taken for anomalies, ``quantile`` any
+        quantile of them. An :class:`IsthmusError` where the run kept none (dictionaries, texts,
+        runs of earlier versions).
+        """
+        return threshold_of(self._model.config.get("scores"), contamination, quantile)
+
+    def predict(
+        self,
+        X: Examples,
+        *,
+        contamination: float | None = None,
+        quantile: float | None = None,
+        threshold: float | None = None,
+        **scoring: Any,
+    ) -> Array:
+        """1 for normal rows and -1 for anomalies, int64 ``(rows,)``, as scikit-learn's detectors.
+
+        An anomaly is a row whose score is below the threshold: one of your own, or that of
+        :meth:`threshold` by ``contamination`` (0.1 where nothing is said) or ``quantile``.
+        ``scoring`` are options of :meth:`score`.
+        """
+        if threshold is None:
+            if contamination is None and quantile is None:
+                contamination = 0.1
+            threshold = self.threshold(contamination=contamination, quantile=quantile)
+        elif contamination is not None or quantile is not None:
+            raise IsthmusError("threshold= already says where anomalies begin: pass it alone")
+        scores = self.score(X, **scoring)
+        below = scores < threshold
+        if isinstance(below, Tensor):
+            return torch.where(below, -1, 1)
+        return np.where(below, -1, 1)
 
     def sample(self, n: int, *, seed: int = 0, given: Mapping[str, Any] | None = None) -> Any:
         """``n`` new examples from the prior, in the user's units, ``(n, *shape)``."""

@@ -4,8 +4,8 @@ A score must not depend on what else is scored with a row, nor on their order, n
 is asked for. Bounds that need draws of the code therefore use *common random numbers*: the same
 ``draws`` points of the noise for every row, a function of a seed and of the latent's shape alone.
 The points come in blocks ``± r Q``, ``Q`` a random rotation: their mean is zero and, where
-``2 x latents`` of them fit, their covariance is the identity, so that of a linear decoder with a
-Gaussian likelihood the bound is exact and not an estimate.
+``2 x latents`` of them fit, their covariance is the identity, so that quadratic functions are
+averaged exactly. Of one linear layer with a Gaussian likelihood nothing is drawn.
 """
 
 import math
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus.anatomy import tree
 from isthmus.anatomy.batch import Batch
@@ -119,6 +119,11 @@ class Scoring:
         drawn, share = self.drawn(code)
         weighted = (getattr(self.model.bottleneck, "samples", None) or 1) > 1
         divergence = None if weighted else self._divergence(code)
+        spread = None if weighted else self.spread(code, target, mask)
+        if spread is not None and divergence is not None:
+            params = self.model.decode_code(code, view=view, batch=batch)
+            mean = log_prob(self.model, params, target, mask).double()
+            return mean - 0.5 * spread.sum(1) - divergence
         logs = []
         for part in self._parts(drawn, len(batch), target):
             params = self.model.decode_code(part, view=view, batch=batch)
@@ -130,6 +135,24 @@ class Scoring:
         if weighted:
             return (joint + share.log()).logsumexp(0)
         return (share * joint).sum(0)
+
+    def spread(self, code: Any, target: Tree, mask: Tree) -> Tensor | None:
+        """What the spread of the code adds to the squared residuals over sigma^2, on average.
+
+        ``(rows, elements)``, float64, where the decoder is one linear layer and the likelihood
+        normal with a sigma of its own; else None: then the code has to be drawn.
+        """
+        decoder, precision = self.model.decoder, self.model.likelihood.precision()
+        linear = isinstance(decoder, nn.Linear) and isinstance(target, Tensor)
+        if not linear or precision is None or not hasattr(code, "logvar"):
+            return None
+        weight = decoder.weight.double()  # type: ignore[union-attr,operator]
+        each = code.logvar.double().exp() @ weight.square().T
+        each = (each.view_as(target) * precision.double()).flatten(1)
+        if isinstance(mask, Tensor):
+            seen = mask.reshape(*mask.shape, *[1] * (target.ndim - mask.ndim)).expand_as(target)
+            each = torch.where(seen.flatten(1), each, 0.0)
+        return each
 
     def drawn(self, code: Any) -> tuple[Any, Tensor]:
         """The code at the common points of the noise, and the weight of each draw."""
@@ -279,6 +302,8 @@ def surprise(model: "Autoencoder", batch: Batch, scoring: Scoring) -> Tensor:
             each = (model.likelihood.mean(params) - target).square()  # type: ignore[arg-type]
         elif found == "density":
             each = _short(model, params, target)
+        elif (spread := scoring.spread(code, target, mask)) is not None:
+            each = _short(model, params, target) + 0.5 * spread.to(target).view_as(target)
         else:
             drawn, share = scoring.drawn(code)
             each, done = torch.zeros_like(target), 0

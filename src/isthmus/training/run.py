@@ -24,6 +24,7 @@ from isthmus.training.options import TrainingOptions
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples
 from isthmus.training.seeds import seed_step
+from isthmus.training.scores import keep_training_scores
 from isthmus.training.state import flatten, unflatten
 from isthmus.training.stepper import Stepper
 from isthmus.training.validation import Judge, held_parts
@@ -415,6 +416,7 @@ class Run:
         live = copied(self.model) if due else {}
         self._settle()
         self._tell_finished()
+        keep_training_scores(self.model, self.source, self.model.config)
         if due:
             self._write(live, copied(self.model), reference_triples(self.model, self._sample))
 
