@@ -24,7 +24,7 @@ FLOORS = [
     ["many"],
     ["studies"],
     ["reproduction", "comparison", "report", "estimators", "testing"],
-    ["doctor", "looking"],
+    ["answering", "doctor", "looking"],
     ["cli", "demo"],
 ]
 ANYWHERE = {"errors", "notices", "_shapes"}

@@ -181,10 +181,10 @@ def trimmed_linear_vae(
         float,
         Field(gt=0, le=1, description="share of the variance that the latents hold, where their "
               "number is not given"),
-    ] = 0.9,
+    ] = 0.95,
     trim: Annotated[
         float, Field(ge=0, lt=1, description="share of the rows that the fit leaves out")
-    ] = 0.25,
+    ] = 0.4,
     rounds: Annotated[int, Field(gt=0, description="most rounds of trimming")] = 5,
 ) -> Autoencoder:
     """A linear variational autoencoder in closed form, fitted to the rows that agree best.
