@@ -112,6 +112,7 @@ def run(
         raise IsthmusError(
             f"{len(ids)} names were found for {len(source)} rows of {data}: leave out --id"
         )
+    limit: float | None
     if method == "mean-shift":
         scores, limit = _mean_shift(model, folder, source, options, contamination, threshold)
     else:

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from isthmus.anatomy import Autoencoder
+from isthmus.anatomy.scoring import Kind
 from isthmus.api import fit
 from isthmus.errors import IsthmusError, unknown
 from isthmus.recipes import RecipeLike, as_recipe
@@ -219,7 +220,7 @@ class AutoencoderDetector(OutlierMixin, AutoencoderTransformer):
         recipe: RecipeLike = "trimmed-linear-vae",
         *,
         contamination: float = 0.1,
-        scoring: str = "auto",
+        scoring: Kind = "auto",
         latent_dim: int | None = None,
         k: int | None = None,
         steps: int | None = None,

@@ -143,10 +143,11 @@ class Scoring:
         normal with a sigma of its own; else None: then the code has to be drawn.
         """
         decoder, precision = self.model.decoder, self.model.likelihood.precision()
-        linear = isinstance(decoder, nn.Linear) and isinstance(target, Tensor)
-        if not linear or precision is None or not hasattr(code, "logvar"):
+        if not isinstance(decoder, nn.Linear) or not isinstance(target, Tensor):
             return None
-        weight = decoder.weight.double()  # type: ignore[union-attr,operator]
+        if precision is None or not hasattr(code, "logvar"):
+            return None
+        weight = decoder.weight.double()
         each = code.logvar.double().exp() @ weight.square().T
         each = (each.view_as(target) * precision.double()).flatten(1)
         if isinstance(mask, Tensor):
@@ -219,7 +220,7 @@ def points(draws: int, shape: tuple[int, ...], seed: int) -> Tensor:
 def log_prob(model: "Autoencoder", params: Tree, target: Tree, mask: Tree) -> Tensor:
     """log p(target | params) in nats, ``(..., rows)``."""
     more = {} if mask is None else {"mask": mask}
-    return model.likelihood.log_prob(params, target, **more)  # type: ignore[arg-type]
+    return model.likelihood.log_prob(params, target, **more)
 
 
 def minus_error(model: "Autoencoder", params: Tree, target: Tree, mask: Tree) -> Tensor:
@@ -233,7 +234,7 @@ def minus_error(model: "Autoencoder", params: Tree, target: Tree, mask: Tree) ->
     size = size.clamp_min(1) if isinstance(size, Tensor) else size
     if any(not leaf.is_floating_point() for _, leaf in tree.leaves(target)):
         return log_prob(model, params, target, mask) / size
-    recon = likelihood.mean(params)  # type: ignore[arg-type]
+    recon = likelihood.mean(params)
     if isinstance(target, Tensor) and mask is None:
         return -(recon - target).square().flatten(1).mean(1)
     errors = tree.mapped(
@@ -299,7 +300,7 @@ def surprise(model: "Autoencoder", batch: Batch, scoring: Scoring) -> Tensor:
         if isinstance(model.likelihood, Each) or not isinstance(target, Tensor):
             raise IsthmusError("a model of several parts has no columns to name: score without")
         if found == "error":
-            each = (model.likelihood.mean(params) - target).square()  # type: ignore[arg-type]
+            each = (model.likelihood.mean(params) - target).square()
         elif found == "density":
             each = _short(model, params, target)
         elif (spread := scoring.spread(code, target, mask)) is not None:

@@ -23,8 +23,8 @@ from isthmus.training.legs import Leg, check_legs, legs_of
 from isthmus.training.options import TrainingOptions
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples
-from isthmus.training.seeds import seed_step
 from isthmus.training.scores import keep_training_scores
+from isthmus.training.seeds import seed_step
 from isthmus.training.state import flatten, unflatten
 from isthmus.training.stepper import Stepper
 from isthmus.training.validation import Judge, held_parts

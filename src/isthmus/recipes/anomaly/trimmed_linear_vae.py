@@ -4,11 +4,13 @@ import math
 from collections.abc import Iterator
 from typing import Annotated
 
+import numpy as np
 import torch
 from pydantic import Field
+from scipy.linalg import eigh
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Report, Scaler, Signal, Source
+from isthmus.anatomy import Autoencoder, Report, Signal, Source
 from isthmus.bottlenecks import GaussianBottleneck, StandardNormal
 from isthmus.errors import IsthmusError
 from isthmus.likelihoods import LearnedGaussian
@@ -26,21 +28,40 @@ MOST_LATENTS = 512
 """Latents where their number follows the data: of wider rows the rest is noise."""
 
 
-class Solved:
-    """A centre, directions ``(d, k)`` with their variances, and the variance of the rest."""
+MARGIN = 16
+"""Directions that are looked for beyond those that the last round needed."""
 
-    def __init__(self, mean: Tensor, covariance: Tensor, latents: int | None, share: float) -> None:
-        variances, directions = torch.linalg.eigh(covariance)
-        variances, directions = variances.flip(0).clamp_min(0.0), directions.flip(1)
-        size = len(variances)
-        most = min(size - 1, MOST_LATENTS)
+FEW = 128
+"""Columns up to which all directions are computed, whether needed or not."""
+
+
+class Solved:
+    """A centre, directions ``(d, k)`` with their variances, and the variance of the rest.
+
+    ``guess`` is how many directions to look for first, where there are many.
+    """
+
+    def __init__(
+        self,
+        mean: Tensor,
+        covariance: Tensor,
+        latents: int | None,
+        share: float,
+        guess: int = MOST_LATENTS,
+    ) -> None:
+        size, total = len(covariance), float(covariance.trace())
+        most = min(size - 1, MOST_LATENTS if latents is None else latents)
+        variances, directions = principal(covariance, min(guess, most))
         if latents is None:
-            held = variances.cumsum(0) / variances.sum().clamp_min(1e-30)
+            held = variances.cumsum(0) / max(total, 1e-30)
+            if len(variances) < most and float(held[-1]) < share:
+                variances, directions = principal(covariance, most)
+                held = variances.cumsum(0) / max(total, 1e-30)
             kept = min(int((held < share).sum()) + 1, most)
         else:
-            kept = min(latents, size - 1)
-        self.mean = mean
-        self.noise = max(float(variances[kept:].mean()), LEAST_VARIANCE)
+            kept = most
+        rest = (total - float(variances[:kept].sum())) / (size - kept)
+        self.mean, self.noise = mean, max(rest, LEAST_VARIANCE)
         # A direction below the noise carries nothing: its latent stays at the prior.
         kept = min(kept, int((variances > self.noise).sum()))
         self.variances, self.directions = variances[:kept], directions[:, :kept]
@@ -51,6 +72,19 @@ class Solved:
         inside = (centred @ self.directions).square()
         rest = (centred.square().sum(1) - inside.sum(1)).clamp_min(0.0)
         return (inside / self.variances).sum(1) + rest / self.noise
+
+
+def principal(covariance: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """The largest ``number`` variances, falling, and their directions ``(d, number)``."""
+    size = len(covariance)
+    if size <= FEW or number == 0:
+        values, vectors = torch.linalg.eigh(covariance)
+        values, vectors = values[size - number :], vectors[:, size - number :]
+    else:
+        # Only the largest: of wide rows that takes half the time.
+        found = eigh(covariance.numpy(), subset_by_index=[size - number, size - 1], driver="evr")
+        values, vectors = (torch.from_numpy(np.ascontiguousarray(part)) for part in found)
+    return values.flip(0).clamp_min(0.0), vectors.flip(1)
 
 
 class TrimmedSolver:
@@ -81,7 +115,7 @@ class TrimmedSolver:
             if torch.equal(chosen, kept):
                 break
             kept, done = chosen, done + 1
-            solved = self._solved(model, source, kept)
+            solved = self._solved(model, source, kept, len(solved.variances) + MARGIN)
         report(1, 1, "done")
         install(model, solved)
         return {
@@ -90,7 +124,9 @@ class TrimmedSolver:
             "rows_kept": float(kept.sum()),
         }
 
-    def _solved(self, model: Autoencoder, source: Source, kept: Tensor) -> Solved:
+    def _solved(
+        self, model: Autoencoder, source: Source, kept: Tensor, guess: int = MOST_LATENTS
+    ) -> Solved:
         size = model.signal.numel
         sums, squares = torch.zeros(size).double(), torch.zeros(size, size).double()
         start = 0
@@ -102,7 +138,7 @@ class TrimmedSolver:
         number = float(kept.sum())
         mean = sums / number
         covariance = squares / number - torch.outer(mean, mean)
-        return Solved(mean, covariance, self.latents, self.share)
+        return Solved(mean, covariance, self.latents, self.share, guess)
 
 
 def chunks(model: Autoencoder, source: Source) -> Iterator[Tensor]:
@@ -125,9 +161,8 @@ def install(model: Autoencoder, solved: Solved) -> None:
     posterior has the mean ``(l - s^2)^(1/2) / l V^T (x - m)`` and the variance ``s^2 / l``
     (Tipping, Bishop 1999, section 3).
     """
-    encoder, decoder = model.part_as("encoder", Flat, install), model.part_as(
-        "decoder", nn.Linear, install
-    )
+    encoder = model.part_as("encoder", Flat, install)
+    decoder = model.part_as("decoder", nn.Linear, install)
     width, kept = decoder.in_features, len(solved.variances)
     root = (solved.variances - solved.noise).clamp_min(0.0).sqrt()
     decoder.weight.zero_()
@@ -138,8 +173,8 @@ def install(model: Autoencoder, solved: Solved) -> None:
     encoder.linear.bias.zero_()
     encoder.linear.weight[:kept] = read.to(encoder.linear.weight)
     encoder.linear.bias[:kept] = -(read @ solved.mean).to(decoder.bias)
-    encoder.linear.bias[width : width + kept] = (solved.noise / solved.variances).log().to(
-        decoder.bias
+    encoder.linear.bias[width : width + kept] = (
+        (solved.noise / solved.variances).log().to(decoder.bias)
     )
     likelihood = model.part_as("likelihood", LearnedGaussian, install)
     likelihood.log_sigma.fill_(0.5 * math.log(solved.noise))
@@ -179,8 +214,11 @@ def trimmed_linear_vae(
     ] = None,
     variance: Annotated[
         float,
-        Field(gt=0, le=1, description="share of the variance that the latents hold, where their "
-              "number is not given"),
+        Field(
+            gt=0,
+            le=1,
+            description="share of the variance that the latents hold, where their number is none",
+        ),
     ] = 0.95,
     trim: Annotated[
         float, Field(ge=0, lt=1, description="share of the rows that the fit leaves out")
