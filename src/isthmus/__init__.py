@@ -44,8 +44,18 @@ _MODULES = (
 
 def __getattr__(name: str) -> Any:
     """Load a public name on first use: ``import isthmus`` stays quick."""
+    import random
     from importlib import import_module
 
+    # A package that is imported on the way draws from Python's generator, which is the user's.
+    state = random.getstate()
+    try:
+        return _loaded(name, import_module)
+    finally:
+        random.setstate(state)
+
+
+def _loaded(name: str, import_module: Any) -> Any:
     if name in _FROM:
         return getattr(import_module(_FROM[name]), name)
     if name == "data":

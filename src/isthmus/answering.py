@@ -1,7 +1,5 @@
 """The command that answers about rows: which of them are anomalies, and why."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -90,6 +88,7 @@ def run(
     for each driver its name and how much it speaks against the row, in the unit of the score.
     """
     from isthmus import api, notices
+    from isthmus.exporting import as_csv, row_names
     from isthmus.runs import write_atomically
 
     if output.suffix != ".csv":
@@ -104,11 +103,9 @@ def run(
         if name not in OPTIONS[method]:
             raise unknown(f"option of method={method}", name, OPTIONS[method])
     model = api.load(folder)
-    spec, head, ids = rows_of(data, id_column)
-    source = opened(spec, model)
-    if head == "row" and hasattr(source, "files"):
-        head, ids = "file", [str(path) for path in source.files]
-    if ids is not None and len(ids) != len(source):
+    source = opened(data, model)
+    heads, ids = row_names(data, source, id_column)
+    if heads and len(ids) != len(source):
         raise IsthmusError(
             f"{len(ids)} names were found for {len(source)} rows of {data}: leave out --id"
         )
@@ -119,8 +116,8 @@ def run(
         scores = np.asarray(model.score(source, **options))
         limit = _limit(model, options, contamination, threshold)
     table: dict[str, Sequence[Any]] = {
-        head: list(range(len(scores))) if ids is None else ids,
-        "score": [f"{value:.7g}" for value in scores.tolist()],
+        **({heads[0]: ids} if heads else {"row": range(len(scores))}),
+        "score": [float(f"{value:.7g}") for value in scores.tolist()],
     }
     if limit is not None:
         flags = scores < np.float32(limit)
@@ -134,35 +131,14 @@ def run(
     if number:
         own = {k: v for k, v in options.items() if k in OPTIONS["score"]}
         weights = np.asarray(model.drivers(source, **own)).reshape(len(scores), -1)
-        table.update(_driven(weights, columns_of(source, weights.shape[1]), number))
-    write_atomically(output, _csv(table))
+        table.update(_driven(weights, columns_of(model, source, weights.shape[1]), number))
+    write_atomically(output, as_csv(table))
     if limit is None:
         return f"{output}: {len(scores):,} rows"
     return (
         f"{output}: {len(scores):,} rows, of which {int(flags.sum()):,} score below {limit:.5g} "
         "and are flagged as anomalies"
     )
-
-
-def rows_of(data: str, id_column: str | None) -> tuple[str, str, list[Any] | None]:
-    """What to open, the heading of the rows' names, and these names (None: row numbers)."""
-    if id_column is None:
-        return data, "row", None
-    from isthmus.data import files, tables
-
-    found = files.located(data)
-    if found is None or not tables.is_table(found[0]):
-        raise IsthmusError(f"--id names a column, and {data} is no table: leave it out")
-    path, choice = found
-    header = tables.header(path)
-    if id_column not in header:
-        raise unknown(f"column of {path.name!r}", id_column, header)
-    ids = tables.columns(path, [id_column])[id_column].tolist()
-    if choice is None:
-        data = f"{path}:-{id_column}"
-    elif choice.startswith("-") and id_column not in choice.removeprefix("-").split(","):
-        data = f"{data},{id_column}"
-    return data, id_column, ids
 
 
 def opened(data: Any, model: Any) -> Any:
@@ -174,12 +150,15 @@ def opened(data: Any, model: Any) -> Any:
     return source
 
 
-def columns_of(source: Any, number: int) -> list[str]:
+def columns_of(model: Any, source: Any, number: int) -> list[str]:
     """The names of a row's elements, or their numbers from 0 where they have none."""
-    base = source.base(np.arange(0))[0] if hasattr(source, "base") else source
-    names = getattr(source, "columns", None) or getattr(base, "columns", None)
-    if names is not None and len(names) == number:
-        return [str(name) for name in names]
+    import torch
+
+    own = (getattr(model.preparation, "parts", None) or {}).get("")
+    base, _ = source.base(torch.arange(0))
+    for names in (getattr(own, "features", None), source.columns, base.columns):
+        if names is not None and len(names) == number:
+            return [str(name) for name in names]
     return [str(i) for i in range(number)]
 
 
@@ -245,11 +224,3 @@ def _driven(weights: np.ndarray, names: Sequence[str], number: int) -> dict[str,
         found[f"driver_{place + 1}"] = [names[i] for i in at]
         found[f"weight_{place + 1}"] = [f"{w:.4g}" for w in weights[np.arange(len(at)), at]]
     return found
-
-
-def _csv(table: Mapping[str, Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table)
-    writer.writerows(zip(*table.values(), strict=True))
-    return text.getvalue().encode()

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 import isthmus.activations  # noqa: F401  (lets names that begin with lm: and store: be data)
-from isthmus import data, evaluation, notices, runs
+from isthmus import data, evaluation, notices, runs, starting
 from isthmus.anatomy import Autoencoder, Source
+from isthmus.data import preparing
 from isthmus.errors import IsthmusError
 from isthmus.recipes import RecipeLike, as_recipe
 from isthmus.recipes.registry import validated
@@ -25,12 +26,14 @@ from isthmus.training import (
     write_checkpoint,
 )
 from isthmus.training.checkpoint import read_config
+from isthmus.training.extending import check_longer
+from isthmus.training.lock import claim
 from isthmus.training.many import read_manifest
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples, verify
 from isthmus.training.run import PREPARE_ROWS, resolve_device
 from isthmus.training.scores import keep_training_scores
-from isthmus.training.seeds import seed_step
+from isthmus.training.seeds import seeded
 from isthmus.training.session import session
 
 
@@ -46,6 +49,8 @@ def fit(
     callbacks: Sequence[Callback] = (),
     progress: Show = "auto",
     overwrite: bool = False,
+    prepare: Mapping[str, Any] | None = None,
+    start: str | Path | Autoencoder | None = None,
     **options: Any,
 ) -> Autoencoder:
     """Fit a recipe, or an autoencoder of your own parts, to data.
@@ -60,6 +65,16 @@ def fit(
     of the data, which is then no part of the examples. ``mask`` is True where something was
     observed (:class:`isthmus.anatomy.Batch`), of a collection by name.
 
+    A table (a CSV or Parquet file, a frame, ...) is read by the names of its columns: how is learnt
+    on the training rows and saved with the model (:mod:`isthmus.tables`). ``prepare`` has options
+    of that: ``{"quantiles": True, "rare": 0.01, "levels": 30, "text": ["zip"]}``.
+
+    A model that has been fitted or loaded keeps its weights: ``fit(model, X)`` trains it on in
+    place, and ``start``, a run's folder or a fitted model of the same recipe, is trained on as a
+    copy. Its scaling stays, and so do the options of its run, unless they are given anew; the
+    optimiser, schedules, early stopping, the order of the rows and the log begin afresh
+    (:mod:`isthmus.starting`). :func:`resume` goes on with a run itself.
+
     ``options`` are the recipe's and the trainer's in one flat space: ``latent_dim``, ``k``,
     ``steps``, ``epochs``, ``batch_size``, ``lr``, ``seed``, ``device``, ``precision``, ... An
     ``Autoencoder`` has those of the trainer and ``scaling``. Where
@@ -71,10 +86,17 @@ def fit(
 
     Raises :class:`IsthmusError` for anything about the data or options that cannot work.
     """
+    own = recipe if isinstance(recipe, Autoencoder) else None
     chosen = as_recipe(recipe)
+    asked = preparing.asked(prepare, options)
     # A label may be named like an option: label=kind.
     own_given = {name: options.pop(name) for name in chosen.given if name in options}
-    model_options, training = chosen.parse(options)
+    if start is not None:
+        chosen, own, model_options, training = starting.started(recipe, start, options, load)
+    elif (begun := starting.fitted(recipe)) is not None:
+        chosen, model_options, training = starting.continued(begun, options)
+    else:
+        model_options, training = chosen.parse(options)
     if own_given:
         given = {**own_given, **(given or {})}
     source, columns = runs.opened(X, given, mask)
@@ -83,8 +105,8 @@ def fit(
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
     train, held = runs.parts(source, training, validation_data)
+    source, train, held, preparation = preparing.prepared(source, train, held, asked, own)
     training = runs.fitting_batch(training, len(train), explicit="batch_size" in options)
-    own = recipe if isinstance(recipe, Autoencoder) else None
     if own is not None:
         runs.check_fit(own, train, held)
     model = runs.build(chosen, source, model_options, training.seed, own)
@@ -97,6 +119,9 @@ def fit(
         runs.described(X, source, columns),
         own_validation=validation_data is not None,
     )
+    preparing.attached(model, preparation)
+    if start is not None:
+        model.config["start"] = "a fitted model" if isinstance(start, Autoencoder) else str(start)
     if model.solver is not None:
         return _solve(model, train, training, folder, chosen.name, progress)
     return Trainer(
@@ -133,6 +158,7 @@ def load(
     return _restored(checkpoint, folder, model, modules, recipe).to(resolve_device(device))
 
 
+@session
 def save(
     model: Autoencoder,
     path: str | Path,
@@ -179,9 +205,17 @@ def resume(
     validation_data: Data | None = None,
     callbacks: Sequence[Callback] = (),
     progress: Show = "auto",
-    **modules: nn.Module,
+    steps: int | None = None,
+    epochs: float | None = None,
+    **modules: Any,
 ) -> Autoencoder:
     """Go on with a run from its last checkpoint, to the same weights as if it had never stopped.
+
+    ``steps`` or ``epochs`` make the run longer, a finished one too, to so many in all: it ends with
+    the same bits as a run of that length from the start. Where its learning rate or a weight is a
+    schedule over the whole run that cannot be, and is an error (``fit`` with ``start`` trains on
+    from the weights); parts that read the length go on as in the longer run, which is said. The
+    look at the held-out rows after the former last step counts for early stopping.
 
     ``X`` is needed where the data were not a name or a file, and so are ``given`` and ``mask``
     where they were arrays; other data than the run began with are an :class:`IsthmusError`.
@@ -192,15 +226,22 @@ def resume(
         raise IsthmusError(
             f"{folder} holds several runs of one pass: go on with them by resume_many"
         )
-    finished = read_config(folder)["progress"].get("finished")
-    if finished or finished is None:
+    longer = _length(steps, epochs)
+    config = read_config(folder)
+    _only_modules(config, modules)
+    finished = config["progress"].get("finished")
+    if not longer and (finished or finished is None):
         return load(folder, model, recipe=recipe, device="cpu", **modules)
+    claim(folder)
     checkpoint = read_checkpoint(folder, state=True)
     config = checkpoint.config
     config["notes"] = notices.heard(config.get("notes", ()))
     source = runs.reopened(config, folder, X, validation_data, given, mask)
-    training = validated(TrainingOptions, config["training"])
-    train, held = runs.parts(source, training, validation_data)
+    recorded = dict(config["training"])
+    if longer:
+        recorded.update({"steps": None, "epochs": None, **longer})
+    training = validated(TrainingOptions, recorded)
+    train, held = runs.parts(source, training, validation_data, config)
     rebuilt = runs.rebuilt(config, folder, model, modules, recipe)
     rebuilt.config = config
     trainer = Trainer(
@@ -215,7 +256,44 @@ def resume(
         title=runs.title_of(config),
     )
     trainer.restore(checkpoint)
+    if longer:
+        _extend(trainer, checkpoint, training, str(folder))
     return trainer.run()
+
+
+def _length(steps: int | None, epochs: float | None) -> dict[str, Any]:
+    """The new length of a run, where one is asked for."""
+    if steps is not None and epochs is not None:
+        raise IsthmusError("steps and epochs are two lengths: pass one of them")
+    return {n: v for n, v in {"steps": steps, "epochs": epochs}.items() if v is not None}
+
+
+def _only_modules(config: Mapping[str, Any], modules: Mapping[str, Any]) -> None:
+    """An error for an option that is none of resume's: nothing that is asked for is ignored."""
+    for name, value in modules.items():
+        if not isinstance(value, nn.Module):
+            raise IsthmusError(
+                f"resume goes on exactly as the run began, and takes no {name}={value!r} (only "
+                f"steps or epochs, to make it longer): fit with start= trains on with other options"
+            )
+        recorded = config["options"].get(name)
+        if config["recipe"] and not (isinstance(recorded, dict) and "module" in recorded):
+            raise IsthmusError(f"the run was not fitted with a {name} of your own: leave it out")
+
+
+def _extend(
+    trainer: Trainer, checkpoint: Checkpoint, training: TrainingOptions, where: str
+) -> None:
+    """Make a restored run longer; it is then one of that length, in its record too."""
+    before, done = checkpoint.progress["total"], checkpoint.progress["step"]
+    if checkpoint.progress["finished"] and done < before:
+        raise IsthmusError(
+            f"{where} ended by itself at step {done} of {before}, as nothing was gained any more: "
+            f"fit the same recipe with start={where} to train on from its weights"
+        )
+    check_longer(trainer, before, done, where)
+    trainer.stopped = False
+    trainer.config["training"] = training.model_dump(mode="json")
 
 
 def evaluate(
@@ -274,8 +352,8 @@ def _solve(
     sample = source.batch(torch.arange(min(ROWS, len(source))))
     device = resolve_device(training.device)
     model.to(device)
-    with torch.random.fork_rng(devices=[]), ProgressBar(title, 1, "rows", progress) as bar:
-        seed_step(device, training.seed, 3)
+    drawn = seeded(device, training.seed, 3)
+    with drawn, ProgressBar(title, 1, "rows", progress) as bar:
         with torch.no_grad():
             sample_ = Batches(source, 1, training.order_seed).sample(PREPARE_ROWS).to(device)
             model.prepare(sample_, rows=len(source), source=source)
@@ -317,6 +395,7 @@ def _restored(
     rebuilt.eval()
     rebuilt.config = checkpoint.config
     rebuilt.stage = checkpoint.progress.get("stage", max(0, len(rebuilt.stages) - 1))
+    rebuilt.prepared = set(range(max(1, rebuilt.stage + 1)))
     rebuilt.reference_rows = examples(checkpoint.reference, rebuilt.signal)
     verify(rebuilt, checkpoint.reference, str(folder))
     return rebuilt

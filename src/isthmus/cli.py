@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from isthmus import answering, looking
+from isthmus import answering, exporting, looking
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
@@ -212,16 +212,29 @@ def resume(
     data: Annotated[
         str | None, typer.Argument(help="by default the data of the run", show_default=False)
     ] = None,
+    options: OptionList = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> None:
-    """Go on with an interrupted run, or the runs of fit-many, exactly where it was saved."""
+    """Go on with an interrupted run, or the runs of fit-many, exactly where it was saved.
+
+    steps=N or epochs=N make a run longer, a finished one too, to so many in all.
+    """
     from isthmus import api, many
     from isthmus.training.many import read_manifest
 
+    pairs = [*(options or [])]
+    if data is not None and "=" in data and not Path(data.partition(":")[0]).exists():
+        pairs, data = [data, *pairs], None
+    longer = parse_options(pairs)
     with _interruptible():
         if read_manifest(folder) is None:
-            api.resume(folder, data, progress=True)
+            api.resume(folder, data, progress=not quiet, **longer)
+        elif longer:
+            raise IsthmusError(
+                f"{folder} holds several runs of one pass: make each longer by its own folder"
+            )
         else:
-            many.resume_many(folder, data, progress=True)
+            many.resume_many(folder, data, progress=not quiet)
     out.print(f"finished: {escape(str(folder))}")
 
 
@@ -259,35 +272,6 @@ def evaluate(
     if json_file is not None:
         text = json.dumps({name: result.to_dict() for name, result in results.items()}, indent=1)
         write_atomically(json_file, text.encode())
-
-
-@app.command()
-def encode(
-    folder: Folder,
-    data: Annotated[str, typer.Argument(help="a name, a file or a folder")],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE.npz", help="where to write the codes")
-    ],
-) -> None:
-    """Write the codes of data to a .npz file, one array for each part of the code."""
-    import io
-
-    import numpy as np
-
-    from isthmus import api
-    from isthmus.runs import kind_of, opened, write_atomically
-
-    if output.suffix != ".npz":
-        raise IsthmusError(f"{output} should end in .npz: codes are written in NumPy's archive")
-    model = api.load(folder)
-    source, _ = opened(data, None, None, model.config, kind=kind_of(model))
-    code = model.encode(source, code=True)
-    buffer = io.BytesIO()
-    arrays: dict[str, Any] = {name: t.numpy() for name, t in code.tensors().items()}
-    np.savez_compressed(buffer, **arrays)
-    write_atomically(output, buffer.getvalue())
-    shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in code.tensors().items())
-    out.print(f"{escape(str(output))}: {shapes}")
 
 
 @app.command()
@@ -449,6 +433,7 @@ def _taken(settings: dict[str, Any], name: str, where: str) -> str:
 
 
 answering.add_to(app, out, lambda given: parse_options(given), lambda: _interruptible())
+exporting.add_to(app, out)
 looking.add_to(app, out, lambda given: parse_options(given), lambda: _interruptible())
 
 

@@ -18,6 +18,8 @@ from isthmus.api import fit
 from isthmus.errors import IsthmusError, unknown
 from isthmus.recipes import RecipeLike, as_recipe
 from isthmus.recipes.registry import REAL
+from isthmus.tables import Table, TableSource, as_table
+from isthmus.tables.frames import is_framed
 
 
 class AutoencoderTransformer(TransformerMixin, BaseEstimator):
@@ -26,6 +28,10 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
     ``score_samples`` follows scikit-learn's sign: **higher is more normal**; it is the model's
     ``score``, the bound on the log-likelihood where there is one, else minus the squared error.
     :class:`AutoencoderDetector` has thresholds, too.
+
+    ``X`` is a matrix, or a frame of pandas or polars, whose columns are read by name whatever their
+    order: text, times and gaps as :func:`isthmus.fit` prepares them. ``inverse_transform`` then
+    gives a frame where the columns are more than numbers.
 
     Parameters
     ----------
@@ -45,6 +51,8 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         condition); None ignores ``y``.
     options : dict or None
         Any further options of the recipe or of training: ``{"hidden": (64,), "clip": 1.0}``.
+    warm_start : bool
+        Whether a second ``fit`` goes on with the weights of the first (:mod:`isthmus.starting`).
 
     Attributes
     ----------
@@ -70,6 +78,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         parts: dict[str, Any] | None = None,
         label: str | None = None,
         options: dict[str, Any] | None = None,
+        warm_start: bool = False,
     ) -> None:
         self.recipe = recipe
         self.latent_dim = latent_dim
@@ -84,12 +93,15 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         self.parts = parts
         self.label = label
         self.options = options
+        self.warm_start = warm_start
 
-    _not_options: tuple[str, ...] = ("recipe", "options", "parts", "label")
+    _not_options: tuple[str, ...] = (
+        "recipe", "options", "parts", "label", "warm_start",
+    )  # fmt: skip
     """Parameters that are no options of the recipe or of training."""
 
     def fit(self, X: Any, y: Any = None) -> "AutoencoderTransformer":
-        """Fit to ``X`` ``(rows, features)``; ``y`` is ignored unless ``label`` names it."""
+        """Fit to a matrix or frame ``(rows, features)``; ``y`` is ignored but as ``label``."""
         found = as_recipe(self.recipe)
         if found.reads_signal and not {"collection", *REAL} & {*found.kinds}:
             raise IsthmusError(
@@ -105,24 +117,30 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         given = {} if self.label is None else {self.label: _numbers(y)}
         self._places = self._columns()
         recipe = self.recipe
-        if isinstance(recipe, Autoencoder):
+        if self.warm_start and hasattr(self, "model_"):
+            recipe = self.model_
+        elif isinstance(recipe, Autoencoder):
             recipe = copy.deepcopy(recipe)
         settings = {**(self.options or {}), **named}
         self.model_ = fit(recipe, self._apart(X), given=given, progress=False, **settings)
-        self._n_features_out = self.model_.encode(self._apart(X[:1])).shape[1]
+        first = X.take([0]) if isinstance(X, Table) else X[:1]
+        self._n_features_out = self.model_.encode(self._apart(first)).shape[1]
         return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Latents of ``X``, deterministic, ``(rows, latent_dim)``."""
         check_is_fitted(self)
         X = self._checked(X)
-        return np.asarray(self.model_.encode(self._apart(X))).astype(X.dtype, copy=False)
+        return np.asarray(self.model_.encode(self._apart(X))).astype(_kind(X), copy=False)
 
-    def inverse_transform(self, Z: Any) -> np.ndarray:
+    def inverse_transform(self, Z: Any) -> Any:
         """Reconstructions ``(rows, features)`` from latents."""
         check_is_fitted(self)
         Z = np.asarray(Z)
-        return self._together(self.model_.decode(Z)).astype(Z.dtype, copy=False)
+        found = self.model_.decode(Z)
+        if is_framed(found):
+            return found
+        return self._together(found).astype(Z.dtype, copy=False)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """How normal each row is, ``(rows,)``: higher is more normal."""
@@ -143,7 +161,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         """The columns of each part as numbers; an error for one that is not there."""
         if self.parts is None:
             return None
-        names = [str(name) for name in getattr(self, "feature_names_in_", [])]
+        names = self._names
         places: dict[str, list[int]] = {}
         for part, columns in self.parts.items():
             chosen = [columns] if isinstance(columns, (str, int)) else list(columns)
@@ -158,7 +176,15 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
             places[part] = [names.index(c) if isinstance(c, str) else int(c) for c in chosen]
         return places
 
-    def _apart(self, X: np.ndarray) -> Any:
+    def _apart(self, X: np.ndarray | Table) -> Any:
+        if isinstance(X, Table):
+            if self._places is None:
+                return TableSource(X)
+            names = [str(name) for name in self._names]
+            return {
+                part: TableSource(X.only(names[place] for place in places))
+                for part, places in self._places.items()
+            }
         if self._places is None:
             return X
         return {name: X[:, places] for name, places in self._places.items()}
@@ -173,18 +199,46 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
             whole[:, self._places[name]] = np.asarray(part)
         return whole
 
-    def _checked(self, X: Any, *, reset: bool = False) -> np.ndarray:
+    @property
+    def _names(self) -> list[str]:
+        """The names of the columns fitted to, where they had any."""
+        return [str(name) for name in getattr(self, "feature_names_in_", [])]
+
+    def _checked(self, X: Any, *, reset: bool = False) -> Any:
+        """A matrix of numbers as scikit-learn checks it; a frame as a table of ours."""
         if isinstance(X, Mapping) and not issparse(X):
             raise IsthmusError(
                 "scikit-learn passes one matrix, and this is a mapping: put its arrays side by "
                 "side and name the columns of each, parts={name: columns}"
             )
+        if is_framed(X) and (reset or self._framed):
+            return self._table(X, reset=reset)
+        if reset:
+            self._framed = False
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
         if reset and len(X) < 2:
             raise IsthmusError(
                 f"n_samples={len(X)}: a single row (1 sample) cannot be fitted, pass at least 2"
             )
         return X
+
+    def _table(self, X: Any, *, reset: bool) -> Table:
+        table = as_table(X)
+        assert table is not None
+        if reset:
+            if len(table) < 2:
+                raise IsthmusError("n_samples=1: a single row cannot be fitted, pass at least 2")
+            self._framed, self.n_features_in_ = True, len(table.columns)
+            self.feature_names_in_ = np.array(table.names, dtype=object)
+        return table
+
+
+def _kind(X: Any) -> Any:
+    """The type of codes: float32 for float32 alone."""
+    if isinstance(X, Table):
+        single = all(column.values.dtype == np.float32 for column in X.columns.values())
+        return np.float32 if single else np.float64
+    return X.dtype
 
 
 class AutoencoderDetector(OutlierMixin, AutoencoderTransformer):
@@ -233,11 +287,12 @@ class AutoencoderDetector(OutlierMixin, AutoencoderTransformer):
         parts: dict[str, Any] | None = None,
         label: str | None = None,
         options: dict[str, Any] | None = None,
+        warm_start: bool = False,
     ) -> None:
         super().__init__(
             recipe, latent_dim=latent_dim, k=k, steps=steps, epochs=epochs,
             batch_size=batch_size, lr=lr, seed=seed, device=device, precision=precision,
-            parts=parts, label=label, options=options,
+            parts=parts, label=label, options=options, warm_start=warm_start,
         )  # fmt: skip
         self.contamination = contamination
         self.scoring = scoring

@@ -23,7 +23,10 @@ def add_to(app: typer.Typer, out: Console, parse: Parse, interruptible: Interrup
         ] = "resident",
         at: Annotated[
             list[str] | None,
-            typer.Option(help="module paths, wildcards allowed: layers.*, layers.1.mlp:in"),
+            typer.Option(
+                help="module paths, wildcards allowed: layers.*, layers.1.mlp:in, lstm:0; by "
+                "default a language model's blocks"
+            ),
         ] = None,
         text: Annotated[
             str | None, typer.Option(help="a file, a folder, gutenberg12, masc, samples")
@@ -36,7 +39,27 @@ def add_to(app: typer.Typer, out: Console, parse: Parse, interruptible: Interrup
         ] = None,
         every: Annotated[bool, typer.Option("--all", help="all tokens of the text")] = False,
         context: Annotated[int | None, typer.Option(min=2, help="tokens of one row")] = None,
-        dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or int8")] = "float16",
+        dtype: Annotated[
+            str, typer.Option(help="as which they are stored: float32, float16, bfloat16 or int8")
+        ] = "float16",
+        host_dtype: Annotated[
+            str | None,
+            typer.Option(help="what the model computes in: float32, bf16, half, auto (as stored)"),
+        ] = None,
+        device: Annotated[
+            str | None, typer.Option(help="where it computes: cpu, cuda, gpu, auto")
+        ] = None,
+        axis: Annotated[
+            list[str] | None,
+            typer.Option(help="of the features: -1, 1, or POINT=1; by default found out"),
+        ] = None,
+        max_norm: Annotated[
+            str | None,
+            typer.Option(
+                help="leave out tokens of more than so many times the median norm; none keeps all;"
+                " by default 10 for language models"
+            ),
+        ] = None,
         batch: Annotated[int, typer.Option(min=1, help="rows of a forward pass")] = 32,
         keep_special: Annotated[bool, typer.Option(help="keep tokens that are no text")] = False,
         output: Annotated[
@@ -46,8 +69,10 @@ def add_to(app: typer.Typer, out: Console, parse: Parse, interruptible: Interrup
     ) -> None:
         """Store the activations of a model: a language model on text, any module on data.
 
-        Special tokens and padding are left out. A killed harvest goes on by the same command, and
-        more text can be added to the same store.
+        Special tokens and padding are left out, and tokens whose norm is far beyond all others
+        (attention sinks). A killed harvest goes on by the same command, and more text can be added
+        to the same store: what is there already is not added again. Byte images go through the
+        image processor that lies beside a vision model.
         """
         from isthmus.activations import cli
         from isthmus.activations.spec import TOKENS
@@ -55,9 +80,9 @@ def add_to(app: typer.Typer, out: Console, parse: Parse, interruptible: Interrup
         taken = None if every else tokens or TOKENS
         with interruptible():
             found = cli.run(
-                model, at or ["layers.*"], output, text=text, data=data, tokens=taken,
-                context=context, dtype=dtype, batch=batch, keep_special=keep_special,
-                progress=not quiet,
+                model, at or [], output, text=text, data=data, tokens=taken,
+                context=context, dtype=dtype, host_dtype=host_dtype, device=device, axis=axis or [],
+                max_norm=max_norm, batch=batch, keep_special=keep_special, progress=not quiet,
             )  # fmt: skip
         out.print(found)
 
@@ -78,12 +103,14 @@ def add_to(app: typer.Typer, out: Console, parse: Parse, interruptible: Interrup
         Of a dictionary on a language model's activations the features are computed first, unless
         they are there already (DIR/features).
         """
-        from isthmus.report.page import report as write
+        from isthmus.report.page import written
 
         with interruptible():
-            place = write(folder, output, X=data)
+            place, missing = written(folder, output, X=data)
         size = place.stat().st_size / 1e6
         out.print(f"{escape(str(place))}: {size:.1f} MB; open it in a browser")
+        if missing:  # said on stderr already
+            raise typer.Exit(1)
 
     @app.command()
     def label(
@@ -132,6 +159,9 @@ def add_to(app: typer.Typer, out: Console, parse: Parse, interruptible: Interrup
         samples: Annotated[int, typer.Option(min=1, help="texts of each kind")] = 2,
         temperature: Annotated[float, typer.Option(min=0.0, help="0: likeliest")] = 0.8,
         seed: Annotated[int, typer.Option(help="of what is drawn")] = 0,
+        data: Annotated[
+            str | None, typer.Option(help="lm:... or store:..., where the run's data were moved")
+        ] = None,
     ) -> None:
         """Let a language model write with latents of a dictionary changed, beside as it is.
 
@@ -145,6 +175,6 @@ def add_to(app: typer.Typer, out: Console, parse: Parse, interruptible: Interrup
                 cli.run(
                     folder, prompt, add=add or [], clamp=clamp or [], scale=scale or [],
                     ablate=ablate or [], where_active=where_active, new=new, samples=samples,
-                    temperature=temperature, seed=seed,
+                    temperature=temperature, seed=seed, data=data,
                 )
             )  # fmt: skip

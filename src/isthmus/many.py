@@ -11,12 +11,14 @@ from torch import nn
 from isthmus import notices, runs
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.api import load
+from isthmus.data import preparing
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
 from isthmus.recipes.registry import validated
 from isthmus.runs import Data
 from isthmus.training import Callback, Together, Trainer, TrainingOptions
 from isthmus.training.checkpoint import read_checkpoint, read_config
+from isthmus.training.lock import claim
 from isthmus.training.many import VariantsFailed, read_manifest
 from isthmus.training.progress import Show
 from isthmus.training.session import session
@@ -49,6 +51,7 @@ def fit_many(
     callbacks: Sequence[Callback] = (),
     progress: Show = "auto",
     overwrite: bool = False,
+    prepare: Mapping[str, Any] | None = None,
     **shared: Any,
 ) -> dict[str, Autoencoder]:
     """Fit several recipes, widths, sparsities, seeds, ... while the data are read once.
@@ -68,7 +71,7 @@ def fit_many(
     ``data_seed`` is by default the shared ``seed``, or 0, and a variant's own ``seed`` is that of
     its initialisation and its own draws.
 
-    ``given`` and ``mask`` are as in :func:`isthmus.fit`, the same for all.
+    ``given``, ``mask`` and ``prepare`` are as in :func:`isthmus.fit`, the same for all.
 
     With ``out`` each variant has its run in the folder ``out/<name>``, as :func:`isthmus.fit`
     writes it, and :func:`resume_many` goes on with all; without ``save_every`` each is saved every
@@ -80,6 +83,7 @@ def fit_many(
     Raises :class:`IsthmusError` for anything that cannot work, before anything is trained. Recipes
     in closed form read the data in passes of their own and are refused.
     """
+    asked = preparing.asked(prepare, shared)
     planned = _planned(variants, shared)
     folder = None if out is None else _parent(Path(out), list(planned), overwrite)
     source, columns = runs.opened(X, given, mask)
@@ -88,6 +92,7 @@ def fit_many(
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
     train, held = _shared_parts(planned, source, validation_data)
+    source, train, held, preparation = preparing.prepared(source, train, held, asked)
     for one in planned.values():
         one.training = runs.fitting_batch(one.training, len(train), explicit=one.explicit_batch)
     _same(planned, "batch_size")
@@ -111,6 +116,7 @@ def fit_many(
             about,
             own_validation=validation_data is not None,
         )
+        preparing.attached(model, preparation)
         trainers[name] = Trainer(
             model,
             train,
@@ -159,10 +165,12 @@ def resume_many(
     models = {n: load(folder / n, device="cpu", **own.get(n, {})) for n in names if n not in left}
     if not left:
         return models
+    for place in (folder, *(folder / name for name in left)):
+        claim(place)
     first = configs[left[0]]
     source = runs.reopened(first, folder / left[0], X, validation_data, given, mask)
     training = validated(TrainingOptions, first["training"])
-    train, held = runs.parts(source, training, validation_data)
+    train, held = runs.parts(source, training, validation_data, first)
     trainers: dict[str, Trainer] = {}
     for name in left:
         checkpoint = read_checkpoint(folder / name, state=True)
@@ -298,6 +306,7 @@ def _parent(folder: Path, names: Sequence[str], overwrite: bool) -> Path:
     """The folder of the runs; an error where one of them would replace a run to be kept."""
     if folder.exists() and not folder.is_dir():
         raise IsthmusError(f"{folder} is a file: choose a folder for the runs")
+    claim(folder)
     if read_manifest(folder) is not None and not overwrite:
         raise IsthmusError(
             f"{folder} already holds runs: choose another folder, pass overwrite, or go on with "

@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from isthmus import data, notices
+from isthmus.activations.spec import relocated
 from isthmus.anatomy import Autoencoder, Kind, Signal, Source, tree
+from isthmus.data import preparing
 from isthmus.data.giving import Columns, given_source, has_columns
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
@@ -21,8 +23,9 @@ from isthmus.recipes.scaling import modes_of, rescale, scale_own, scaler_of
 from isthmus.training import TrainingOptions
 from isthmus.training.checkpoint import CONFIG, METRICS
 from isthmus.training.journal import located
+from isthmus.training.lock import claim
 from isthmus.training.reference import stored
-from isthmus.training.seeds import seed_step
+from isthmus.training.seeds import seeded
 
 FINGERPRINT_ROWS = 4096
 Data = Any
@@ -40,10 +43,11 @@ def build(
     if own is not None:
         if own.signal.kind == "graph":  # the class of its rows is known from the data alone
             own.signal = source.signal
+        if own.prepared:
+            return own
         scale_own(own, options["scaling"], source.signal)
         return own
-    with torch.random.fork_rng(devices=[]):
-        seed_step(torch.device("cpu"), seed, 0)
+    with seeded(torch.device("cpu"), seed, 0):
         return recipe.build(source.signal, options)
 
 
@@ -66,7 +70,9 @@ def opened(
     recorded = {n: c for n, c in known.column.items() if given is None or n not in given}
     if recorded and has_columns(X, list(recorded.values())):
         given = {**recorded, **({} if given is None else given)}
-    return given_source(X, given, mask, kind=kind, known=known)
+    source, columns = given_source(X, given, mask, kind=kind, known=known)
+    preparation = preparing.recorded(config)
+    return source if preparation is None else preparation.source(source), columns
 
 
 def kind_of(model: Autoencoder | None) -> Kind | None:
@@ -75,11 +81,17 @@ def kind_of(model: Autoencoder | None) -> Kind | None:
 
 
 def parts(
-    source: Source, training: TrainingOptions, validation_data: Data | None
+    source: Source,
+    training: TrainingOptions,
+    validation_data: Data | None,
+    config: Mapping[str, Any] | None = None,
 ) -> tuple[Source, Source | None]:
-    """The rows to train on, and those for validation where there are any."""
+    """The rows to train on, and those for validation where there are any.
+
+    With the ``config`` of a run the user's own validation rows are prepared as it says.
+    """
     if validation_data is not None:
-        return source, _held(source, validation_data)
+        return source, _held(source, validation_data, config)
     if training.validation > 0:
         return data.split(source, training.validation, training.order_seed)
     if training.patience is not None:
@@ -87,9 +99,11 @@ def parts(
     return source, None
 
 
-def _held(source: Source, validation_data: Data) -> Source:
+def _held(source: Source, validation_data: Data, config: Mapping[str, Any] | None = None) -> Source:
     """The user's own validation rows; an error where they lack what is given for training."""
     held = data.as_source(validation_data)
+    preparation = preparing.recorded(config)
+    held = held if preparation is None else preparation.source(held)
     for name in source.given_names:
         if name not in held.given_names:
             raise IsthmusError(
@@ -107,9 +121,13 @@ def fitting_batch(training: TrainingOptions, rows: int, *, explicit: bool) -> Tr
 
 
 def fresh_folder(folder: Path, overwrite: bool) -> Path:
-    """The folder of a new run; an error where it cannot be, or holds a run to be kept."""
+    """The folder of a new run, held for this process to the end of the session.
+
+    An error where it cannot be, holds a run to be kept, or another process writes a run there.
+    """
     if folder.exists() and not folder.is_dir():
         raise IsthmusError(f"{folder} is a file: choose a folder for the run")
+    claim(folder)  # before the look: another run may begin here at this moment
     taken = located(folder, CONFIG).exists() or (folder / METRICS).exists()
     if taken and not overwrite:
         raise IsthmusError(
@@ -140,7 +158,7 @@ def rebuilt(
         chosen = _recorded(config, folder) if recipe is None else as_recipe(recipe)
         options = _with_modules(config["options"], folder, modules)
         model_options, _ = chosen.parse(options)
-        with torch.random.fork_rng(devices=[]):
+        with seeded(torch.device("cpu"), 0):
             model = chosen.build(Signal.from_dict(config["signal"]), model_options)
     if passed and model.signal.kind == "graph":
         model.signal = Signal.from_dict(config["signal"])
@@ -148,6 +166,7 @@ def rebuilt(
         rescale(model, config["scaling"])
     elif passed and config["recipe"] is not None:
         _scale_recorded(model, config)
+    model.preparation = preparing.recorded(config)
     return model
 
 
@@ -337,6 +356,7 @@ def reopened(
         X = (config["data"] or {}).get("spec")
         if X is None:
             raise IsthmusError(f"the data of {folder} were not a file: pass them again as X")
+        X = relocated(X, folder)
     source, _ = opened(X, given, mask, config)
     if described(X, source)["fingerprint"] != config["data"]["fingerprint"]:
         raise IsthmusError(f"these are not the data that {folder} was fitted to: pass the same")

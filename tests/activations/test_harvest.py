@@ -299,11 +299,11 @@ def test_points_with_different_places_do_not_stand_side_by_side(vision, tmp_path
 def test_shapes_that_are_no_activations_of_tokens(host, vision, tmp_path):
     vision.sum = nn.Flatten(0)
     vision.forward = lambda x: vision.sum(x.sum((1, 2, 3)))
-    with pytest.raises(IsthmusError, match=r"'sum' gives the shape \(1,\)"):
+    with pytest.raises(IsthmusError, match=r"'sum' gives the shape \(2,\)"):
         harvest(vision, ArraySource(IMAGES), "sum", tmp_path / "s", progress=False)
     other = language()
     other.module.head.register_forward_hook(lambda *_: torch.zeros(3, 5))
-    with pytest.raises(IsthmusError, match=r"'head' gives the shape \(3, 5\) for 1 rows of 2"):
+    with pytest.raises(IsthmusError, match=r"'head' gives the shape \(3, 5\) for 2 rows of 3"):
         harvested(other, tmp_path / "t", at="head")
 
 

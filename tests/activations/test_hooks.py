@@ -238,7 +238,7 @@ def test_the_mode_is_left_alone():
         ("layers.*.mpl", r"did you mean 'layers.\*.mlp'"),
         ("layers.7", "did you mean 'layers.2'"),
         ("zzzzzz", r"it has 'embed', 'layers', 'layers.\*'"),
-        ("layers.0:inside", "ends in ':inside'"),
+        ("layers.0:in:a:b", "names more than a module"),
         ([], "no point of the model was named"),
     ],
 )

@@ -22,14 +22,14 @@ def table(tmp_path):
 
 def test_a_table_is_made_ready_and_all_is_noted(table):
     found = prepare(table, "kind")
-    assert found.columns == ("size", "colour=blue", "colour=red")
-    assert found.x.shape == (60, 3)
+    features = ("size", "size missing", "colour=blue", "colour=red", "unit")
+    assert found.columns == features
+    assert (found.rows, found.shape) == (60, (5,))
     assert (found.kind, found.classes) == ("classes", ("a", "b"))
-    assert (found.x[:, 1] + found.x[:, 2] == 1).all()
     said = " | ".join(found.notes)
     for part in (
         "'remark' is text with 60",
-        "'unit' never varies",
+        "says nothing: 'unit'",
         "1 missing values",
         "2 classes",
     ):
@@ -39,7 +39,7 @@ def test_a_table_is_made_ready_and_all_is_noted(table):
 def test_without_labels_every_column_is_a_feature(table):
     found = prepare(table)
     assert found.labels is None
-    assert found.columns == ("size", "colour=blue", "colour=red", "kind=a", "kind=b")
+    assert found.columns[-2:] == ("kind=a", "kind=b")
 
 
 def test_splits_are_filled_and_scaled_by_the_training_rows(table):
@@ -50,7 +50,7 @@ def test_splits_are_filled_and_scaled_by_the_training_rows(table):
     assert np.isfinite(part.test).all()
     np.testing.assert_allclose(part.train.mean(0), 0.0, atol=1e-6)
     np.testing.assert_allclose(part.train.std(0), 1.0, atol=1e-5)
-    moved = found.x.copy()
+    assert part.train.shape[1] == 4  # 'unit' never varies
     assert part.test_labels is not None
     # What the test rows hold changes nothing in the training rows.
     rng = np.random.default_rng(1)
@@ -58,9 +58,15 @@ def test_splits_are_filled_and_scaled_by_the_training_rows(table):
     for label in (0, 1):
         group = np.flatnonzero(found.labels == label)
         test[rng.permutation(group)[: round(0.25 * len(group))]] = True
-    moved[test] *= 100.0
-    again = split(type(found)(found.name, moved, found.labels, found.kind), 1)
-    np.testing.assert_array_equal(again.train, part.train)
+    lines = table.read_text().splitlines()
+    for row in np.flatnonzero(test):
+        lines[row + 1] = f"{1e6 + row},green,,2,{lines[row + 1][-1]}"
+    moved = table.with_name("moved.csv")
+    moved.write_text("\n".join(lines) + "\n")
+    again = split(prepare(moved, "kind"), 1)
+    np.testing.assert_array_equal(again.train[:, 1:], part.train[:, 1:])
+    gap = part.train[:, 0] - again.train[:, 0]
+    assert np.abs(gap).max() < 1e-6
 
 
 def test_classes_keep_their_proportion(table):
@@ -109,7 +115,7 @@ def test_bad_tables_are_one_sentence(tmp_path):
         prepare(few)
     ragged = tmp_path / "ragged.csv"
     ragged.write_text("a,b\n" + "1,2\n" * 9 + "1\n")
-    with pytest.raises(IsthmusError, match=r"row 10 of .* has 1 cells instead of 2"):
+    with pytest.raises(IsthmusError, match=r"line 11 of .* has 1 cells instead of 2"):
         prepare(ragged)
     texts = tmp_path / "texts.csv"
     texts.write_text("a\n" + "\n".join(f"word {i}" for i in range(40)) + "\n")

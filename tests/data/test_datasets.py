@@ -53,10 +53,18 @@ class Stream(IterableDataset):
         yield torch.zeros(2)
 
 
+class Empty(IterableDataset):
+    def __iter__(self):
+        yield from ()
+
+
+def test_a_stream_is_gathered():
+    assert as_source(Stream()).rows(torch.arange(1)).tolist() == [[0.0, 0.0]]
+
+
 @pytest.mark.parametrize(
     ("items", "said"),
     [
-        (Stream(), "collect it into an array"),
         (Items([]), "empty"),
         (Items(["text"]), "type str"),
         (Items([{"pixels": 1}]), "'pixels'"),

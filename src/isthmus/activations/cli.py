@@ -1,13 +1,15 @@
 """``isthmus harvest``: activations of a model to a folder, from the command line."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
+from isthmus.activations.axes import Axis
 from isthmus.activations.harvest import harvest, text_tokens
 from isthmus.activations.opening import open_module
-from isthmus.activations.spec import TOKENS
+from isthmus.activations.spec import TOKENS, absolute, norm_named
 from isthmus.activations.store import Store
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
@@ -24,32 +26,73 @@ def run(
     tokens: int | None = TOKENS,
     context: int | None = None,
     dtype: str = "float16",
+    host_dtype: str | None = None,
+    device: str | None = None,
+    axis: Sequence[str] = (),
+    max_norm: str | None = None,
     batch: int = 32,
     keep_special: bool = False,
     progress: bool = True,
 ) -> Table:
     """Harvest, and say what is in the store.
 
-    ``at`` are points, each entry one or several by comma. ``data`` are rows for a module that is
+    ``at`` are points, each entry one or several by comma; none are a language model's blocks.
+    ``dtype`` is how activations are stored; ``host_dtype`` and ``device`` are the model's. ``axis``
+    are numbers or ``POINT=NUMBER``, ``max_norm`` a number, ``none`` or ``auto``. ``data`` are rows for a module that is
     no language model; otherwise ``text`` is read, of which ``tokens`` are taken (None for all).
     """
     points = [point for entry in at for point in entry.split(",") if point]
     if data is not None and text is not None:
         raise IsthmusError("both a text and data were given: choose one of --text and --data")
     if data is not None:
+        if not points:
+            raise IsthmusError(
+                "no point of the model was named: pass --at with the path of a module, as in "
+                "--at 'layers.*', or '.' for the model itself"
+            )
+        module = open_module(model, dtype=host_dtype, device=device)
         store = harvest(
-            open_module(model), as_source(data), points, output, dtype=dtype, batch=batch,
-            text=data, name=model, progress=progress,
+            module, as_source(data), points, output, dtype=dtype, batch=batch,
+            text=absolute(data), name=absolute(model), axis=_axes(axis),
+            max_norm=None if max_norm is None else norm_named(max_norm), progress=progress,
         )  # fmt: skip
         return summary(store)
-    host = open_model(model)
+    if axis:
+        raise IsthmusError(
+            "the axes of a language model's activations are found from its tokens: leave out --axis"
+        )
+    host = open_model(model, dtype=host_dtype, device=device)
     named = text or default_text()
     rows = text_tokens(host, named, tokens, context)
     store = harvest(
-        host, rows, points, output, dtype=dtype, batch=batch, skip_special=not keep_special,
-        text=named, progress=progress,
+        host, rows, points or [host.layers], output, dtype=dtype, batch=batch,
+        skip_special=not keep_special, text=absolute(named), max_norm=norm_named(max_norm),
+        progress=progress,
     )  # fmt: skip
     return summary(store)
+
+
+def _axes(given: Sequence[str]) -> Axis:
+    """``-1`` for all points, or ``POINT=1`` for each."""
+    named: dict[str, int] = {}
+    plain: int | None = None
+    for one in given:
+        point, equals, number = one.rpartition("=")
+        try:
+            value = int(number)
+        except ValueError:
+            raise IsthmusError(
+                f"--axis {one!r} is no axis: write a number, or POINT=NUMBER as in layers.1=-1"
+            ) from None
+        if equals:
+            named[point] = value
+        elif plain is not None:
+            raise IsthmusError("--axis names two axes for all points: name the points")
+        else:
+            plain = value
+    if named and plain is not None:
+        raise IsthmusError("--axis names an axis for all points and for single ones: choose one")
+    return named or plain
 
 
 def summary(store: Store) -> Table:

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.activations import formats
-from isthmus.activations.feeds import Feed, Kept, TextFeed, make_feed
+from isthmus.activations.axes import Axis
+from isthmus.activations.doubles import leave_out_stored
+from isthmus.activations.feeds import Feed, Kept, RowFeed, TextFeed, make_feed
+from isthmus.activations.norms import MaxNorm, checked_norm, medians, within
 from isthmus.activations.points import Side
 from isthmus.activations.provenance import Run
 from isthmus.activations.store import Store
@@ -20,6 +23,7 @@ from isthmus.activations.writing import Appender, Piece, locked
 from isthmus.anatomy import Source
 from isthmus.errors import IsthmusError
 from isthmus.language import LanguageModel, Tokens, documents, pack
+from isthmus.notices import say
 from isthmus.training.progress import ProgressBar, Show
 
 SHARD_BYTES = 1 << 27
@@ -43,6 +47,8 @@ def harvest(
     shard: int | None = None,
     text: str = "",
     name: str | None = None,
+    axis: Axis = None,
+    max_norm: MaxNorm = "auto",
     progress: Show = "auto",
 ) -> Store:
     """Run ``data`` through ``model`` and store its activations at the points ``at`` in ``out``.
@@ -50,12 +56,20 @@ def harvest(
     ``data`` are the :class:`~isthmus.language.tokens.Tokens` for a language model, whose padding
     and (with ``skip_special``) special tokens are left out, or a source of rows for any other
     module (see :class:`~isthmus.activations.feeds.RowFeed` for what is a token then). ``batch``
-    rows go through at once. ``dtype`` is float32, float16, bfloat16 or int8 (with a scale for each
-    row of activations). ``text`` and ``name`` say for provenance what the text and the module are.
+    rows go through at once. ``dtype`` is how they are stored: float32, float16, bfloat16 or int8
+    (with a scale for each row of activations, its largest elements apart); what the model computes
+    in is its own type. ``text`` and ``name`` say for provenance what the text and the module are.
+    ``axis`` says on which axis of a module's tensors the features lie, for all points or by point,
+    where that is not to be found out (:mod:`isthmus.activations.axes`).
+
+    Tokens whose norm at any point is more than ``max_norm`` times the median there (of the first
+    batch) are left out: attention sinks, of which a dictionary learns nothing and which spoil all
+    else. By default that is 10 for language models; None keeps all. It is said how many they were.
 
     A folder that holds a store already is added to: with the same data it goes on where it was
-    stopped or killed, and does nothing where all is there; other data come behind. Another model,
-    other points or another format are an :class:`IsthmusError`. What is lost by a kill is at most
+    stopped or killed, and does nothing where all is there; other data come behind, without the rows
+    that the store holds already. Another model, other points or another format are an
+    :class:`IsthmusError`. What is lost by a kill is at most
     the last shard of ``shard`` tokens (by default as many as fit into 128 MB, at most 262,144).
 
     Beside the tokens, which are given, memory is taken for a few batches only.
@@ -63,23 +77,60 @@ def harvest(
     formats.check(dtype)
     if batch < 1 or (shard is not None and shard < 1):
         raise IsthmusError(f"batch={batch} and shard={shard} count rows: use 1 or more")
-    feed = make_feed(model, data, at, side, skip_special, name)
+    chosen = checked_norm(max_norm)
+    feed = make_feed(model, data, at, side, skip_special, name, axis)
     folder = Path(out)
-    run = Run(
-        text or _described(data),
-        feed.fingerprint(),
-        rows=len(feed.counts),
-        documents=len(feed.tokens.names) if isinstance(feed, TextFeed) else len(feed.counts),
-        tokens=int(feed.counts.sum()),
-        left_out=feed.left_out,
-    )
+    made = not folder.exists()
     with _writing_to(folder), locked(folder):
-        appender = Appender(folder, feed, dtype, skip_special, shard or shard_tokens(feed, dtype))
+        size = shard or shard_tokens(feed, dtype)
+        appender = Appender(folder, feed, dtype, skip_special, size, chosen)
+        fingerprint = feed.fingerprint()
+        known = appender.number(fingerprint)
+        left, rows = _leave_out(appender, feed, known)
+        what = text or _described(data)
+        if known is None and not int(feed.counts.sum()):
+            say(f"all of {what} is in {folder} already: nothing was added")
+            return Store(folder)
+        if left and known is None:
+            say(
+                f"{left:,} tokens of {what}, in {rows:,} rows, are in {folder} already: only the "
+                "others are added"
+            )
+        documents = len(feed.tokens.names) if isinstance(feed, TextFeed) else len(feed.counts)
+        run = Run(
+            what, fingerprint, rows=len(feed.counts), documents=documents,
+            tokens=int(feed.counts.sum()), left_out=dict(feed.left_out),
+        )  # fmt: skip
         appender.open(run)
         if appender.missing:
             with contextlib.closing(appender):
                 _fill(appender, feed, batch, progress)
+            _say_norms(appender)
+        elif known is not None and not made:
+            say(f"all of {what} is in {folder} already: nothing was added")
     return Store(folder)
+
+
+def _leave_out(appender: Appender, feed: TextFeed | RowFeed, known: int | None) -> tuple[int, int]:
+    """Take out of the feed what the store holds from other runs; how many tokens and rows."""
+    before = len(appender.facts.runs) if known is None else known
+    if not before:
+        return 0, 0
+    if known is not None:
+        # What a run leaves out was settled when it began, by a version that may not have looked.
+        if not appender.facts.runs[known].left_out.get("stored"):
+            return 0, 0
+    return leave_out_stored(feed, appender.folder, appender.facts, before)
+
+
+def _say_norms(appender: Appender) -> None:
+    dropped, facts = appender.run.left_out.get("norm", 0), appender.facts
+    if dropped:
+        say(
+            f"{dropped:,} of {appender.run.tokens:,} tokens ({dropped / appender.run.tokens:.2g} "
+            f"of them) have more than {facts.max_norm:g} times the median norm and are left out "
+            "(attention sinks; max_norm= takes another factor, or none to keep all)"
+        )
 
 
 def text_tokens(
@@ -131,6 +182,7 @@ def _fill(appender: Appender, feed: Feed, batch: int, progress: Show) -> None:
     ):
         for rows, skip in batches(feed.counts, batch, done):
             kept = feed.run(rows)
+            appender.limit(medians(kept))
             for piece in _pieces(kept, skip, appender):
                 while len(waiting) >= _QUEUE:
                     waiting.popleft().result()
@@ -145,14 +197,16 @@ def _fill(appender: Appender, feed: Feed, batch: int, progress: Show) -> None:
 def _pieces(kept: Kept, skip: int, appender: Appender) -> Iterator[Piece]:
     """A batch as stored arrays, cut where shards end."""
     begin, total = skip, len(kept.row)
+    inside = within(kept, appender.limits)
     while begin < total:
         end = min(total, begin + appender.room)
-        part = slice(begin, end)
+        chosen = inside[begin:end].nonzero().flatten() + begin
         arrays: dict[str, np.ndarray] = {}
         sums, norms = {}, {}
         for point, values in kept.values.items():
-            own = values[part]
-            stored = formats.encode(own, appender.dtype)
+            whole = len(chosen) == end - begin
+            own = values[begin:end] if whole else values[chosen]
+            stored = formats.encode(own, appender.dtype, appender.outliers(point))
             if not formats.finite(stored, appender.dtype):
                 raise formats.overflow(point, appender.dtype)
             for suffix, array in stored.items():
@@ -161,8 +215,8 @@ def _pieces(kept: Kept, skip: int, appender: Appender) -> Iterator[Piece]:
             # Sums of a batch in float32, of the batches in float64.
             sums[point] = wide.sum(0).double()
             norms[point] = float(torch.linalg.vector_norm(wide, dim=1).sum())
-        where = torch.stack([kept.row[part], kept.place[part]], 1).to(torch.int32)
-        piece = Piece(end - begin, arrays, where.numpy(), sums, norms)
+        where = torch.stack([kept.row[chosen], kept.place[chosen]], 1).to(torch.int32)
+        piece = Piece(end - begin, len(chosen), arrays, where.numpy(), sums, norms)
         appender.reserve(piece.tokens)
         yield piece
         begin = end

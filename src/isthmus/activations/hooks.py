@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.activations.points import Point, Side, resolve
-from isthmus.errors import IsthmusError
+from isthmus.errors import IsthmusError, unknown
 
 
 class Activations:
@@ -24,8 +24,9 @@ class Activations:
 
     A call runs the model once on its arguments and returns a tensor for each point. The pass ends
     as soon as all points have been seen, so what lies behind the last of them is not computed. Of
-    a tuple, a mapping or an output object the first floating-point tensor counts (of a module's
-    keyword arguments, ``hidden_states`` before others). A module that runs several times in one
+    a tuple, a mapping or an output object the first floating-point tensor that is more than one
+    number counts (of a module's keyword arguments, ``hidden_states`` before others), or the one
+    that the point names: ``encoder:hidden``, ``lstm:1.0``. A module that runs several times in one
     pass gives its first run. The hooks are on the model during the call only.
 
     Tensors are detached from the graph, unless ``grad``, and share the model's memory. Where a
@@ -42,8 +43,8 @@ class Activations:
         grad: bool = False,
     ) -> None:
         self.model, self.grad = model, grad
-        self._places = resolve(model, at, side)
-        self.points = tuple(place.name for place in self._places)
+        self.places = resolve(model, at, side)
+        self.points = tuple(place.name for place in self.places)
         self._overwritten: set[str] = set()
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
@@ -63,17 +64,13 @@ class Activations:
         taken: dict[str, _Taken] = {}
         mine = object()
 
-        def take(point: str, held: Any) -> None:
+        def take(place: Point, held: Any) -> None:
+            point = place.name
             if point in taken:
                 return
-            tensor = first_tensor(held)
-            if tensor is None:
-                raise IsthmusError(
-                    f"the point {point!r} holds no tensor: name a module whose input or output has "
-                    "one"
-                )
+            tensor = needed_tensor(held, place)
             taken[point] = _Taken.of(tensor, point in self._overwritten, self.grad)
-            if len(taken) == len(self._places):
+            if len(taken) == len(self.places):
                 raise _Done(mine)
 
         no_graph = contextlib.nullcontext() if self.grad else torch.no_grad()
@@ -92,10 +89,10 @@ class Activations:
         return taken
 
     @contextlib.contextmanager
-    def _hooked(self, take: Callable[[str, Any], None]) -> Iterator[None]:
+    def _hooked(self, take: Callable[[Point, Any], None]) -> Iterator[None]:
         handles = []
         try:
-            for place in self._places:
+            for place in self.places:
                 handles.append(_hook(place, take))
             yield
         finally:
@@ -133,29 +130,92 @@ class _Taken:
         return self.version >= 0 and self.tensor._version != self.version
 
 
-def _hook(place: Point, take: Callable[[str, Any], None]) -> Any:
+def _hook(place: Point, take: Callable[[Point, Any], None]) -> Any:
     if place.side == "input":
 
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             named = {key: kwargs[key] for key in ("hidden_states",) if key in kwargs}
-            take(place.name, (args, named, kwargs))
+            take(place, (args, named, kwargs))
 
         return place.module.register_forward_pre_hook(before, with_kwargs=True)
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        take(place.name, output)
+        take(place, output)
 
     return place.module.register_forward_hook(after)
 
 
+def needed_tensor(held: Any, place: Point) -> Tensor:
+    """The tensor that counts at a point: the one of its key, or the first.
+
+    Raises :class:`IsthmusError` where there is none.
+    """
+    if place.key is not None:
+        return _by_key(held, place)
+    tensor = first_tensor(held)
+    if tensor is None:
+        raise IsthmusError(
+            f"the point {place.name!r} holds no tensor: name a module whose input or output has one"
+        )
+    return tensor
+
+
 def first_tensor(held: Any) -> Tensor | None:
-    """The first floating-point tensor of a nested structure, else its first tensor, else None."""
+    """The first real tensor of a nested structure that has rows: no loss, which is one number.
+
+    Else the first real tensor, else the first of any type, else None.
+    """
+    number: Tensor | None = None
     other: Tensor | None = None
     for tensor in _tensors(held):
-        if tensor.is_floating_point():
+        if tensor.is_floating_point() and tensor.ndim:
             return tensor
+        if tensor.is_floating_point():
+            number = tensor if number is None else number
         other = tensor if other is None else other
-    return other
+    return other if number is None else number
+
+
+def keys_of(held: Any) -> list[str]:
+    """Names of the parts of a structure: keys, fields, or numbers from 0."""
+    if isinstance(held, Mapping):
+        return [str(key) for key in held]
+    fields = getattr(held, "_fields", None)
+    if fields is not None:
+        return [*map(str, fields), *map(str, range(len(fields)))]
+    if isinstance(held, (list, tuple)):
+        return [str(n) for n in range(len(held))]
+    if dataclasses.is_dataclass(held) and not isinstance(held, type):
+        return [field.name for field in dataclasses.fields(held)]
+    return []
+
+
+def part_of(held: Any, key: str) -> Any:
+    """The part of a structure that has a name among :func:`keys_of`; None without it."""
+    if isinstance(held, Mapping):
+        return next((value for name, value in held.items() if str(name) == key), None)
+    if isinstance(held, (list, tuple)):
+        number = int(key) if key.isdigit() else -1
+        return held[number] if 0 <= number < len(held) else getattr(held, key, None)
+    return getattr(held, key, None) if key in keys_of(held) else None
+
+
+def _by_key(held: Any, place: Point) -> Tensor:
+    """What lies under the point's key, whose parts are divided by dots (``hidden_states.2``)."""
+    assert place.key is not None
+    sides = [held]
+    if place.side == "input":  # arguments by number, and by name
+        args, _, kwargs = held
+        sides = [kwargs, args]
+    for one in sides:
+        part = one
+        for name in place.key.split("."):
+            part = part_of(part, name)
+        found = None if part is None else first_tensor(part)
+        if found is not None:
+            return found
+    known = [name for one in sides for name in keys_of(one)]
+    raise unknown(f"part of what {place.module_name!r} holds", place.key, known or ["(nothing)"])
 
 
 def _tensors(held: Any) -> Iterator[Tensor]:

@@ -1,10 +1,12 @@
 """Where activations came from, so that the text behind a row can be found again."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from isthmus.activations.moved import found_again
 from isthmus.errors import IsthmusError
 from isthmus.language import LanguageModel, Tokens, open_model
 
@@ -23,6 +25,10 @@ class Origin:
         The rows of the text; None where the input was no text.
     host
         The model itself, where it is open.
+    dtype
+        What the model computed in.
+    folder
+        Where the activations are, near which a model that was moved is looked for.
     """
 
     model: str
@@ -31,6 +37,8 @@ class Origin:
     text: str
     tokens: Tokens | None
     host: LanguageModel | None = None
+    dtype: str = "float32"
+    folder: Path | None = None
 
     @property
     def point(self) -> str:
@@ -47,7 +55,9 @@ class Origin:
             return self.host
         if self.tokens is None:
             raise IsthmusError(f"{self.model!r} is no language model: open it yourself")
-        host = open_model(self.model)
+        place = found_again(self.model, self.folder)
+        computed = {} if self.dtype == "float32" else {"dtype": self.dtype}
+        host = open_model(place, **computed)
         if host.revision != self.revision:
             raise IsthmusError(
                 f"the model {self.model!r} has other weights than when the activations were taken "

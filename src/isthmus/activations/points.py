@@ -19,20 +19,28 @@ class Point:
     """One place of a model: what goes into or comes out of one of its modules.
 
     ``name`` is the module's path (``.`` for the model itself), with ``:in`` behind it where the
-    input is meant.
+    input is meant, and the ``key`` of one of several parts where one is named: ``:hidden`` of a
+    mapping or an output object, ``:1`` of a tuple, ``:past.0`` of a part of a part.
     """
 
     name: str
     module: nn.Module
     side: Side
+    key: str | None = None
+
+    @property
+    def module_name(self) -> str:
+        """The path without what follows it."""
+        return self.name.partition(":")[0]
 
 
 def resolve(model: nn.Module, at: str | Sequence[str], side: Side = "output") -> list[Point]:
     """The points that ``at`` means, in its order, and within a pattern in the model's.
 
     A path has as many components as its pattern, and each matches by the rules of the shell:
-    ``layers.*.mlp``, ``layers.[0-3]``. A suffix ``:in`` or ``:out`` overrides ``side``; ``.``
-    is the model itself. A path that the model does not have is an :class:`IsthmusError` that
+    ``layers.*.mlp``, ``layers.[0-3]``. A suffix ``:in`` or ``:out`` overrides ``side``, any
+    other names a part of what the module takes or gives (``encoder:hidden``, ``lstm:1``,
+    ``mlp:in:mask``); ``.`` is the model itself. A path that the model does not have is an :class:`IsthmusError` that
     offers the nearest ones.
     """
     patterns = [at] if isinstance(at, str) else list(at)
@@ -44,25 +52,27 @@ def resolve(model: nn.Module, at: str | Sequence[str], side: Side = "output") ->
     modules = dict(model.named_modules(remove_duplicate=False))
     found: dict[str, Point] = {}
     for pattern in patterns:
-        path, chosen = _divided(pattern, side)
+        path, chosen, key = _divided(pattern, side)
         names = [name for name in modules if _matches(name, path)]
         if not names:
             raise _unknown(path, modules)
         for name in names:
             point = (name or ".") + (":in" if chosen == "input" else "")
-            found.setdefault(point, Point(point, modules[name], chosen))
+            point += "" if key is None else f":{key}"
+            found.setdefault(point, Point(point, modules[name], chosen, key))
     return list(found.values())
 
 
-def _divided(pattern: str, side: Side) -> tuple[str, Side]:
-    path, colon, suffix = pattern.partition(":")
-    if not colon:
-        return path, side
-    if suffix not in ("in", "out"):
+def _divided(pattern: str, side: Side) -> tuple[str, Side, str | None]:
+    path, *suffixes = pattern.split(":")
+    if suffixes and suffixes[0] in ("in", "out"):
+        side = "input" if suffixes.pop(0) == "in" else "output"
+    if len(suffixes) > 1 or "" in suffixes:
         raise IsthmusError(
-            f"the point {pattern!r} ends in {':' + suffix!r}: write :in or :out, or nothing"
+            f"the point {pattern!r} names more than a module, a side and a part: write it as "
+            "path, path:in, path:key or path:in:key"
         )
-    return path, "input" if suffix == "in" else "output"
+    return path, side, suffixes[0] if suffixes else None
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -13,7 +13,7 @@ from isthmus.activations.shards import sync_folder
 from isthmus.errors import IsthmusError
 
 FILE = "provenance.json"
-FORMAT = 1
+FORMAT = 2
 _SELF = b',\n "self": "'
 """The last entry: the SHA-256 of all that stands before it."""
 _IN_NUMBERS = re.compile(r"(?<=[\[,])\n\s*(?=-?\d)|(?<=\d)\n\s*(?=\])")
@@ -21,12 +21,19 @@ _IN_NUMBERS = re.compile(r"(?<=[\[,])\n\s*(?=-?\d)|(?<=\d)\n\s*(?=\])")
 
 @dataclass
 class PointFacts:
-    """A point of the store: its files' name, its width, and means over all tokens."""
+    """A point of the store: its files' name, its width, and means over all tokens.
+
+    ``axis`` is that of the features in the module's tensors, ``limit`` the largest norm of a row
+    that is kept, and ``outliers`` how many elements of a row of 8 bits are kept in float32.
+    """
 
     file: str
     width: int
     mean_norm: float = 0.0
     mean: list[float] = field(default_factory=list)
+    axis: int | None = None
+    limit: float | None = None
+    outliers: int = 0
 
 
 @dataclass
@@ -34,7 +41,8 @@ class Run:
     """One text (or source of rows) that was harvested into the store.
 
     ``tokens`` is how many it gives in all; how many are there already follows from the shards.
-    ``checksums`` are those of its token files, in ``folder``; both are empty for rows of a source.
+    ``checksums`` are those of its token files, in ``folder``, which is empty for rows of a source;
+    these have ``hashes``, a folder with a hash of every row.
     """
 
     text: str
@@ -45,21 +53,29 @@ class Run:
     left_out: dict[str, int]
     folder: str = ""
     checksums: dict[str, str] = field(default_factory=dict)
+    hashes: str = ""
 
 
 @dataclass
 class Shard:
-    """A folder of equally long files, the next ``tokens`` tokens of a run."""
+    """A folder of equally long files, the next ``tokens`` tokens of a run.
+
+    ``dropped`` more were left out for their norm.
+    """
 
     folder: str
     run: int
     tokens: int
     checksums: dict[str, str]
+    dropped: int = 0
 
 
 @dataclass
 class Provenance:
-    """All of it. ``shard_tokens`` is the size of a full shard."""
+    """All of it. ``shard_tokens`` is the size of a full shard.
+
+    Rows with a norm beyond ``max_norm`` times the median are left out; None keeps all.
+    """
 
     model: dict[str, Any]
     dtype: str
@@ -69,6 +85,7 @@ class Provenance:
     runs: list[Run] = field(default_factory=list)
     shards: list[Shard] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    max_norm: float | None = None
 
     @property
     def tokens(self) -> int:
@@ -76,8 +93,8 @@ class Provenance:
         return sum(shard.tokens for shard in self.shards)
 
     def done(self, run: int) -> int:
-        """Tokens of a run that are in the store."""
-        return sum(shard.tokens for shard in self.shards if shard.run == run)
+        """Tokens of a run that have been dealt with: stored, or left out for their norm."""
+        return sum(shard.tokens + shard.dropped for shard in self.shards if shard.run == run)
 
     def offsets(self) -> Iterator[tuple[int, int]]:
         """Rows and documents before each run."""
@@ -136,6 +153,7 @@ def read(folder: Path) -> Provenance:
         [Run(**run) for run in plain["runs"]],
         [Shard(**shard) for shard in plain["shards"]],
         plain["versions"],
+        plain.get("max_norm"),
     )
 
 

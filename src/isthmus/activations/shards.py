@@ -29,7 +29,8 @@ _PIECE = 1 << 22
 class ArrayWriter:
     """Writes the rows of several arrays side by side, each to a file of ``folder``.
 
-    The number of rows is known from the start, so that files are written once from front to back.
+    The most rows are known from the start, so that files are written once from front to back; where
+    it were fewer in the end, the header says so.
     """
 
     def __init__(self, folder: Path, layout: Layout, rows: int) -> None:
@@ -37,6 +38,7 @@ class ArrayWriter:
         self.folder, self.rows, self.written = folder, rows, 0
         self._files: dict[str, BinaryIO] = {}
         self._sums: dict[str, int] = {}
+        self._layout = dict(layout)
         for name, (dtype, shape) in layout.items():
             header = npy_header(dtype, (rows, *shape))
             self._files[name] = (folder / name).open("wb")
@@ -53,7 +55,9 @@ class ArrayWriter:
 
     def finish(self) -> dict[str, str]:
         """Bring everything to the disk; the checksum of each file, in hexadecimal."""
-        assert self.written == self.rows
+        assert self.written <= self.rows
+        if self.written < self.rows:
+            self._shorten()
         for file in self._files.values():
             file.flush()
             os.fsync(file.fileno())
@@ -61,18 +65,38 @@ class ArrayWriter:
         sync_folder(self.folder)
         return {name: f"{value:08x}" for name, value in self._sums.items()}
 
+    def _shorten(self) -> None:
+        """Let the headers name the rows that there are."""
+        for name, (dtype, shape) in self._layout.items():
+            file = self._files[name]
+            length = len(npy_header(dtype, (self.rows, *shape)))
+            header = npy_header(dtype, (self.written, *shape), length)
+            file.seek(0)
+            file.write(header)
+            file.flush()
+            total = 0
+            with (self.folder / name).open("rb") as written:
+                while piece := written.read(_PIECE):
+                    total = zlib.crc32(piece, total)
+            self._sums[name] = total
+
     def close(self) -> None:
         """Close the files, finished or not."""
         for file in self._files.values():
             file.close()
 
 
-def npy_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
-    """What stands before the values in a .npy file of version 1.0."""
+def npy_header(dtype: np.dtype, shape: tuple[int, ...], length: int = 0) -> bytes:
+    """What stands before the values in a .npy file of version 1.0, ``length`` bytes at least."""
     buffer = io.BytesIO()
     about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(buffer, about)
-    return buffer.getvalue()
+    header = buffer.getvalue()
+    if len(header) >= length:
+        return header
+    size = len(_MAGIC) + 2
+    text = header[size:-1] + b" " * (length - len(header)) + b"\n"
+    return _MAGIC + struct.pack("<H", len(text)) + text
 
 
 def mapped(path: Path, checksum: str, dtype: torch.dtype, remedy: str) -> Tensor:

@@ -2,6 +2,8 @@
 
 ``lm:MODEL@POINT[,POINT...][?text=SPEC&tokens=N&...]``
     a language model's activations, harvested while they are used: :class:`Streamed`
+    ``dtype`` and ``device`` are the model's (bf16, cuda), ``max_norm`` the factor of the median
+    norm beyond which tokens are left out (or none)
 ``store:FOLDER@POINT[,POINT...][?order=blocks]``
     activations on disk: :class:`Store`
 
@@ -14,6 +16,8 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from isthmus.activations.harvest import text_tokens
+from isthmus.activations.moved import found_again
+from isthmus.activations.norms import MaxNorm, checked_norm
 from isthmus.activations.points import resolve
 from isthmus.activations.store import Store
 from isthmus.activations.streamed import MEMORY, Streamed
@@ -33,7 +37,12 @@ _LM: dict[str, Callable[[str], Any]] = {
     "memory": lambda value: _whole("memory", value),
     "skip_special": lambda value: _flag("skip_special", value),
     "seed": lambda value: _whole("seed", value, least=0),
+    "dtype": str,
+    "device": str,
+    "max_norm": lambda value: norm_named(value),
 }
+_SAME = {"host_dtype": "dtype", "norm": "max_norm"}
+"""Other names of options."""
 _NAMES = {"resident", "gutenberg12", "masc", "training", "held-out", "samples"}
 """Models and texts that a file of that name does not hide."""
 _STORE: dict[str, Callable[[str], Any]] = {"order": str}
@@ -42,15 +51,14 @@ _STORE: dict[str, Callable[[str], Any]] = {"order": str}
 def open_lm(rest: str) -> Source:
     """What ``lm:rest`` means."""
     model, points, options = divided("lm", rest, _LM)
-    host = open_model(model)
-    text = _absolute(options.get("text") or default_text())
+    host = _opened(model, options)
+    text = absolute(options.get("text") or default_text())
     limit = options.get("tokens", TOKENS)
     tokens = text_tokens(host, text, limit, options.get("context"))
     plain = {key: value for key, value in options.items() if key not in ("text", "tokens")}
     stated = {"text": text, "tokens": "all" if limit is None else limit, **plain}
-    spec = f"lm:{_absolute(model)}@{','.join(points)}?" + "&".join(
-        f"{key}={quote(str(int(value) if isinstance(value, bool) else value), safe='/:,')}"
-        for key, value in stated.items()
+    spec = f"lm:{absolute(model)}@{','.join(points)}?" + "&".join(
+        f"{key}={quote(_written(value), safe='/:,')}" for key, value in stated.items()
     )
     return Streamed(
         host,
@@ -59,6 +67,7 @@ def open_lm(rest: str) -> Source:
         batch=options.get("batch", 32),
         memory=options.get("memory", MEMORY),
         skip_special=options.get("skip_special", True),
+        max_norm=options.get("max_norm", "auto"),
         seed=options.get("seed", 0),
         text=text,
         spec=spec,
@@ -71,6 +80,30 @@ def open_store(rest: str) -> Source:
     return Store(Path(folder).expanduser()).source(points, options.get("order", "rows"))
 
 
+def _opened(model: str, options: Mapping[str, Any]) -> LanguageModel:
+    return open_model(model, **{k: options[k] for k in ("dtype", "device") if k in options})
+
+
+def relocated(spec: str, beside: Path) -> str:
+    """A spec with the places where its model, text and store are now.
+
+    What is not where it says is looked for around the folder ``beside`` (of a run), which may have
+    been moved together with them: see :func:`isthmus.activations.moved.found_again`.
+    """
+    scheme, colon, rest = spec.partition(":")
+    if not colon or scheme not in ("lm", "store"):
+        return found_again(spec, beside)
+    whole, question, tail = rest.partition("?")
+    place, at, points = whole.rpartition("@")
+    pairs = []
+    for pair in tail.split("&") if tail else []:
+        key, equals, value = pair.partition("=")
+        if key == "text":
+            value = quote(found_again(unquote(value), beside), safe="/:,")
+        pairs.append(key + equals + value)
+    return f"{scheme}:{found_again(place, beside)}{at}{points}{question}{'&'.join(pairs)}"
+
+
 def model_behind(spec: str) -> tuple[LanguageModel, tuple[str, ...]]:
     """The language model of a spec and the points in it; of ``lm:`` no text is needed.
 
@@ -78,8 +111,8 @@ def model_behind(spec: str) -> tuple[LanguageModel, tuple[str, ...]]:
     """
     scheme, _, rest = spec.partition(":")
     if scheme == "lm":
-        name, points, _ = divided("lm", rest, _LM)
-        host = open_model(name)
+        name, points, options = divided("lm", rest, _LM)
+        host = _opened(name, options)
         return host, tuple(point.name for point in resolve(host.module, points))
     origin = getattr(open_store(rest), "origin", None) if scheme == "store" else None
     if origin is None or origin.tokens is None:
@@ -104,7 +137,7 @@ def divided(
     options: dict[str, Any] = {}
     for pair in tail.split("&") if tail else []:
         key, equals, value = pair.partition("=")
-        key = key.replace("-", "_")
+        key = _SAME.get(key.replace("-", "_"), key.replace("-", "_"))
         if not equals or key not in known:
             raise unknown(f"option of {scheme}:", key, known)
         options[key] = known[key](unquote(value))
@@ -121,6 +154,25 @@ def _whole(name: str, text: str, least: int = 1) -> int:
     raise IsthmusError(f"{name}={text!r} is no whole number from {least} on: write one")
 
 
+def norm_named(text: str | None) -> MaxNorm:
+    """``max_norm`` as it is written: a number, ``none`` or ``auto`` (also where nothing is)."""
+    plain = "auto" if text is None else text.strip().lower()
+    if plain in ("none", "off", "no", "inf"):
+        return None
+    if plain == "auto":
+        return "auto"
+    try:
+        return checked_norm(float(plain))
+    except ValueError:
+        return checked_norm(plain)  # type: ignore[arg-type]
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return "none"
+    return str(int(value) if isinstance(value, bool) else value)
+
+
 def _flag(name: str, text: str) -> bool:
     values = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
     if text.lower() not in values:
@@ -128,7 +180,7 @@ def _flag(name: str, text: str) -> bool:
     return values[text.lower()]
 
 
-def _absolute(name: str) -> str:
+def absolute(name: str) -> str:
     """A path that is there so that it is found from elsewhere, too; any other name as it is."""
     path, colon, column = name, "", ""
     if name.partition(":")[0] in _NAMES:

@@ -64,6 +64,17 @@ class Store:
         """The mean activation, float32 ``(width,)``."""
         return torch.tensor(self._facts(point).mean, dtype=torch.float32)
 
+    @property
+    def dtype(self) -> str:
+        """How activations are stored: ``float16``, ..."""
+        return self.provenance.dtype
+
+    @property
+    def host_dtype(self) -> str:
+        """What the model computed them in."""
+        found: str = self.provenance.model.get("dtype", "float32")
+        return found
+
     def mean_norm(self, point: str) -> float:
         """The mean Euclidean norm of the activations."""
         return self._facts(point).mean_norm
@@ -77,7 +88,9 @@ class Store:
         out = ", ".join(f"{n:,} {_REASONS.get(reason, reason)}" for reason, n in left.items() if n)
         named = self.provenance.model["name"]
         widths = ", ".join(f"{p} ({f.width})" for p, f in self.provenance.points.items())
-        text = f"{len(self):,} tokens of {named} at {widths}, {self.provenance.dtype}"
+        text = f"{len(self):,} tokens of {named} at {widths}, {self.dtype}"
+        if self.host_dtype != "float32":
+            text += f" (computed in {self.host_dtype})"
         return text + (f"; left out: {out}" if out else "")
 
     # --- reading -----------------------------------------------------------------------------
@@ -196,8 +209,8 @@ class Store:
         if held is None:
             dtype, name = self.provenance.dtype, self._facts(point).file
             kinds = {
-                suffix: torch.float32 if suffix else formats.MAPPED[dtype]
-                for suffix in formats.FORMATS[dtype]
+                suffix: formats.BESIDE[suffix] if suffix else formats.MAPPED[dtype]
+                for suffix in formats.suffixes(dtype, self._facts(point).outliers)
             }
             arrays = {s: self._array(shard, f"{name}{s}.npy", kind) for s, kind in kinds.items()}
             held = self._columns[shard, point] = formats.Column.of(arrays, dtype)
@@ -289,8 +302,11 @@ class StoreSource(Source):
         """The model, the points and the text of the activations."""
         facts = self.store.provenance
         text = " + ".join(run.text for run in facts.runs if run.text)
-        name, revision = facts.model["name"], facts.model["revision"]
-        return Origin(name, revision, self.points, text, self.store.tokens)
+        model = facts.model
+        return Origin(
+            model.get("opened") or model["name"], model["revision"], self.points, text,
+            self.store.tokens, dtype=model.get("dtype", "float32"), folder=self.store.path,
+        )  # fmt: skip
 
 
 def signal_of(widths: dict[str, int]) -> Signal:
@@ -299,11 +315,16 @@ def signal_of(widths: dict[str, int]) -> Signal:
     return next(iter(parts.values())) if len(parts) == 1 else Signal("collection", parts=parts)
 
 
-_REASONS = {"special": "special tokens (such as BOS)", "padding": "places of padding"}
+_REASONS = {
+    "special": "special tokens (such as BOS)",
+    "padding": "places of padding",
+    "norm": "tokens of large norm",
+    "stored": "tokens that were there already",
+}
 
 
 def _belongs(name: str, files: Sequence[str]) -> bool:
-    return any(name in (file + ".npy", file + ".scale.npy") for file in files)
+    return any(name == file + s + ".npy" for file in files for s in ("", *formats.BESIDE))
 
 
 def _joined(parts: list[Tokens], documents: list[int]) -> Tokens:

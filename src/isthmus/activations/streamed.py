@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from isthmus.activations.axes import Axis
 from isthmus.activations.feeds import TextFeed, make_feed
 from isthmus.activations.formats import overflow
+from isthmus.activations.norms import MaxNorm, checked_norm, default_norm, leave_out_sinks
 from isthmus.activations.order import block_order
 from isthmus.activations.origin import Origin, whereabouts
 from isthmus.activations.points import Side
@@ -37,7 +39,10 @@ class Streamed(Source):
     may run the model for every chunk again and again.
 
     ``data`` are tokens for a language model (padding and, with ``skip_special``, special tokens
-    are left out: see ``left_out``) or a source of rows for any other module.
+    are left out: see ``left_out``) or a source of rows for any other module. Places and tokens of
+    which most have more than ``max_norm`` times the median norm are left out as well (10 for
+    language models, by default; None keeps all); ``axis`` is as in
+    :func:`isthmus.activations.harvest`.
     """
 
     signal: Signal
@@ -56,16 +61,25 @@ class Streamed(Source):
         text: str = "",
         name: str | None = None,
         spec: str | None = None,
+        axis: Axis = None,
+        max_norm: MaxNorm = "auto",
     ) -> None:
         if batch < 1 or memory <= 0:
             raise IsthmusError(f"batch={batch} and memory={memory} are sizes: use more than 0")
-        self.feed = make_feed(model, data, at, side, skip_special, name)
+        chosen = checked_norm(max_norm)
+        self.feed = make_feed(model, data, at, side, skip_special, name, axis)
         self.points, self.left_out = self.feed.points, self.feed.left_out
         self.signal = signal_of(self.feed.widths)
         self.spec, self._seed, self._text = spec, seed, text
         width = self.signal.numel
         room = int(memory * 2**20) // (4 * width)
         self._batch = min(batch, max(1, room // (_CHUNKS * self.feed.places)))
+        if isinstance(self.feed, TextFeed):
+            factor = default_norm(self.feed) if chosen == "auto" else chosen
+            if factor is not None:
+                few = min(len(self.feed.counts), self._batch)
+                spread = torch.linspace(0, len(self.feed.counts) - 1, few).long()
+                leave_out_sinks(self.feed, spread, float(factor))
         generator = torch.Generator().manual_seed(seed)
         rows = torch.arange(len(self.feed.counts))[self.feed.counts > 0]
         self._chunks = rows[torch.randperm(len(rows), generator=generator)].split(self._batch)
@@ -131,8 +145,12 @@ class Streamed(Source):
     def fingerprint(self) -> str:
         """A hash of model, points and data, without harvesting anything."""
         about = self.feed.about()
-        plain = [about["name"], about["revision"], self.points, self.feed.fingerprint(),
+        # A path is no part of it: the same weights and tokens may lie elsewhere by now.
+        named = "" if "opened" in about else about["name"]
+        plain = [named, about["revision"], self.points, self.feed.fingerprint(),
                  self.left_out, self._batch, self._seed]  # fmt: skip
+        if "dtype" in about:
+            plain.append(about["dtype"])
         return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
     @property
@@ -145,7 +163,8 @@ class Streamed(Source):
         """The model, the points and the text of the activations."""
         about = self.feed.about()
         host = self.feed.host if isinstance(self.feed, TextFeed) else None
-        return Origin(about["name"], about["revision"], self.points, self._text, self.tokens, host)
+        name = about.get("opened") or about["name"]
+        return Origin(name, about["revision"], self.points, self._text, self.tokens, host)
 
     def __repr__(self) -> str:
         left = ", ".join(f"{n:,} {reason}" for reason, n in self.left_out.items() if n)

@@ -21,7 +21,9 @@ import torch
 from torch import Tensor
 
 from isthmus.activations import formats, provenance
-from isthmus.activations.feeds import Feed, TextFeed
+from isthmus.activations.doubles import HASHES, row_hashes
+from isthmus.activations.feeds import Feed, RowFeed, TextFeed
+from isthmus.activations.norms import MaxNorm, default_norm
 from isthmus.activations.provenance import PointFacts, Provenance, Run, Shard
 from isthmus.activations.shards import ArrayWriter, sync_folder
 from isthmus.activations.store import NAMES, TOKEN_FILES, WHERE
@@ -34,9 +36,13 @@ LOCK = ".lock"
 
 @dataclass(eq=False)
 class Piece:
-    """Some tokens of one shard: stored arrays by file, places, and sums for the means."""
+    """Some tokens of one shard: stored arrays by file, places, and sums for the means.
+
+    ``kept`` of the ``tokens`` are stored.
+    """
 
     tokens: int
+    kept: int
     arrays: dict[str, np.ndarray]
     where: np.ndarray
     sums: dict[str, Tensor]
@@ -51,15 +57,24 @@ class Appender:
     """
 
     def __init__(
-        self, folder: Path, feed: Feed, dtype: str, skip_special: bool, shard_tokens: int
+        self,
+        folder: Path,
+        feed: Feed,
+        dtype: str,
+        skip_special: bool,
+        shard_tokens: int,
+        max_norm: MaxNorm = None,
     ) -> None:
         self.folder, self.feed = folder, feed
         fresh = Provenance(
-            feed.about(), dtype, skip_special, shard_tokens, _facts(feed), versions=versions()
-        )
+            feed.about(), dtype, skip_special, shard_tokens, _facts(feed, dtype),
+            versions=versions(), max_norm=default_norm(feed) if max_norm == "auto" else max_norm,
+        )  # fmt: skip
         self.facts = fresh
         if (folder / provenance.FILE).exists():
             self.facts = provenance.read(folder)
+            if max_norm == "auto":  # a store stays as it was begun
+                fresh.max_norm = self.facts.max_norm
             _check_same(folder, self.facts, fresh)
         elif any(path.name != LOCK for path in _listed(folder)) and not _is_started(folder):
             raise IsthmusError(
@@ -75,18 +90,22 @@ class Appender:
         self._norms = {p: f.mean_norm * self._tokens for p, f in self.facts.points.items()}
         self._writer: ArrayWriter | None = None
         self.done = self.missing = self.room = 0
+        self._fed = 0
         self._failed = False
 
     def open(self, run: Run) -> None:
         """Begin the run, or find it in the store and go on with it."""
         self._clear()
-        prints = [known.fingerprint for known in self.facts.runs]
-        if run.fingerprint in prints:
-            self._run = prints.index(run.fingerprint)
+        known = self.number(run.fingerprint)
+        if known is not None:
+            self._run = known
         else:
             if isinstance(self.feed, TextFeed):
                 run.folder = f"text-{len(self.facts.runs):03d}"
                 run.checksums = _write_tokens(self.folder / run.folder, self.feed)
+            else:
+                run.hashes = f"rows-{len(self.facts.runs):03d}"
+                run.checksums = _write_hashes(self.folder / run.hashes, self.feed)
             self.facts.runs.append(run)
             self._run = len(self.facts.runs) - 1
             self._commit()
@@ -94,6 +113,33 @@ class Appender:
         self.missing = run.tokens - self.done
         self.room = min(self.facts.shard_tokens, self.missing)
         self._planned = self.missing
+
+    def number(self, fingerprint: str) -> int | None:
+        """Which run of the store has that input; None where there is none."""
+        prints = [known.fingerprint for known in self.facts.runs]
+        return prints.index(fingerprint) if fingerprint in prints else None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The largest norm of a row that is kept, of the points that have one."""
+        found = {point: facts.limit for point, facts in self.facts.points.items()}
+        return {point: limit for point, limit in found.items() if limit is not None}
+
+    def limit(self, medians: dict[str, float]) -> None:
+        """Settle the largest norms by the median ones, unless they have been before."""
+        if self.facts.max_norm is None or self.limits:
+            return
+        for point, median in medians.items():
+            self.facts.points[point].limit = self.facts.max_norm * median if median > 0 else None
+
+    def outliers(self, point: str) -> int:
+        """How many elements of a row are kept apart."""
+        return self.facts.points[point].outliers
+
+    @property
+    def run(self) -> Run:
+        """The run that is written."""
+        return self.facts.runs[self._run]
 
     def file(self, point: str, suffix: str) -> str:
         """The name of a point's file in a shard."""
@@ -114,12 +160,14 @@ class Appender:
         if self._writer is None:
             rows = min(self.facts.shard_tokens, self.missing)
             self._writer = ArrayWriter(self.folder / PARTIAL, self._layout(), rows)
-        self._writer.write({**piece.arrays, WHERE: piece.where})
-        self._tokens += piece.tokens
+        if piece.kept:
+            self._writer.write({**piece.arrays, WHERE: piece.where})
+        self._tokens += piece.kept
+        self._fed += piece.tokens
         for point in self.facts.points:
             self._sums[point] += piece.sums[point]
             self._norms[point] += piece.norms[point]
-        if self._writer.written == self._writer.rows:
+        if self._fed == self._writer.rows:
             self._finish_shard()
         self._failed = False
 
@@ -127,23 +175,26 @@ class Appender:
         """Leave an unfinished shard: it does not count."""
         if self._writer is not None:
             self._writer.close()
-            self._writer = None
+            self._writer, self._fed = None, 0
 
     def _finish_shard(self) -> None:
         assert self._writer is not None
-        checksums, tokens = self._writer.finish(), self._writer.rows
-        self._writer = None
+        checksums, tokens = self._writer.finish(), self._writer.written
+        dropped = self._fed - tokens
+        self._writer, self._fed = None, 0
         name = f"shard-{len(self.facts.shards):05d}"
         os.rename(self.folder / PARTIAL, self.folder / name)
         sync_folder(self.folder)
-        self.facts.shards.append(Shard(name, self._run, tokens, checksums))
+        self.facts.shards.append(Shard(name, self._run, tokens, checksums, dropped))
+        if dropped:
+            self.run.left_out["norm"] = self.run.left_out.get("norm", 0) + dropped
         for point, facts in self.facts.points.items():
-            facts.mean = (self._sums[point] / self._tokens).tolist()
-            facts.mean_norm = self._norms[point] / self._tokens
+            facts.mean = (self._sums[point] / max(1, self._tokens)).tolist()
+            facts.mean_norm = self._norms[point] / max(1, self._tokens)
             # From what is noted, as a harvest does that goes on here: it ends on the same bits.
             self._sums[point] = torch.tensor(facts.mean, dtype=torch.float64) * self._tokens
             self._norms[point] = facts.mean_norm * self._tokens
-        self.missing -= tokens
+        self.missing -= tokens + dropped
         self._commit()
 
     def _commit(self) -> None:
@@ -155,13 +206,16 @@ class Appender:
     def _layout(self) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
         layout: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
         for point, facts in self.facts.points.items():
-            for suffix, kind in formats.arrays_of(self.dtype, facts.width).items():
+            for suffix, kind in formats.arrays_of(
+                self.dtype, facts.width, facts.outliers
+            ).items():
                 layout[self.file(point, suffix)] = kind
         return {**layout, WHERE: (np.dtype("<i4"), (2,))}
 
     def _clear(self) -> None:
         """Remove what a killed harvest left behind."""
-        counts = {shard.folder for shard in self.facts.shards} | {r.folder for r in self.facts.runs}
+        counts = {shard.folder for shard in self.facts.shards}
+        counts |= {folder for run in self.facts.runs for folder in (run.folder, run.hashes)}
         for path in _listed(self.folder):
             if _is_ours(path) and path.name not in counts:
                 shutil.rmtree(path)
@@ -186,7 +240,7 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _facts(feed: Feed) -> dict[str, PointFacts]:
+def _facts(feed: Feed, dtype: str) -> dict[str, PointFacts]:
     facts: dict[str, PointFacts] = {}
     for point in feed.points:
         named = "model" + point[1:] if point.startswith(".") else point
@@ -195,20 +249,26 @@ def _facts(feed: Feed) -> dict[str, PointFacts]:
         file, n = plain, 1
         while file in taken:
             file, n = f"{plain}-{n}", n + 1
-        facts[point] = PointFacts(file, feed.widths[point])
+        width = feed.widths[point]
+        apart = formats.outliers_of(dtype, width)
+        facts[point] = PointFacts(file, width, axis=feed.axes[point], outliers=apart)
     return facts
 
 
 def _check_same(folder: Path, held: Provenance, fresh: Provenance) -> None:
     """An error where what comes does not fit what is there."""
 
+    new_revision = fresh.model["revision"]  # the same weights may have another name by now
+
     def told(facts: Provenance) -> dict[str, Any]:
         return {
-            "model": facts.model["name"],
+            "model": facts.model["name"] if held.model["revision"] != new_revision else "",
             "weights": facts.model["revision"],
+            "dtype of the host": facts.model.get("dtype", "float32"),
             "points": [(point, facts.points[point].width) for point in facts.points],
             "dtype": facts.dtype,
             "skip_special": facts.skip_special,
+            "max_norm": facts.max_norm,
         }
 
     old, new = told(held), told(fresh)
@@ -253,8 +313,17 @@ def _listed(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
+def _write_hashes(folder: Path, feed: Feed) -> dict[str, str]:
+    """A hash of each row of a source; the checksum of the file."""
+    assert isinstance(feed, RowFeed)
+    hashes = row_hashes(feed)
+    writer = ArrayWriter(folder, {HASHES: (np.dtype("<i8"), ())}, len(hashes))
+    writer.write({HASHES: hashes})
+    return writer.finish()
+
+
 def _is_ours(path: Path) -> bool:
-    return bool(re.fullmatch(rf"{PARTIAL}|(shard|text)-\d+", path.name)) and path.is_dir()
+    return bool(re.fullmatch(rf"{PARTIAL}|(shard|text|rows)-\d+", path.name)) and path.is_dir()
 
 
 def _is_started(folder: Path) -> bool:

@@ -19,6 +19,7 @@ from isthmus.anatomy.objective import Critics, Objective, Term, as_objective
 from isthmus.anatomy.output import Output, View
 from isthmus.anatomy.part import EMA, Look, Part, Prior, Sampler, check_plain, parts_with
 from isthmus.anatomy.players import Player, Stage, covers, default_players, owner_of
+from isthmus.anatomy.preparation import Preparation
 from isthmus.anatomy.ragged import Ragged
 from isthmus.anatomy.scaler import Scaler
 from isthmus.anatomy.schedule import Clock
@@ -130,7 +131,11 @@ class Autoencoder(Inference, nn.Module):
         """Whether a scaler was chosen; otherwise ``fit`` chooses."""
         self.scaler = scaler or scaler_for(signal)
         self.solver = solver
+        self.prepared: set[int] = set()
+        """The stages in which it was set up from data: that happens once in its life."""
         self.given_players = tuple(players)
+        self.preparation: Preparation | None = None
+        """What makes the user's data the model's rows, where ``fit`` learnt one."""
         self.config: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
         self.reference_rows: Batch | None = None

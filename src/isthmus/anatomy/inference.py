@@ -11,6 +11,7 @@ from isthmus.anatomy import tree
 from isthmus.anatomy.batch import Batch, Given, all_entries
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import code_of, decodes_latents
+from isthmus.anatomy.drawing import drawing
 from isthmus.anatomy.evaluating import evaluating
 from isthmus.anatomy.layout import cut, like
 from isthmus.anatomy.masks import check_rows
@@ -62,10 +63,11 @@ class Inference:
         With ``code=True`` the :class:`Code` itself, so that a sparse code stays sparse.
         """
         model = self._model
+        X, shown = self._opened(X)
         with evaluating(model):
-            codes = (model.clean_code(b) for b in self.batches(X, batch_size, **about))
+            codes = (model.clean_code(b) for b in self._batches(X, batch_size, **about))
             if not code:
-                return cast(Array, like(X, torch.cat([part.z.cpu() for part in codes])))
+                return cast(Array, like(shown, torch.cat([part.z.cpu() for part in codes])))
             kept = [part.detached() for part in codes]
         return type(kept[0]).join(kept)
 
@@ -112,7 +114,8 @@ class Inference:
                     "many columns as encode returns, and values as in training"
                 ) from problem
             raise IsthmusError(f"{what}: pass as many columns as encode returns") from problem
-        return like(Z, tree.joined(recon), model.signal)
+        found = like(Z, tree.joined(recon), model.signal)
+        return found if model.preparation is None else model.preparation.restored(found, None)
 
     def reconstruct(
         self, X: Examples, *, batch_size: int = ENCODE_BATCH, seed: int = 0, **about: Any
@@ -121,12 +124,14 @@ class Inference:
 
         The decoder sees the code alone, with the mask and what is given, and never the rows.
         """
-        model = self._model
+        model, given = self._model, X
         generator = torch.Generator(model.device).manual_seed(seed)
+        X, shown = self._opened(X)
         with evaluating(model):
-            batches = self.batches(X, batch_size, **about)
+            batches = self._batches(X, batch_size, **about)
             parts = [_cpu(self.rebuilt(batch, generator=generator)) for batch in batches]
-        return like(X, tree.joined(parts))
+        found = like(shown, tree.joined(parts))
+        return found if model.preparation is None else model.preparation.restored(found, given)
 
     def rebuilt(self, x: Tree | Batch, *, generator: torch.Generator | None = None) -> Tree:
         """The deterministic reconstruction of one checked batch, in the user's units."""
@@ -181,10 +186,11 @@ class Inference:
         scoring, scores = Scoring(model, kind, draws, seed), []
         if model.decoder is None:
             kind_of_score(model, Code(torch.empty(0, 0)), kind)
+        X, shown = self._opened(X)
         with evaluating(model):
-            for batch in self.batches(X, batch_size, **about):
+            for batch in self._batches(X, batch_size, **about):
                 scores.append(scoring.of(batch).cpu())
-        return cast(Array, like(X, torch.cat(scores)))
+        return cast(Array, like(shown, torch.cat(scores)))
 
     def drivers(
         self,
@@ -204,10 +210,11 @@ class Inference:
         """
         model = self._model
         scoring, found = Scoring(model, kind, draws, seed), []
+        X, shown = self._opened(X)
         with evaluating(model):
-            for batch in self.batches(X, batch_size, **about):
+            for batch in self._batches(X, batch_size, **about):
                 found.append(surprise(model, batch, scoring).cpu())
-        return cast(Array, like(X, torch.cat(found)))
+        return cast(Array, like(shown, torch.cat(found)))
 
     def threshold(
         self, *, contamination: float | None = None, quantile: float | None = None
@@ -252,15 +259,15 @@ class Inference:
         model = self._model
         if model.prior is None or model.decoder is None:
             raise IsthmusError("this model has no prior to sample from: it only rebuilds")
-        with evaluating(model), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with evaluating(model), drawing(torch.device("cpu"), seed):
             z = model.prior.sample(n).to(model.device)
             own = None if given is None else all_entries(given, n)
             about = _given_batch(own, 0, n, model)
             generator = torch.Generator(model.device).manual_seed(seed)
             params = model.decode_code(Code(z), batch=about, generator=generator)
             recon = _cpu(model.unscaled(model.likelihood.mean(params)))
-            return like(None, recon, model.signal)
+            found = like(None, recon, model.signal)
+        return found if model.preparation is None else model.preparation.restored(found, None)
 
     # --- helpers -----------------------------------------------------------------------------
 
@@ -277,6 +284,21 @@ class Inference:
         mask: Any = None,
     ) -> Iterator[Batch]:
         """Consecutive checked batches of ``X`` on the model's device, in the user's units."""
+        return self._batches(self._opened(X)[0], batch_size, given=given, mask=mask)
+
+    def _opened(self, X: Examples) -> tuple[Examples, Examples]:
+        """``X`` as the model's preparation reads it, and what codes and scores of it are like."""
+        preparation = self._model.preparation
+        return (X, X) if preparation is None else (preparation.read(X), preparation.layout(X))
+
+    def _batches(
+        self,
+        X: Examples,
+        batch_size: int,
+        *,
+        given: Mapping[str, Any] | None = None,
+        mask: Any = None,
+    ) -> Iterator[Batch]:
         model = self._model
         if batch_size < 1:
             raise IsthmusError(f"batch_size={batch_size} is no number of rows: pass 1 or more")
@@ -287,6 +309,8 @@ class Inference:
                 f"data of type {type(X).__name__} cannot be read here: pass an array, a tensor or "
                 "isthmus.data.as_source(X)"
             )
+        if isinstance(X, np.ma.MaskedArray):
+            X, mask = _unmasked(X, mask)
         total = _length(X)
         own = None if given is None else all_entries(given, total)
         _check_mask(X, mask, total)
@@ -314,7 +338,8 @@ class Inference:
                 f"latents are a matrix of numbers, and this is a {type(Z).__name__}: pass what "
                 "encode returns"
             )
-        rows = torch.as_tensor(np.asarray(Z) if not isinstance(Z, Tensor) else Z)
+        # A frame hands out memory that must not be written to, which torch warns of.
+        rows = Z if isinstance(Z, Tensor) else torch.as_tensor(np.require(Z, requirements="W"))
         rows = rows.to(torch.float32)
         if rows.ndim < 2 or len(rows) == 0:
             raise IsthmusError("latents must be a matrix (rows, latent) with at least one row")
@@ -340,6 +365,14 @@ def _check_mask(X: Examples, mask: Any, rows: int) -> None:
         )
     for name, leaf in tree.leaves(mask):
         check_rows(leaf, rows, name)
+
+
+def _unmasked(X: np.ma.MaskedArray, mask: Any) -> tuple[np.ndarray, Any]:
+    """A masked array as one with a mask of what was observed."""
+    masked = np.ma.getmaskarray(X)
+    if mask is not None or not masked.any():
+        return np.asarray(X.data), mask
+    return np.where(masked, np.zeros((), X.dtype), X.data), ~masked
 
 
 def _cut(X: Any, start: int, stop: int) -> Any:

@@ -12,6 +12,7 @@ from rich.text import Text
 from isthmus.comparison.named import named
 from isthmus.comparison.page import as_csv, number, page
 from isthmus.comparison.run import BASELINES, Comparison, compare
+from isthmus.comparison.winner import WINNER
 from isthmus.errors import unknown
 from isthmus.runs import write_atomically
 from isthmus.training.progress import ProgressBar
@@ -41,7 +42,15 @@ def run(
     write_atomically(output / "results.csv", as_csv(found).encode())
     notes = [Text(f"  {note}", style="dim") for note in found.prepared.notes]
     left = [Text(f"  left out: {name}: {why}") for name, why in found.left_out.items()]
-    return Group(table(found), *notes, *left, Text(f"written to {output / 'index.html'}"))
+    ends = [Text(f"written to {output / 'index.html'}")]
+    if found.winner is not None:
+        ends.append(
+            Text(
+                f"{found.winner} fitted to all rows is saved in {output / WINNER}; next: isthmus "
+                f"score {output / WINNER} new.csv"
+            )
+        )
+    return Group(table(found), *notes, *left, *ends)
 
 
 def table(found: Comparison) -> Table:
@@ -80,6 +89,8 @@ def _sorted(
         head, dot, option = key.partition(".")
         if dot and head in names:
             of_recipes.setdefault(names[head], {})[option] = value
+        elif head == "prepare" and dot:
+            own.setdefault("prepare", {})[option] = value
         elif key in OWN:
             own[key] = value
         else:

@@ -9,6 +9,7 @@ import torch
 
 from isthmus import api, data, runs
 from isthmus.anatomy import Autoencoder, GaussianCode
+from isthmus.anatomy.drawing import drawing
 from isthmus.comparison.layout import Layout
 from isthmus.comparison.prepared import Split
 from isthmus.errors import IsthmusError
@@ -132,7 +133,7 @@ def fit_recipe(
     recipe: Recipe, split: Split, budget: Budget, seed: int, options: Mapping[str, Any]
 ) -> Model:
     """Train a recipe under the budget; ``options`` are the user's for it, and win."""
-    chosen = {**_under(recipe, budget), "seed": seed, **options}
+    chosen = {**budgeted(recipe, budget), "seed": seed, **options}
     layout = layout_for(recipe, split)
     rows = split.train if layout is None else layout.apart(split.train)
     return Model(api.fit(recipe, rows, progress=False, **chosen), layout)
@@ -142,15 +143,14 @@ def untrained(recipe: Recipe, split: Split, budget: Budget, seed: int, options: 
     """The recipe's model as it is before the first step."""
     layout = layout_for(recipe, split)
     source = data.as_source(split.train if layout is None else layout.apart(split.train))
-    model_options, _ = recipe.parse({**_under(recipe, budget), **options})
+    model_options, _ = recipe.parse({**budgeted(recipe, budget), **options})
     model = runs.build(recipe, source, model_options, seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with drawing(torch.device("cpu"), seed):
         model.prepare(source.batch(torch.arange(min(len(source), PREPARE_ROWS))))
     return Model(model.eval(), layout)
 
 
-def _under(recipe: Recipe, budget: Budget) -> dict[str, Any]:
+def budgeted(recipe: Recipe, budget: Budget) -> dict[str, Any]:
     """The budget in the recipe's own options."""
     known = recipe.model_options.model_fields
     chosen: dict[str, Any] = {"steps": budget.steps, "batch_size": budget.batch_size}

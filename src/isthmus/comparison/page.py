@@ -28,9 +28,9 @@ _LEAST = 0.01
 def page(found: Comparison) -> str:
     """The whole page."""
     settings, budget = found.settings, found.settings.budget
-    shape = " x ".join(map(str, found.prepared.x.shape[1:]))
+    shape = " x ".join(map(str, found.prepared.shape))
     head = (
-        f"{len(found.prepared.x):,} rows of {shape}; {settings.seeds} seeds, each with its own "
+        f"{found.prepared.rows:,} rows of {shape}; {settings.seeds} seeds, each with its own "
         f"quarter of the rows for testing; {budget.steps:,} steps of {budget.batch_size} rows, "
         f"codes of {budget.latents} numbers (sparse dictionaries: {budget.latents} of "
         f"{budget.width} latents active), each recipe at its published learning rate"

@@ -1,5 +1,6 @@
 """Data of any kind made ready for every method alike, and a note of all that was done to them."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,14 +9,17 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from isthmus import data
+from isthmus import data, notices, tables
+from isthmus.anatomy import Source
 from isthmus.comparison.layout import Layout
-from isthmus.data import tables
 from isthmus.data.files import located, opened_npz
+from isthmus.data.preparing import DataPreparation
 from isthmus.errors import IsthmusError, unknown
+from isthmus.tables import PrepareOptions
+from isthmus.tables.cells import number
+from isthmus.tables.frames import is_framed
+from isthmus.tables.reading import values_of
 
-LEVELS = 30
-"""Levels up to which a text column is taken for categories."""
 CLASSES = 30
 """Distinct numbers up to which a column of labels is taken for classes."""
 LABELS = ("y", "label", "labels", "y_train")
@@ -29,18 +33,49 @@ class Prepared:
     """Rows and labels, with what was done to them.
 
     ``x`` is ``(rows, *shape)``; vectors may hold NaN, which each split fills from its training
-    part. ``labels`` ``(rows,)`` are class numbers or real values, as ``kind`` says; None without.
-    ``classes`` names the classes. ``columns`` are the names of a table's final columns.
+    part. Of tables it is None, and ``source`` has the rows, which each split prepares by what its
+    training rows teach. ``fits`` is what a model is fitted to on all rows. ``labels`` ``(rows,)``
+    are class numbers or real values, as ``kind`` says; None without. ``classes`` names the
+    classes. ``columns`` are the names of a table's features.
     """
 
     name: str
-    x: np.ndarray
+    x: np.ndarray | None
     labels: np.ndarray | None
     kind: LabelKind | None
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     layout: Layout | None = None
+    source: Source | None = None
+    options: PrepareOptions = field(default_factory=PrepareOptions)
+    fits: Any = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.source) if self.x is None and self.source is not None else len(self._whole)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example; of a table as all rows together teach it."""
+        return (len(self.columns),) if self.x is None else self.x.shape[1:]
+
+    @property
+    def _whole(self) -> np.ndarray:
+        assert self.x is not None
+        return self.x
+
+    def digest(self) -> bytes:
+        """What tells the rows and labels from others."""
+        found = hashlib.sha256()
+        if self.x is not None:
+            found.update(np.ascontiguousarray(self.x).tobytes())
+        for table in _tables(self.source):
+            found.update(f"{table.fingerprint()} {self.options}".encode())
+        if self.labels is not None:
+            found.update(np.ascontiguousarray(self.labels).tobytes())
+        return found.digest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,28 +100,33 @@ class Split:
         return self.test.reshape(len(self.test), -1)
 
 
-def prepare(X: Any, labels: Any = None) -> Prepared:
+def prepare(X: Any, labels: Any = None, options: Any = None) -> Prepared:
     """Make ``X`` ready: a name, a file, an array or anything :func:`isthmus.data.as_source` takes.
 
     ``labels`` is an array, the name of a column of the table, or a file with one value a row.
-    Where a set of that name, or an .npz file, brings labels of its own, they are used. In a CSV
-    file, text columns of up to 30 levels become categories (one 0/1 column each); others are left
-    out, as are columns that never vary. All of it is noted.
+    Where a set of that name, or an .npz file, brings labels of its own, they are used. Tables are
+    prepared as ``fit`` prepares them, with the same ``options`` (:class:`PrepareOptions`), by the
+    training rows of each split. All of it is noted.
     """
-    notes: list[str] = []
-    columns: tuple[str, ...] = ()
-    path, layout = None, None
+    asked = PrepareOptions.of(options)
+    with notices.collected(quiet=True) as notes:
+        return _prepared(X, labels, asked, notes)
+
+
+def _prepared(X: Any, labels: Any, options: PrepareOptions, notes: list[str]) -> Prepared:
+    path = None
     if isinstance(X, (str, Path)) and not data.is_name(X):
         found = located(X)
-        path = found[0] if found and found[1] is None else None
-    if path is not None and tables.is_table(path) and path.suffix.lower() != ".parquet":
-        x, columns, labels = _from_table(path, labels, notes)
-        name = path.name
-    elif isinstance(X, str) and data.is_name(X):
+        path = found[0] if found else None
+    x: np.ndarray | None = None
+    source: Source | None = None
+    layout, columns, fits = None, (), X
+    if isinstance(X, str) and data.is_name(X):
         held = data.load(X)
         parts = [held.train] if held.test is None else [held.train, held.test]
-        source = data.as_source(np.concatenate(parts), held.kind)
-        x, name = _rows(source), held.name
+        whole = data.as_source(np.concatenate(parts), held.kind)
+        x, name = _rows(whole), held.name
+        fits = whole
         if labels is None and held.train_labels is not None:
             both = [held.train_labels]
             if held.test is not None and held.test_labels is not None:
@@ -99,27 +139,99 @@ def prepare(X: Any, labels: Any = None) -> Prepared:
         if held.test is not None:
             notes.append("the set's own training and test parts are joined, and split anew")
     else:
-        source = data.as_source(X)
-        if source.signal.kind == "collection":
-            layout = Layout.of(source.signal)
+        source, labels, fits = _opened(X, path, labels)
+        if len(source) < 8:
+            raise IsthmusError(f"{_title(X, path)} has {len(source)} rows: pass at least 8")
+        preparation = DataPreparation.learn(source, None, options)
+        ready = source if preparation is None else preparation.source(source)
+        signal = ready.signal
+        if signal.kind == "collection":
+            layout = Layout.of(signal)
             notes.append(
                 f"the parts {', '.join(layout.places)} stand side by side for methods that read "
                 "one array"
             )
-        x = _rows(source, layout)
-        name = "the data" if not isinstance(X, (str, Path)) else path.name if path else str(X)
+        if preparation is None or not _tables(source):
+            x, source = _rows(ready, layout), None
+        else:
+            columns = _features(ready, preparation)
+        name = path.name if path else str(X) if isinstance(X, str) else "the data"
         if labels is None and path is not None and path.suffix == ".npz":
-            labels = _labels_of_archive(path, len(x), notes)
-    if x.ndim == 2:
+            labels = _labels_of_archive(path, len(ready), notes)
+    rows = len(source) if x is None and source is not None else len(x if x is not None else ())
+    if x is None or x.ndim == 2:
         notes.append(
             "each split brings columns to mean 0 and standard deviation 1 of its training rows"
         )
-    values, kind, classes = _labels(labels, len(x), notes)
+    values, kind, classes = _labels(labels, rows, notes)
     if values is not None and kind == "numbers" and np.isnan(values).any():
-        whole = ~np.isnan(values)
-        notes.append(f"{(~whole).sum()} rows without a label are left out")
-        x, values = x[whole], values[whole]
-    return Prepared(name, x, values, kind, classes, columns, notes, layout)
+        whole_rows = ~np.isnan(values)
+        notes.append(f"{(~whole_rows).sum()} rows without a label are left out")
+        values = values[whole_rows]
+        x = None if x is None else x[whole_rows]
+        source = None if source is None else data.Subset(source, np.flatnonzero(whole_rows))
+    return Prepared(
+        name, x, values, kind, classes, columns, notes, layout, source, options, fits
+    )  # fmt: skip
+
+
+def _title(X: Any, path: Path | None) -> str:
+    return repr(str(path)) if path else "the data"
+
+
+def _opened(X: Any, path: Path | None, labels: Any) -> tuple[Source, Any, Any]:
+    """The data without a column of labels, the labels, and what a model is fitted to."""
+    column = isinstance(labels, (str, Path)) and not Path(labels).exists()
+    tabular = path is not None and tables.is_table(path)
+    if isinstance(labels, str) and tabular and labels in tables.header(path):  # type: ignore[arg-type]
+        column = True
+    if not column:
+        return data.as_source(X), labels, X
+    name = str(labels)
+    if tabular and path is not None:
+        _, choice = located(X) or (path, None)
+        names = tables.header(path)
+        if name not in names:
+            raise unknown(f"column of {path.name!r}", name, names)
+        values = tables.columns(path, [name])[name]
+        spec = f"{path}:{choice}" if choice else f"{path}:-{_quoted(name)}"
+        source = data.as_source(spec)
+        inside = isinstance(source, tables.TableSource) and name in source.table.columns
+        if inside and isinstance(source, tables.TableSource):
+            left = [n for n in source.table.names if n != name]
+            spec = f"{path}:{','.join(map(_quoted, left))}"
+            source = tables.TableSource(source.table.only(left))
+        return source, values, spec
+    if is_framed(X) or isinstance(X, tables.TableSource):
+        table = X.table if isinstance(X, tables.TableSource) else tables.as_table(X)
+        assert table is not None
+        if name not in table.columns:
+            raise unknown("column of the data", name, table.names)
+        source = tables.TableSource(table.without([name]))
+        return source, values_of(table[name]), source
+    return data.as_source(X), labels, X
+
+
+def _quoted(name: str) -> str:
+    """A column's name as it may stand in a choice."""
+    return f'"{name}"' if "," in name else name
+
+
+def _tables(source: Source | None) -> list[tables.Table]:
+    """The tables that a source's rows come from."""
+    if isinstance(source, tables.TableSource):
+        return [source.table]
+    if isinstance(source, data.CollectionSource):
+        return [table for part in source.parts.values() for table in _tables(part)]
+    inner = getattr(source, "source", None)
+    return [] if inner is None else _tables(inner)
+
+
+def _features(ready: Source, preparation: DataPreparation) -> tuple[str, ...]:
+    """The names of all features, or their places where they have none."""
+    if ready.columns is not None:
+        return tuple(ready.columns)
+    return tuple(str(place) for place in range(ready.signal.numel))
 
 
 def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
@@ -129,29 +241,30 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
     standard deviation 1 of the training rows, which leaves out what does not vary there.
     """
     rng = np.random.default_rng(seed)
-    n = len(prepared.x)
+    n = prepared.rows
     test = np.zeros(n, bool)
     for group in _groups(prepared):
         if len(group) > 1:
             number = min(len(group) - 1, max(1, round(share * len(group))))
             test[rng.permutation(group)[:number]] = True
-    train_x, test_x = prepared.x[~test], prepared.x[test]
-    if prepared.x.ndim == 2:
+    x, layout = prepared.x, prepared.layout
+    if x is None:
+        x, layout = _taught(prepared, np.flatnonzero(~test))
+    train_x, test_x = x[~test], x[test]
+    del x
+    if train_x.ndim == 2:
         with np.errstate(all="ignore"):
-            middle = np.nan_to_num(np.nanmedian(train_x, 0))
-        train_x = np.where(np.isnan(train_x), middle, train_x)
-        test_x = np.where(np.isnan(test_x), middle, test_x)
-        mean, spread = train_x.mean(0, dtype=np.float64), train_x.std(0, dtype=np.float64)
+            middle = np.nan_to_num(np.nanmedian(train_x, 0)) if np.isnan(train_x).any() else 0.0
+        for part in (train_x, test_x):
+            np.copyto(part, middle, where=np.isnan(part))
+        mean, spread = _moments(train_x)
         vary = spread > 1e-12 * np.maximum(1.0, np.abs(mean))
         if not vary.any():
             raise IsthmusError("no column of the data varies: there is nothing to compare")
-        train_x, test_x = (
-            ((part[:, vary] - mean[vary]) / spread[vary]).astype(np.float32)
-            for part in (train_x, test_x)
-        )
-    labels, layout = prepared.labels, prepared.layout
-    if layout is not None:
-        layout = layout.kept(vary)
+        train_x, test_x = (_standard(part, mean, spread, vary) for part in (train_x, test_x))
+        if layout is not None:
+            layout = layout.kept(vary)
+    labels = prepared.labels
     return Split(
         train_x,
         test_x,
@@ -162,9 +275,43 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
     )
 
 
+def _taught(prepared: Prepared, train: np.ndarray) -> tuple[np.ndarray, Layout | None]:
+    """The rows of a table as a split's training rows teach them."""
+    source = prepared.source
+    assert source is not None
+    with notices.collected(quiet=True):
+        preparation = DataPreparation.learn(source, train, prepared.options)
+        assert preparation is not None
+        ready = preparation.source(source)
+        layout = Layout.of(ready.signal) if ready.signal.kind == "collection" else None
+        return _rows(ready, layout), layout
+
+
+_PART = 1 << 16
+"""Rows that are turned to double at once."""
+
+
+def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of every column, in double, without the whole in double."""
+    mean = x.mean(0, dtype=np.float64)
+    square = np.zeros(x.shape[1])
+    for start in range(0, len(x), _PART):
+        square += np.square(x[start : start + _PART] - mean).sum(0)
+    return mean, np.sqrt(square / len(x))
+
+
+def _standard(x: np.ndarray, mean: np.ndarray, spread: np.ndarray, vary: np.ndarray) -> np.ndarray:
+    """The columns that vary, at mean 0 and standard deviation 1, float32."""
+    found = np.empty((len(x), int(vary.sum())), np.float32)
+    for start in range(0, len(x), _PART):
+        part = x[start : start + _PART, vary]
+        found[start : start + _PART] = (part - mean[vary]) / spread[vary]
+    return found
+
+
 def _groups(prepared: Prepared) -> Iterator[np.ndarray]:
     if prepared.kind != "classes" or prepared.labels is None:
-        yield np.arange(len(prepared.x))
+        yield np.arange(prepared.rows)
         return
     for label in np.unique(prepared.labels):
         yield np.flatnonzero(prepared.labels == label)
@@ -214,6 +361,10 @@ def _labels(
         if np.isnan(numbers).any():
             raise IsthmusError("some labels are missing: give every row a class, or leave rows out")
         values = numbers
+    elif values.dtype.kind == "O":
+        if any(one is None for one in values):
+            raise IsthmusError("some labels are missing: give every row a class, or leave rows out")
+        values = np.array([str(one) for one in values])
     names, codes = np.unique(values, return_inverse=True)
     if len(names) < 2:
         raise IsthmusError("all labels are the same: pass labels of at least two classes")
@@ -229,65 +380,19 @@ def _label_file(path: Path) -> np.ndarray:
             "with one label a row"
         )
     if tables.is_table(path):
-        header, cells = tables.text(path)
+        header = tables.header(path)
         if len(header) != 1:
             raise IsthmusError(f"{str(path)!r} has {len(header)} columns: keep the labels only")
-        return _parsed([row[0] for row in cells])
+        return tables.columns(path, header)[header[0]]
     if path.suffix == ".npy":
         held: np.ndarray = np.load(path, allow_pickle=False)
         return held
     return _parsed(path.read_text(encoding="utf-8").split("\n")[: -1 or None])
 
 
-def _from_table(
-    path: Path, label: Any, notes: list[str]
-) -> tuple[np.ndarray, tuple[str, ...], Any]:
-    header, cells = tables.text(path)
-    for number, row in enumerate(cells):
-        if len(row) != len(header):
-            raise IsthmusError(
-                f"row {number + 1} of {str(path)!r} has {len(row)} cells instead of {len(header)}: "
-                "correct or remove it"
-            )
-    if len(cells) < 8:
-        raise IsthmusError(f"{str(path)!r} has {len(cells)} rows: pass at least 8")
-    columns = dict(zip(header, map(list, zip(*cells, strict=True)), strict=True))
-    if isinstance(label, str) and (label in columns or not Path(label).exists()):
-        if label not in columns:
-            raise unknown(f"column of {path.name!r}", label, header)
-        label = _parsed(columns.pop(label))
-    features: list[np.ndarray] = []
-    names: list[str] = []
-    missing = 0
-    for name, texts in columns.items():
-        values = _parsed(texts)
-        if values.dtype.kind == "f":
-            if np.unique(values[~np.isnan(values)]).size < 2:
-                notes.append(f"{name!r} never varies and is left out")
-                continue
-            if np.isinf(values).any():
-                raise IsthmusError(f"the column {name!r} holds infinity: correct these rows")
-            missing += int(np.isnan(values).sum())
-            features.append(values)
-            names.append(name)
-            continue
-        levels = np.unique(values)
-        if len(levels) > LEVELS:
-            notes.append(f"{name!r} is text with {len(levels)} different values and is left out")
-        elif len(levels) > 1:
-            notes.append(f"{name!r} is text: one 0/1 column for each of {len(levels)} values")
-            features += [(values == level).astype(np.float64) for level in levels]
-            names += [f"{name}={level}" for level in levels]
-    if missing:
-        notes.append(f"{missing} missing values become their column's median")
-    if not features:
-        raise IsthmusError(f"{str(path)!r} has no usable column: pass columns of numbers")
-    return np.stack(features, 1).astype(np.float32), tuple(names), label
-
-
 def _parsed(cells: list[str]) -> np.ndarray:
     """Numbers where all cells are (missing ones NaN), else the texts."""
-    numbers = [tables.number(cell) for cell in cells]
-    if any(number is None for number in numbers):
+    numbers = [number(cell) for cell in cells]
+    if any(one is None for one in numbers):
         return np.array([cell.strip() for cell in cells])
     return np.array(numbers, dtype=np.float64)

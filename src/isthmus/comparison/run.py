@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ import numpy as np
 from isthmus.comparison import methods
 from isthmus.comparison.methods import Budget, Fitted, Model
 from isthmus.comparison.named import fingerprint, named
-from isthmus.comparison.prepared import Prepared, Split, prepare, split
+from isthmus.comparison.prepared import Prepared, Split, split
+from isthmus.comparison.prepared import prepare as ready
 from isthmus.comparison.tasks import TASKS, Task
+from isthmus.comparison.winner import save_winner
 from isthmus.errors import IsthmusError, unknown
 from isthmus.evaluation.seeds import Estimate, over_seeds
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
@@ -65,6 +67,7 @@ class Comparison:
     prepared: Prepared
     settings: Settings
     runs: list[Run]
+    winner: str | None = None
 
     @property
     def task(self) -> Task:
@@ -127,6 +130,7 @@ def compare(
     width: int | None = None,
     clusters: int | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    prepare: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     report: Report | None = None,
 ) -> Comparison:
@@ -152,9 +156,12 @@ def compare(
     options
         For each recipe, by its name, further options: ``{"vae": {"sigma": 0.3}}``. They win over
         the budget.
+    prepare
+        How a table is prepared, as in :func:`isthmus.fit`; learnt on each split's training rows.
     out
         A folder for ``results.json``, ``results.csv`` and ``index.html``. Fits that are there
-        already, of the same data and settings, are not done again.
+        already, of the same data and settings, are not done again. The recipe that ranks first is
+        fitted once more, on all rows, and saved in ``out/winner``.
     """
     chosen = _task(task)
     compared = named(recipes, BASELINES)
@@ -167,17 +174,17 @@ def compare(
         if name not in compared:
             raise unknown("compared recipe", name, compared)
         compared[name].parse(own)
-    prepared = prepare(X, labels)
+    prepared = ready(X, labels, prepare)
     if chosen.labels and prepared.kind not in chosen.labels:
         needed = " or ".join(chosen.labels)
         raise IsthmusError(f"the task {task!r} needs labels ({needed}): pass them with --labels")
     if chosen.name == "anomaly":
         prepared = _anomalous(prepared)
-    elements = int(np.prod(prepared.x.shape[1:]))
+    elements = int(np.prod(prepared.shape))
     latents = latents or min(32, max(2, elements // 4))
     budget = Budget(
         steps,
-        min(batch_size, len(prepared.x) // 2),
+        min(batch_size, prepared.rows // 2),
         latents,
         width or min(4096, max(64, 4 * elements, 2 * latents)),
     )
@@ -192,6 +199,10 @@ def compare(
     if not comparison.ranking:
         first = next(iter(comparison.left_out.values()), "nothing was measured")
         raise IsthmusError(f"nothing could be compared: {first}")
+    if folder is not None:
+        name = next((n for n in comparison.ranking if n in compared and n not in BASELINES), None)
+        key = _key(prepared, settings)
+        comparison.winner = save_winner(folder, name, compared, prepared, settings, key, state)
     return comparison
 
 
@@ -214,10 +225,9 @@ def _anomalous(prepared: Prepared) -> Prepared:
         labels = 1 - labels
         names = (names[1], names[0])
     note = f"anomalous are the rows labelled {names[1]!r}, {labels.mean():.1%} of them"
-    return Prepared(
-        prepared.name, prepared.x, labels, "classes", names, prepared.columns,
-        [*prepared.notes, note],
-    )  # fmt: skip
+    return replace(
+        prepared, labels=labels, kind="classes", classes=names, notes=[*prepared.notes, note]
+    )
 
 
 def _clusters(prepared: Prepared) -> int:
@@ -314,9 +324,7 @@ def _key(prepared: Prepared, settings: Settings) -> str:
     first = plain.pop("recipes")[0]
     del plain["seeds"]
     digest = hashlib.sha256(json.dumps([plain, first], sort_keys=True, default=str).encode())
-    digest.update(np.ascontiguousarray(prepared.x).tobytes())
-    if prepared.labels is not None:
-        digest.update(np.ascontiguousarray(prepared.labels).tobytes())
+    digest.update(prepared.digest())
     return digest.hexdigest()[:20]
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from isthmus.data import tables
 from isthmus.data.files import npz_member, opened_npz
 from isthmus.data.named import Data
 from isthmus.errors import IsthmusError, unknown
+from isthmus.tables import reading
 
 VARIABLE = "ISTHMUS_DATA"
 
@@ -244,7 +244,7 @@ def _archive(entry: Entry, stem: str, archive: Any, channel: str | None) -> _Par
 
 
 def _table(path: Path, label: str, left_out: tuple[str, ...]) -> _Parts:
-    header, cells = tables.text(path)
+    header, cells = reading.text(path)
     columns = dict(zip(header, zip(*cells, strict=True), strict=True))
     split = np.array(columns.pop("split", ())) == "test"
     labels = np.array(columns.pop(label, ()))

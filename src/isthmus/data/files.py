@@ -13,11 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus import tables
 from isthmus.anatomy import Array, Kind, Source
-from isthmus.data import images, tables
+from isthmus.data import images
 from isthmus.data.ragged import RaggedSource
 from isthmus.data.sources import ArraySource, collection
 from isthmus.errors import IsthmusError, unknown
+from isthmus.tables import parquet
+from isthmus.tables.reading import chosen
+from isthmus.tables.source import plain
 
 MEMBERS = ("x_train", "x", "X", "data")
 """Members of an archive that are taken for the data, in this order."""
@@ -53,8 +57,8 @@ def open_file(name: str | Path, kind: Kind | None = None) -> Source:
     """A source over a file or a folder.
 
     ``.npy`` (memory-mapped), ``.npz``, ``.csv`` and ``.tsv`` (also ``.gz``, ``.bz2``, ``.xz``,
-    ``.zst``), ``.parquet``, ``.safetensors``, ``.pt`` and ``.pth`` (tensors only), and folders
-    of images; the lines of ``.txt`` (UTF-8) that are not blank are texts, one a row. See
+    ``.zst``, ``.zip``), ``.parquet``, ``.safetensors``, ``.pt`` and ``.pth`` (tensors only), and
+    folders of images; the lines of ``.txt`` (UTF-8) that are not blank are texts, one a row. See
     :func:`located` for choosing a part. A missing, damaged or foreign file is an
     :class:`IsthmusError`.
     """
@@ -106,8 +110,7 @@ def _lines(path: Path, choice: str | None) -> list[str]:
 def _table(path: Path, choice: str | None, kind: Kind | None) -> Source:
     """The chosen columns of a table, or several groups of them as a collection."""
     if choice is None or "=" not in choice or choice in tables.header(path):
-        values, columns = tables.read(path, choice)
-        return ArraySource(values, kind, columns=columns, name=path.name)
+        return _part_of_table(path, choice, kind)
     parts: dict[str, Source] = {}
     for group in choice.split(";"):
         name, equals, named = group.partition("=")
@@ -119,9 +122,20 @@ def _table(path: Path, choice: str | None, kind: Kind | None) -> Source:
             raise IsthmusError(
                 f"two parts are called {name.strip()!r}: list all columns of a part behind one name"
             )
-        values, columns = tables.read(path, named)
-        parts[name.strip()] = ArraySource(values, kind, columns=columns, name=name.strip())
+        parts[name.strip()] = _part_of_table(path, named, kind)
     return collection(parts)
+
+
+def _part_of_table(path: Path, choice: str | None, kind: Kind | None) -> Source:
+    """The chosen columns of a table, or the matrix that a single column of lists is."""
+    if tables.packing.endings(path)[0] == ".parquet":
+        matrix = parquet.matrix(path, lambda names: chosen(path, names, choice))
+        if matrix is not None:
+            return ArraySource(matrix, kind, columns=None, name=path.name)
+    table = tables.read(path, choice)
+    if kind in (None, "vector"):
+        return tables.TableSource(table)
+    return ArraySource(plain(table), kind, columns=table.names, name=path.name)
 
 
 def _archive(path: Path, choice: str | None, kind: Kind | None) -> Source:

@@ -9,13 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus import tables
 from isthmus.anatomy import Kind, Signal, Source
 from isthmus.anatomy.batch import all_entries
 from isthmus.anatomy.masks import read_mask
-from isthmus.data import files, tables
+from isthmus.data import files, huggingface
 from isthmus.data.opening import as_source
 from isthmus.data.ragged import GivenSource
 from isthmus.errors import IsthmusError, unknown
+from isthmus.tables.cells import number
+from isthmus.tables.frames import is_framed
+from isthmus.tables.reading import values_of
 
 MOST_LEVELS = 1000
 """Different words that a column may hold to be given as numbered levels."""
@@ -106,8 +110,11 @@ def _names(X: Any) -> list[str]:
             with files.opened_npz(path) as archive:
                 return list(archive.files)
         return tables.header(path) if tables.is_table(path) else []
-    columns = getattr(X, "columns", None)
-    return [] if columns is None else [str(name) for name in columns]
+    found = getattr(X, "column_names", None) if not is_framed(X) else None
+    if found:
+        return [str(name) for name in found]
+    table = tables.as_table(X)
+    return [] if table is None else table.names
 
 
 def _apart(X: Any, columns: Mapping[str, str]) -> tuple[Any, dict[str, np.ndarray]]:
@@ -126,8 +133,13 @@ def _apart(X: Any, columns: Mapping[str, str]) -> tuple[Any, dict[str, np.ndarra
         rest = {name: part for name, part in X.items() if name not in wanted}
         return _single(rest), {name: np.asarray(X[c]) for name, c in columns.items()}
     if not isinstance(X, (str, Path)):
-        rest = X[[name for name in names if name not in wanted]]
-        return rest, {name: np.asarray(X[c].to_numpy()) for name, c in columns.items()}
+        if huggingface.is_hugging_face(X):
+            rest = X.select_columns([name for name in names if name not in wanted])
+            return rest, {name: np.asarray(X[c][:]) for name, c in columns.items()}
+        table = tables.as_table(X)
+        assert table is not None
+        taken = {name: values_of(table[c]) for name, c in columns.items()}
+        return table.without(wanted), taken
     located = files.located(X)
     assert located is not None
     path, choice = located
@@ -142,8 +154,8 @@ def _apart(X: Any, columns: Mapping[str, str]) -> tuple[Any, dict[str, np.ndarra
 
 
 def _single(parts: dict[str, Any]) -> Any:
-    """A mapping of one array is that array, where the rest was given."""
-    return next(iter(parts.values())) if len(parts) == 1 else parts
+    """A mapping of one array is that array, where the rest was given; one column stays a table."""
+    return next(iter(parts.values())) if len(parts) == 1 and not is_framed(parts) else parts
 
 
 def _numbered(
@@ -184,7 +196,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _as_numbers(words: np.ndarray) -> np.ndarray | None:
-    numbers = [tables.number(word) for word in words.tolist()]
+    numbers = [number(word) for word in words.tolist()]
     if any(number is None or not np.isfinite(number) for number in numbers):
         return None
     array = np.array(numbers, np.float64)

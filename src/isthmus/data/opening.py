@@ -12,19 +12,26 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from isthmus.anatomy import Kind, Rows, Source
-from isthmus.data import files, registry, schemes, tables
+from isthmus.data import files, huggingface, registry, schemes, sparse, spooling
 from isthmus.data.datasets import DatasetSource
 from isthmus.data.named import Data
-from isthmus.data.ragged import RaggedSource, RowsSource, is_ragged
+from isthmus.data.ragged import GivenSource, RaggedSource, RowsSource, is_ragged
 from isthmus.data.sources import ArraySource, Subset, collection
 from isthmus.errors import IsthmusError
+from isthmus.notices import say
+from isthmus.tables import Table, TableSource, as_table
+from isthmus.tables.frames import is_framed
+from isthmus.tables.source import plain
 
 
 def as_source(X: Any, kind: Kind | None = None) -> Source:
     """A source over ``X``.
 
     ``X`` is an array, a tensor, a list of rows, a mapping of names to arrays (a collection), a
-    data frame, a map-style torch data set, a :class:`Data` (its training part), the name of a
+    frame of pandas or polars, an Arrow table, records or columns by name (a table: see
+    :class:`~isthmus.tables.TableSource`), a sparse matrix, a masked array, a torch data set of
+    any kind, a data set of Hugging Face, one of its columns, a stream of rows, a :class:`Data`
+    (its training part), the name of a
     data set, the path of a file or a folder of images (``./mnist`` for a folder that bears the
     name of a set), a spec with a registered scheme (``lm:resident@layers.1``), or a source
     already. Arrays are scanned for NaN and infinity.
@@ -35,22 +42,34 @@ def as_source(X: Any, kind: Kind | None = None) -> Source:
         return X.sources()[0]
     if isinstance(X, (str, Path)):
         return _by_name(X, kind)
+    if huggingface.is_hugging_face(X):
+        found = huggingface.opened(X)
+        if found is not X:
+            return as_source(found, kind)
+    if issparse(X):  # before mappings: SciPy's dictionaries of keys are mappings too
+        return sparse.opened(X)
+    if is_framed(X):
+        table = as_table(X)
+        assert table is not None
+        return _of_table(table, kind)
+    if isinstance(X, np.ma.MaskedArray) and np.ma.getmaskarray(X).any():
+        return _masked(X, kind)
     if isinstance(X, (np.ndarray, Tensor)):
         return ArraySource(X, kind)
     if isinstance(X, (list, tuple)) and is_ragged(X):
         return RaggedSource(X, kind)
-    if issparse(X):  # before mappings: SciPy's dictionaries of keys are mappings too
-        raise IsthmusError("the data are a sparse matrix: pass X.toarray()")
     if isinstance(X, Mapping):
         return collection(X, kind)
     if hasattr(X, "to_numpy"):
-        return _frame(X, kind)
+        return ArraySource(np.asarray(X.to_numpy()), kind)
     if isinstance(X, TensorDataset) and X.tensors:
         return ArraySource(X.tensors[0], kind)
     if isinstance(X, (list, tuple)):
         return ArraySource(_listed(X), kind)
     if isinstance(X, Rows):
         return RowsSource(X, kind)
+    if spooling.is_stream(X):
+        return as_source(spooling.gathered(X), kind)
     if isinstance(X, Dataset) or (hasattr(X, "__getitem__") and hasattr(X, "__len__")):
         return DatasetSource(X, kind)
     raise IsthmusError(
@@ -107,32 +126,19 @@ def _ragged() -> IsthmusError:
     return IsthmusError("the rows of the list differ in shape: give all rows one shape")
 
 
-def _frame(frame: Any, kind: Kind | None) -> Source:
-    """A pandas or polars frame, by what both offer."""
-    columns = getattr(frame, "columns", None)
-    if columns is None:
-        return ArraySource(np.asarray(frame.to_numpy()), kind)
-    listed = list(columns)
-    if not listed or len(frame) == 0:
-        raise IsthmusError("the data are empty: pass at least one row and column")
-    values = np.empty((len(frame), len(listed)), np.float32)
-    texts = []
-    for i, name in enumerate(listed):
-        column = _numbers(frame[name])
-        if column is None:
-            texts.append(str(name))
-        else:
-            values[:, i] = column
-    if texts:
-        raise tables.not_numeric("the data frame", texts)
-    return ArraySource(values, kind, columns=[str(name) for name in listed])
+def _of_table(table: Table, kind: Kind | None) -> Source:
+    """A table as rows of features; as another kind of signal it is an array of its numbers."""
+    if kind in (None, "vector"):
+        return TableSource(table)
+    return ArraySource(plain(table), kind, columns=table.names)
 
 
-def _numbers(column: Any) -> np.ndarray | None:
-    """A column's values, missing ones as NaN; None where it is not numeric."""
-    values = np.asarray(column.to_numpy())
-    if values.dtype.kind == "O" and str(column.dtype).lower().startswith(
-        ("int", "uint", "float", "bool")
-    ):
-        values = np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
-    return values if values.dtype.kind in "biuf" else None
+def _masked(X: np.ma.MaskedArray, kind: Kind | None) -> Source:
+    """A masked array: what is masked was not observed."""
+    masked = np.ma.getmaskarray(X)
+    say(
+        f"{int(masked.sum())} masked entries of the array are taken as not observed: fill them, "
+        "X.filled(0), to have them read"
+    )
+    filled = np.where(masked, np.zeros((), X.dtype), X.data)
+    return GivenSource(ArraySource(filled, kind), {}, ~masked)

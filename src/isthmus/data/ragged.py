@@ -112,13 +112,18 @@ class GivenSource(Source):
     def __init__(
         self, source: Source, given: Mapping[str, Any] | None = None, mask: Any = None
     ) -> None:
-        self.source, self.signal = source, source.signal
+        self.source = source
         self.spec, self.origin = source.spec, source.origin
         self.given = all_entries({} if given is None else given, len(source))
         self.mask = None if mask is None else _mask(mask, source)
 
     def __len__(self) -> int:
         return len(self.source)
+
+    @property
+    def signal(self) -> Signal:  # type: ignore[override]
+        """That of the source."""
+        return self.source.signal
 
     def rows(self, index: Tensor) -> Any:
         """The rows of the source."""

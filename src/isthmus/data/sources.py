@@ -64,6 +64,12 @@ class ArraySource(Source):
     def _raw(self) -> Array:
         return self._array if self._tensor is None else self._tensor
 
+    def raw(self, index: Tensor) -> Array:
+        """Rows by number in the type in which they are stored."""
+        if self._tensor is None:
+            return np.take(self._array, index.numpy(), axis=0)
+        return self._tensor.index_select(0, index.to(self._tensor.device))
+
     def rows(self, index: Tensor) -> Tensor:
         """Float32 rows ``(len(index), *signal.shape)``, on the CPU or where the tensor lies."""
         if self._tensor is None:
@@ -106,8 +112,6 @@ class CollectionSource(Source):
     parts that have one, which entries are observed (see :class:`Batch`), with all rows.
     """
 
-    signal: Signal
-
     def __init__(self, parts: Mapping[str, Source]) -> None:
         if not parts:
             raise IsthmusError("the collection is empty: pass at least one named array")
@@ -118,10 +122,14 @@ class CollectionSource(Source):
                 f"the parts of a collection need equally many rows, but {listed}: pair them first"
             )
         self.parts = dict(parts)
-        self.signal = Signal("collection", parts={k: p.signal for k, p in self.parts.items()})
 
     def __len__(self) -> int:
         return len(next(iter(self.parts.values())))
+
+    @property
+    def signal(self) -> Signal:  # type: ignore[override]
+        """Those of the parts."""
+        return Signal("collection", parts={k: p.signal for k, p in self.parts.items()})
 
     def rows(self, index: Tensor) -> dict[str, Tree]:
         """Rows of every part, ``(len(index), *part.shape)`` each."""
@@ -149,8 +157,6 @@ class CollectionSource(Source):
 class Subset(Source):
     """Chosen rows of another source: ``index`` holds row numbers, or a mask over all rows."""
 
-    signal: Signal
-
     def __init__(self, source: Source, index: Tensor | np.ndarray | Sequence[int]) -> None:
         chosen = torch.as_tensor(index)
         if chosen.dtype == torch.bool:
@@ -172,10 +178,14 @@ class Subset(Source):
         chosen = chosen.to(torch.int64)
         self.source: Source = source.source if isinstance(source, Subset) else source
         self.index: Tensor = source.index[chosen] if isinstance(source, Subset) else chosen
-        self.signal = source.signal
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def signal(self) -> Signal:  # type: ignore[override]
+        """That of the underlying source."""
+        return self.source.signal
 
     def rows(self, index: Tensor) -> Tree:
         """The rows of the underlying source, in its units."""

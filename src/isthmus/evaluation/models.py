@@ -1,11 +1,7 @@
 """Every measure that suits a model, in one pass over the data."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import torch
-
 from isthmus.anatomy import Array, Autoencoder, Report, Source, evaluating
+from isthmus.anatomy.drawing import drawing
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import kinds, likelihoods  # noqa: F401  (they fill the registry)
 from isthmus.evaluation.registry import Batch, Measure, Setting, measures_for
@@ -51,7 +47,7 @@ def evaluate(
     _need_positive("batch_size", batch_size)
     built: list[Measure] | None = None
     done, total = 0, len(X)
-    with evaluating(model), _seeded(model.device, seed):
+    with evaluating(model), drawing(model.device, seed):
         for rows in model.batches(X, batch_size):
             batch = Batch.of(model, rows)
             if built is None:
@@ -68,15 +64,3 @@ def evaluate(
 def _need_positive(option: str, value: int) -> None:
     if value < 1:
         raise IsthmusError(f"{option} is {value}: pass a whole number of at least 1")
-
-
-@contextmanager
-def _seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """A fixed random state for parts that draw, the caller's restored after."""
-    cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if cuda else []):
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield

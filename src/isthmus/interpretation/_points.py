@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from isthmus.activations.hooks import first_tensor
+from isthmus.activations.hooks import needed_tensor
 from isthmus.activations.points import Point, resolve
 from isthmus.errors import IsthmusError
 
@@ -33,26 +33,17 @@ def hooked(point: Point, edit: Callable[[Tensor], Tensor]) -> RemovableHandle:
 
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             named = {key: kwargs[key] for key in ("hidden_states",) if key in kwargs}
-            old = _needed((args, named, kwargs), point)
+            old = needed_tensor((args, named, kwargs), point)
             new = edit(old)
             return _with(args, old, new), _with(kwargs, old, new)
 
         return point.module.register_forward_pre_hook(before, with_kwargs=True)
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        old = _needed(output, point)
+        old = needed_tensor(output, point)
         return _with(output, old, edit(old))
 
     return point.module.register_forward_hook(after)
-
-
-def _needed(held: Any, point: Point) -> Tensor:
-    tensor = first_tensor(held)
-    if tensor is None:
-        raise IsthmusError(
-            f"the point {point.name!r} holds no tensor: name a module whose input or output has one"
-        )
-    return tensor
 
 
 def _with(held: Any, old: Tensor, new: Tensor) -> Any:

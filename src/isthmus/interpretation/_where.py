@@ -10,6 +10,8 @@ from torch.utils.hooks import RemovableHandle
 
 from isthmus.errors import IsthmusError
 from isthmus.language import LanguageModel
+from isthmus.language.calling import ORDER, signature_of
+from isthmus.language.padding import as_mask
 
 Places = slice | Sequence[int] | Tensor
 """Places counted from the beginning of each row: a slice, numbers, or bool (rows, places)."""
@@ -20,6 +22,8 @@ class Surroundings:
 
     offset: int = 0
     """Place of the call's first token in its row."""
+    order: Tensor | None = None
+    """Where the tokens of the call stood before their padding was moved behind them."""
 
     def where(self, x: Tensor, point: str) -> Tensor | None:
         """Bool ``x.shape[:-1]``: the activations that may be edited; None for all."""
@@ -30,7 +34,7 @@ class WholeCall(Surroundings):
     """A call of any module, which holds all places of its rows."""
 
     def __init__(self, mask: Tensor | None) -> None:
-        self.mask = mask
+        self.mask = None if mask is None else as_mask(mask)
 
     def where(self, x: Tensor, point: str) -> Tensor | None:
         return None if self.mask is None else _fitting(self.mask, x, point)
@@ -40,7 +44,7 @@ class TextCall(Surroundings):
     """A call of a language model: its tokens say what is special, its cache where they stand."""
 
     def __init__(self, model: LanguageModel, mask: Tensor | None) -> None:
-        self.mask = mask
+        self.mask = None if mask is None else as_mask(mask)
         self.allowed: Tensor | None = None
         self.special = torch.tensor(sorted(model.tokenizer.special), dtype=torch.int64)
 
@@ -49,15 +53,18 @@ class TextCall(Surroundings):
         return module.register_forward_pre_hook(self._begin, with_kwargs=True)
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        tokens = args[0] if args else kwargs.get("input_ids", kwargs.get("tokens"))
+        first = signature_of(module).first
+        tokens = args[0] if args else kwargs.get(first, kwargs.get("input_ids"))
         if not isinstance(tokens, Tensor) or tokens.ndim != 2 or tokens.is_floating_point():
             raise IsthmusError(
                 "the language model was called without token numbers (rows, places): pass them "
                 "first, or give spliced the module and a mask"
             )
         self.offset = _seen(args, kwargs)
+        self.order = ORDER.get()
         if self.mask is not None:
-            self.allowed = _part(self.mask, self.offset, tokens.shape[1], tokens.device)
+            mask = as_packed(self.mask, self.order)
+            self.allowed = _part(mask, self.offset, tokens.shape[1], tokens.device)
             return
         self.allowed = ~torch.isin(tokens, self.special.to(tokens.device))
         attention = args[1] if len(args) > 1 else kwargs.get("attention_mask")
@@ -71,6 +78,11 @@ class TextCall(Surroundings):
                 f"{point!r} ran outside a call of the whole language model: call its module itself"
             )
         return _fitting(self.allowed, x, point)
+
+
+def as_packed(mask: Tensor, order: Tensor | None) -> Tensor:
+    """A mask over rows as they were given, where the tokens of packed rows are now."""
+    return mask if order is None else mask.to(order.device).gather(1, order)
 
 
 def _seen(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -100,8 +112,14 @@ def _part(mask: Tensor, offset: int, places: int, device: torch.device) -> Tenso
     return F.pad(part, (0, places - part.shape[1]))
 
 
-def chosen(places: Places, x: Tensor, offset: int, point: str) -> Tensor:
-    """Bool ``(rows, places)``: which of a call's activations ``x`` lie at ``places``."""
+def chosen(
+    places: Places, x: Tensor, offset: int, point: str, order: Tensor | None = None
+) -> Tensor:
+    """Bool ``(rows, places)``: which of a call's activations ``x`` lie at ``places``.
+
+    Numbers count the tokens of a row; a bool tensor is over the row as it was given, and ``order``
+    says where that is now.
+    """
     if x.ndim != 3:
         raise IsthmusError(
             f"{point!r} has activations of shape {tuple(x.shape)}: places need "
@@ -109,6 +127,7 @@ def chosen(places: Places, x: Tensor, offset: int, point: str) -> Tensor:
         )
     rows, count = x.shape[:2]
     if isinstance(places, Tensor) and places.dtype == torch.bool:
+        places = as_packed(places, order)
         return _fitting(_part(places, offset, count, x.device), x, point)
     here = torch.arange(offset, offset + count, device=x.device)
     if isinstance(places, slice):

@@ -163,6 +163,7 @@ def _texts(
     seed: int,
 ) -> Iterator[Batch]:
     special = torch.tensor(sorted(model.tokenizer.special), dtype=torch.int64)
+    tokens = tokens.packed()  # the next token stands beside the one that predicts it
     rows, places = tokens.ids.shape
     device = device_of(model.module)
     size = batch or max(1, min(32, LOGITS // (places * model.tokenizer.vocabulary)))

@@ -93,7 +93,7 @@ def spliced(
     activation, usually ``(rows, places, width)``, and returns one of its shape; edits of one point
     are applied in order. :class:`Splice` and ``Steering`` are edits.
 
-    ``mask`` is bool ``(rows, places)``: activations elsewhere keep their bits. Without one a
+    ``mask`` is ``(rows, places)``, bool or 1 and 0 of any type: activations elsewhere keep their bits. Without one a
     :class:`LanguageModel` is edited everywhere but at special tokens and padding, which are read
     from each call, and with a key-value cache places go on from those that the cache holds; any
     other module is edited everywhere.
@@ -160,7 +160,7 @@ class _Replacement:
             return new if where is None else torch.where(where[..., None], new, x)
         read = x if self.read is None else self.read.take()
         if edit.places is not None:
-            own = chosen(edit.places, x, self.around.offset, self.point)
+            own = chosen(edit.places, x, self.around.offset, self.point, self.around.order)
             where = own if where is None else where & own
         if read.shape[:-1] != x.shape[:-1]:
             raise IsthmusError(

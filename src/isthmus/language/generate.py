@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from isthmus._shapes import Float, Int
 from isthmus.errors import IsthmusError
+from isthmus.language.calling import call_arguments, logits_of, signature_of
 from isthmus.language.decoder import Cache, Decoder
 from isthmus.language.host import LanguageModel
 
@@ -25,8 +26,8 @@ def generate(
     Rows have no padding. Each token is drawn from the model's distribution at that temperature
     (0: the likeliest token), of the ``top_k`` likeliest tokens where that is given; the same seed
     gives the same text. The resident model and those of ``transformers`` keep keys and values, so
-    that hooks on their modules see the whole prompt first and then one new place a step; others
-    are run on the whole text each time.
+    that hooks on their modules see the whole prompt first and then one new place a step; others,
+    recurrent and state-space models among them, are run on the whole text each time.
     """
     if not model.causal:
         raise IsthmusError(f"{model.name!r} is no causal language model: it cannot continue a text")
@@ -44,6 +45,7 @@ def generate(
             f"{tokens.shape[1]} tokens and {new} new ones exceed the {model.context} places of "
             f"{model.name!r}: ask for fewer"
         )
+    tokens = tokens.to(model.device)
     draw = torch.Generator(tokens.device).manual_seed(seed)
     step = _Stepper(model.module)
     parts = [tokens]
@@ -60,7 +62,11 @@ class _Stepper:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.own = Cache() if isinstance(module, Decoder) else None
-        self.hub = callable(getattr(module, "prepare_inputs_for_generation", None))
+        # What keeps another state than keys and values gets the text from its beginning.
+        self.hub = (
+            callable(getattr(module, "prepare_inputs_for_generation", None))
+            and "past_key_values" in signature_of(module).names
+        )
         self.kept: Any = None
 
     def __call__(self, new: Tensor) -> Tensor:
@@ -72,8 +78,8 @@ class _Stepper:
             self.kept, logits = out.past_key_values, out.logits
         else:
             self.kept = new if self.kept is None else torch.cat((self.kept, new), 1)
-            out = self.module(self.kept)
-            logits = getattr(out, "logits", out)
+            args, kwargs = call_arguments(self.module, self.kept, None)
+            logits = logits_of(self.module(*args, **kwargs))
         return logits[:, -1].float()
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import IsthmusError, MissingExtra
+from isthmus.language.computing import dtype_name, dtype_of
 from isthmus.language.fingerprint import fingerprint
 from isthmus.language.host import LanguageModel
 from isthmus.language.open import blocks
 from isthmus.language.tokenizer import byte_characters
+from isthmus.notices import say
 
 
-def open_hub(spec: str, folder: Path | None = None) -> LanguageModel:
-    """The model with its tokenizer; ``folder`` where it lies on this machine."""
+def open_hub(
+    spec: str, folder: Path | None = None, dtype: torch.dtype | None = torch.float32
+) -> LanguageModel:
+    """The model with its tokenizer; ``folder`` where it lies on this machine.
+
+    ``dtype`` None is the type in which it is stored.
+    """
     try:
         import transformers
     except ImportError as error:
@@ -28,9 +36,8 @@ def open_hub(spec: str, folder: Path | None = None) -> LanguageModel:
     place = spec if folder is None else str(folder)
     try:
         config = transformers.AutoConfig.from_pretrained(place)
-        causal = _is_causal(config, transformers, spec)
-        kind = transformers.AutoModelForCausalLM if causal else transformers.AutoModelForMaskedLM
-        module = kind.from_pretrained(place).float().eval()
+        how = _kind(config, transformers, spec)
+        module = how.opener.from_pretrained(place, dtype="auto").eval()
         tokenizer = HubTokenizer(transformers.AutoTokenizer.from_pretrained(place))
     except IsthmusError:
         raise
@@ -40,15 +47,26 @@ def open_hub(spec: str, folder: Path | None = None) -> LanguageModel:
             f"there is no language model {spec!r} that transformers can open ({first}): give "
             "'resident', a folder, a name on the hub, or 'package.module:factory'"
         ) from error
+    stored = dtype_of(module)
+    # Before the type changes: it is the weights' name, and what they are computed in stands apart.
+    revision = getattr(config, "_commit_hash", None) or fingerprint(module)
+    if dtype is not None:
+        module = module.to(dtype)
+        if stored != dtype and dtype == torch.float32:
+            say(
+                f"{spec} is stored in {dtype_name(stored)} and computed in float32 "
+                f"(host dtype=auto computes in {dtype_name(stored)})"
+            )
     return LanguageModel(
         name=spec,
-        revision=getattr(config, "_commit_hash", None) or fingerprint(module),
+        revision=revision,
         module=module.requires_grad_(False),
         tokenizer=tokenizer,
         context=context_of(config, tokenizer),
-        causal=causal,
-        unembedding=folded_unembedding(module) if causal else None,
+        causal=how.causal,
+        unembedding=folded_unembedding(module) if how.causal else None,
         layers=blocks(module, getattr(config, "num_hidden_layers", None)),
+        opened=place if place != spec else "",
     )
 
 
@@ -142,8 +160,10 @@ def folded_unembedding(module: nn.Module) -> Tensor | None:
     level = torch.ones(width)
     device = weight.device
     with torch.no_grad():
-        gain = (norm(probe.to(device)) - norm(-probe.to(device))) / 2 / probe.to(device)
-        constant = (norm(level.to(device)) - norm(-level.to(device))) / 2
+        kind = weight.dtype
+        up, flat = probe.to(device, kind), level.to(device, kind)
+        gain = ((norm(up) - norm(-up)) / 2 / up).float()
+        constant = ((norm(flat) - norm(-flat)) / 2).float()
     folded *= gain
     if constant.abs().max() < 1e-3 * gain.abs().max():  # it takes the mean away
         folded -= folded.mean(1, keepdim=True)
@@ -178,18 +198,36 @@ def _final_norm(module: nn.Module, output: nn.Module) -> nn.Module | None:
     return next((part for part, place, _ in reversed(made) if place in read), None)
 
 
-def _is_causal(config: Any, transformers: Any, spec: str) -> bool:
+@dataclass(frozen=True)
+class _Kind:
+    """How a model is opened, and whether its logits are for the next token."""
+
+    opener: Any
+    causal: bool
+
+
+def _kind(config: Any, transformers: Any, spec: str) -> _Kind:
     names = config.architectures or []
-    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names):
-        return True
-    if any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names):
-        return False
     auto = transformers.models.auto.modeling_auto
+    causal = _Kind(transformers.AutoModelForCausalLM, True)
+    masked = _Kind(transformers.AutoModelForMaskedLM, False)
+    both = _Kind(transformers.AutoModelForSeq2SeqLM, False)
+    if any(name.endswith("EncoderModel") and hasattr(transformers, name) for name in names):
+        # Half of an encoder-decoder: opened as a whole its decoder would have no weights.
+        return _Kind(getattr(transformers, names[0]), False)
+    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names):
+        return causal
+    if any(name.endswith("ForMaskedLM") for name in names):
+        return masked
+    if type(config) in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
+        return both
+    if any(name.endswith("ForPreTraining") for name in names):
+        return masked
     if type(config) in auto.MODEL_FOR_MASKED_LM_MAPPING:
-        return False
+        return masked
     if type(config) in auto.MODEL_FOR_CAUSAL_LM_MAPPING:
-        return True
+        return causal
     raise IsthmusError(
-        f"{spec!r} is a {config.model_type!r}, neither a causal nor a masked language model: give "
-        "one of these"
+        f"{spec!r} is a {config.model_type!r}, neither a causal nor a masked language model nor an "
+        "encoder-decoder: give one of these, or rows for it by --data"
     )

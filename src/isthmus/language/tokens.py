@@ -1,8 +1,7 @@
 """Documents as rows of tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
+from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from isthmus._shapes import Bool, Int
 from isthmus.errors import IsthmusError
 from isthmus.language.document import Document
 from isthmus.language.host import Tokenizer
+from isthmus.language.padding import as_mask, packed
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,19 @@ class Tokens:
     """Rows of tokens, and which document and place each comes from.
 
     ids
-        int64 ``(rows, places)``, 0 where a row is padded on its right.
+        int64 ``(rows, places)``. Where a row is padded, on either side, they mean nothing.
     mask
-        bool ``(rows, places)``, True at tokens (the one that begins a row included).
+        bool ``(rows, places)``, True at tokens (the one that begins a row included). Any type is
+        taken that has 1 at tokens and 0 at padding, floats included, and becomes bool.
     document
         int64 ``(rows,)``, an index into ``names``.
     start
         int64 ``(rows,)``, which token of its document is the row's first (BOS not counted).
     names
         What the documents are called.
+
+    What a model makes of a row is what it makes of the row's tokens alone, wherever padding is:
+    whoever runs one packs the rows by :func:`isthmus.language.padding.packed` first.
     """
 
     ids: Int[Tensor, "rows places"]
@@ -34,6 +38,24 @@ class Tokens:
     document: Int[Tensor, " rows"]
     start: Int[Tensor, " rows"]
     names: list[str]
+
+    def __post_init__(self) -> None:
+        ids = torch.as_tensor(self.ids)
+        if ids.ndim != 2 or ids.is_floating_point() or ids.dtype == torch.bool:
+            raise IsthmusError(
+                f"tokens are whole numbers (rows, places), and these are {ids.dtype} of shape "
+                f"{tuple(ids.shape)}: pass the tokenizer's input_ids"
+            )
+        object.__setattr__(self, "ids", ids.to(torch.int64))
+        object.__setattr__(self, "mask", as_mask(self.mask, tuple(ids.shape)))
+        for name in ("document", "start"):
+            numbers = torch.as_tensor(getattr(self, name)).to(torch.int64)
+            if tuple(numbers.shape) != (len(ids),):
+                raise IsthmusError(
+                    f"{name} has the shape {tuple(numbers.shape)} for {len(ids)} rows of tokens: "
+                    "pass one number a row"
+                )
+            object.__setattr__(self, name, numbers)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,6 +69,11 @@ class Tokens:
             self.start[index],
             self.names,
         )
+
+    def packed(self) -> "Tokens":
+        """The same rows with all padding behind the tokens, cut to the longest row."""
+        ids, mask, _ = packed(self.ids, self.mask)
+        return replace(self, ids=ids, mask=mask)
 
 
 def pack(

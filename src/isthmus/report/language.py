@@ -40,7 +40,7 @@ def features_folder(run: Run, progress: Show = "auto") -> Path | None:
     try:
         source_features(run.source, run.model, run.folder, progress=progress)
     except IsthmusError as problem:
-        run.notes.append(f"No features were computed: {problem}.")
+        run.miss(f"No features were computed: {problem}.")
         return None
     return folder
 
@@ -53,9 +53,14 @@ def kept_behaviour(run: Run) -> dict[str, Result]:
     point, reads = origin.points[0], None
     if len(origin.points) > 1:
         # A transcoder reads one point and stands in for another; a crosscoder rebuilds them all.
-        if not isinstance(run.model.target, Only):
+        target, read = run.model.target, parts_read(run.model)
+        if not isinstance(target, Only) or len(target.names) > 1 or len(read) > 1:
+            run.notes.append(
+                "The model's behaviour was not measured: this dictionary has one code for "
+                f"{len(origin.points)} points together, and a reconstruction is put in at one."
+            )
             return {}
-        (point,), (reads,) = run.model.target.names, parts_read(run.model)
+        (point,), (reads,) = target.names, read
     tokens = origin.tokens
     rows = max(1, min(len(tokens), SPLICED // tokens.ids.shape[1]))
     some = torch.linspace(0, len(tokens) - 1, rows).long().unique()

@@ -58,6 +58,19 @@ def report(
     cannot be imported, as in :func:`isthmus.load`. A folder that is no run, or a damaged one, is an
     :class:`IsthmusError`.
     """
+    return written(folder, out, X=X, model=model, recipe=recipe, progress=progress)[0]
+
+
+def written(
+    folder: str | Path,
+    out: str | Path | None = None,
+    *,
+    X: Data | None = None,
+    model: Autoencoder | None = None,
+    recipe: RecipeLike | None = None,
+    progress: Show = "auto",
+) -> tuple[Path, list[str]]:
+    """As :func:`report`; also what the run names and the page lacks, a sentence each."""
     run = open_run(Path(folder), X, model, recipe)
     place = Path(out) if out is not None else run.folder / NAME
     if place.is_dir():
@@ -65,7 +78,7 @@ def report(
     results = _measured(run)
     latents = _latents(run, progress)
     write_atomically(place, "".join(_page(run, results, latents)).encode())
-    return place
+    return place, run.missing
 
 
 def _measured(run: Run) -> dict[str, Result] | None:
@@ -74,7 +87,7 @@ def _measured(run: Run) -> dict[str, Result] | None:
     try:
         return {**api.evaluate(run.model, run.rows), **kept_behaviour(run)}
     except IsthmusError as problem:
-        run.notes.append(f"The measures were not taken: {problem}.")
+        run.miss(f"The measures were not taken: {problem}.")
         return None
 
 

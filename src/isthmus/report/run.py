@@ -8,9 +8,11 @@ from typing import Any
 import torch
 
 from isthmus import api, data
+from isthmus.activations.spec import relocated
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.data import Subset
 from isthmus.errors import IsthmusError
+from isthmus.notices import say
 from isthmus.recipes import RecipeLike
 from isthmus.runs import Data, check_fit, described
 from isthmus.training.checkpoint import METRICS, read_config
@@ -37,7 +39,7 @@ class Run:
     ``records`` are the lines of its log. ``model`` is None where it cannot be built from the
     folder alone, ``source`` where the data are not to be found; ``rows`` are those of it that are
     looked at, and ``about_rows`` says which these are. ``notes`` tell the reader what is missing,
-    and why.
+    and why; those of ``missing`` are about what the run names and could not be had.
     """
 
     folder: Path
@@ -48,6 +50,13 @@ class Run:
     rows: Source | None = None
     about_rows: str = ""
     notes: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def miss(self, sentence: str) -> None:
+        """Note what could not be had, and say it to who asked for the page."""
+        self.notes.append(sentence)
+        self.missing.append(sentence)
+        say(f"the page of {self.folder} lacks a part: {sentence.rstrip('.')}")
 
     @property
     def spec(self) -> str | None:
@@ -92,12 +101,16 @@ def open_run(
 
 
 def _find_rows(run: Run, model: Autoencoder, X: Data | None) -> None:
-    wanted = run.spec if X is None else X
+    wanted = X
+    if X is None and run.spec is not None:
+        wanted = relocated(run.spec, run.folder)
     if wanted is None:
-        run.notes.append(
+        sentence = (
             "The data of this run were not a name or a file, so nothing was measured on them: "
             "name them after the folder."
         )
+        run.notes.append(sentence)
+        say(f"the page of {run.folder} has no rows: {sentence.rstrip('.')}")
         return
     try:
         source = api.held_out_source(wanted)
@@ -107,7 +120,10 @@ def _find_rows(run: Run, model: Autoencoder, X: Data | None) -> None:
     except IsthmusError as problem:
         if X is not None:
             raise
-        run.notes.append(f"Nothing was measured on the data of this run: {problem}.")
+        run.miss(
+            f"Nothing was measured on the data of this run: {problem} (where they were moved, name "
+            f"the new place after the folder: isthmus report {run.folder} DATA)."
+        )
         return
     run.source, run.rows = source, spread(source, _most(model))
     part = "the rows given" if X is not None else _which_part(wanted)

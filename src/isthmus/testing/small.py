@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Batch, Code, Output, Signal, View, tree
+from isthmus.anatomy.drawing import drawing
 from isthmus.data import as_source
 from isthmus.data.ragged import is_ragged
 from isthmus.errors import IsthmusError
@@ -89,8 +90,7 @@ class Case:
 
     def build(self, seed: int = 0) -> Autoencoder:
         """An untrained model, prepared on the rows."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(mix(seed))
+        with drawing(torch.device("cpu"), mix(seed)):
             model = self.recipe.build(_signal(self.rows), self.recipe.parse(self.options)[0])
             with torch.no_grad():
                 model.prepare(self.batch(model))
@@ -120,7 +120,7 @@ def case(
         problems.append((False, IsthmusError(f"it reads {recipe.model.signal.shape}")))
     for candidate in candidates:
         try:
-            with torch.random.fork_rng(devices=[]):
+            with drawing(torch.device("cpu"), 0):
                 recipe.build(_signal(candidate), recipe.parse(chosen)[0])
         except IsthmusError as refusal:
             problems.append((_signal(candidate).kind not in recipe.kinds, refusal))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Batch, Losses, Output, Source, tree
 from isthmus.errors import IsthmusError
+from isthmus.training.journal import as_umask_says
 
 NONFINITE = "nonfinite.safetensors"
 
@@ -64,6 +65,7 @@ def investigate(
         try:
             folder.mkdir(parents=True, exist_ok=True)
             save_file(content, saved)
+            as_umask_says(saved)
         except (OSError, SafetensorError):  # the loss is the news, not the disk
             saved = None
     return NonFiniteLoss(terms or ["total"], step, found, saved)

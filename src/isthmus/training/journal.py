@@ -7,6 +7,7 @@ next writer finishes the renames; a staging folder without the marker is rubbish
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def commit(folder: Path, files: Mapping[str, Writer]) -> None:
             path = staging / name
             path.parent.mkdir(parents=True, exist_ok=True)
             write(path)
+            as_umask_says(path)
             _sync(path)
             _sync(path.parent)
         _sync(staging)
@@ -78,6 +80,15 @@ def located(folder: Path, name: str) -> Path:
     if (folder / STAGING / MARKER).exists() and staged.exists():
         return staged
     return folder / name
+
+
+def as_umask_says(path: Path) -> None:
+    """Give a file the mode of any new one: some writers make theirs readable to the owner alone."""
+    probe = path.with_name(path.name + ".mode")
+    probe.touch()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    path.chmod(mode)
 
 
 def _discard(staging: Path) -> None:

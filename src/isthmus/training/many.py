@@ -13,9 +13,10 @@ from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
 from isthmus.training.interrupt import CtrlC, Interrupted
 from isthmus.training.journal import commit, located, recover
+from isthmus.training.lock import claims
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS
-from isthmus.training.run import PREPARE_ROWS, SAVE_SECONDS, Run, cuda_devices
+from isthmus.training.run import PREPARE_ROWS, SAVE_SECONDS, Run
 from isthmus.training.validation import Judge, held_parts
 
 MANIFEST = "many.json"
@@ -91,9 +92,8 @@ class Together:
 
     def run(self) -> dict[str, Autoencoder]:
         """Train all to their ends and return the models, in the order of the trainers."""
-        devices = {device for t in self.running.values() for device in cuda_devices(t.device)}
         try:
-            with torch.random.fork_rng(devices=list(devices)), CtrlC() as ctrl_c:
+            with claims(), CtrlC() as ctrl_c:
                 self._start()
                 self._loop(ctrl_c)
         finally:
@@ -136,8 +136,8 @@ class Together:
                 if bar.due or not self.running:
                     total = max((t.total for t in self.running.values()), default=step + 1)
                     epoch = step // self.batches.steps_per_epoch + 1
-                    title = f"{self.title} · epoch {epoch}"
-                    bar.draw(step + 1, (step + 1 - first) * size, self._note(), title, total)
+                    note = f"{self._note()} · epoch {epoch}"
+                    bar.draw(step + 1, (step + 1 - first) * size, note, total=total)
                 if ctrl_c.pressed and self.running:
                     self._stop_here(step + 1, total)
                 self._each({n: t for n, t in now.items() if t.save_due}, Run.save)

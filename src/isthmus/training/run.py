@@ -20,11 +20,12 @@ from isthmus.training.checkpoint import METRICS, Checkpoint, write_checkpoint
 from isthmus.training.forensics import investigate
 from isthmus.training.interrupt import CtrlC, Interrupted
 from isthmus.training.legs import Leg, check_legs, legs_of
+from isthmus.training.lock import Held, claim, claims
 from isthmus.training.options import TrainingOptions
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples
 from isthmus.training.scores import keep_training_scores
-from isthmus.training.seeds import seed_step
+from isthmus.training.seeds import seeded
 from isthmus.training.state import flatten, unflatten
 from isthmus.training.stepper import Stepper
 from isthmus.training.validation import Judge, held_parts
@@ -48,6 +49,7 @@ class Run:
     """
 
     stepper: Stepper
+    _held: Held
 
     def __init__(
         self,
@@ -105,8 +107,10 @@ class Run:
     def _prepare(self, sample: Batch) -> None:
         """Set up the parts that the present stage is the first to train."""
         stage = self.model.stage
-        seed_step(self.device, self.options.seed, 3, *([stage] if stage else []))
-        with torch.no_grad():
+        if stage in self.model.prepared:  # it goes on as it is
+            return
+        drawn = seeded(self.device, self.options.seed, 3, *([stage] if stage else []))
+        with drawn, torch.no_grad():
             self.model.prepare(
                 sample.checked().to(self.device),
                 rows=len(self.source),
@@ -146,7 +150,7 @@ class Run:
     def run(self) -> Autoencoder:
         """Train to the end and return the model, in evaluation mode, with its final weights."""
         try:
-            with torch.random.fork_rng(devices=cuda_devices(self.device)), CtrlC() as ctrl_c:
+            with claims(), CtrlC() as ctrl_c:
                 self.build()
                 self.start()
                 self._loop(ctrl_c)
@@ -157,6 +161,8 @@ class Run:
 
     def start(self) -> None:
         """Before the first step of this process; a fresh run replaces what its folder holds."""
+        if self.folder is not None:
+            self._held = claim(self.folder)
         for callback in self.callbacks:
             callback.on_start(self)
         if not self.begun and self.folder is not None:
@@ -174,15 +180,21 @@ class Run:
                 if self.validation_due:
                     self.validate()
                 if bar.due or self.step == self.total:
-                    note = " ".join(
-                        f"{n} {v.item():.4g}" for o in losses.values() for n, v in o.terms.items()
-                    )
                     rows = (self.step - self._first) * self.options.batch_size
-                    bar.draw(self.step, rows, note, f"{self.title} · {self.where}")
+                    bar.draw(self.step, rows, self._note(losses))
                 if ctrl_c.pressed and self.running:
                     self._stop_here()
                 if self.save_due:
                     self.save()
+
+    def _note(self, losses: dict[str, Losses]) -> str:
+        """For the bar: the held-out loss where there is one, the loss, where it is, the terms."""
+        held = (r["validation/loss"] for r in reversed(self.history) if "validation/loss" in r)
+        newest = None if self.validation is None else next(held, None)
+        parts = [] if newest is None else [f"held-out {newest:.4g}"]
+        parts += [f"loss {loss.total.item():.4g}" for loss in losses.values()]
+        terms = [f"{n} {v.item():.4g}" for o in losses.values() for n, v in o.terms.items()]
+        return " ".join([*parts, self.where, *(terms if len(terms) > 1 else [])])
 
     @property
     def running(self) -> bool:
@@ -211,6 +223,7 @@ class Run:
         figures = self._new_epoch()
         losses = self.stepper.step(batch, self.step)
         self.step += 1
+        self.model.prepared.add(self.model.stage)
         if self.step == self.total:
             self.stepper.finite.look()
         for callback in self.callbacks:
@@ -231,13 +244,13 @@ class Run:
             return {}
         figures: dict[str, float] = {}
         parts = self.stepper.renewed
-        if parts:
-            seed_step(self.device, self.options.seed, 6, self.step)
-
-        for part in parts:
-            at = Step(self.stepper.clock(self.step))
-            said = ask(part.every_epoch, self.model, self.source, at)
-            figures.update({name: float(value) for name, value in (said or {}).items()})
+        if not parts:
+            return {}
+        with seeded(self.device, self.options.seed, 6, self.step):
+            for part in parts:
+                at = Step(self.stepper.clock(self.step))
+                said = ask(part.every_epoch, self.model, self.source, at)
+                figures.update({name: float(value) for name, value in (said or {}).items()})
         return figures
 
     def _next_stage(self) -> None:
@@ -299,8 +312,8 @@ class Run:
             callback.on_log(self, record)
         if self.folder is not None:
             line = json.dumps(record) + "\n"
+            self._held.check()
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
                 with (self.folder / METRICS).open("a") as handle:
                     handle.write(line)
             except OSError as problem:
@@ -329,14 +342,20 @@ class Run:
         self.stepper.finite.look()  # the last good checkpoint is not replaced by a bad one
         with self.stepper.averaged():
             weights = copied(self.model)
-            reference = reference_triples(self.model, self._sample)
+            reference = self._reference()
         self._write(copied(self.model), weights, reference)
+
+    def _reference(self) -> dict[str, Tensor]:
+        """The reference triples; a part that draws even then leaves the user's generator alone."""
+        with seeded(self.device, self.options.seed, 8):
+            return reference_triples(self.model, self._sample)
 
     def _write(
         self, live: dict[str, Tensor], weights: dict[str, Tensor], reference: dict[str, Tensor]
     ) -> None:
         """A checkpoint of the run's ``live`` state, and of the ``weights`` to be used."""
         assert self.folder is not None
+        self._held.check()
         state = {f"model.{name}": tensor for name, tensor in live.items()}
         progress: dict[str, Any] = {
             "step": self.step,
@@ -358,6 +377,7 @@ class Run:
         self._sample = examples(checkpoint.reference, self.model.signal)
         tensors, progress = checkpoint.state, checkpoint.progress
         self.model.stage = progress.get("stage", 0)
+        self.model.prepared.update(range(self.model.stage + 1))
         self._equip()
         model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
         self.model.load_state_dict(model)
@@ -392,9 +412,8 @@ class Run:
         if not parts:
             return
         self.model.eval()
-        seed_step(self.device, self.options.seed, 7)
         before = {name: t.shape for name, t in self.model.state_dict().items()}
-        with torch.no_grad():
+        with seeded(self.device, self.options.seed, 7), torch.no_grad():
             for part in parts:
                 ask(part.finish, self.model, self.source)
         after = {name: t.shape for name, t in self.model.state_dict().items()}
@@ -418,7 +437,7 @@ class Run:
         self._tell_finished()
         keep_training_scores(self.model, self.source, self.model.config)
         if due:
-            self._write(live, copied(self.model), reference_triples(self.model, self._sample))
+            self._write(live, copied(self.model), self._reference())
 
     def end(self) -> None:
         """Leave the model as users meet it, however the run ended."""
@@ -462,11 +481,6 @@ def _records(log: Path) -> list[Record]:
         except json.JSONDecodeError:
             break
     return records
-
-
-def cuda_devices(device: torch.device) -> list[torch.device]:
-    """The devices beside the CPU whose generators a run on ``device`` seeds."""
-    return [device] if device.type == "cuda" else []
 
 
 def copied(model: Autoencoder) -> dict[str, Tensor]:

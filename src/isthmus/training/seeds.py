@@ -2,6 +2,8 @@
 
 import torch
 
+from isthmus.anatomy.drawing import drawing
+
 _MASK = (1 << 64) - 1
 
 
@@ -17,14 +19,6 @@ def mix(*parts: int) -> int:
     return state >> 1
 
 
-def seed_step(device: torch.device, *parts: int) -> None:
-    """Seed the global generators that a step on ``device`` draws from.
-
-    ``torch.manual_seed`` visits every backend on each call; a training step has no time for that.
-    """
-    seed = mix(*parts)
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed_all(seed)
-    elif device.type == "mps":
-        torch.mps.manual_seed(seed)
+def seeded(device: torch.device, *parts: int) -> drawing:
+    """A block in which a run on ``device`` draws, as a function of ``parts`` alone."""
+    return drawing(device, mix(*parts))

@@ -35,7 +35,7 @@ from isthmus.training.finite import FiniteCheck, Report
 from isthmus.training.optimisers import check_groups, learning_rate, make_optimiser
 from isthmus.training.options import TrainingOptions
 from isthmus.training.row_adam import RowAdam, row_weights
-from isthmus.training.seeds import seed_step
+from isthmus.training.seeds import seeded
 from isthmus.training.state import flatten, optimiser_state, restore_optimiser, unflatten
 from isthmus.training.statistics import OncePerStep
 
@@ -184,10 +184,9 @@ class Stepper:
         """One step on a batch, and the losses of the players who had their turn."""
         batch = batch.to(self.device)
         clock = self.clock(step)
-        seed_step(self.device, self.options.seed, 4, step)
         losses: dict[str, Losses] = {}
         observed = False
-        with self._once:
+        with seeded(self.device, self.options.seed, 4, step), self._once:
             for player in self.players:
                 if clock.step % player.every:
                     continue

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from isthmus.anatomy import MODEL, Batch, Source, Step
 from isthmus.training.forensics import investigate
-from isthmus.training.seeds import seed_step
+from isthmus.training.seeds import seeded
 
 if TYPE_CHECKING:
     from isthmus.training.run import Run
@@ -58,9 +58,8 @@ class Judge:
         run = self.run
         assert run.validation is not None
         clock = run.stepper.clock(run.step - 1)
-        seed_step(run.device, run.options.seed, 5, number)
         on_device = batch.to(run.device)
-        with run.stepper.autocast():
+        with seeded(run.device, run.options.seed, 5, number), run.stepper.autocast():
             out = run.model(on_device, Step(clock, batch=on_device))
             losses = run.model.objective(run.model, out)
         share = len(batch) / len(run.validation)

@@ -1,5 +1,7 @@
 """The trimmed linear VAE against probabilistic PCA and the minimum covariance determinant."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
@@ -69,7 +71,7 @@ def test_each_round_raises_the_likelihood_of_the_rows_kept():
         return np.sort(model.score(X))[-140:].mean()
 
     values = [kept(rounds) for rounds in (1, 2, 3, 8)]
-    assert all(b >= a - 1e-4 for a, b in zip(values, values[1:], strict=False))
+    assert all(b >= a - 1e-4 for a, b in pairwise(values))
 
 
 def test_the_latents_hold_the_share_of_the_variance_that_was_asked_for():

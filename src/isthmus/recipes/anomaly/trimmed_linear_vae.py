@@ -96,11 +96,13 @@ class TrimmedSolver:
     in float64.
     """
 
+    draws_nothing = True
+
     def __init__(self, latents: int | None, share: float, trim: float, rounds: int) -> None:
         self.latents, self.share, self.trim, self.rounds = latents, share, trim, rounds
 
     def fit(self, model: Autoencoder, source: Source, report: Report) -> dict[str, float]:
-        """Set encoder, decoder and sigma; ``bound`` is the mean of the rows kept, in nats."""
+        """Set encoder, decoder and sigma; the figures say what was kept."""
         total = len(source)
         kept = torch.ones(total, dtype=torch.bool)
         count = max(2, total - int(self.trim * total))
@@ -203,7 +205,6 @@ class Flat(nn.Module):
     " - KL(q(z|x) || N(0,I));  score of x: the same bound, which is log N(x; m, W W^T + s^2 I)",
     claim="A linear variational autoencoder has no other optimum than probabilistic PCA, where its "
     "bound is the log-likelihood.",
-    training={"steps": 1, "batch_size": 1},
     kinds=("vector",),
 )
 def trimmed_linear_vae(

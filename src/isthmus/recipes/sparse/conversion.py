@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import Array, Autoencoder, Source, View
+from isthmus.anatomy.drawing import drawing
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, JumpReLUBottleneck, TopK
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
@@ -49,7 +50,7 @@ def to_jumprelu(model: Autoencoder, X: Array | Source, *, batch_size: int = 1024
             "scaling": model.scaler.mode,
         }
     )
-    with torch.random.fork_rng(devices=[]):
+    with drawing(torch.device("cpu"), 0):
         made = page.build(model.signal, options).to(model.device)
     for part in ("encoder", "decoder", "scaler"):
         getattr(made, part).load_state_dict(getattr(model, part).state_dict())
@@ -57,6 +58,7 @@ def to_jumprelu(model: Autoencoder, X: Array | Source, *, batch_size: int = 1024
     least = torch.finfo(norms.dtype).tiny
     thresholds.log_threshold.copy_((theta / norms.double().clamp_min(least)).log())
     made.signal, made.reference_rows = model.signal, model.reference_rows
+    made.prepared = {0}
     made.config = {
         "recipe": page.name,
         "options": options,

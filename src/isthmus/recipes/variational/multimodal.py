@@ -24,6 +24,7 @@ from isthmus.anatomy import (
     evaluating,
     tree,
 )  # fmt: skip
+from isthmus.anatomy.drawing import drawing
 from isthmus.anatomy.likelihood import filled, over
 from isthmus.bottlenecks import StandardNormal
 from isthmus.bottlenecks.experts import (
@@ -257,9 +258,7 @@ def cross_generate(
         if mask is not None and name in X and mask.get(name) is not None:
             seen[name] = np.asarray(mask[name])
     found = []
-    devices = [] if model.device.type == "cpu" else [model.device]
-    with evaluating(model), torch.random.fork_rng(devices, device_type=model.device.type):
-        torch.manual_seed(seed)
+    with evaluating(model), drawing(model.device, seed):
         for batch in model.batches(whole, batch_size, mask=seen):
             if samples is None:
                 recon = model.rebuilt(batch)

@@ -23,6 +23,7 @@ from isthmus.anatomy import (
     Term,
     expect,
 )
+from isthmus.anatomy.drawing import drawing
 from isthmus.bottlenecks import Identity, StandardNormal
 from isthmus.errors import IsthmusError, unknown
 from isthmus.networks import decoder_for, encoder_for
@@ -153,7 +154,7 @@ def _prior(chosen: str | Callable[[int], Tensor], latent_dim: int) -> Prior:
         if chosen not in _PRIORS:
             raise unknown("prior", chosen, _PRIORS)
         return _PRIORS[chosen](latent_dim)
-    with torch.random.fork_rng(devices=[]):
+    with drawing(torch.device("cpu"), 0):
         drawn = chosen(2)
     if not isinstance(drawn, Tensor) or tuple(drawn.shape) != (2, latent_dim):
         raise IsthmusError(

@@ -1,0 +1,212 @@
+"""Token rows through a language model."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isthmus.activations.feeding import Kept, class_name, evaluating
+from isthmus.activations.hooks import Activations
+from isthmus.activations.points import Side
+from isthmus.activations.text_layout import Layout, layouts
+from isthmus.errors import IsthmusError
+from isthmus.language import Decoder, LanguageModel, Tokens
+from isthmus.language.calling import alike, call_arguments, is_encoder_decoder, takes_mask
+from isthmus.language.padding import packed
+from isthmus.notices import say
+
+PROBED = (2, 3)
+"""Rows and places of the pass that the shapes are read from."""
+
+
+class TextFeed:
+    """Token rows through a language model.
+
+    Padding is left out, and with ``skip_special`` also the tokens that stand for no text: the
+    activations at a beginning-of-sequence token have norms far beyond all others. A token's
+    activation is that of its row's tokens alone, wherever padding is and whatever else is in the
+    batch (see :mod:`isthmus.language.calling`). At every point the model must give one vector for
+    each token of each row; on which axes is found in a pass over a few tokens.
+    """
+
+    def __init__(
+        self,
+        host: LanguageModel,
+        tokens: Tokens,
+        at: str | Sequence[str],
+        side: Side = "output",
+        skip_special: bool = True,
+    ) -> None:
+        self.host, self.tokens, self.model = host, tokens, host.module
+        self.acts = Activations(host.module, at, side)
+        self.points = self.acts.points
+        self.keep = tokens.mask.clone()
+        special = 0
+        if skip_special and host.tokenizer.special:
+            listed = torch.tensor(sorted(host.tokenizer.special))
+            for start in range(0, len(self.keep), 4096):  # isin needs several times the memory
+                part = slice(start, start + 4096)
+                taken = self.keep[part] & torch.isin(tokens.ids[part], listed)
+                special += int(taken.sum())
+                self.keep[part] &= ~taken
+        self.counts = self.keep.sum(1)
+        self.left_out = {"special": special, "padding": int((~tokens.mask).sum())}
+        if int(self.counts.sum()) == 0:
+            raise IsthmusError("the text has no tokens to take activations at: pass another text")
+        self.places = int(tokens.ids.shape[1])
+        self._check_numbers()
+        # What cannot be told of padding has rows of different lengths go through it apart; whether
+        # what is told heeds it is looked at in the first batch that has some.
+        self._apart: bool | None = True if not (host.causal or takes_mask(self.model)) else None
+        if isinstance(self.model, Decoder):
+            self._apart = False
+        first = int(self.counts.argmax())
+        row = tokens.ids[first][tokens.mask[first]]
+        self._layouts = self._found_layouts(row)
+        self.axes = {point: layout.features for point, layout in self._layouts.items()}
+        if is_encoder_decoder(self.model) and any("decoder" in point for point in self.points):
+            say(
+                f"{host.name} writes what it reads: its decoder gets the same text, one place "
+                "later behind its start token, so that a place of the decoder is about to write "
+                "the token of that place"
+            )
+
+    def exclude(self, places: Tensor, reason: str) -> int:
+        """Keep no activations at ``places``, bool ``(rows, places)``; how many these were."""
+        taken = int((self.keep & places).sum())
+        self.keep &= ~places
+        self.counts = self.keep.sum(1)
+        self.left_out[reason] = self.left_out.get(reason, 0) + taken
+        return taken
+
+    def run(self, rows: Tensor) -> Kept:
+        ids, seen, order = packed(self.tokens.ids[rows], self.tokens.mask[rows])
+        keep = self.keep[rows].gather(1, order) & seen
+        padded = not bool(seen.all())
+        held = self._held(ids, seen, keep)
+        if padded and self._apart is None:
+            self._apart = self._minds_padding(ids, seen, keep, held)
+            if self._apart:
+                held = self._held(ids, seen, keep)
+        row, place = keep.nonzero(as_tuple=True)
+        return Kept(held, rows[row], order[row, place])
+
+    def _held(self, ids: Tensor, seen: Tensor, keep: Tensor) -> dict[str, Tensor]:
+        """What is kept of packed rows ``(rows, long)``, token by token, on the CPU."""
+        if not self._apart or bool(seen.all()):
+            return self._pass(ids, seen, keep)
+        number = torch.full(keep.shape, -1)
+        number[keep] = torch.arange(int(keep.sum()))
+        out: dict[str, Tensor] = {}
+        for rows in alike(seen):
+            long = int(seen[rows[0]].sum())
+            if not long or not bool(keep[rows].any()):
+                continue
+            mine = keep[rows, :long]
+            held = self._pass(ids[rows, :long], seen[rows, :long], mine)
+            for point, values in held.items():
+                if point not in out:
+                    out[point] = values.new_empty(int(keep.sum()), values.shape[1])
+                out[point][number[rows, :long][mine]] = values
+        return out
+
+    def _pass(self, ids: Tensor, seen: Tensor, keep: Tensor) -> dict[str, Tensor]:
+        device = self.host.device
+        # A mask of nothing but ones would cost attention its fastest path.
+        mask = None if bool(seen.all()) else seen.to(device)
+        args, kwargs = call_arguments(self.model, ids.to(device), mask)
+        with evaluating(self.model):
+            held = self.acts(*args, **kwargs)
+        chosen = keep.flatten().nonzero().flatten()
+        values = {}
+        for point, tensor in held.items():
+            flat = self._layouts[point].by_place(point, tensor, *ids.shape).flatten(0, 1)
+            values[point] = flat.index_select(0, chosen.to(flat.device)).cpu()
+        return values
+
+    def _minds_padding(
+        self, ids: Tensor, seen: Tensor, keep: Tensor, held: dict[str, Tensor]
+    ) -> bool:
+        """Whether a padded row has other activations than the same row alone."""
+        lengths = seen.sum(1)
+        short = int(torch.where(keep.any(1), lengths, lengths.max() + 1).argmin())
+        long = int(lengths[short])
+        mine = keep[short : short + 1, :long]
+        if long == ids.shape[1] or not bool(mine.any()):
+            return False
+        alone = self._pass(ids[short : short + 1, :long], seen[short : short + 1, :long], mine)
+        begin = int(keep[:short].sum())
+        half = self.host.dtype in ("float16", "bfloat16")
+        for point, values in alone.items():
+            there = held[point][begin : begin + len(values)].double()
+            apart = float((there - values.double()).norm())
+            if apart > (0.1 if half else 1e-3) * max(float(values.double().norm()), 1e-30):
+                say(
+                    f"{self.host.name} gives other activations at {point!r} where a row is padded, "
+                    "so rows of different lengths go through it apart"
+                )
+                return True
+        return False
+
+    def _found_layouts(self, row: Tensor) -> dict[str, Layout]:
+        def shapes(rows: int, places: int) -> dict[str, tuple[int, ...]]:
+            repeated = row.repeat(1 + places // len(row))[:places]
+            ids = repeated.expand(rows, places).contiguous().to(self.host.device)
+            args, kwargs = call_arguments(self.model, ids, None)
+            with evaluating(self.model):
+                held = self.acts(*args, **kwargs)
+            return {point: tuple(tensor.shape) for point, tensor in held.items()}
+
+        found, self.widths = layouts(shapes, self.places)
+        return found
+
+    def _check_numbers(self) -> None:
+        """An error for a token that the model has no embedding of."""
+        embedding = getattr(self.model, "get_input_embeddings", lambda: None)
+        try:
+            known = getattr(embedding(), "num_embeddings", None)
+        except (NotImplementedError, AttributeError):  # of transformers, where there is none
+            return
+        mask = self.tokens.mask
+        if known is None:
+            return
+        low, high = (int(x) for x in torch.aminmax(self.tokens.ids[mask]))
+        if low < 0 or high >= known:
+            raise IsthmusError(
+                f"the text has the token {low if low < 0 else high}, and {self.host.name} knows "
+                f"{known} tokens: pass tokens of its own tokenizer"
+            )
+
+    def about(self) -> dict[str, Any]:
+        tokenizer = self.host.tokenizer
+        about: dict[str, Any] = {
+            "kind": "language",
+            "name": self.host.name,
+            "revision": self.host.revision,
+            "class": class_name(self.model),
+            "tokenizer": {
+                "class": class_name(tokenizer),
+                "vocabulary": tokenizer.vocabulary,
+                "bos": tokenizer.bos,
+                "special": sorted(tokenizer.special),
+            },
+        }
+        if self.host.opened:
+            about["opened"] = self.host.opened
+        if self.host.dtype != "float32":
+            about["dtype"] = self.host.dtype
+        return about
+
+    def fingerprint(self) -> str:
+        return tokens_fingerprint(self.tokens)
+
+
+def tokens_fingerprint(tokens: Tokens) -> str:
+    """A hash of token numbers, mask and documents."""
+    digest = hashlib.sha256(repr(tuple(tokens.ids.shape)).encode())
+    for part in (tokens.ids, tokens.mask, tokens.document, tokens.start):
+        digest.update(part.cpu().contiguous().numpy().data)
+    digest.update("\0".join(tokens.names).encode())
+    return digest.hexdigest()

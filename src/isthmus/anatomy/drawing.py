@@ -1,0 +1,95 @@
+"""Draws from the global generators as a function of a seed alone, whoever else draws.
+
+Parts draw from torch's global generator, as ``nn.Dropout`` does, and there is one for all threads.
+:class:`drawing` seeds it for a while, keeps every other thread that does the same waiting, and puts
+back the state that it found: fits in several threads have the bits that they have alone, and the
+user's own draws go on as if nothing had been between them. (What the user draws in another thread
+at that very moment nobody can keep apart.)
+"""
+
+import os
+import time
+from threading import RLock
+from types import TracebackType
+
+import torch
+
+_alone = RLock()
+_waiting = 0
+
+
+class drawing:
+    """Within, this thread alone draws from the generators of the CPU and of ``device``.
+
+    They are seeded by ``seed``, and their earlier state comes back at the end. Blocks may stand in
+    one another, of one thread.
+    """
+
+    __slots__ = ("_before", "_device", "_seed")
+
+    def __init__(self, device: torch.device, seed: int) -> None:
+        self._device, self._seed = device, seed
+
+    def __enter__(self) -> None:
+        global _waiting
+        if not _alone.acquire(blocking=False):
+            _waiting += 1
+            try:
+                _alone.acquire()
+            finally:
+                _waiting -= 1
+        try:
+            self._before = [(made, made.get_state()) for made in _generators(self._device)]
+            for made, _ in self._before:
+                made.manual_seed(self._seed)
+        except BaseException:
+            _alone.release()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            for made, state in self._before:
+                made.set_state(state)
+        finally:
+            _alone.release()
+            if _waiting > 0:  # a lock is not fair: whoever waits gets a turn
+                time.sleep(0)
+
+
+class _MPS:
+    """The generator of Apple's accelerators, which torch offers as functions."""
+
+    def get_state(self) -> torch.Tensor:
+        return torch.mps.get_rng_state()
+
+    def set_state(self, state: torch.Tensor) -> None:
+        torch.mps.set_rng_state(state)
+
+    def manual_seed(self, seed: int) -> None:
+        torch.mps.manual_seed(seed)
+
+
+def _generators(device: torch.device) -> tuple[torch.Generator | _MPS, ...]:
+    """The global generators that work on ``device`` draws from."""
+    if device.type == "cuda":
+        torch.cuda.init()
+        index = torch.cuda.current_device() if device.index is None else device.index
+        return torch.default_generator, torch.cuda.default_generators[index]
+    if device.type == "mps":
+        return torch.default_generator, _MPS()
+    return (torch.default_generator,)
+
+
+def _afresh() -> None:
+    """In a forked process the thread that held the lock does not exist."""
+    global _alone, _waiting
+    _alone, _waiting = RLock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_afresh)

@@ -1,0 +1,117 @@
+"""What a cell of text says: a number, a truth value, a time, nothing, or words."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "#n/a", "<na>", "nat"})
+"""What stands for a missing entry in a column of numbers, in lower case."""
+MISSING_TEXT = frozenset({"", "nan", "nat", "<na>"})
+"""The same in a column of text, where "none" and "NA" may be words."""
+_WORDS = {"true": True, "false": False}
+_PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_WHOLE = re.compile(r"[+-]?\d+")
+_INFINITE = frozenset({"inf", "infinity"})
+_ISO = re.compile(
+    r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?)? ?(Z|UTC|[+-]\d{2}:?\d{2})?"
+)
+_LOCAL = re.compile(r"(\d{1,2})([./])(\d{1,2})\2(\d{4})( \d{1,2}:\d{2}(:\d{2})?)?")
+
+
+@dataclass(frozen=True)
+class Marks:
+    """How numbers are written: the decimal mark, and the one between thousands where there is."""
+
+    decimal: str = "."
+    thousands: str = ""
+
+
+def marks_of_missing() -> list[str]:
+    """The marks of a missing number in the ways in which they are written."""
+    ways = (str, str.upper, str.capitalize, str.title)
+    return sorted({way(mark) for mark in MISSING if mark for way in ways} | {"NaN", "", "NaT"})
+
+
+def number(cell: str, marks: Marks = Marks()) -> float | int | None:
+    """The number in a cell, NaN for a missing one, None for words.
+
+    Underscores make no number, nor does a mark between thousands that stands elsewhere.
+    """
+    cell = cell.strip()
+    if cell.lower() in MISSING:
+        return float("nan")
+    if marks.thousands and marks.thousands in cell:
+        cell = _ungrouped(cell, marks)
+    if marks.decimal != ".":
+        if "." in cell:
+            return None
+        cell = cell.replace(marks.decimal, ".", 1)
+    if _WHOLE.fullmatch(cell):
+        return int(cell)
+    if _PLAIN.fullmatch(cell) or cell.lower().lstrip("+-") in _INFINITE:
+        return float(cell)
+    return None
+
+
+def _ungrouped(cell: str, marks: Marks) -> str:
+    """Without marks between thousands; as it was where they stand elsewhere."""
+    whole, dot, rest = cell.partition(marks.decimal)
+    pattern = rf"[+-]?\d{{1,3}}({re.escape(marks.thousands)}\d{{3}})+"
+    if re.fullmatch(pattern, whole) and marks.thousands not in rest:
+        return whole.replace(marks.thousands, "") + dot + rest
+    return "words"
+
+
+def truth(cell: str) -> bool | None:
+    """The truth value in a cell; None for anything else."""
+    return _WORDS.get(cell.strip().lower())
+
+
+def style_of_times(cells: Sequence[str]) -> str | None:
+    """How times are written, all in one way: "iso", or "day.month", "day/month", "month/day".
+
+    With slashes the order has to show: some first number, or some second one, is above 12. None
+    for anything else.
+    """
+    if all(_ISO.fullmatch(cell) for cell in cells):
+        return "iso"
+    found = [_LOCAL.fullmatch(cell) for cell in cells]
+    parts = [m for m in found if m is not None]
+    if len(parts) < len(cells) or len({m[2] for m in parts}) > 1:
+        return None
+    first, second = (max(int(m[place]) for m in parts) for place in (1, 3))
+    if parts[0][2] == ".":
+        return "day.month" if second <= 12 and first <= 31 else None
+    if first > 12 and second <= 12 and first <= 31:
+        return "day/month"
+    return "month/day" if second > 12 and first <= 12 and second <= 31 else None
+
+
+def times(cells: Sequence[str], style: str) -> np.ndarray | None:
+    """Times as datetime64[us], in UTC where a zone is written; None where one is no time."""
+    import pandas as pd
+
+    if not cells:
+        return np.empty(0, "datetime64[us]")
+    if style != "iso":
+        order = (4, 3, 1) if style.startswith("day") else (4, 1, 3)
+        written = []
+        for cell in cells:
+            m = _LOCAL.fullmatch(cell)
+            if m is None:
+                return None
+            year, month, day = (m[place] for place in order)
+            clock = (m[5] or " 00:00").strip()
+            hours, _, rest = clock.partition(":")
+            written.append(f"{year}-{int(month):02d}-{int(day):02d}T{int(hours):02d}:{rest}")
+        cells = written
+    elif not all(_ISO.fullmatch(cell) for cell in cells):
+        return None
+    try:
+        found: Any = pd.to_datetime(pd.Series(cells, dtype=object), format="ISO8601", utc=True)
+    except (ValueError, OverflowError):
+        return None
+    return np.asarray(found.dt.tz_localize(None).to_numpy().astype("datetime64[us]"))

@@ -1,0 +1,199 @@
+"""Columns of text that come in parts, kept as numbers of their different values."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from isthmus.tables import cells
+from isthmus.tables.table import Column
+
+KEPT = 100_000
+"""Different values of a column of text that are kept."""
+
+
+class Gathering:
+    """One column's cells, in parts, and the column that they make.
+
+    While there are few different cells, each row holds the number of its cell. Above
+    :data:`KEPT` the cells are turned into numbers or times at once where all are that, so that no
+    more than a part of the file stands in memory as text; otherwise the column is "free" text, of
+    which nothing is kept. ``plain`` keeps text as text, whatever it says.
+    """
+
+    def __init__(
+        self, name: str, rows: int, marks: cells.Marks, where: str, *,
+        plain: bool = False, whole: bool = False,
+    ) -> None:  # fmt: skip
+        self.name, self.marks, self.where = name, marks, where
+        self.plain, self.whole = plain, whole
+        self.places: dict[str, int] = {}
+        self.codes = np.empty(rows, np.int32)
+        self.done = 0
+        self.typed: np.ndarray | None = None
+        self.style = ""
+        self.free = False
+
+    def add(self, part: Sequence[str] | np.ndarray) -> None:
+        """The next rows' cells."""
+        import pandas as pd
+
+        start, self.done = self.done, self.done + len(part)
+        if self.free:
+            return
+        numbers, found = pd.factorize(np.asarray(part, object))
+        texts = [str(one).strip() for one in found]
+        if self.typed is not None:
+            values = self._values(texts)
+            if values is None:
+                self._give_up()
+            else:
+                self.typed[start : self.done] = values[numbers]
+            return
+        own = np.array([self.places.setdefault(t, len(self.places)) for t in texts], np.int32)
+        self.codes[start : self.done] = own[numbers] if len(own) else 0
+        if len(self.places) > KEPT and not self.whole:
+            self._outgrown()
+
+    def _outgrown(self) -> None:
+        levels = list(self.places)
+        if not self.plain:
+            told = [level for level in levels if level.lower() not in cells.MISSING]
+            self.style = cells.style_of_times(told) or ""
+            values = self._values(levels)
+            if values is not None:
+                self.typed = np.empty(len(self.codes), values.dtype)
+                self.typed[: self.done] = values[self.codes[: self.done]]
+                self.places = {}
+                return
+            if _numbers(levels, self.marks)[1]:  # mostly numbers: which one is not is to be said
+                return
+        self._give_up()
+
+    def _give_up(self) -> None:
+        self.free, self.places, self.typed = True, {}, None
+        self.codes = np.empty(0, np.int32)
+
+    def _values(self, texts: list[str]) -> np.ndarray | None:
+        """Cells as numbers or times; None where one is neither."""
+        if self.style:
+            there = [text.lower() not in cells.MISSING for text in texts]
+            some = cells.times([t for t, own in zip(texts, there, strict=True) if own], self.style)
+            if some is None:
+                return None
+            values = np.full(len(texts), np.datetime64("NaT"), "datetime64[us]")
+            values[np.array(there, bool)] = some
+            return values
+        found = [cells.number(text, self.marks) for text in texts]
+        if any(one is None for one in found):
+            return None
+        return np.array([float(one) for one in found if one is not None])
+
+    def column(self) -> Column:
+        """The column, of the type that its cells have."""
+        if self.free:
+            return Column("free", np.empty(0, np.int32))
+        if self.typed is not None:
+            kind = "time" if self.style else "number"
+            return Column(kind, self.typed, style=self.style)  # type: ignore[arg-type]
+        levels = list(self.places)
+        return typed(levels, self.codes, self.marks, self.name, self.where, plain=self.plain)
+
+
+def typed(
+    levels: Sequence[str], codes: np.ndarray, marks: cells.Marks, name: str, where: str, *,
+    plain: bool = False,
+) -> Column:  # fmt: skip
+    """The column of cells given as numbers of their different values: numbers, times, or text."""
+    if not plain:
+        found = _as_numbers(levels, codes, marks) or _as_truths(levels, codes)
+        found = found or _as_times(levels, codes)
+        if found is not None:
+            return found
+    stray = "" if plain else _stray(levels, codes, marks, name, where)
+    missing = np.array([level.lower() in cells.MISSING_TEXT for level in levels], bool)
+    order = sorted((i for i in range(len(levels)) if not missing[i]), key=lambda i: levels[i])
+    place = np.full(len(levels) + 1, -1, np.int32)
+    place[order] = np.arange(len(order))
+    return Column("text", place[codes], levels=[levels[i] for i in order], stray=stray)
+
+
+def _numbers(levels: Sequence[str], marks: cells.Marks) -> tuple[list[float | int | None], bool]:
+    """The numbers in cells, and whether at least half of those that say something are numbers."""
+    found = [cells.number(level, marks) for level in levels]
+    there = [one for one in found if one is None or one == one]
+    numeric = sum(one is not None for one in there)
+    return found, bool(there) and 2 * numeric >= len(there)
+
+
+def _as_numbers(levels: Sequence[str], codes: np.ndarray, marks: cells.Marks) -> Column | None:
+    found = [cells.number(level, marks) for level in levels]
+    if any(one is None for one in found):
+        return None
+    there = [one for one in found if one == one]
+    whole = bool(there) and all(isinstance(one, int) and abs(one) < 2**63 for one in there)
+    if not whole:
+        values = np.array([_double(one) for one in found])
+        return Column("number", values[codes])
+    gaps = np.array([one != one for one in found], bool)
+    integers = np.array([0 if one != one else int(one or 0) for one in found], np.int64)
+    return Column("integer", integers[codes], gaps[codes] if gaps.any() else None)
+
+
+def _double(one: float | int | None) -> float:
+    try:
+        return float("nan") if one is None else float(one)
+    except OverflowError:
+        return float("inf")
+
+
+def _as_truths(levels: Sequence[str], codes: np.ndarray) -> Column | None:
+    found = [cells.truth(level) for level in levels]
+    gaps = np.array([level.lower() in cells.MISSING for level in levels], bool)
+    if gaps.all() or any(f is None and not gap for f, gap in zip(found, gaps, strict=True)):
+        return None
+    values = np.array([bool(one) for one in found])
+    return Column("boolean", values[codes], gaps[codes] if gaps.any() else None)
+
+
+def _as_times(levels: Sequence[str], codes: np.ndarray) -> Column | None:
+    gaps = np.array([level.lower() in cells.MISSING for level in levels], bool)
+    there = [level for level, gap in zip(levels, gaps, strict=True) if not gap]
+    style = cells.style_of_times(there) if there else None
+    found = None if style is None else cells.times(there, style)
+    if found is None or style is None:
+        return None
+    values = np.full(len(levels), np.datetime64("NaT"), "datetime64[us]")
+    values[~gaps] = found
+    return Column("time", values[codes], style="" if style == "iso" else style)
+
+
+def times_of(column: Column, style: str) -> Column | None:
+    """A column of text as times that are written in a given way; None where one is not."""
+    values = np.full(len(column.levels) + 1, np.datetime64("NaT"), "datetime64[us]")
+    found = cells.times([str(level) for level in column.levels], style)
+    if found is None:
+        return None
+    values[:-1] = found
+    return Column("time", values[column.values])
+
+
+def _stray(
+    levels: Sequence[str], codes: np.ndarray, marks: cells.Marks, name: str, where: str
+) -> str:
+    """The sentence for a column that is mostly numbers, with its first other cell; else empty."""
+    found = [cells.number(level, marks) for level in levels]
+    counts = np.bincount(codes, minlength=len(levels))
+    numeric = sum(
+        int(c) for c, one in zip(counts, found, strict=True) if one is not None and one == one
+    )
+    other = np.array([one is None for one in found], bool)
+    strays = int(counts[other].sum())
+    if numeric < strays or not numeric:
+        return ""
+    row = int(np.flatnonzero(other[codes])[0])
+    many = "" if strays == 1 else f", as do {strays - 1} other rows,"
+    return (
+        f"row {row + 1} of {where} holds {levels[codes[row]]!r}{many} in the column {name!r}, "
+        "which is otherwise numbers: correct or empty the cell, leave the column out, or take it "
+        f"as text with prepare={{'text': [{name!r}]}}"
+    )

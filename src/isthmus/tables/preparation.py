@@ -1,0 +1,307 @@
+"""A table as rows of numbers, learnt on the training rows alone, and back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from isthmus import notices
+from isthmus.errors import IsthmusError
+from isthmus.tables.gathering import times_of
+from isthmus.tables.levels import Levels, listed
+from isthmus.tables.numbers import Numbers
+from isthmus.tables.options import PrepareOptions
+from isthmus.tables.table import Column, Table, as_text
+
+Encoder = Numbers | Levels
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """How the columns of a table become float32 features, by the columns' names.
+
+    ``encoders`` in the order of the columns; ``left_out`` are columns that are not read, with the
+    reason; ``named`` says whether the names are more than places; ``frame`` as what a
+    reconstruction is given where nothing else says it.
+    """
+
+    encoders: tuple[Encoder, ...]
+    left_out: Mapping[str, str]
+    named: bool = True
+
+    @classmethod
+    def learn(
+        cls, table: Table, index: Any = None, options: PrepareOptions | None = None
+    ) -> "Preparation":
+        """From the rows ``index`` (all where None), saying what is done.
+
+        A column in which one cell is not like the others, infinity, and a table without a usable
+        column are an :class:`IsthmusError`.
+        """
+        options = options or PrepareOptions()
+        for name in options.text:
+            table[name]  # an error where there is none
+        encoders: list[Encoder] = []
+        left_out: dict[str, str] = {}
+        joined: list[str] = []
+        for name, whole in table.columns.items():
+            column = whole
+            if name in options.text:
+                column = table.as_text(name)
+            elif column.stray:
+                raise IsthmusError(column.stray)
+            if column.kind != "free" and index is not None:
+                column = column.take(index)
+            if column.is_empty:
+                left_out[name] = "it holds nothing in the training rows"
+            elif column.kind == "free":
+                left_out[name] = "it is text with a different value in almost every row"
+            elif column.kind == "text":
+                found = Levels.learn(name, column, options.rare)
+                reason = _too_many(found, column, options)
+                if reason:
+                    left_out[name] = reason
+                else:
+                    encoders.append(found)
+                    joined += [name] if found.rare else []
+            else:
+                encoders.append(Numbers.learn(name, column, quantiles=options.quantiles))
+        if not any(one.features for one in encoders):
+            why = "".join(f"; {name!r}: {reason}" for name, reason in [*left_out.items()][:3])
+            raise IsthmusError(
+                f"{table.where} has no usable column{why}: pass columns of numbers, or of text "
+                "with few values"
+            )
+        made = cls(tuple(encoders), left_out, table.named)
+        made._say(table, index, options, joined)
+        return made
+
+    @property
+    def features(self) -> list[str]:
+        """The names of the features, in order."""
+        return [name for one in self.encoders for name in one.features]
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns that are read, in order."""
+        return [one.name for one in self.encoders]
+
+    @property
+    def texts(self) -> frozenset[str]:
+        """The columns that are read as text."""
+        return frozenset(one.name for one in self.encoders if isinstance(one, Levels))
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether all columns are numbers or truth values, so that an array can stand for them."""
+        return all(
+            isinstance(one, Numbers) and one.kind in ("number", "integer", "boolean")
+            for one in self.encoders
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the features are the columns themselves, as float32."""
+        return all(one.is_plain for one in self.encoders)
+
+    def matched(self, table: Table) -> Table:
+        """The columns that are read, by name whatever their order.
+
+        A column that is lacking is an :class:`IsthmusError`; one that is not read is said.
+        """
+        names = self.columns
+        if not (table.named and self.named) and len(table.columns) == len(names):
+            if table.names != names and self.named:
+                notices.say(
+                    f"the columns of {table.where} have no names and are taken by place, as "
+                    f"{listed(names)}: name them in the first line"
+                )
+            return replace(table, columns=dict(zip(names, table.columns.values(), strict=True)),
+                           reread=_by_place(table, names))  # fmt: skip
+        lacking = [name for name in names if name not in table.columns]
+        if lacking:
+            raise self._lacks(table, lacking)
+        extra = [n for n in table.names if n not in names and n not in self.left_out]
+        if extra:
+            notices.say(
+                f"the model was fitted without {listed(extra)} of {table.where}, which is left out"
+                if len(extra) == 1 else
+                f"the model was fitted without the columns {listed(extra)} of {table.where}, which "
+                "are left out"
+            )  # fmt: skip
+        return table.only(names)
+
+    def _lacks(self, table: Table, lacking: Sequence[str]) -> IsthmusError:
+        free = [n for n in table.names if n not in self.columns and n not in self.left_out]
+        near = {n: get_close_matches(n, free, n=1, cutoff=0.5) for n in lacking}
+        hints = ", ".join(f"{found[0]!r} to {n!r}" for n, found in near.items() if found)
+        what = "the column" if len(lacking) == 1 else "the columns"
+        unknown_ = f" and has {listed(free)} instead" if free else ""
+        return IsthmusError(
+            f"{table.where} lacks {what} {listed(lacking)} that the model was fitted to{unknown_}: "
+            + (f"rename {hints}" if hints else "pass a table with these columns")
+        )
+
+    def apply(self, table: Table) -> np.ndarray:
+        """The features, float32 ``(rows, features)``."""
+        table = self.matched(table)
+        rows = np.empty((table.rows, len(self.features)), np.float32)
+        filled: list[str] = []
+        start = 0
+        for one in self.encoders:
+            column = self._fitting(table, one)
+            into = rows[:, start : start + len(one.features)]
+            start += len(one.features)
+            if isinstance(one, Levels):
+                new = one.put(column, into)
+                if new:
+                    as_what = "as rare" if one.rare else "as none of the known values"
+                    notices.say(
+                        f"the column {one.name!r} of {table.where} holds {listed(new)}, not there "
+                        f"when the model was fitted: taken {as_what}"
+                    )
+                if not one.missing and one.width > 1 and bool((column.values < 0).any()):
+                    filled.append(one.name)
+            elif one.put(column, into) and not one.indicator:
+                filled.append(one.name)
+        if filled:
+            notices.say(
+                f"{table.where} has gaps in {listed(filled)}, where the training rows had none: "
+                "filled with the median of the training rows (text with no value at all)"
+            )
+        return rows
+
+    def _fitting(self, table: Table, one: Encoder) -> Column:
+        """The column as its encoder reads it; an error where it is of another type."""
+        column = table[one.name]
+        if isinstance(one, Levels):
+            if column.kind == "text" and not column.stray:
+                return column
+            found = table.as_text(one.name) if not column.is_empty else as_text(column)
+            if found.kind == "free":
+                raise IsthmusError(
+                    f"the column {one.name!r} of {table.where} has too many different values for "
+                    "one that the model reads as text: pass fewer rows at once"
+                )
+            return found
+        if column.stray:
+            raise IsthmusError(column.stray)
+        timely = ("time", "duration")
+        fits = column.kind == one.kind if one.kind in timely else column.is_number
+        if fits:
+            return column
+        if column.kind != "free" and column.is_empty:
+            if one.kind in timely:
+                letter = "M" if one.kind == "time" else "m"
+                gaps = np.full(len(column.values), "NaT", f"{letter}8[{one.unit}]")
+                return Column(one.kind, gaps)
+            return Column("number", np.full(len(column.values), np.nan))
+        if column.kind == "text" and one.kind == "time":
+            read = times_of(column, one.style or "iso")
+            if read is not None:
+                return read
+        said = (
+            f" ({str(column.objects()[~column.gaps()][0])!r}, say)" if column.kind != "free" else ""
+        )
+        what = {"time": "times", "duration": "durations"}.get(one.kind, "numbers")
+        kinds = {"text": "text", "free": "text", "time": "times", "duration": "durations"}
+        raise IsthmusError(
+            f"the column {one.name!r} of {table.where} holds {kinds.get(column.kind, 'numbers')}"
+            f"{said}, and the model was fitted to {what} there: convert it"
+        )
+
+    def restored(self, rows: np.ndarray) -> Table:
+        """The table of features ``(rows, features)``: numbers in their units, values, times."""
+        rows = np.asarray(rows, np.float64)
+        columns: dict[str, Column] = {}
+        start = 0
+        for one in self.encoders:
+            stop = start + len(one.features)
+            columns[one.name] = one.restored(rows[:, start:stop])
+            start = stop
+        return Table(columns, len(rows), named=self.named)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary, from which :meth:`from_dict` makes the same again exactly."""
+        return {
+            "kind": "table",
+            "columns": [one.to_dict() for one in self.encoders],
+            "left_out": dict(self.left_out),
+            "named": self.named,
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Preparation":
+        """Read what :meth:`to_dict` wrote."""
+        made = [
+            Levels.from_dict(one) if one["kind"] == "text" else Numbers.from_dict(one)
+            for one in plain["columns"]
+        ]
+        return cls(tuple(made), plain["left_out"], plain["named"])
+
+    # --- what is said ----------------------------------------------------------------------------
+
+    def _say(self, table: Table, index: Any, options: PrepareOptions, joined: list[str]) -> None:
+        for name, reason in self.left_out.items():
+            notices.say(f"the column {name!r} of {table.where} is left out: {reason}")
+        texts = [one for one in self.encoders if isinstance(one, Levels)]
+        numbers = [one for one in self.encoders if isinstance(one, Numbers)]
+        spread = [one.name for one in texts if one.width > 1]
+        if spread:
+            notices.say(
+                f"columns of text, with one 0/1 column for each of their values: {listed(spread)} "
+                f"of {table.where}"
+            )
+        if joined:
+            notices.say(
+                f"values in fewer than {options.rare:g}{' of the' * (options.rare < 1)} rows are "
+                f"joined as rare in {listed(joined)}: prepare={{'rare': 0}} keeps them apart"
+            )
+        gaps = [one.name for one in numbers if one.indicator]
+        if gaps:
+            count = sum(int(_rows(table[name], index).gaps().sum()) for name in gaps)
+            notices.say(
+                f"{count} missing values become their column's median, and a 0/1 column says where "
+                f"({listed(gaps)} of {table.where}): fill them yourself to have it otherwise"
+            )
+        moved = [one.name for one in numbers if one.offset != 0 or one.scale != 1.0]
+        if moved:
+            notices.say(
+                f"centred in double precision, since float32 is too coarse: {listed(moved)} of "
+                f"{table.where}"
+            )
+        still = [one.name for one in numbers if one.constant]
+        if still:
+            notices.say(
+                f"never varies in the training rows, and says nothing: {listed(still)} of "
+                f"{table.where}; leave it out"
+            )
+        same = [one.name for one in texts if one.width < 2]
+        if same:
+            notices.say(
+                f"never varies in the training rows, and is only put back in reconstructions: "
+                f"{listed(same)} of {table.where}"
+            )
+
+
+def _rows(column: Column, index: Any) -> Column:
+    return column if index is None else column.take(index)
+
+
+def _by_place(table: Table, names: Sequence[str]) -> Any:
+    if table.reread is None:
+        return None
+    of_name = dict(zip(names, table.columns, strict=True))
+    again = table.reread
+    return lambda name: again(of_name[name])
+
+
+def _too_many(found: Levels, column: Column, options: PrepareOptions) -> str:
+    """Why a column of text is not read; empty where it is."""
+    different = len(np.unique(column.values[column.values >= 0]))
+    if len(found.levels) > options.levels or not found.levels:
+        hint = f"prepare={{'levels': {different}, 'rare': 0}} keeps it"
+        return f"it is text with {different} different values; {hint}"
+    return ""
