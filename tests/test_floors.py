@@ -28,6 +28,7 @@ FLOORS = [
     ["studies"],
     ["reproduction", "comparison", "report", "estimators", "testing"],
     ["doctor", "exporting", "looking"],
+    ["answering"],
     ["cli", "demo"],
 ]
 ANYWHERE = {"errors", "notices", "_shapes"}

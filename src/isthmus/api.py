@@ -33,6 +33,7 @@ from isthmus.training.many import read_manifest
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples, verify
 from isthmus.training.run import PREPARE_ROWS, resolve_device
+from isthmus.training.scores import keep_training_scores
 from isthmus.training.seeds import seeded
 from isthmus.training.session import session
 
@@ -377,6 +378,7 @@ def _solve(
         figures = model.solver.fit(model, source, report)
     model.eval()
     model.history, model.reference_rows = [{"step": 1, **figures}], sample
+    keep_training_scores(model, source, model.config)
     if folder is not None:
         weights = {n: t.clone() for n, t in model.state_dict().items()}
         done = {"step": 1, "total": 1, "finished": True}

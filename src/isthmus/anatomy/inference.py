@@ -19,9 +19,11 @@ from isthmus.anatomy.misfit import Misfit
 from isthmus.anatomy.output import View
 from isthmus.anatomy.ranges import Extremes, check_units
 from isthmus.anatomy.reading import Array
+from isthmus.anatomy.scoring import DRAWS, Kind, Scoring, kind_of_score, surprise
 from isthmus.anatomy.signal import Signal
 from isthmus.anatomy.source import Source
 from isthmus.anatomy.spread import Spread, flattened
+from isthmus.anatomy.thresholds import threshold as threshold_of
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError
 
@@ -202,43 +204,104 @@ class Inference:
             params = model.decode_code(code, view=view, batch=batch)
         return x, code, params, target, mask
 
-    def score(self, X: Examples, *, batch_size: int = ENCODE_BATCH, **about: Any) -> Array:
+    def score(
+        self,
+        X: Examples,
+        *,
+        kind: Kind = "auto",
+        draws: int = DRAWS,
+        seed: int | None = None,
+        batch_size: int = ENCODE_BATCH,
+        **about: Any,
+    ) -> Array:
         """How well each row fits, ``(rows,)``: **higher is more normal**.
 
-        Minus the mean squared error per element of the deterministic reconstruction, in the
-        model's units, of what is observed and of all parts; where an element is a class or a token
-        the log-probability per element, in nats. A model without a decoder has no score.
+        Of a model with a bound on the log-likelihood that bound, in nats, as a density in the
+        user's units (``evaluate`` has its mean as ``elbo``): the true one, whatever weights the
+        objective gave its terms, under the model's own likelihood. What has no closed form is
+        averaged over ``draws`` of the code, the same noise for every row, fixed by ``seed`` (None:
+        the seed of the fit); a row's score depends on no other row. A likelihood whose spread the
+        decoder tells, without a distribution of codes, gives its log density instead.
+
+        Of all other models, and with ``kind="error"``, minus the mean squared error per element of
+        the deterministic reconstruction, in the model's units, of what is observed and of all
+        parts; where an element is a class or a token the log-probability per element, in nats.
+        ``kind="bound"`` is an :class:`IsthmusError` where there is no bound or density. A model
+        without a decoder has no score.
         """
         model = self._model
+        scoring, scores = Scoring(model, kind, draws, seed), []
         if model.decoder is None:
-            raise IsthmusError(
-                "this model has no decoder and so no error to score rows by: score its codes "
-                "(model.encode) with a density or neighbour method"
-            )
+            kind_of_score(model, Code(torch.empty(0, 0)), kind)
         rows, spread = self._opened(X, about)
-        scores = []
         with evaluating(model):
             for batch in self._batches(rows, batch_size, **about):
-                _, _, params, target, mask = self.looked_at(batch)
-                scores.append(self._scores(_wide(params), _wide(target), mask).cpu())
+                scores.append(scoring.of(batch).cpu())
         whole = torch.cat(scores)
         return cast(Array, spread.each(whole, lambda own, part: like(own, part), wide=False))
 
-    def _scores(self, params: Tree, target: Tree, mask: Tree) -> Tensor:
-        likelihood = self._model.likelihood
-        counts = [n for _, n in tree.leaves(tree.mapped(tree.elements, target, mask))]
-        size = sum(counts[1:], start=counts[0])
-        size = size.clamp_min(1) if isinstance(size, Tensor) else size
-        if any(not leaf.is_floating_point() for _, leaf in tree.leaves(target)):
-            more = {} if mask is None else {"mask": mask}
-            return likelihood.log_prob(params, target, **more) / size
-        recon = likelihood.mean(params)
-        if isinstance(target, Tensor) and mask is None:
-            return -(recon - target).square().flatten(1).mean(1)
-        errors = tree.mapped(
-            lambda t, r, m: tree.observed(r - t, m).square().flatten(1).sum(1), target, recon, mask
-        )
-        return -torch.stack([e for _, e in tree.leaves(errors)]).sum(0) / size
+    def drivers(
+        self,
+        X: Examples,
+        *,
+        kind: Kind = "auto",
+        draws: int = DRAWS,
+        seed: int | None = None,
+        batch_size: int = ENCODE_BATCH,
+        **about: Any,
+    ) -> Array:
+        """How much each element speaks against its row, ``(rows, *shape)``: what drives the score.
+
+        In nats where the score is a bound or a density, else squared errors in the model's units:
+        :func:`isthmus.anatomy.scoring.surprise`. Rows without columns (texts, graphs, collections)
+        are an :class:`IsthmusError`.
+        """
+        model = self._model
+        scoring, found = Scoring(model, kind, draws, seed), []
+        rows, spread = self._opened(X, about)
+        with evaluating(model):
+            for batch in self._batches(rows, batch_size, **about):
+                found.append(surprise(model, batch, scoring).cpu())
+        whole = torch.cat(found)
+        return cast(Array, spread.each(whole, lambda own, part: like(own, part)))
+
+    def threshold(
+        self, *, contamination: float | None = None, quantile: float | None = None
+    ) -> float:
+        """The score below which a row is an anomaly, by the training rows' scores.
+
+        ``contamination`` is the share of these that are taken for anomalies, ``quantile`` any
+        quantile of them. An :class:`IsthmusError` where the run kept none (dictionaries, texts,
+        runs of earlier versions).
+        """
+        return threshold_of(self._model.config.get("scores"), contamination, quantile)
+
+    def predict(
+        self,
+        X: Examples,
+        *,
+        contamination: float | None = None,
+        quantile: float | None = None,
+        threshold: float | None = None,
+        **scoring: Any,
+    ) -> Array:
+        """1 for normal rows and -1 for anomalies, int64 ``(rows,)``, as scikit-learn's detectors.
+
+        An anomaly is a row whose score is below the threshold: one of your own, or that of
+        :meth:`threshold` by ``contamination`` (0.1 where nothing is said) or ``quantile``.
+        ``scoring`` are options of :meth:`score`.
+        """
+        if threshold is None:
+            if contamination is None and quantile is None:
+                contamination = 0.1
+            threshold = self.threshold(contamination=contamination, quantile=quantile)
+        elif contamination is not None or quantile is not None:
+            raise IsthmusError("threshold= already says where anomalies begin: pass it alone")
+        scores = self.score(X, **scoring)
+        below = scores < threshold
+        if isinstance(below, Tensor):
+            return torch.where(below, -1, 1)
+        return np.where(below, -1, 1)
 
     def sample(
         self,
@@ -421,13 +484,4 @@ def _shown(X: Any, recon: Tree, layout: Any, signal: Signal) -> Any:
 
 
 def _cpu(values: Tree) -> Tree:
-    return _wide(tree.moved(values, torch.device("cpu")))
-
-
-def _wide(values: Tree) -> Tree:
-    """Half precision as float32, which every library reads; all else as it is."""
-    return tree.mapped(lambda leaf: _single(leaf) if isinstance(leaf, Tensor) else leaf, values)
-
-
-def _single(values: Tensor) -> Tensor:
-    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+    return tree.wide(tree.moved(values, torch.device("cpu")))

@@ -28,6 +28,7 @@ from isthmus.training.options import TrainingOptions
 from isthmus.training.plan import settled, steady
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples
+from isthmus.training.scores import keep_training_scores
 from isthmus.training.seeds import seeded
 from isthmus.training.state import flatten, unflatten
 from isthmus.training.stepper import Stepper
@@ -455,6 +456,7 @@ class Run:
         self._settle()
         self._tell_finished()
         findings.look(self)
+        keep_training_scores(self.model, self.source, self.model.config)
         if due:
             self._write(live, copied(self.model), self._reference())
 
