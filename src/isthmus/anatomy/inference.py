@@ -75,7 +75,7 @@ class Inference:
         with evaluating(model):
             codes = (model.clean_code(b) for b in self._batches(rows, batch_size, **about))
             if not code:
-                z = torch.cat([_single(part.z.cpu()) for part in codes])
+                z = torch.cat([tree.wide(part.z.cpu()) for part in codes])
                 return cast(Array, spread.each(z, lambda own, part: like(own, part)))
             kept = [part.detached() for part in codes]
         return type(kept[0]).join(kept)
