@@ -165,7 +165,9 @@ def parts(
 
 def _held(source: Source, validation_data: Data, config: Mapping[str, Any] | None = None) -> Source:
     """The user's own validation rows; an error where they lack what is given for training."""
-    held = data.as_source(validation_data, Reading.as_fitted(source.signal))
+    # A table that has text has no signal before its preparation is learnt.
+    how = None if preparing.has_tables(source) else Reading.as_fitted(source.signal)
+    held = data.as_source(validation_data, how)
     preparation = preparing.recorded(config)
     held = held if preparation is None else preparation.source(held)
     for name in source.given_names:

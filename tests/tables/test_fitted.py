@@ -154,6 +154,12 @@ def test_validation_rows_teach_nothing(tmp_path):
     assert first == second
 
 
+def test_validation_rows_of_ones_own_are_prepared_alike(tmp_path):
+    held = frame(30, seed=1)[["since", "bad", "city", "age"]]
+    model = isthmus.fit("plain", frame(), validation_data=held, out=tmp_path / "run", **SMALL)
+    assert model.preparation.parts[""].columns == ["age", "city", "since", "bad"]
+
+
 def test_labels_given_by_name_are_no_columns_of_the_table():
     own = frame()
     model = isthmus.fit("plain", own, given={"label": "bad"}, latent_dim=2, steps=5, progress=False)

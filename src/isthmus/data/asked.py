@@ -60,7 +60,8 @@ def within_norm(
     """
     if factor is None or (factor == "auto" and not auto):
         return source, None
-    if source.signal.kind != "vector" or not is_array(source):
+    # A table that has text has no signal before its preparation is learnt.
+    if not is_array(source) or source.signal.kind != "vector":
         if factor == "auto":
             return source, None
         raise IsthmusError("max_norm is for arrays of vectors: leave it out for these data")

@@ -313,6 +313,18 @@ def _is_framed(X: Any) -> bool:
     return not isinstance(X, (Tensor, Source, Batch)) and is_framed(X)
 
 
+def has_tables(source: Source) -> bool:
+    """Whether some of the rows are a table's of which nothing was learnt yet."""
+    found: list[bool] = []
+
+    def look(leaf: Source, name: str) -> Source:
+        found.append(isinstance(leaf, TableSource) and leaf.preparation is None)
+        return leaf
+
+    _each(source, look)
+    return any(found)
+
+
 def _is_prepared(source: Source) -> bool:
     found: list[bool] = []
 
