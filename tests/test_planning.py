@@ -159,7 +159,7 @@ def test_minutes_are_recorded_as_steps_and_repeat(monkeypatch):
     first = isthmus.fit("plain", X, minutes=0.02, **QUICK)
     plan, training = first.config["plan"], first.config["training"]
     assert plan["steps"] == training["steps"] == int(1.2 / 0.02 / plans.VALIDATED)
-    assert plan["seconds_per_step"] == 0.02
+    assert (plan["seconds_per_step"], plan["minutes"]) == (0.02, 0.02)
     assert training["minutes"] is None
     assert plan["threads"] == torch.get_num_threads()
     monkeypatch.setattr(plans, "timed", lambda *about: 9.0)
