@@ -27,11 +27,13 @@ from isthmus.training import (
 )
 from isthmus.training.checkpoint import read_config
 from isthmus.training.extending import check_longer
+from isthmus.training.findings import check_plan
 from isthmus.training.lock import claim
 from isthmus.training.many import read_manifest
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples, verify
 from isthmus.training.run import PREPARE_ROWS, resolve_device
+from isthmus.training.scores import keep_training_scores
 from isthmus.training.seeds import seeded
 from isthmus.training.session import session
 
@@ -73,6 +75,11 @@ def fit(
     copy. Its scaling stays, and so do the options of its run, unless they are given anew; the
     optimiser, schedules, early stopping, the order of the rows and the log begin afresh
     (:mod:`isthmus.starting`). :func:`resume` goes on with a run itself.
+    How the data are read is found from their shape, and said where that is not certain
+    (:mod:`isthmus.anatomy.reading`); ``kind="image"``, ``axis=1`` (that of features or channels),
+    ``size=32`` and ``mode="rgb"`` (of pictures) settle it, and the run reads other data in the same
+    way. Rows of huge norm are left out where a dictionary is fitted, unless ``max_norm=None``
+    (:func:`isthmus.data.asked.within_norm`).
 
     ``options`` are the recipe's and the trainer's in one flat space: ``latent_dim``, ``k``,
     ``steps``, ``epochs``, ``batch_size``, ``lr``, ``seed``, ``device``, ``precision``, ... An
@@ -93,6 +100,7 @@ def fit(
     asked = preparing.asked(prepare, options)
     # A label may be named like an option: label=kind.
     own_given = {name: options.pop(name) for name in chosen.given if name in options}
+    how = runs.asked_of(options, chosen)
     begun: Any = None  # the options of a model that goes on
     if start is not None:
         chosen, own, *begun = starting.started(recipe, start, options, load)
@@ -102,19 +110,22 @@ def fit(
         chosen.parse(options)  # a mistake is said before any data are read
     if own_given:
         given = {**own_given, **(given or {})}
-    source, columns = runs.opened(X, given, mask)
+    source, columns = runs.opened(X, given, mask, kind=how.reading)
     runs.check_given(chosen, source)
     folder = None if out is None else runs.fresh_folder(Path(out), overwrite)
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
+    every = source
+    source, left_out = runs.within_norm(source, how, chosen)
     ready = planning.fit_planned(chosen, options, source, own, validation_data, asked, begun)
     model, training = ready.model, ready.training
+    every = runs.whole(every, ready.rows.source, ready.rows.preparation)
     model.config = runs.config_of(
         chosen,
         model,
         ready.options,
         training,
-        runs.described(X, ready.rows.source, columns),
+        runs.described(X, every, columns, how.reading, left_out),
         own_validation=validation_data is not None,
         plan=ready.plan,
     )
@@ -123,7 +134,7 @@ def fit(
         model.config["start"] = "a fitted model" if isinstance(start, Autoencoder) else str(start)
     if model.solver is not None:
         return _solve(model, ready.rows.train, training, folder, chosen.name, progress)
-    return Trainer(
+    trainer = Trainer(
         model,
         ready.rows.train,
         training,
@@ -133,7 +144,10 @@ def fit(
         callbacks=callbacks,
         progress=progress,
         title=chosen.name,
-    ).run()
+    )
+    if not {*starting.LENGTHS} & {*options}:
+        check_plan(trainer)
+    return trainer.run()
 
 
 def load(
@@ -364,6 +378,7 @@ def _solve(
         figures = model.solver.fit(model, source, report)
     model.eval()
     model.history, model.reference_rows = [{"step": 1, **figures}], sample
+    keep_training_scores(model, source, model.config)
     if folder is not None:
         weights = {n: t.clone() for n, t in model.state_dict().items()}
         done = {"step": 1, "total": 1, "finished": True}

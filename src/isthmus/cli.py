@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from isthmus import exporting, looking
+from isthmus import answering, exporting, looking
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
@@ -434,6 +434,7 @@ def _taken(settings: dict[str, Any], name: str, where: str) -> str:
     return str(settings.pop(name))
 
 
+answering.add_to(app, out, lambda given: parse_options(given), lambda: _interruptible())
 exporting.add_to(app, out)
 looking.add_to(app, out, lambda given: parse_options(given), lambda: _interruptible())
 

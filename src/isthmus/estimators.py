@@ -1,16 +1,19 @@
-"""The scikit-learn face: any recipe as a transformer."""
+"""The scikit-learn face: any recipe as a transformer, or as an outlier detector."""
 
 import copy
 import re
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, OutlierMixin, TransformerMixin
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from isthmus.anatomy import Autoencoder
+from isthmus.anatomy.scoring import Kind
 from isthmus.api import fit
 from isthmus.errors import IsthmusError, unknown
 from isthmus.recipes import RecipeLike, as_recipe
@@ -22,8 +25,9 @@ from isthmus.tables.frames import is_framed
 class AutoencoderTransformer(TransformerMixin, BaseEstimator):
     """A recipe as a scikit-learn transformer, usable in pipelines and searches.
 
-    ``score_samples`` follows scikit-learn's sign: **higher is more normal**; it is minus the mean
-    squared error per element of the deterministic reconstruction.
+    ``score_samples`` follows scikit-learn's sign: **higher is more normal**; it is the model's
+    ``score``, the bound on the log-likelihood where there is one, else minus the squared error.
+    :class:`AutoencoderDetector` has thresholds, too.
 
     ``X`` is a matrix, or a frame of pandas or polars, whose columns are read by name whatever their
     order: text, times and gaps as :func:`isthmus.fit` prepares them. ``inverse_transform`` then
@@ -59,6 +63,10 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         Number of features of the data fitted to.
     """
 
+    model_: Autoencoder
+    n_features_in_: int
+    _framed: bool
+
     def __init__(
         self,
         recipe: RecipeLike = "plain",
@@ -92,6 +100,11 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         self.options = options
         self.warm_start = warm_start
 
+    _not_options: tuple[str, ...] = (
+        "recipe", "options", "parts", "label", "warm_start",
+    )  # fmt: skip
+    """Parameters that are no options of the recipe or of training."""
+
     def fit(self, X: Any, y: Any = None) -> "AutoencoderTransformer":
         """Fit to a matrix or frame ``(rows, features)``; ``y`` is ignored but as ``label``."""
         found = as_recipe(self.recipe)
@@ -102,7 +115,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
             )
         X = self._checked(X, reset=True)
         named = {n: v for n, v in self.get_params(deep=False).items() if v is not None}
-        for name in ("recipe", "options", "parts", "label", "warm_start"):
+        for name in self._not_options:
             named.pop(name, None)
         if self.label is not None and y is None:
             raise IsthmusError(f"label={self.label!r} needs y: pass y to fit, or leave label out")
@@ -110,7 +123,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         self._places = self._columns()
         recipe = self.recipe
         if self.warm_start and hasattr(self, "model_"):
-            recipe = self.model_
+            recipe = vars(self)["model_"]
         elif isinstance(recipe, Autoencoder):
             recipe = copy.deepcopy(recipe)
         settings = {**(self.options or {}), **named}
@@ -231,6 +244,86 @@ def _kind(X: Any) -> Any:
         single = all(column.values.dtype == np.float32 for column in X.columns.values())
         return np.float32 if single else np.float64
     return X.dtype
+
+
+class AutoencoderDetector(OutlierMixin, AutoencoderTransformer):
+    """A recipe as a scikit-learn outlier detector: ``predict``, ``decision_function``.
+
+    Parameters
+    ----------
+    recipe, latent_dim, ...
+        As for :class:`AutoencoderTransformer`; the default is the recipe that the documentation
+        recommends for anomalies.
+    contamination : float
+        Share of the training rows that are taken for anomalies, in (0, 0.5].
+    scoring : "auto", "bound" or "error"
+        What rows are scored by, as in ``Autoencoder.score``.
+
+    Attributes
+    ----------
+    model_, n_features_in_
+        As for :class:`AutoencoderTransformer`.
+    offset_ : float
+        The score below which a row is an outlier: that quantile of the training rows' scores.
+
+    ``predict`` is 1 for inliers and -1 for outliers.
+    """
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012  (scikit-learn's own convention)
+        "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "scoring": [StrOptions({"auto", "bound", "error"})],
+    }
+
+    def __init__(
+        self,
+        recipe: RecipeLike = "trimmed-linear-vae",
+        *,
+        contamination: float = 0.1,
+        scoring: Kind = "auto",
+        latent_dim: int | None = None,
+        k: int | None = None,
+        steps: int | None = None,
+        epochs: float | None = None,
+        batch_size: int | None = None,
+        lr: float | None = None,
+        seed: int = 0,
+        device: str | None = None,
+        precision: str | None = None,
+        parts: dict[str, Any] | None = None,
+        label: str | None = None,
+        options: dict[str, Any] | None = None,
+        warm_start: bool = False,
+    ) -> None:
+        super().__init__(
+            recipe, latent_dim=latent_dim, k=k, steps=steps, epochs=epochs,
+            batch_size=batch_size, lr=lr, seed=seed, device=device, precision=precision,
+            parts=parts, label=label, options=options, warm_start=warm_start,
+        )  # fmt: skip
+        self.contamination = contamination
+        self.scoring = scoring
+
+    _not_options = (*AutoencoderTransformer._not_options, "contamination", "scoring")
+
+    def fit(self, X: Any, y: Any = None) -> "AutoencoderDetector":
+        """Fit to ``X`` ``(rows, features)`` and set the threshold from its own scores."""
+        self._validate_params()
+        super().fit(X, y)
+        self.offset_ = float(np.quantile(self.score_samples(X), self.contamination))
+        return self
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """How normal each row is, ``(rows,)``: higher is more normal."""
+        check_is_fitted(self)
+        rows = self._apart(self._checked(X))
+        return np.asarray(self.model_.score(rows, kind=self.scoring), np.float64)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """How far above the threshold each row is, ``(rows,)``: outliers are below 0."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """1 for inliers and -1 for outliers, ``(rows,)``."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
 
 
 def _numbers(y: Any) -> np.ndarray:

@@ -73,7 +73,8 @@ def fit_many(
     ``data_seed`` is by default the shared ``seed``, or 0, and a variant's own ``seed`` is that of
     its initialisation and its own draws.
 
-    ``given``, ``mask`` and ``prepare`` are as in :func:`isthmus.fit`, the same for all.
+    ``given``, ``mask`` and ``prepare``, and how the data are read (``kind``, ``axis``, ``size``,
+    ``mode``, ``max_norm``), are as in :func:`isthmus.fit`, the same for all.
 
     With ``out`` each variant has its run in the folder ``out/<name>``, as :func:`isthmus.fit`
     writes it, and :func:`resume_many` goes on with all; without ``save_every`` each is saved every
@@ -86,19 +87,25 @@ def fit_many(
     in closed form read the data in passes of their own and are refused.
     """
     asked = preparing.asked(prepare, shared)
+    how = runs.asked_of(shared)
     planned = _planned(variants, shared)
+    recipes = [one.recipe for one in planned.values()]
+    how = how.of_features(all(runs.reads_features(recipe) for recipe in recipes))
     folder = None if out is None else _parent(Path(out), list(planned), overwrite)
-    source, columns = runs.opened(X, given, mask)
+    source, columns = runs.opened(X, given, mask, kind=how.reading)
     for one in planned.values():
         runs.check_given(one.recipe, source)
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
+    every = source
+    source, left_out = runs.within_norm(source, how, recipes[0])
     share = _watch(planned, len(source), validation_data is not None)
     train, held = _shared_parts(planned, source, validation_data)
     rows = planning.Rows(*preparing.prepared(source, train, held, asked))
+    every = runs.whole(every, rows.source, rows.preparation)
     source, train, held = rows.source, rows.train, rows.held
     _size(planned, source)
-    about = runs.described(X, source, columns)
+    about = runs.described(X, every, columns, how.reading, left_out)
     trainers: dict[str, Trainer] = {}
     built = {
         name: planning.built(

@@ -1,5 +1,6 @@
 """The kinds of codes that the bottlenecks of this library produce."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,17 @@ class GaussianCode(Code):
         return GaussianCode(
             self.mean + noise * (0.5 * self.logvar).exp(), self.mean, self.logvar, samples
         )
+
+    def drawn_at(self, noise: Tensor) -> tuple[Code, Tensor]:
+        """Draws at ``noise`` ``(draws, *latent)``, alike for every row, and their weights."""
+        z = self.mean + noise.unsqueeze(1) * (0.5 * self.logvar).exp()
+        share = torch.full(z.shape[:2], 1.0 / len(z), device=z.device)
+        return self.replaced(z=z, samples=len(z)), share
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log q(z) in nats, ``(draws, rows, *latent)`` to ``(draws, rows)``."""
+        far = (z - self.mean).square() * (-self.logvar).exp()
+        return -0.5 * (far + self.logvar + math.log(2 * math.pi)).flatten(2).sum(2)
 
 
 class AnySparseCode(Code):

@@ -32,6 +32,8 @@ class Likelihood(nn.Module):
     discrete: bool = False
     numbers: int = 1
     needs: str = "finite numbers"
+    tells_spread: bool = False
+    """Whether the decoder tells how far off it may be: a model then scores rows by its density."""
     fill: float = 0.0
     """What stands in for x where it is not observed: any value of the support."""
 
@@ -57,6 +59,14 @@ class Likelihood(nn.Module):
     def sample(self, params: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """One draw of x given ``params``, from ``generator`` where there is one."""
         raise NotImplementedError
+
+    def precision(self) -> Tensor | None:
+        """One over the variance of each element, ``()`` or ``(*shape)``; else None.
+
+        Of normal elements whose variance is no function of the code: squared errors then average
+        over codes in closed form.
+        """
+        return None
 
     def link(self, mean: Tensor) -> Tensor:
         """The decoder's first number where x has that mean, ``(*shape)``: a good start for a bias.
@@ -140,6 +150,9 @@ class Gaussian(Likelihood):
     def __init__(self, sigma: float = 1.0) -> None:
         super().__init__()
         self.sigma = sigma
+
+    def precision(self) -> Tensor:
+        return torch.tensor(self.sigma**-2.0)
 
     def mean(self, params: Tensor) -> Tensor:
         return params

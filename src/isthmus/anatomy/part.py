@@ -127,6 +127,13 @@ class Prior(Part):
         """log p(z) in nats, ``(..., latent)`` to ``(...)``; None where it has no density."""
         return None
 
+    def kl(self, mean: Tensor, logvar: Tensor) -> Tensor | None:
+        """``KL(N(mean, exp(logvar)) || prior)`` of each row in nats, ``(rows,)``.
+
+        ``mean`` and ``logvar`` are ``(rows, latent)``. None where it has no closed form.
+        """
+        return None
+
     def forward(self, n: int) -> Tensor:
         return self.sample(n)
 

@@ -168,6 +168,21 @@ class MixtureCode(Code):
         )
         return self.replaced(z=means + scales * noise(means, self.family), samples=samples)
 
+    def drawn_at(self, noise: Tensor) -> tuple[Code, Tensor]:
+        """Draws of every component at ``noise`` ``(draws, latent)``, and their weights.
+
+        The components that a row has weigh alike (a stratified average), the others nothing.
+        """
+        if self.family == "laplace":
+            # The quantile of a Laplace distribution where the normal one has its own.
+            half = 1.0 - torch.special.erf(noise.abs() / math.sqrt(2.0))
+            noise = -noise.sign() * half.clamp_min(1e-12).log()
+        z = self.means + noise[:, None, None] * self.scales
+        share = self.present / (self.present.sum(1, keepdim=True) * len(noise))
+        draws = z.permute(2, 0, 1, 3).flatten(0, 1)
+        weights = share.T.repeat_interleave(len(noise), 0)
+        return self.replaced(z=draws, samples=len(draws)), weights
+
 
 def noise(like: Tensor, family: str) -> Tensor:
     """Draws of N(0, 1), or of the Laplace distribution of scale 1, of a tensor's shape."""

@@ -47,3 +47,6 @@ class StandardNormal(Prior):
     def log_prob(self, z: Tensor) -> Tensor:
         z = z if z.dtype == torch.float64 else z.float()
         return -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
+
+    def kl(self, mean: Tensor, logvar: Tensor) -> Tensor:
+        return 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).sum(-1)

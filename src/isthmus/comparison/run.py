@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.anatomy import Kind, Reading
 from isthmus.comparison import methods
 from isthmus.comparison.methods import Budget, Fitted, Model
 from isthmus.comparison.named import fingerprint, named
@@ -130,6 +131,10 @@ def compare(
     width: int | None = None,
     clusters: int | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    kind: Kind | None = None,
+    axis: int | None = None,
+    size: Any = None,
+    mode: Any = None,
     prepare: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     report: Report | None = None,
@@ -158,6 +163,8 @@ def compare(
     options
         For each recipe, by its name, further options: ``{"vae": {"sigma": 0.3}}``. They win over
         the budget.
+    kind, axis, size, mode
+        How the data are read, as in :func:`isthmus.fit`.
     prepare
         How a table is prepared, as in :func:`isthmus.fit`; learnt on each split's training rows.
     out
@@ -176,7 +183,8 @@ def compare(
         if name not in compared:
             raise unknown("compared recipe", name, compared)
         compared[name].parse(own)
-    prepared = ready(X, labels, prepare)
+    reading = Reading.checked(kind, axis, size, mode)
+    prepared = ready(X, labels, prepare, reading)
     if chosen.labels and prepared.kind not in chosen.labels:
         needed = " or ".join(chosen.labels)
         raise IsthmusError(f"the task {task!r} needs labels ({needed}): pass them with --labels")
@@ -202,9 +210,9 @@ def compare(
         first = next(iter(comparison.left_out.values()), "nothing was measured")
         raise IsthmusError(f"nothing could be compared: {first}")
     if folder is not None:
-        name = next((n for n in comparison.ranking if n in compared and n not in BASELINES), None)
+        best = next((n for n in comparison.ranking if n in compared and n not in BASELINES), None)
         key = _key(prepared, settings)
-        comparison.winner = save_winner(folder, name, compared, prepared, settings, key, state)
+        comparison.winner = save_winner(folder, best, compared, prepared, settings, key, state)
     return comparison
 
 

@@ -1,7 +1,7 @@
 """The log-likelihood bounds that a model with a Gaussian code gets from ``evaluate``."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,14 +12,12 @@ from isthmus.anatomy import (
     Autoencoder,
     Bernoulli,
     GaussianCode,
-    Scaler,
-    Signal,
     Tree,
     View,
+    scoring,
     tree,
 )
 from isthmus.anatomy import Batch as Rows
-from isthmus.anatomy.each import EachScaler
 from isthmus.bottlenecks import StandardNormal
 from isthmus.evaluation._arrays import float64
 from isthmus.evaluation.density import ImportanceBound, as_bits_per_dim
@@ -131,25 +129,7 @@ def log_jacobian(model: Autoencoder, mask: Tree = None) -> Tensor | float:
 
     A number, or ``(rows,)`` where masks say that rows have different entries.
     """
-    return _log_jacobian(model.scaler, model.signal, mask)
-
-
-def _log_jacobian(scaler: Scaler, signal: Signal, mask: Tree) -> Tensor | float:
-    if isinstance(scaler, EachScaler):
-        masks = mask if isinstance(mask, Mapping) else {}
-        total: Tensor | float = 0.0
-        for name, part in scaler.items():
-            total = total + _log_jacobian(part, signal.parts[name], masks.get(name))
-        return total
-    if scaler.mode == "none":
-        return 0.0
-    scale = float64(scaler.scale).log()
-    if mask is None:
-        return -float(scale.expand(signal.shape).sum())
-    inner = signal.shape[mask.ndim - 1 :]
-    whole = scale.expand(mask.shape[1:] + inner) if scale.ndim == 0 else scale
-    seen = mask.reshape(*mask.shape, *[1] * len(inner))
-    return -torch.where(seen, whole, 0.0).flatten(1).sum(1)
+    return scoring.log_jacobian(model.scaler, model.signal, mask)
 
 
 def log_standard_normal(z: Tensor) -> Tensor:

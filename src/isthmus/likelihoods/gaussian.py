@@ -33,6 +33,9 @@ class LearnedGaussian(Likelihood):
         """Natural log of the standard deviation, within its limits."""
         return bounded(self.log_sigma, -0.5 * WIDEST, 0.5 * WIDEST)
 
+    def precision(self) -> Tensor:
+        return (-2.0 * self.bounded_log_sigma()).exp()
+
     def mean(self, params: Tensor) -> Tensor:
         return params
 

@@ -95,7 +95,7 @@ Sigma = Annotated[
 ]
 
 _UNIT = {"bernoulli", "continuous-bernoulli", "discretised-logistic"}
-_COUNTS = {
+COUNTS = {
     "negative-binomial",
     "poisson",
     "zero-inflated-negative-binomial",
@@ -114,15 +114,15 @@ def likelihood_for(signal: Signal, name: LikelihoodName, sigma: float) -> Likeli
         name = "bernoulli" if signal.kind == "image" and signal.is_unit else "gaussian"
     if name in _UNIT and not signal.is_unit:
         raise IsthmusError(
-            f"likelihood={name} needs values between 0 and 1: rescale the data, set "
-            "scaling=none, or use likelihood=gaussian"
+            f"likelihood={name} needs values between 0 and 1: set scaling=unit, or scaling=none "
+            "where they are, or use likelihood=gaussian"
         )
-    if name in _COUNTS and (signal.low is None or signal.low < 0.0):
+    if name in COUNTS and (signal.low is None or signal.low < 0.0):
         raise IsthmusError(
             f"likelihood={name} needs whole numbers of 0 or more: pass counts with scaling=none, "
             "or use likelihood=gaussian"
         )
-    if signal.kind == "image" and signal.dtype == "uint8" and name in _COUNTS:
+    if signal.kind == "image" and signal.dtype == "uint8" and name in COUNTS:
         raise IsthmusError(
             f"likelihood={name} needs whole numbers, and bytes of images are read as fractions of "
             "255: convert them to float32, or use likelihood=discretised-logistic"

@@ -24,7 +24,7 @@ def reference_triples(model: Autoencoder, rows: Batch) -> dict[str, Tensor]:
     leaves = [leaf for _, leaf in tree.leaves(rows.x) if isinstance(leaf, Tensor)]
     whole = any(not leaf.is_floating_point() for leaf in leaves)
     if model.decoder is not None and whole:
-        triple["score"] = torch.as_tensor(model.score(rows))
+        triple["score"] = torch.as_tensor(model.score(rows, kind="error"))
     elif model.decoder is not None:
         triple.update(tree.flattened(model.reconstruct(rows), "recon"))
     return {name: tensor.contiguous().clone() for name, tensor in triple.items()}

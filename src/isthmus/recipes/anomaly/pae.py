@@ -35,6 +35,7 @@ class MeanAndVariance(Likelihood):
     """
 
     name = "gaussian"
+    tells_spread = True
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()

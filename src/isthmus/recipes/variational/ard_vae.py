@@ -115,6 +115,11 @@ class RelevancePrior(Prior):
         variance = self.variance
         return -0.5 * (z.square() / variance + (2 * math.pi * variance).log()).sum(-1)
 
+    def kl(self, mean: Tensor, logvar: Tensor) -> Tensor:
+        variance = self.variance.to(mean)
+        mean, logvar = mean / variance.sqrt(), logvar - variance.log()
+        return kl_to_standard_normal(GaussianCode(mean, mean, logvar)).sum(-1)
+
 
 class RelevanceKL(Term):
     """KL divergence of the Gaussian posterior from N(0, diag(v)), v the prior's variances.

@@ -87,6 +87,13 @@ class SecondVAE(Prior):
         likelihood = self.likelihood.log_prob(self.decoder(code.z), flat)
         return (likelihood + self.base.log_prob(code.z) - posterior).view(z.shape[:-1])
 
+    def kl(self, mean: Tensor, logvar: Tensor) -> Tensor:
+        """That to N(0, I), the first VAE's own: the bound on log p(z) here is known by draws only.
+
+        Rows are scored by the first stage's bound, without draws of u.
+        """
+        return self.base.kl(mean, logvar)
+
 
 class _OfTheSecond(Term):
     """A term about the second VAE, which reads draws of z from the first encoder."""

@@ -1,0 +1,1 @@
+"""Anomaly detection on the shared ADBench sets, ours beside PyOD's detectors."""

@@ -1,0 +1,57 @@
+"""From which score on a row is an anomaly: by the scores that the training rows had.
+
+``fit`` keeps a summary of these in the run's configuration, as :func:`summary` makes it: all of
+them, sorted, where there are at most :data:`POINTS`, else as many evenly spaced quantiles.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from isthmus.errors import IsthmusError
+
+POINTS = 1001
+"""Quantiles that are kept: every tenth of a per cent of many rows is exact."""
+
+
+def summary(scores: np.ndarray, kind: str, total: int) -> dict[str, Any]:
+    """What a run keeps of the training rows' scores, for ``config.json``.
+
+    ``scores`` are of ``rows`` rows of ``total``. ``kind`` is what they are: see ``score``.
+    """
+    found = np.sort(np.asarray(scores, np.float64))
+    if len(found) > POINTS:
+        found = np.quantile(found, np.linspace(0.0, 1.0, POINTS))
+    # To float32, which is what scores are: short in the file, and exactly as compared.
+    kept = [float(value) for value in found.astype(np.float32)]
+    return {"kind": kind, "rows": len(scores), "of": total, "quantiles": kept}
+
+
+def threshold(
+    kept: Mapping[str, Any] | None,
+    contamination: float | None = None,
+    quantile: float | None = None,
+) -> float:
+    """The score below which a row is an anomaly: that quantile of the training scores.
+
+    ``contamination`` is the share of the training rows that are taken for anomalies, in (0, 0.5];
+    ``quantile`` the same number without that limit, in [0, 1]. Linear between scores, as NumPy's.
+    """
+    if kept is None:
+        raise IsthmusError(
+            "no scores of training rows were kept with this model, so there is no threshold: pass "
+            "threshold=..., a quantile of the scores of rows that you know"
+        )
+    if (contamination is None) == (quantile is None):
+        raise IsthmusError("a threshold is by contamination or by quantile: pass one of the two")
+    if contamination is not None and not 0.0 < contamination <= 0.5:
+        raise IsthmusError(
+            f"contamination={contamination:g} is no share of anomalies: use a number above 0 and "
+            "at most 0.5"
+        )
+    share = quantile if contamination is None else contamination
+    assert share is not None
+    if not 0.0 <= share <= 1.0:
+        raise IsthmusError(f"quantile={share:g} is no quantile: use a number from 0 to 1")
+    return float(np.quantile(np.asarray(kept["quantiles"], np.float64), share))

@@ -1,0 +1,49 @@
+"""The scores of the training rows, kept with a run for thresholds."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from isthmus.anatomy import AnySparseCode, Autoencoder, Source
+from isthmus.anatomy.scoring import DRAWS, kind_of_score
+from isthmus.anatomy.thresholds import summary
+from isthmus.errors import IsthmusError
+
+ROWS = 10_000
+"""Most training rows whose scores are kept: the share of anomalies is known to a tenth of a %."""
+
+ELEMENTS = 2**23
+"""Elements that are decoded for it, over draws and rows."""
+
+LEAST = 256
+"""Rows that are scored however large they are."""
+
+KINDS = ("vector", "image", "series", "set", "coordinates")
+
+
+def keep_training_scores(model: Autoencoder, source: Source, config: dict[str, Any]) -> None:
+    """Write ``config["scores"]``: a summary of the scores of rows spread evenly over the source.
+
+    Not of models without a decoder, of dictionaries (sparse codes), whose rows are tokens of
+    language models by the million, and of texts, graphs and collections. Nothing random is drawn
+    from the global state.
+    """
+    if not config or model.decoder is None or model.signal.kind not in KINDS:
+        return
+    total = len(source)
+    devices = [] if model.device.type == "cpu" else [model.device]
+    with torch.random.fork_rng(devices):
+        code = model.encode(source.batch(torch.arange(1)), code=True)
+        if isinstance(code, AnySparseCode):
+            return
+        kind = kind_of_score(model, code, "auto")
+        draws = DRAWS if kind == "bound" else 1
+        rows = min(total, ROWS, max(LEAST, ELEMENTS // (draws * model.signal.numel)))
+        index = torch.linspace(0, total - 1, rows).round().long()
+        try:
+            scores = np.asarray(model.score(source.batch(index)))
+        except IsthmusError:
+            return
+    if np.isfinite(scores).all():
+        config["scores"] = summary(scores, kind, total)
