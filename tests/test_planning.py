@@ -159,7 +159,7 @@ def test_minutes_are_recorded_as_steps_and_repeat(monkeypatch):
     first = isthmus.fit("plain", X, minutes=0.02, **QUICK)
     plan, training = first.config["plan"], first.config["training"]
     assert plan["steps"] == training["steps"] == int(1.2 / 0.02 / plans.VALIDATED)
-    assert plan["seconds_per_step"] == 0.02
+    assert (plan["seconds_per_step"], plan["minutes"]) == (0.02, 0.02)
     assert training["minutes"] is None
     assert plan["threads"] == torch.get_num_threads()
     monkeypatch.setattr(plans, "timed", lambda *about: 9.0)
@@ -180,7 +180,7 @@ def test_minutes_are_measured():
 def test_every_choice_is_said_with_what_overrides_it(short):
     with notices.collected(quiet=True) as said:
         isthmus.fit("vae", X[:, :12], **QUICK)
-    sizes, plan = said
+    sizes, plan = said[:2]  # what was found at the end of the run comes after
     assert sizes.startswith("vae on 400 rows of 12 elements: latent_dim=4 (the page has 20), ")
     assert sizes.endswith("give latent_dim, batch_size or lr yourself, or length=published")
     assert plan.startswith("vae trains at most 66 steps (6 passes; bound on passes), ending sooner")
@@ -192,7 +192,7 @@ def test_nothing_is_said_of_what_the_user_said():
     with notices.collected(quiet=True) as said:
         isthmus.fit("vae", X, latent_dim=3, batch_size=50, steps=5, **QUICK)
         isthmus.fit("vae", X, length="published", epochs=1, **QUICK)
-    assert said == []
+    assert not any("the page" in one or "length=" in one for one in said)
 
 
 # --- several at once -----------------------------------------------------------------------------

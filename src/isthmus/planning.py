@@ -143,7 +143,8 @@ def with_length(
         options = shrunk
         model = runs.build(recipe, rows.source, options, training.seed, own)
     if auto:
-        page = f"; the page's {plan.published:,}: length=published" if plan.published else ""
+        longer = plan.published is not None and plan.published > plan.steps
+        page = f"; the page's {plan.published:,}: length=published" if longer else ""
         notices.say(f"{recipe.name} trains {plan}{page}; steps=N for another length")
     elif plan.seconds_per_step is not None:
         notices.say(f"{recipe.name} trains {plan.steps:,} steps, {plan.bound}")

@@ -147,3 +147,11 @@ def test_mistakes_are_answered_in_one_sentence(blobs, change, message):
     given = {"recipes": ["plain"], "task": "reconstruct", **QUICK, **change}
     with pytest.raises(IsthmusError, match=message):
         compare(blobs[0], **given)
+
+
+def test_without_steps_recipes_end_by_themselves():
+    x = np.random.default_rng(0).normal(size=(160, 6)).astype(np.float32)
+    found = compare(x, ["plain"], "reconstruct", seeds=1, options={"plain": {"hidden": (8,)}})
+    assert found.settings.budget.steps is None
+    assert "until nothing is gained on held-out rows, at most 4,000 steps" in page(found)
+    assert found.estimate("plain", found.measures[0]).mean < 1.0

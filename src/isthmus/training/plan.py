@@ -73,13 +73,13 @@ class Plan:
         return min(1.0, self.steps / self.published) if self.published else 1.0
 
     def __str__(self) -> str:
-        passes = f"{self.passes:,.0f} passes" if self.passes >= 2 else f"{self.passes:.1f} passes"
-        most = f"at most {self.steps:,} steps ({passes}; {self.bound})"
-        if self.stops:
-            ends = f", ending sooner where nothing is gained on {self.held:,} held-out rows"
-        else:
-            ends = f", all of them, since {self.why}"
-        return most + ends
+        passes = f"{self.passes:,.0f} passes" if self.passes >= 2 else f"{self.passes:.2g} passes"
+        long = f"{self.steps:,} steps ({passes}; {self.bound})"
+        if not self.stops:
+            return f"{long}, all of them, since {self.why}"
+        return (
+            f"at most {long}, ending sooner where nothing is gained on {self.held:,} held-out rows"
+        )
 
 
 def is_auto(options: TrainingOptions, asked: Collection[str]) -> bool:
@@ -156,11 +156,12 @@ def planned(
     why = _why(model, options, held, auto)
     if auto and held:
         changed.update(_watch(options, asked, steps, held, stops=not why))
+    minutes = options.minutes
     options = options.model_copy(update=changed)
     return options, Plan(
         length, steps, bound, len(source), held, steps / per_pass, ceiling,
         options.patience is not None and not why, why, torch.get_num_threads(),
-        seconds_per_step=seconds,
+        minutes=minutes, seconds_per_step=seconds,
     )  # fmt: skip
 
 
