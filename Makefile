@@ -6,7 +6,7 @@ PEERS := $(VENV)/peers
 STAMP := $(VENV)/.installed
 export ISTHMUS_DATA ?= $(abspath $(wildcard ../shared/data))
 
-.PHONY: demo test check slow bench docs clean
+.PHONY: demo test check slow fuzz bench docs clean
 
 demo: $(STAMP)
 	$(BIN)/python -m isthmus.demo
@@ -22,6 +22,10 @@ check: $(STAMP)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+# An hour: random inputs, 10,000 to the functions behind the command line and 300 to the command.
+fuzz: $(STAMP)
+	ISTHMUS_DATA= $(BIN)/python -m tools.fuzz --functions 10000 --commands 300 --keep fuzz
 
 bench: $(STAMP) $(VENV)/.peers $(PEERS)/.installed
 	$(BIN)/python -m benchmarks

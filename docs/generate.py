@@ -6,6 +6,7 @@
 from pathlib import Path
 
 from isthmus.recipes import Recipe, list_recipes, option_table
+from isthmus.recipes.sizes import lengths
 from isthmus.reproduction.anchors import anchors_page
 from isthmus.reproduction.page import claim_lines, claims_page, stored
 from isthmus.training import TrainingOptions
@@ -45,6 +46,7 @@ def page(recipe: Recipe) -> str:
         f"**Formula.** `{recipe.formula}`",
         f"**Paper.** {recipe.paper}",
         f"**Claim.** {recipe.claim}",
+        f"**Length.** {lengths(recipe)}",
         *_checked(recipe.name),
         "## Options of this recipe",
         _options(option_table(recipe.model_options, {})),

@@ -68,8 +68,8 @@ def test_lists_and_pages():
 
 
 def test_mistakes_are_one_sentence_with_exit_code_2(workplace):
-    (workplace / "nan.csv").write_text("a,b\n" + "1,2\n3,\n" * 40)
-    (workplace / "words.csv").write_text("a,b\n" + "1,red\n2,blue\n" * 40)
+    (workplace / "stray.csv").write_text("a,b\n" + "1,2\n" * 7 + "1,n.a.\n" + "3,4\n" * 40)
+    (workplace / "words.csv").write_text("a\n" + "".join(f"word {i}\n" for i in range(80)))
     (workplace / "cut.npy").write_bytes((workplace / "x.npy").read_bytes()[:200])
     (workplace / "bad.toml").write_text("recipe = \n")
     cases = [
@@ -79,8 +79,8 @@ def test_mistakes_are_one_sentence_with_exit_code_2(workplace):
         (["fit", "topk", "x.csv", "k=many", "-o", "o"], "k='many' is not allowed"),
         (["fit", "topk", "x.csv"], "add -o DIR"),
         (["fit", "topk", "missing.csv", "-o", "o"], "missing.csv"),
-        (["fit", "topk", "nan.csv", "-o", "o"], "NaN"),
-        (["fit", "topk", "words.csv", "-o", "o"], "'b'"),
+        (["fit", "topk", "stray.csv", "-o", "o"], "row 8 of 'stray.csv' holds 'n.a.'"),
+        (["fit", "topk", "words.csv", "-o", "o"], "no usable column"),
         (["fit", "topk", "cut.npy", "-o", "o"], "cut.npy"),
         (["fit", "bad.toml"], "TOML"),
         (["fit", "topk", "x.csv", "-o", "run"], "already holds a run"),

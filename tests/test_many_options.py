@@ -87,8 +87,15 @@ def test_mistakes_are_one_sentence_and_nothing_is_written(tmp_path, variants, mo
 
 def test_fewer_rows_than_the_default_batches_make_one_batch():
     few = toys.X[:60]
-    models = isthmus.fit_many(["plain", ("topk", SMALL)], few, steps=1, progress=False)
+    asked = {"steps": 1, "progress": False}
+    models = isthmus.fit_many(["plain", ("topk", SMALL)], few, length="published", **asked)
     assert [m.config["training"]["batch_size"] for m in models.values()] == [60, 60]
+
+
+def test_a_batch_that_nobody_stated_suits_all():
+    asked = {"steps": 1, "progress": False}
+    models = isthmus.fit_many(["plain", ("topk", SMALL)], toys.X, **asked)
+    assert [m.config["training"]["batch_size"] for m in models.values()] == [16, 16]
 
 
 def test_taken_folders(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import isthmus.activations  # noqa: F401  (lets names that begin with lm: and store: be data)
-from isthmus import data, evaluation, notices, runs, starting
+from isthmus import data, evaluation, notices, planning, runs, starting
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.data import preparing
 from isthmus.errors import IsthmusError
@@ -27,6 +27,7 @@ from isthmus.training import (
 )
 from isthmus.training.checkpoint import read_config
 from isthmus.training.extending import check_longer
+from isthmus.training.findings import check_plan
 from isthmus.training.lock import claim
 from isthmus.training.many import read_manifest
 from isthmus.training.progress import ProgressBar, Show
@@ -74,12 +75,20 @@ def fit(
     copy. Its scaling stays, and so do the options of its run, unless they are given anew; the
     optimiser, schedules, early stopping, the order of the rows and the log begin afresh
     (:mod:`isthmus.starting`). :func:`resume` goes on with a run itself.
+    How the data are read is found from their shape, and said where that is not certain
+    (:mod:`isthmus.anatomy.reading`); ``kind="image"``, ``axis=1`` (that of features or channels),
+    ``size=32`` and ``mode="rgb"`` (of pictures) settle it, and the run reads other data in the same
+    way. Rows of huge norm are left out where a dictionary is fitted, unless ``max_norm=None``
+    (:func:`isthmus.data.asked.within_norm`).
 
     ``options`` are the recipe's and the trainer's in one flat space: ``latent_dim``, ``k``,
     ``steps``, ``epochs``, ``batch_size``, ``lr``, ``seed``, ``device``, ``precision``, ... An
-    ``Autoencoder`` has those of the trainer and ``scaling``. Where
-    ``batch_size`` is not given and the data have fewer rows than the recipe's default, all rows
-    make one batch. With ``out`` the run is saved there as it goes and can be resumed.
+    ``Autoencoder`` has those of the trainer and ``scaling``. Sizes that are not given follow the
+    data (:mod:`isthmus.recipes.sizes`), and without ``steps`` or ``epochs`` the run ends when
+    nothing is gained any more on held-out rows (:mod:`isthmus.training.plan`);
+    ``length="published"`` is the recipe's page instead, ``minutes`` a budget of time. What was
+    chosen is said, and recorded in the run. With ``out`` the run is saved there as it goes and can
+    be resumed.
 
     Whatever is read, scaled, filled, dropped or chosen on your behalf is said in one line each, and
     listed in ``model.config["notes"]`` and in the run.
@@ -91,50 +100,54 @@ def fit(
     asked = preparing.asked(prepare, options)
     # A label may be named like an option: label=kind.
     own_given = {name: options.pop(name) for name in chosen.given if name in options}
+    how = runs.asked_of(options, chosen)
+    begun: Any = None  # the options of a model that goes on
     if start is not None:
-        chosen, own, model_options, training = starting.started(recipe, start, options, load)
-    elif (begun := starting.fitted(recipe)) is not None:
-        chosen, model_options, training = starting.continued(begun, options)
+        chosen, own, *begun = starting.started(recipe, start, options, load)
+    elif (fitted := starting.fitted(recipe)) is not None:
+        chosen, *begun = starting.continued(fitted, options)
     else:
-        model_options, training = chosen.parse(options)
+        chosen.parse(options)  # a mistake is said before any data are read
     if own_given:
         given = {**own_given, **(given or {})}
-    source, columns = runs.opened(X, given, mask)
+    source, columns = runs.opened(X, given, mask, kind=how.reading)
     runs.check_given(chosen, source)
     folder = None if out is None else runs.fresh_folder(Path(out), overwrite)
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
-    train, held = runs.parts(source, training, validation_data)
-    source, train, held, preparation = preparing.prepared(source, train, held, asked, own)
-    training = runs.fitting_batch(training, len(train), explicit="batch_size" in options)
-    if own is not None:
-        runs.check_fit(own, train, held)
-    model = runs.build(chosen, source, model_options, training.seed, own)
-    runs.check_fit(model, train, held)
+    every = source
+    source, left_out = runs.within_norm(source, how, chosen)
+    ready = planning.fit_planned(chosen, options, source, own, validation_data, asked, begun)
+    model, training = ready.model, ready.training
+    every = runs.whole(every, ready.rows.source, ready.rows.preparation)
     model.config = runs.config_of(
         chosen,
         model,
-        model_options,
+        ready.options,
         training,
-        runs.described(X, source, columns),
+        runs.described(X, every, columns, how.reading, left_out),
         own_validation=validation_data is not None,
+        plan=ready.plan,
     )
-    preparing.attached(model, preparation)
+    preparing.attached(model, ready.rows.preparation)
     if start is not None:
         model.config["start"] = "a fitted model" if isinstance(start, Autoencoder) else str(start)
     if model.solver is not None:
-        return _solve(model, train, training, folder, chosen.name, progress)
-    return Trainer(
+        return _solve(model, ready.rows.train, training, folder, chosen.name, progress)
+    trainer = Trainer(
         model,
-        train,
+        ready.rows.train,
         training,
-        validation=held,
+        validation=ready.rows.held,
         folder=folder,
         config=model.config,
         callbacks=callbacks,
         progress=progress,
         title=chosen.name,
-    ).run()
+    )
+    if not {*starting.LENGTHS} & {*options}:
+        check_plan(trainer)
+    return trainer.run()
 
 
 def load(

@@ -82,6 +82,7 @@ def show(
 ) -> None:
     """Show a recipe's page: idea, formula, reference, options with their defaults."""
     from isthmus.recipes import as_recipe, option_table
+    from isthmus.recipes.sizes import lengths
     from isthmus.training import TrainingOptions
 
     recipe = as_recipe(name)
@@ -93,6 +94,7 @@ def show(
         ("formula", recipe.formula),
         ("paper", recipe.paper or "no paper"),
         ("claim", recipe.claim),
+        ("length", lengths(recipe)),
         ("from", "" if recipe.builtin else recipe.where),
     ):
         if text:

@@ -40,7 +40,8 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         function that builds an autoencoder, or an untrained autoencoder, of which each fit trains
         a copy.
     latent_dim, k, steps, epochs, batch_size, lr, device, precision
-        As everywhere; None takes the recipe's published default.
+        As everywhere; None follows the data, or with ``options={"length": "published"}`` the
+        recipe's page.
     seed : int
         Seed of everything random.
     parts : dict or None
@@ -61,6 +62,10 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
     n_features_in_ : int
         Number of features of the data fitted to.
     """
+
+    model_: Autoencoder
+    n_features_in_: int
+    _framed: bool
 
     def __init__(
         self,
@@ -118,7 +123,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         self._places = self._columns()
         recipe = self.recipe
         if self.warm_start and hasattr(self, "model_"):
-            recipe = self.model_
+            recipe = vars(self)["model_"]
         elif isinstance(recipe, Autoencoder):
             recipe = copy.deepcopy(recipe)
         settings = {**(self.options or {}), **named}

@@ -1,7 +1,7 @@
 """Commands that write what a model makes of data to files: encode, decode."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -82,7 +82,7 @@ def encoded(
     return {"z": z}, f"rows named by {head[0]!r}" if head else ""
 
 
-def row_names(data: str, source: Any, id_column: str | None) -> tuple[list[str], Sequence[Any]]:
+def row_names(data: str, source: Any, id_column: str | None) -> tuple[list[str], Any]:
     """What the rows are called: the ids of a table, or the files of a folder."""
     from isthmus import tables
     from isthmus.data.files import located
@@ -131,7 +131,8 @@ def decoded(folder: Path, codes: Path, output: Path) -> str:
             raise IsthmusError(
                 f"a model of several parts gives several arrays: write {_npz(output)}"
             )
-        np.savez_compressed(buffer, **{name: np.asarray(part) for name, part in found.items()})
+        arrays: dict[str, Any] = {name: np.asarray(part) for name, part in found.items()}
+        np.savez_compressed(buffer, **arrays)
         said = ", ".join(f"{name} {np.asarray(part).shape}" for name, part in found.items())
     else:
         array = np.asarray(found)

@@ -1,5 +1,6 @@
 """Several models from one pass over the data: fit_many, resume_many."""
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from isthmus import notices, runs
+from isthmus import notices, planning, runs
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.api import load
 from isthmus.data import preparing
@@ -20,6 +21,7 @@ from isthmus.training import Callback, Together, Trainer, TrainingOptions
 from isthmus.training.checkpoint import read_checkpoint, read_config
 from isthmus.training.lock import claim
 from isthmus.training.many import VariantsFailed, read_manifest
+from isthmus.training.plan import watching
 from isthmus.training.progress import Show
 from isthmus.training.session import session
 
@@ -30,12 +32,12 @@ which one is ``recipe``."""
 
 @dataclass
 class _Planned:
-    """One variant as asked for: its recipe and both kinds of options, validated."""
+    """One variant: what was asked for, and both kinds of options, validated."""
 
     recipe: Recipe
+    asked: dict[str, Any]
     options: dict[str, Any]
     training: TrainingOptions
-    explicit_batch: bool
     own: Autoencoder | None
 
 
@@ -71,7 +73,8 @@ def fit_many(
     ``data_seed`` is by default the shared ``seed``, or 0, and a variant's own ``seed`` is that of
     its initialisation and its own draws.
 
-    ``given``, ``mask`` and ``prepare`` are as in :func:`isthmus.fit`, the same for all.
+    ``given``, ``mask`` and ``prepare``, and how the data are read (``kind``, ``axis``, ``size``,
+    ``mode``, ``max_norm``), are as in :func:`isthmus.fit`, the same for all.
 
     With ``out`` each variant has its run in the folder ``out/<name>``, as :func:`isthmus.fit`
     writes it, and :func:`resume_many` goes on with all; without ``save_every`` each is saved every
@@ -84,43 +87,57 @@ def fit_many(
     in closed form read the data in passes of their own and are refused.
     """
     asked = preparing.asked(prepare, shared)
+    how = runs.asked_of(shared)
     planned = _planned(variants, shared)
+    recipes = [one.recipe for one in planned.values()]
+    how = how.of_features(all(runs.reads_features(recipe) for recipe in recipes))
     folder = None if out is None else _parent(Path(out), list(planned), overwrite)
-    source, columns = runs.opened(X, given, mask)
+    source, columns = runs.opened(X, given, mask, kind=how.reading)
     for one in planned.values():
         runs.check_given(one.recipe, source)
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
+    every = source
+    source, left_out = runs.within_norm(source, how, recipes[0])
+    share = _watch(planned, len(source), validation_data is not None)
     train, held = _shared_parts(planned, source, validation_data)
-    source, train, held, preparation = preparing.prepared(source, train, held, asked)
-    for one in planned.values():
-        one.training = runs.fitting_batch(one.training, len(train), explicit=one.explicit_batch)
-    _same(planned, "batch_size")
-    about = runs.described(X, source, columns)
+    rows = planning.Rows(*preparing.prepared(source, train, held, asked))
+    every = runs.whole(every, rows.source, rows.preparation)
+    source, train, held = rows.source, rows.train, rows.held
+    _size(planned, source)
+    about = runs.described(X, every, columns, how.reading, left_out)
     trainers: dict[str, Trainer] = {}
+    built = {
+        name: planning.built(
+            one.recipe, one.asked, (one.options, one.training), share, rows, one.own
+        )
+        for name, one in planned.items()
+    }
+    for name, made in built.items():
+        planned[name].training = made.training
+    _same(planned, "batch_size")
     for name, one in planned.items():
-        if one.own is not None:
-            runs.check_fit(one.own, train, held)
-        model = runs.build(one.recipe, source, one.options, one.training.seed, one.own)
-        if model.solver is not None:
+        if built[name].model.solver is not None:
             raise IsthmusError(
                 f"the variant {name!r} is fitted in closed form, in passes of its own: "
                 f'fit it by itself with isthmus.fit("{one.recipe.name}", ...)'
             )
-        runs.check_fit(model, train, held)
+        ready = planning.with_length(one.recipe, one.asked, built[name], one.own, len(planned))
+        model = ready.model
         model.config = runs.config_of(
             one.recipe,
             model,
-            one.options,
-            one.training,
+            ready.options,
+            ready.training,
             about,
             own_validation=validation_data is not None,
+            plan=ready.plan,
         )
-        preparing.attached(model, preparation)
+        preparing.attached(model, rows.preparation)
         trainers[name] = Trainer(
             model,
             train,
-            one.training,
+            ready.training,
             validation=held,
             folder=None if folder is None else folder / name,
             config=model.config,
@@ -236,7 +253,7 @@ def _planned(
         model_options, training = recipe.parse(options)
         if isinstance(asked_for, Autoencoder):
             own = asked_for
-        planned[name] = _Planned(recipe, model_options, training, "batch_size" in options, own)
+        planned[name] = _Planned(recipe, options, model_options, training, own)
     return planned
 
 
@@ -317,6 +334,16 @@ def _parent(folder: Path, names: Sequence[str], overwrite: bool) -> Path:
     return folder
 
 
+def _watch(planned: Mapping[str, _Planned], rows: int, own: bool) -> float:
+    """The share of the rows that is held out for all; variants that end by themselves ask for it.
+
+    ``own`` says that there are validation rows of the user's.
+    """
+    for one in planned.values():
+        one.training = watching(one.training, one.asked, rows, own)
+    return next(iter(planned.values())).training.validation
+
+
 def _shared_parts(
     planned: Mapping[str, _Planned], source: Source, validation_data: Data | None
 ) -> tuple[Source, Source | None]:
@@ -328,6 +355,23 @@ def _shared_parts(
         if one.training.patience is not None:  # says so where there is nothing to watch
             return runs.parts(source, one.training, validation_data)
     return runs.parts(source, next(iter(planned.values())).training, validation_data)
+
+
+def _size(planned: Mapping[str, _Planned], source: Source) -> None:
+    """Sizes that suit the data; a batch that nobody stated is the smallest of those chosen."""
+    batch = None
+    for quietly in (True, False):
+        with notices.collected(quiet=True) if quietly else contextlib.nullcontext():
+            for one in planned.values():
+                found = planning.sized_options(one.recipe, one.asked, source, batch=batch)
+                one.options, one.training = found
+        free = [
+            one.training.batch_size
+            for one in planned.values()
+            if one.training.length == "auto" and not {"batch_size", "accumulate"} & set(one.asked)
+        ]
+        stated = [o.training.batch_size for o in planned.values() if "batch_size" in o.asked]
+        batch = min(stated or free, default=None)
 
 
 def _same(planned: Mapping[str, _Planned], option: str) -> None:

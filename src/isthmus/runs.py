@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,27 @@ from torch import nn
 
 from isthmus import data, notices
 from isthmus.activations.spec import relocated
-from isthmus.anatomy import Autoencoder, Kind, Signal, Source, tree
-from isthmus.data import preparing
+from isthmus.anatomy import Asked, Autoencoder, Reading, Signal, Source, tree
+from isthmus.anatomy.spread import reads_positions
+from isthmus.data import asked, preparing
 from isthmus.data.giving import Columns, given_source, has_columns
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
+from isthmus.recipes.options import COUNTS
 from isthmus.recipes.origin import distribution, reason
 from isthmus.recipes.registry import module_options
-from isthmus.recipes.scaling import modes_of, rescale, scale_own, scaler_of
+from isthmus.recipes.scaling import modes_of, rescale, resolved, scale_own, scaler_of
 from isthmus.training import TrainingOptions
 from isthmus.training.checkpoint import CONFIG, METRICS
 from isthmus.training.journal import located
 from isthmus.training.lock import claim
+from isthmus.training.plan import Plan
 from isthmus.training.reference import stored
 from isthmus.training.seeds import seeded
 
 FINGERPRINT_ROWS = 4096
+UNKNOWN_ROWS = 256
+"""Images whose values are looked at where their range is not known."""
 Data = Any
 """Anything ``isthmus.data.as_source`` takes: an array, a tensor, a name, a file, a folder, ..."""
 
@@ -39,7 +45,11 @@ def build(
     seed: int,
     own: Autoencoder | None = None,
 ) -> Autoencoder:
-    """The untrained model, initialised from ``seed`` alone; ``own`` is one that is there."""
+    """The untrained model, initialised from ``seed`` alone; ``own`` is one that is there.
+
+    What ``scaling=auto`` becomes for these data is written into ``options``.
+    """
+    options["scaling"] = resolved_scaling(recipe, source, options)
     if own is not None:
         if own.signal.kind == "graph":  # the class of its rows is known from the data alone
             own.signal = source.signal
@@ -51,20 +61,71 @@ def build(
         return recipe.build(source.signal, options)
 
 
+def resolved_scaling(recipe: Recipe, source: Source, options: Mapping[str, Any]) -> Any:
+    """What the option ``scaling`` is for these data (:func:`isthmus.recipes.scaling.resolved`).
+
+    Rows are looked at only where they are arrays, which can be read at once.
+    """
+    rows = None
+    if options["scaling"] == "auto" and reads_features(recipe) and asked.is_array(source):
+        rows = asked.spread_rows(source)
+    counts = str(options.get("likelihood")) in COUNTS
+    signal = source.signal
+    if options["scaling"] == "auto" and signal.kind == "image" and signal.low is None:
+        few = source.rows(torch.arange(0, len(source), -(-len(source) // UNKNOWN_ROWS)))
+        signal = signal.bounded(*(float(v) for v in torch.aminmax(few)))
+    return resolved(options["scaling"], signal, recipe.scaling, rows, counts=counts)
+
+
+def reads_features(recipe: Recipe) -> bool:
+    """Whether a recipe reads rows of features, in which direction is all that matters."""
+    return recipe.scaling in ("global", "norm")
+
+
+def asked_of(options: dict[str, Any], recipe: Recipe | None = None) -> asked.Asked:
+    """What options say of the data, taken out of them, for a recipe whose own names win."""
+    own = {} if recipe is None else recipe.model_options.model_fields
+    found = asked.Asked.taken(options, own)
+    return found if recipe is None else found.of_features(_takes_positions(recipe))
+
+
+def _takes_positions(recipe: Recipe) -> bool:
+    """Whether a recipe, or the autoencoder that it stands for, takes every position as a row."""
+    return reads_features(recipe) if recipe.model is None else reads_positions(recipe.model)
+
+
+def within_norm(
+    source: Source, found: asked.Asked, recipe: Recipe
+) -> tuple[Source, dict[str, Any] | None]:
+    """The rows to fit to, and what was left out (:func:`isthmus.data.asked.within_norm`)."""
+    auto = found.reading.features and reads_features(recipe)
+    return asked.within_norm(source, found.max_norm, auto=auto)
+
+
+def whole(every: Source, source: Source, preparation: Any) -> Source:
+    """All rows of the data, prepared as those in ``source`` are that a model is fitted to."""
+    if len(every) == len(source):
+        return source
+    return every if preparation is None else preparation.source(every)
+
+
 def opened(
     X: Data,
     given: Mapping[str, Any] | None,
     mask: Any,
     config: Mapping[str, Any] | None = None,
     *,
-    kind: Kind | None = None,
+    kind: Asked = None,
 ) -> tuple[Source, Columns]:
     """The data with what is given for each row.
 
     With the ``config`` of a run the columns that it was given are taken again where the data have
     them and nothing else is given, their words numbered as they were.
     """
-    known = Columns.from_dict(((config or {}).get("data") or {}).get("given", {}))
+    about = (config or {}).get("data") or {}
+    known = Columns.from_dict(about.get("given", {}))
+    if about.get("reading"):
+        kind = Reading.from_dict(about["reading"])
     if data.is_name(X) and (given is not None or mask is not None):
         X = data.load(X).train
     recorded = {n: c for n, c in known.column.items() if given is None or n not in given}
@@ -75,9 +136,12 @@ def opened(
     return source if preparation is None else preparation.source(source), columns
 
 
-def kind_of(model: Autoencoder | None) -> Kind | None:
-    """The kind as which a model reads data that do not say it themselves, such as token ids."""
-    return "tokens" if model is not None and model.signal.kind == "tokens" else None
+def kind_of(model: Autoencoder | None) -> Asked:
+    """How a model reads data that do not say it themselves: token ids, images, positions."""
+    if model is None:
+        return None
+    how = Reading.as_fitted(model.signal)
+    return replace(how, features=True) if reads_positions(model) else how
 
 
 def parts(
@@ -101,7 +165,7 @@ def parts(
 
 def _held(source: Source, validation_data: Data, config: Mapping[str, Any] | None = None) -> Source:
     """The user's own validation rows; an error where they lack what is given for training."""
-    held = data.as_source(validation_data)
+    held = data.as_source(validation_data, Reading.as_fitted(source.signal))
     preparation = preparing.recorded(config)
     held = held if preparation is None else preparation.source(held)
     for name in source.given_names:
@@ -234,9 +298,16 @@ def storable(options: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def described(X: Data, source: Source, columns: Columns | None = None) -> dict[str, Any]:
+def described(
+    X: Data,
+    source: Source,
+    columns: Columns | None = None,
+    reading: Reading | None = None,
+    left_out: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Where the data came from, and a fingerprint of up to 4096 rows spread over them.
 
+    ``reading`` is what was said of how to read them, so that they are read in the same way again.
     A source that knows its own fingerprint is asked for that instead of for rows.
     """
     spec = source.spec
@@ -253,12 +324,23 @@ def described(X: Data, source: Source, columns: Columns | None = None) -> dict[s
             digest.update(tensor.numpy().tobytes())
     else:
         digest.update(own.encode())
-    about = {"spec": spec, "rows": len(source), "fingerprint": digest.hexdigest()}
+    about: dict[str, Any] = {"spec": spec, "rows": len(source), "fingerprint": digest.hexdigest()}
+    how = {} if reading is None else reading.to_dict()
+    if not any(part.axis for part in (source.signal, *source.signal.parts.values())):
+        how.pop("features", None)
+    if how:
+        about["reading"] = how
+    if left_out:
+        about["max_norm"] = dict(left_out)
     return {**about, "given": columns.to_dict()} if columns and columns.column else about
 
 
 def _in_order(signal: dict[str, Any]) -> dict[str, Any]:
-    """A signal as a dictionary, its parts by their names: their order says nothing of the data."""
+    """A signal as a dictionary, its parts by their names: their order says nothing of the data.
+
+    Nor does the layout of raw rows, which came to be noted later.
+    """
+    signal = {name: value for name, value in signal.items() if name not in ("flat", "axis")}
     if "parts" not in signal:
         return signal
     parts = {name: _in_order(part) for name, part in sorted(signal["parts"].items())}
@@ -273,13 +355,15 @@ def config_of(
     about: Mapping[str, Any],
     *,
     own_validation: bool,
+    plan: Plan | None = None,
 ) -> dict[str, Any]:
     """What ``config.json`` says of a run on the data ``about``, as :func:`described` them.
 
     A recipe that is not of this library is named as ``package.module:function``; ``origin`` has
     its short name, its distribution and whether it can be imported, and ``scaling`` what was done
-    to the data. The recipe of an autoencoder that was passed is None. ``notes`` is what was said
-    on the user's behalf, and grows by what is yet to be said in the same call.
+    to the data. The recipe of an autoencoder that was passed is None. ``threads`` is how many
+    worked on it, with which a resumed run goes on, since others round otherwise. ``notes`` is what
+    was said on the user's behalf, and grows by what is yet to be said in the same call.
     """
     return {
         "recipe": recipe.name if recipe.builtin else recipe.source or None,
@@ -289,6 +373,8 @@ def config_of(
         "signal": model.signal.to_dict(),
         "data": dict(about),
         "own_validation": own_validation,
+        "threads": torch.get_num_threads(),
+        **({} if plan is None else {"plan": plan.to_dict()}),
         "notes": notices.heard(),
     }
 
@@ -362,7 +448,7 @@ def reopened(
         raise IsthmusError(f"these are not the data that {folder} was fitted to: pass the same")
     if config.get("own_validation") and validation_data is None:
         raise IsthmusError(f"{folder} used its own validation data: pass them as validation_data")
-    return source
+    return asked.again(source, config["data"].get("max_norm"))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

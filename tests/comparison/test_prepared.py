@@ -28,7 +28,7 @@ def test_a_table_is_made_ready_and_all_is_noted(table):
     assert (found.kind, found.classes) == ("classes", ("a", "b"))
     said = " | ".join(found.notes)
     for part in (
-        "'remark' is text with 60",
+        "text with 60 different values",
         "says nothing: 'unit'",
         "1 missing values",
         "2 classes",

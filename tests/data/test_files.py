@@ -118,7 +118,6 @@ def test_pickles_are_refused_and_not_run(name, tmp_path):
         ("missing.npy", "no file"),
         ("missing.npz:x", "no file"),
         ("note.doc", "no known type"),
-        ("one.png", "single image"),
     ],
 )
 def test_other_files_are_errors_with_a_remedy(name, said, tmp_path):

@@ -1,8 +1,9 @@
 """Which axis of an activation holds the features: found from the module, or asked for."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules import batchnorm, conv, instancenorm, pooling
@@ -62,10 +63,11 @@ def outputs(model: nn.Module) -> Iterator[list[Made]]:
         if isinstance(held, Tensor):
             made.append(Made(path, tuple(held.shape), axis))
 
+    def hook(path: str, axis: int | None) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda _, __, result: keep(path, axis, result)
+
     handles = [
-        module.register_forward_hook(
-            lambda _, __, result, path=path, axis=axis_of_kind(module): keep(path, axis, result)
-        )
+        module.register_forward_hook(hook(path, axis_of_kind(module)))
         for path, module in model.named_modules()
         if next(module.children(), None) is None
     ]
@@ -76,7 +78,9 @@ def outputs(model: nn.Module) -> Iterator[list[Made]]:
             handle.remove()
 
 
-def asked_axis(axis: Axis, point: str, shape: tuple[int, ...], known: tuple[str, ...]) -> int | None:
+def asked_axis(
+    axis: Axis, point: str, shape: tuple[int, ...], known: tuple[str, ...]
+) -> int | None:
     """The axis that is asked for at a point, from 1 on; None where none is."""
     if isinstance(axis, Mapping):
         for name in axis:

@@ -38,8 +38,9 @@ def run(
 
     ``at`` are points, each entry one or several by comma; none are a language model's blocks.
     ``dtype`` is how activations are stored; ``host_dtype`` and ``device`` are the model's. ``axis``
-    are numbers or ``POINT=NUMBER``, ``max_norm`` a number, ``none`` or ``auto``. ``data`` are rows for a module that is
-    no language model; otherwise ``text`` is read, of which ``tokens`` are taken (None for all).
+    are numbers or ``POINT=NUMBER``, ``max_norm`` a number, ``none`` or ``auto``. ``data`` are rows
+    for a module that is no language model; otherwise ``text`` is read, of which ``tokens`` are
+    taken (None for all).
     """
     points = [point for entry in at for point in entry.split(",") if point]
     if data is not None and text is not None:

@@ -146,8 +146,8 @@ class Column:
         if self.scale is not None:
             out.mul_(self.scale.index_select(0, chosen))
         if self.apart is not None:
-            index, value = (part.index_select(0, chosen) for part in self.apart)
-            out.scatter_(1, index.to(torch.int64), value)
+            at, value = (part.index_select(0, chosen) for part in self.apart)
+            out.scatter_(1, at.to(torch.int64), value)
 
 
 def overflow(point: str, dtype: str) -> IsthmusError:

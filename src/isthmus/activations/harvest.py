@@ -116,10 +116,9 @@ def _leave_out(appender: Appender, feed: TextFeed | RowFeed, known: int | None) 
     before = len(appender.facts.runs) if known is None else known
     if not before:
         return 0, 0
-    if known is not None:
-        # What a run leaves out was settled when it began, by a version that may not have looked.
-        if not appender.facts.runs[known].left_out.get("stored"):
-            return 0, 0
+    # What a run leaves out was settled when it began, by a version that may not have looked.
+    if known is not None and not appender.facts.runs[known].left_out.get("stored"):
+        return 0, 0
     return leave_out_stored(feed, appender.folder, appender.facts, before)
 
 

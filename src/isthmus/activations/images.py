@@ -78,9 +78,10 @@ def open_processor(place: str, module: nn.Module) -> ImageProcessor | None:
     if here and not any((folder / name).is_file() for name in FILES):
         return None
     try:
-        from transformers import AutoImageProcessor
+        import transformers
 
-        of = AutoImageProcessor.from_pretrained(str(folder) if here else place)
+        opener: Any = transformers.AutoImageProcessor
+        of = opener.from_pretrained(str(folder) if here else place)
     except Exception as error:
         if not here:  # a name of the hub without one, or without the network
             return None

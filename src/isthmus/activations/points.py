@@ -40,8 +40,8 @@ def resolve(model: nn.Module, at: str | Sequence[str], side: Side = "output") ->
     A path has as many components as its pattern, and each matches by the rules of the shell:
     ``layers.*.mlp``, ``layers.[0-3]``. A suffix ``:in`` or ``:out`` overrides ``side``, any
     other names a part of what the module takes or gives (``encoder:hidden``, ``lstm:1``,
-    ``mlp:in:mask``); ``.`` is the model itself. A path that the model does not have is an :class:`IsthmusError` that
-    offers the nearest ones.
+    ``mlp:in:mask``); ``.`` is the model itself. A path that the model does not have is an
+    :class:`IsthmusError` that offers the nearest ones.
     """
     patterns = [at] if isinstance(at, str) else list(at)
     if not patterns:

@@ -1,4 +1,4 @@
-"""On which axes of an activation rows, places and features lie, found from tokens of known number."""
+"""On which axes of an activation rows, places and features lie, found from a few tokens."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SIZES = ((2, 3), (3, 5))
 
 @dataclass(frozen=True)
 class Layout:
-    """Axes of a tensor that holds one vector for each token; ``flat`` has rows and places as one."""
+    """Axes of a tensor with one vector for each token; ``flat`` has rows and places as one."""
 
     rows: int
     places: int

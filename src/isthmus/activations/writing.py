@@ -206,9 +206,7 @@ class Appender:
     def _layout(self) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
         layout: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
         for point, facts in self.facts.points.items():
-            for suffix, kind in formats.arrays_of(
-                self.dtype, facts.width, facts.outliers
-            ).items():
+            for suffix, kind in formats.arrays_of(self.dtype, facts.width, facts.outliers).items():
                 layout[self.file(point, suffix)] = kind
         return {**layout, WHERE: (np.dtype("<i4"), (2,))}
 

@@ -1,6 +1,7 @@
 """The autoencoder: corruption, encoder, bottleneck, decoder, target and objective, put together."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from isthmus.anatomy.each import Each, EachScaler, Only, select
 from isthmus.anatomy.expect import expect
 from isthmus.anatomy.inference import Inference
 from isthmus.anatomy.likelihood import Gaussian, Likelihood
+from isthmus.anatomy.misfit import check_misfit
 from isthmus.anatomy.objective import Critics, Objective, Term, as_objective
 from isthmus.anatomy.output import Output, View
 from isthmus.anatomy.part import EMA, Look, Part, Prior, Sampler, check_plain, parts_with
@@ -222,8 +224,13 @@ class Autoencoder(Inference, nn.Module):
         return out
 
     def scaled(self, batch: Batch) -> Tree:
-        """A batch in the model's units; what was not observed is 0 there, whatever it was."""
-        x = self.scaler(batch.x)
+        """A batch in the model's units; what was not observed is 0 there, whatever it was.
+
+        A model in half or double precision gets it in that.
+        """
+        x, own = self.scaler(batch.x), self.dtype
+        if own != torch.float32:
+            x = tree.mapped(lambda leaf: _as_dtype(leaf, own), x)
         return x if batch.mask is None else tree.mapped(_blank, x, batch.mask)
 
     def _views(self, x: Tree, batch: Batch, step: Step | None) -> list[View]:
@@ -239,7 +246,11 @@ class Autoencoder(Inference, nn.Module):
         """What the bottleneck reads: the encoder's output for a view."""
         part = self.encoder if view.by is None else self._named(view.by)
         about = _about(batch, step)
-        return ask(part, view.x, view=view, model=self, mask=view.mask, **about)
+        try:
+            return ask(part, view.x, view=view, model=self, mask=view.mask, **about)
+        except RuntimeError as problem:
+            check_misfit("encoder", part, view.x, problem)
+            raise
 
     def _named(self, name: str) -> nn.Module:
         if name not in self.parts:
@@ -309,9 +320,14 @@ class Autoencoder(Inference, nn.Module):
         about.update(_about(batch, step))
         if not reads_z(decoder):
             return ask(decoder, code=code, **about)
+        z = code.z if code.samples is None else code.z.flatten(0, 1)
+        try:
+            params = ask(decoder, z, code=code, **about)
+        except RuntimeError as problem:
+            check_misfit("decoder", decoder, z, problem)
+            raise
         if code.samples is None:
-            return ask(decoder, code.z, code=code, **about)
-        params = ask(decoder, code.z.flatten(0, 1), code=code, **about)
+            return params
         return tree.mapped(lambda leaf: leaf.unflatten(0, (code.samples, -1)), params)
 
     def unscaled(self, recon: Tree) -> Tree:
@@ -375,6 +391,14 @@ class Autoencoder(Inference, nn.Module):
         for tensor in (*self.parameters(), *self.buffers()):
             return tensor.device
         return torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating type of the encoder's weights, or of the first there are; float32 else."""
+        for tensor in chain(self.encoder.parameters(), self.parameters()):
+            if tensor.is_floating_point():
+                return tensor.dtype
+        return torch.float32
 
     def prepare(
         self,
@@ -453,6 +477,11 @@ def _check_part(part: Any, role: str) -> None:
 
 def _blank(leaf: Any, mask: Tensor | None) -> Any:
     return tree.observed(leaf, mask) if isinstance(leaf, Tensor) else leaf
+
+
+def _as_dtype(leaf: Any, dtype: torch.dtype) -> Any:
+    floats = isinstance(leaf, Tensor) and leaf.is_floating_point()
+    return leaf.to(dtype) if floats else leaf
 
 
 def _about(batch: Batch | None, step: Step | None) -> dict[str, Any]:

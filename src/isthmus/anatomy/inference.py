@@ -13,12 +13,16 @@ from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import code_of, decodes_latents
 from isthmus.anatomy.drawing import drawing
 from isthmus.anatomy.evaluating import evaluating
-from isthmus.anatomy.layout import cut, like
+from isthmus.anatomy.layout import cut, like, raw_rows, restored
 from isthmus.anatomy.masks import check_rows
+from isthmus.anatomy.misfit import Misfit
 from isthmus.anatomy.output import View
+from isthmus.anatomy.ranges import Extremes, check_units
+from isthmus.anatomy.reading import Array
 from isthmus.anatomy.scoring import DRAWS, Kind, Scoring, kind_of_score, surprise
-from isthmus.anatomy.signal import Array, Signal
+from isthmus.anatomy.signal import Signal
 from isthmus.anatomy.source import Source
+from isthmus.anatomy.spread import Spread, flattened
 from isthmus.anatomy.thresholds import threshold as threshold_of
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError
@@ -41,6 +45,10 @@ class Inference:
     and infinity are an :class:`IsthmusError`. ``given`` holds what a conditional model asks for,
     ``mask`` says what is observed (see :class:`Batch`). The result has the layout of ``X``: an
     array for an array, texts for texts, a list of rows at their lengths for such a list.
+
+    A dictionary of vectors reads arrays of more axes, ``(batch, position, features)``, too: every
+    position is a row, and codes, scores and reconstructions have the other axes of ``X``
+    (:mod:`isthmus.anatomy.spread`).
     """
 
     @overload
@@ -63,11 +71,12 @@ class Inference:
         With ``code=True`` the :class:`Code` itself, so that a sparse code stays sparse.
         """
         model = self._model
-        X, shown = self._opened(X)
+        rows, spread = self._opened(X, about)
         with evaluating(model):
-            codes = (model.clean_code(b) for b in self._batches(X, batch_size, **about))
+            codes = (model.clean_code(b) for b in self._batches(rows, batch_size, **about))
             if not code:
-                return cast(Array, like(shown, torch.cat([part.z.cpu() for part in codes])))
+                z = torch.cat([tree.wide(part.z.cpu()) for part in codes])
+                return cast(Array, spread.each(z, lambda own, part: like(own, part)))
             kept = [part.detached() for part in codes]
         return type(kept[0]).join(kept)
 
@@ -78,10 +87,14 @@ class Inference:
         batch_size: int = ENCODE_BATCH,
         given: Mapping[str, Any] | None = None,
         seed: int = 0,
+        as_read: bool = False,
     ) -> Any:
         """Reconstructions from latents ``(rows, latent)``, in the user's units.
 
-        A decoder that draws does so from ``seed``. A model of texts gives texts.
+        A decoder that draws does so from ``seed``. A model of texts gives texts, one of images has
+        them in the layout and type of those that it was fitted to: bytes as bytes, channels where
+        they were. With ``as_read`` images are as the model reads them, in fractions, channels
+        first.
         """
         model = self._model
         model._need_decoder()
@@ -104,34 +117,68 @@ class Inference:
                     done += rows
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as problem:
+        except (RuntimeError, Misfit) as problem:
             if isinstance(Z, Code):
                 raise
             what = f"latents of shape {tuple(Z.shape)} do not fit this model's decoder"
             if own is not None:
+                first = str(problem.__cause__ or problem).splitlines()[0]
                 raise IsthmusError(
-                    f"{what}, or what is given does not ({str(problem).splitlines()[0]}): pass as "
+                    f"{what}, or what is given does not ({first}): pass as "
                     "many columns as encode returns, and values as in training"
                 ) from problem
             raise IsthmusError(f"{what}: pass as many columns as encode returns") from problem
-        found = like(Z, tree.joined(recon), model.signal)
-        return found if model.preparation is None else model.preparation.restored(found, None)
+        found = like(Z, self._as_raw(tree.joined(recon), as_read), model.signal)
+        return self._restored(found, None)
 
     def reconstruct(
-        self, X: Examples, *, batch_size: int = ENCODE_BATCH, seed: int = 0, **about: Any
+        self,
+        X: Examples,
+        *,
+        batch_size: int = ENCODE_BATCH,
+        seed: int = 0,
+        as_read: bool = False,
+        **about: Any,
     ) -> Any:
-        """Encode and decode, deterministic, in the user's units.
+        """Encode and decode, deterministic: ``X`` again, in its shape, layout, units and type.
 
-        The decoder sees the code alone, with the mask and what is given, and never the rows.
+        Bytes and other whole numbers are rounded to their type, so that ``X`` and its
+        reconstruction can be subtracted. With ``as_read`` it is a tensor as the model reads it
+        (images in fractions, channels first). The decoder sees the code alone, with the mask and
+        what is given, and never the rows.
         """
-        model, given = self._model, X
+        model = self._model
+        rows, spread = self._opened(X, about)
         generator = torch.Generator(model.device).manual_seed(seed)
-        X, shown = self._opened(X)
         with evaluating(model):
-            batches = self._batches(X, batch_size, **about)
+            batches = self._batches(rows, batch_size, **about)
             parts = [_cpu(self.rebuilt(batch, generator=generator)) for batch in batches]
-        found = like(shown, tree.joined(parts))
-        return found if model.preparation is None else model.preparation.restored(found, given)
+        recon = tree.joined(parts)
+        if as_read:
+            return recon
+        if model.preparation is None:
+            return spread.each(recon, lambda own, part: restored(own, part, model.signal))
+        shown = _shown(X, recon, spread.given, model.signal)
+        found = self._restored(shown, X if spread.axis is None else rows)
+        if spread.axis is None:
+            return found
+        whole = torch.as_tensor(found)
+        return spread.each(whole, lambda own, part: restored(own, part, model.signal))
+
+    def _as_raw(self, recon: Tree, as_read: bool) -> Tree:
+        """Images in the layout and type of those fitted to; everything else as it is."""
+        signal = self._model.signal
+        if as_read:
+            return recon
+        if isinstance(recon, Mapping):
+            own = signal.parts
+            return {
+                name: raw_rows(leaf, own[name])
+                if name in own and own[name].kind == "image"
+                else leaf
+                for name, leaf in recon.items()
+            }
+        return raw_rows(recon, signal) if signal.kind == "image" else recon
 
     def rebuilt(self, x: Tree | Batch, *, generator: torch.Generator | None = None) -> Tree:
         """The deterministic reconstruction of one checked batch, in the user's units."""
@@ -186,11 +233,12 @@ class Inference:
         scoring, scores = Scoring(model, kind, draws, seed), []
         if model.decoder is None:
             kind_of_score(model, Code(torch.empty(0, 0)), kind)
-        X, shown = self._opened(X)
+        rows, spread = self._opened(X, about)
         with evaluating(model):
-            for batch in self._batches(X, batch_size, **about):
+            for batch in self._batches(rows, batch_size, **about):
                 scores.append(scoring.of(batch).cpu())
-        return cast(Array, like(shown, torch.cat(scores)))
+        whole = torch.cat(scores)
+        return cast(Array, spread.each(whole, lambda own, part: like(own, part), wide=False))
 
     def drivers(
         self,
@@ -210,11 +258,12 @@ class Inference:
         """
         model = self._model
         scoring, found = Scoring(model, kind, draws, seed), []
-        X, shown = self._opened(X)
+        rows, spread = self._opened(X, about)
         with evaluating(model):
-            for batch in self._batches(X, batch_size, **about):
+            for batch in self._batches(rows, batch_size, **about):
                 found.append(surprise(model, batch, scoring).cpu())
-        return cast(Array, like(shown, torch.cat(found)))
+        whole = torch.cat(found)
+        return cast(Array, spread.each(whole, lambda own, part: like(own, part)))
 
     def threshold(
         self, *, contamination: float | None = None, quantile: float | None = None
@@ -254,20 +303,30 @@ class Inference:
             return torch.where(below, -1, 1)
         return np.where(below, -1, 1)
 
-    def sample(self, n: int, *, seed: int = 0, given: Mapping[str, Any] | None = None) -> Any:
-        """``n`` new examples from the prior, in the user's units, ``(n, *shape)``."""
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        given: Mapping[str, Any] | None = None,
+        as_read: bool = False,
+    ) -> Any:
+        """``n`` new examples from the prior, in the user's units, ``(n, *shape)``.
+
+        Images have the layout and type of those that the model was fitted to, unless ``as_read``.
+        """
         model = self._model
         if model.prior is None or model.decoder is None:
             raise IsthmusError("this model has no prior to sample from: it only rebuilds")
         with evaluating(model), drawing(torch.device("cpu"), seed):
-            z = model.prior.sample(n).to(model.device)
+            z = model.prior.sample(n).to(model.device, model.dtype)
             own = None if given is None else all_entries(given, n)
             about = _given_batch(own, 0, n, model)
             generator = torch.Generator(model.device).manual_seed(seed)
             params = model.decode_code(Code(z), batch=about, generator=generator)
             recon = _cpu(model.unscaled(model.likelihood.mean(params)))
-            found = like(None, recon, model.signal)
-        return found if model.preparation is None else model.preparation.restored(found, None)
+            found = like(None, self._as_raw(recon, as_read), model.signal)
+        return self._restored(found, None)
 
     # --- helpers -----------------------------------------------------------------------------
 
@@ -284,12 +343,26 @@ class Inference:
         mask: Any = None,
     ) -> Iterator[Batch]:
         """Consecutive checked batches of ``X`` on the model's device, in the user's units."""
-        return self._batches(self._opened(X)[0], batch_size, given=given, mask=mask)
+        rows, _ = self._opened(X, {"mask": mask})
+        return self._batches(rows, batch_size, given=given, mask=mask)
 
-    def _opened(self, X: Examples) -> tuple[Examples, Examples]:
-        """``X`` as the model's preparation reads it, and what codes and scores of it are like."""
-        preparation = self._model.preparation
-        return (X, X) if preparation is None else (preparation.read(X), preparation.layout(X))
+    def _opened(self, X: Examples, about: Mapping[str, Any]) -> tuple[Examples, Spread]:
+        """``X`` as the model reads it, its positions as rows, and how results are given back."""
+        model = self._model
+        spread, preparation = Spread.of(model, X), model.preparation
+        rows, _ = flattened(model, X, about.get("mask"))
+        if preparation is None:
+            return rows, spread
+        given = X if spread.axis is not None else preparation.layout(X)
+        return preparation.read(rows), Spread(given, spread.axis)
+
+    def _restored(self, found: Any, X: Examples) -> Any:
+        """A reconstruction as what ``X`` was, where the model has a preparation."""
+        model = self._model
+        if model.preparation is None:
+            return found
+        names: tuple[str, ...] = getattr(model.target, "names", ())
+        return model.preparation.restored(found, X, names[0] if len(names) == 1 else "")
 
     def _batches(
         self,
@@ -314,12 +387,15 @@ class Inference:
         total = _length(X)
         own = None if given is None else all_entries(given, total)
         _check_mask(X, mask, total)
+        extremes = Extremes()
+        if isinstance(X, Source):
+            check_units(X.signal, model.signal)
         for start in range(0, total, batch_size):
             stop = min(start + batch_size, total)
             if isinstance(X, (Source, Batch)):
                 index = torch.arange(start, stop)
                 batch = X.batch(index) if isinstance(X, Source) else X.part(start, stop)
-                read = model.signal.batch(batch.x, mask=batch.mask, given=batch.given)
+                read = model.signal.batch(batch.x, mask=batch.mask, given=batch.given, read=True)
                 read.rows = index if isinstance(X, Source) else batch.rows
             else:
                 if isinstance(X, (np.ndarray, Tensor)) and X.ndim < 2:
@@ -328,7 +404,9 @@ class Inference:
             if own is not None:
                 new = {name: v[start:stop] for name, v in own.items()}
                 read.given = Given({**read.given, **new})
+            extremes.add(read.x)
             yield read.checked().to(model.device)
+        extremes.told(model.signal)
 
     def _dense_codes(self, Z: Array, batch_size: int) -> Iterator[Code]:
         if isinstance(Z, Mapping) or (
@@ -338,14 +416,14 @@ class Inference:
                 f"latents are a matrix of numbers, and this is a {type(Z).__name__}: pass what "
                 "encode returns"
             )
+        model = self._model
         # A frame hands out memory that must not be written to, which torch warns of.
         rows = Z if isinstance(Z, Tensor) else torch.as_tensor(np.require(Z, requirements="W"))
-        rows = rows.to(torch.float32)
+        rows = rows.to(model.dtype)
         if rows.ndim < 2 or len(rows) == 0:
             raise IsthmusError("latents must be a matrix (rows, latent) with at least one row")
         if not bool(torch.isfinite(rows).all()):
             raise IsthmusError("the latents contain NaN or infinity: drop these rows first")
-        model = self._model
         return (code_of(model, part.to(model.device)) for part in rows.split(batch_size))
 
 
@@ -393,5 +471,17 @@ def _given_batch(given: Given | None, start: int, rows: int, model: "Autoencoder
     return Batch(torch.empty(rows, 0), given=Given(part)).to(model.device)
 
 
+def _shown(X: Any, recon: Tree, layout: Any, signal: Signal) -> Any:
+    """A reconstruction for a preparation to restore: of a mapping, arrays in their own layout."""
+    if isinstance(X, Mapping) and isinstance(recon, Mapping):
+        images = {n for n, part in signal.parts.items() if part.kind == "image" and n in X}
+        rest = like(layout, {n: leaf for n, leaf in recon.items() if n not in images})
+        return {
+            n: restored(X[n], leaf, signal.parts[n]) if n in images else rest[n]
+            for n, leaf in recon.items()
+        }
+    return like(layout, recon)
+
+
 def _cpu(values: Tree) -> Tree:
-    return tree.moved(values, torch.device("cpu"))
+    return tree.wide(tree.moved(values, torch.device("cpu")))

@@ -4,6 +4,7 @@
 logged and weighs nothing.
 """
 
+import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -114,6 +115,7 @@ class Objective(nn.Module):
                         f"the term {type(part.term).__name__} has no {word}: write {word} = ... "
                         "in its class"
                     )
+            _check_call(part.term)
         names = [part.term.name for part in parts]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
@@ -160,7 +162,7 @@ class Objective(nn.Module):
             if part.term.player != player:
                 continue
             value = part.term(model, out)
-            if not isinstance(value, Tensor) or (value.ndim > 0) != part.term.per_example:
+            if not isinstance(value, Tensor) or value.ndim != int(part.term.per_example):
                 raise _unfit(part.term, value)
             value = value.mean() if part.term.per_example else value
             terms[part.term.name] = value.detach()
@@ -194,6 +196,20 @@ class Objective(nn.Module):
             }
             for p in self
         ]
+
+
+def _check_call(term: Term) -> None:
+    """An error for a term whose forward cannot be called with a model and an output."""
+    try:
+        inspect.signature(term.forward).bind(None, None)
+    except TypeError:
+        written = f"{type(term).__name__}.forward{inspect.signature(term.forward)}"
+        raise IsthmusError(
+            f"the term {term.name} is called with the model and the output, and {written} cannot "
+            "be: write forward(self, model, out)"
+        ) from None
+    except ValueError:  # a call that does not tell its signature
+        return
 
 
 def _unfit(term: Term, value: Any) -> IsthmusError:

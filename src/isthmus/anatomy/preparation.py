@@ -18,11 +18,11 @@ class Preparation(Protocol):
     def layout(self, X: Any) -> Any:
         """What codes and scores of ``X`` look like: ``X`` itself, or an array for a frame."""
 
-    def restored(self, rows: Tree, X: Any) -> Any:
+    def restored(self, rows: Tree, X: Any, part: str = "") -> Any:
         """Rows of the model's data as what ``X`` was: a frame for a frame, numbers in their units.
 
         Where ``X`` is None, being latents, a frame for a table that holds more than numbers, else
-        what ``rows`` are.
+        what ``rows`` are. ``part`` is the part of a collection that a model rebuilds alone.
         """
 
     def to_dict(self) -> dict[str, Any]:

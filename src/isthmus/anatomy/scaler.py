@@ -8,30 +8,46 @@ from torch import Tensor, nn
 from isthmus.anatomy.tree import like
 from isthmus.errors import IsthmusError
 
-Scaling = Literal["none", "columns", "global", "norm"]
+Scaling = Literal[
+    "none", "columns", "global", "norm", "unit", "centred", "centred-norm", "robust", "robust-norm"
+]
 
+_FACTORS = ("global", "norm")
+"""Modes that are one factor without an offset."""
 _PART = 4096
 """Rows that are turned to double at once."""
+_TOPS = (255, 1023, 4095, 16383, 65535)
+"""The largest values of images of 8 to 16 bits."""
 
 
 class Scaler(nn.Module):
     """``x -> (x - offset) / scale``.
 
     ``columns`` standardises every element to mean 0 and variance 1 (a constant element keeps
-    scale 1). ``global`` and ``norm`` divide everything by one number, which changes no direction
-    and so suits dictionaries: the mean squared element is then 1, or the mean squared norm of a
-    row. ``none`` leaves the data as they are.
+    scale 1). The others divide everything by one number, which changes no direction and so suits
+    dictionaries: of ``global`` and ``norm`` the mean squared element is then 1, or the mean squared
+    norm of a row; ``centred`` and ``centred-norm`` do the same after the mean of each element was
+    taken off; ``robust`` and ``robust-norm`` take off medians, and it is the median row whose mean
+    squared element or squared norm is 1, so that a few huge rows change nothing. ``unit`` maps a
+    range of values to 0..1, ``unit_range`` or that of the rows it is fitted to
+    (:func:`unit_of`). ``none`` leaves the data as they are.
     """
 
     offset: Tensor
     scale: Tensor
 
-    def __init__(self, shape: tuple[int, ...], mode: Scaling = "none") -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        mode: Scaling = "none",
+        unit_range: tuple[float, float] | None = None,
+    ) -> None:
         super().__init__()
         self.mode = mode
-        size = shape if mode == "columns" else ()
-        self.register_buffer("offset", torch.zeros(size))
-        self.register_buffer("scale", torch.ones(size))
+        centred = mode.startswith(("centred", "robust"))
+        self.register_buffer("offset", torch.zeros(shape if centred or mode == "columns" else ()))
+        self.register_buffer("scale", torch.ones(shape if mode == "columns" else ()))
+        self.unit_range = unit_range
 
     def fit(self, x: Tensor, mask: Tensor | None = None) -> None:
         """Estimate offset and scale from rows ``(rows, *shape)``, in float64.
@@ -45,6 +61,9 @@ class Scaler(nn.Module):
                 f"scaling={self.mode} is for real numbers, and these are {x.dtype}: set "
                 "scaling=none"
             )
+        if self.mode == "unit":
+            self._fit_unit(x if mask is None else x[like(mask, x).expand_as(x)])
+            return
         if mask is not None:
             self._fit_observed(x.double(), like(mask, x).expand_as(x))
             return
@@ -57,18 +76,49 @@ class Scaler(nn.Module):
                 )
             self.offset.copy_(x.mean(0))
             self.scale.copy_(torch.where(std > 0, std, torch.ones_like(std)))
-        else:
+        elif self.mode in _FACTORS:
             # In parts: the whole sample in double would be the most memory that a run ever needs.
             total = torch.stack([part.double().square().sum() for part in x.split(_PART)]).sum()
-            size = (total / (x.numel() if self.mode == "global" else len(x))).sqrt()
-            if not bool(size > 0):
-                raise IsthmusError("every value of the data is zero: there is nothing to learn")
-            self.scale.copy_(size)
+            self._resize((total / (x.numel() if self.mode == "global" else len(x))).sqrt())
+        else:
+            self._fit_centred(x.double(), None)
+
+    def _fit_centred(self, x: Tensor, seen: Tensor | None) -> None:
+        """One factor about the means, or about the medians, of what is seen."""
+        lacking = x if seen is None else torch.where(seen, x, torch.nan)
+        if self.mode.startswith("robust"):
+            centre = lacking.nanmedian(0).values.nan_to_num(0.0)
+        else:
+            centre = lacking.nanmean(0).nan_to_num(0.0)
+        # What is subtracted later is what single precision holds of it.
+        self.offset.copy_(centre)
+        squares = (lacking - self.offset.double()).flatten(1).square()
+        rows = squares.nanmean(1)
+        size = rows.nanmedian() if self.mode.startswith("robust") else squares.nanmean()
+        if not bool(size > 0):  # more than half of all rows are alike
+            size = squares.nanmean()
+        size = size.sqrt()
+        self._resize(size * x[0].numel() ** 0.5 if self.mode.endswith("norm") else size)
+
+    def _fit_unit(self, x: Tensor) -> None:
+        low, high = self.unit_range or tuple(float(v) for v in torch.aminmax(x))
+        offset, scale = unit_of(low, high)
+        self.offset.fill_(offset)
+        self.scale.fill_(scale)
+
+    def _resize(self, size: Tensor) -> None:
+        if not bool(size > 0):
+            what = "zero" if self.mode in _FACTORS else "the same"
+            raise IsthmusError(f"every value of the data is {what}: there is nothing to learn")
+        self.scale.copy_(size)
 
     def _fit_observed(self, x: Tensor, seen: Tensor) -> None:
         """The same estimates from the entries that are seen."""
         if not bool(seen.any()):
             raise IsthmusError("no entry of the data is observed: there is nothing to learn")
+        if self.mode not in ("columns", *_FACTORS):
+            self._fit_centred(x, seen)
+            return
         x = torch.where(seen, x, 0.0)
         if self.mode == "columns":
             count = seen.sum(0).clamp_min(1)
@@ -79,18 +129,34 @@ class Scaler(nn.Module):
             self.scale.copy_(torch.where(std > 0, std, torch.ones_like(std)))
             return
         size = (x.square().sum() / seen.sum()).sqrt()
-        if self.mode == "norm":
-            size = size * x[0].numel() ** 0.5
-        if not bool(size > 0):
-            raise IsthmusError("every value of the data is zero: there is nothing to learn")
-        self.scale.copy_(size)
+        self._resize(size * x[0].numel() ** 0.5 if self.mode == "norm" else size)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.mode == "none":
             return x
         # One factor for all has no offset: a pass over the data less.
-        return (x - self.offset) / self.scale if self.mode == "columns" else x / self.scale
+        return x / self.scale if self.mode in _FACTORS else (x - self.offset) / self.scale
 
     def inverse(self, x: Tensor) -> Tensor:
         """Back to the user's units."""
         return x if self.mode == "none" else x * self.scale + self.offset
+
+
+def unit_of(low: float, high: float) -> tuple[float, float]:
+    """Offset and scale that bring values from ``low`` to ``high`` into 0..1.
+
+    Values of 0 and more are divided by the largest value of 8, 10, 12, 14 or 16 bits where the
+    largest is above half of that, else by their largest; where the smallest is above half of the
+    largest, the range seen becomes 0..1. Values from -1 to 1 are taken as that range, signed bytes
+    as theirs, other ranges as they are.
+    """
+    if low >= 0:
+        top = next((float(top) for top in _TOPS if top / 2 < high <= top), None)
+        if top is not None:
+            return 0.0, top
+        return (low, high - low) if high > low > high / 2 else (0.0, high or 1.0)
+    if -1 <= low < -0.5 and high <= 1:
+        return -1.0, 2.0
+    if -128 <= low < -64 and 64 < high <= 127:
+        return -128.0, 255.0
+    return low, (high - low) or 1.0

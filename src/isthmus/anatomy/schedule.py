@@ -5,6 +5,7 @@ A schedule is a function of the clock alone, so a resumed run needs nothing stor
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,13 @@ class Clock:
 
 
 class Schedule:
-    """A number as a function of the clock."""
+    """A number as a function of the clock.
+
+    ``of_clock`` is False for one that follows something else, such as what was measured: losses
+    of two moments are then not in the same units.
+    """
+
+    of_clock: ClassVar[bool] = True
 
     def __call__(self, clock: Clock) -> float:
         raise NotImplementedError
@@ -55,6 +62,10 @@ class _Scaled(Schedule):
 
     def __call__(self, clock: Clock) -> float:
         return self.factor * self.inner(clock)
+
+    @property
+    def of_clock(self) -> bool:  # type: ignore[override]
+        return self.inner.of_clock
 
 
 @dataclass(frozen=True)

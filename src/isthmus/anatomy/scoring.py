@@ -93,6 +93,7 @@ class Scoring:
         """The score of each row of a checked batch, ``(rows,)``, higher is more normal."""
         model = self.model
         x, code, params, target, mask = model.looked_at(batch)
+        params, target = tree.wide(params), tree.wide(target)
         found = kind_of_score(model, code, self.kind)
         if found == "error":
             return minus_error(model, params, target, mask)

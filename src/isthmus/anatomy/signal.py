@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from math import prod
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
@@ -14,14 +14,14 @@ from isthmus.anatomy import tree
 from isthmus.anatomy.batch import Batch, Given
 from isthmus.anatomy.masks import read_mask, within
 from isthmus.anatomy.ragged import Text, padded, shapes_of, text_of
+from isthmus.anatomy.ranges import check_range
+from isthmus.anatomy.reading import Array, Asked, Kind, Reading, axes_of
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError, unknown
+from isthmus.notices import say
 
-Kind = Literal["vector", "image", "tokens", "series", "set", "graph", "coordinates", "collection"]
-Array = np.ndarray | Tensor
-
-_BY_RANK: dict[int, Kind] = {1: "vector", 2: "series", 3: "image"}
-_CHANNELS = (1, 3, 4)
+MOST_TOKENS = 1 << 24
+"""Different tokens up to which a model can have a row of weights for each."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,13 @@ class Signal:
     ``shape`` is without the row axis; an image is ``(channels, height, width)``. ``dtype`` is the
     *raw* dtype: bytes are read as fractions of 255, everything else as float32 unchanged; of texts
     it is ``"str"`` or ``"bytes"``.
-    ``channels_last`` says that raw images are ``(height, width, channels)``. ``low`` and ``high``
-    bound the values after that reading. A collection has ``parts`` and an empty shape.
+    ``channels_last`` says that raw images are ``(height, width, channels)``, ``flat`` that they are
+    ``(height, width)``. ``low`` and ``high`` bound the values after that reading. A collection has
+    ``parts`` and an empty shape.
+
+    ``axis`` is where raw arrays have their features, where a model has them elsewhere: 1 for series
+    ``(rows, channels, steps)``. A vector that has one was read from arrays of more axes than two,
+    all others of which are positions, each a row (:mod:`isthmus.anatomy.reading`).
 
     Tokens are whole numbers from 0 to ``high`` and stay so. ``ragged`` rows differ in their number
     of steps, the first axis; ``shape`` then has the largest that was seen, a batch is as long as
@@ -48,6 +53,8 @@ class Signal:
     channels_last: bool = False
     parts: Mapping[str, "Signal"] = field(default_factory=dict)
     ragged: bool = False
+    flat: bool = False
+    axis: int | None = None
 
     @property
     def is_real(self) -> bool:
@@ -83,22 +90,23 @@ class Signal:
         )
 
     @classmethod
-    def infer(cls, rows: Any, kind: Kind | None = None) -> "Signal":
+    def infer(cls, rows: Any, kind: Asked = None) -> "Signal":
         """Read the signal off an array of rows; ``low`` and ``high`` stay unknown.
 
-        Two axes are vectors. Byte arrays of three axes are grey images, of four axes images with
-        the channels last when the last axis is 1, 3 or 4. Float arrays of three axes are series
-        ``(rows, steps, channels)``, of four axes images with the channels first. Of a mapping each
-        part is read; a list of arrays of one row each has rows of different lengths.
+        The rules for its axes are at the top of :mod:`isthmus.anatomy.reading`; what was not
+        certain is said. ``kind`` is a kind, or a :class:`~isthmus.anatomy.reading.Reading`. Of a
+        mapping each part is read; a list of arrays of one row each has rows of different lengths.
         """
+        how = Reading.of(kind)
         if isinstance(rows, Mapping):
-            return cls("collection", parts={k: cls.infer(v) for k, v in rows.items()})
+            parts = {k: cls.infer(v, how.parts.get(str(k))) for k, v in rows.items()}
+            return cls("collection", parts=parts)
         if isinstance(rows, (list, tuple)):
-            return cls._of_ragged(rows, kind)
+            return cls._of_ragged(rows, how.kind)
         if isinstance(rows, tree.Rows) and not isinstance(rows, (np.ndarray, Tensor)):
             own = type(rows)
-            return cls(kind or "graph", dtype=f"{own.__module__}:{own.__qualname__}")
-        shape, dtype = tuple(int(n) for n in rows.shape[1:]), dtype_name(rows)
+            return cls(how.kind or "graph", dtype=f"{own.__module__}:{own.__qualname__}")
+        dtype = dtype_name(rows)
         if rows.ndim < 2:
             raise IsthmusError(
                 f"data of shape {tuple(rows.shape)} has no axis of features: Reshape your data "
@@ -108,28 +116,21 @@ class Signal:
             raise IsthmusError(
                 f"data of dtype {dtype!r} is not numeric: convert it to numbers first"
             )
-        grey = len(shape) == 2 and (kind == "image" or (kind is None and dtype == "uint8"))
-        if grey:
-            return cls("image", (1, *shape), dtype)
-        guess = kind or _BY_RANK.get(len(shape))
-        if guess == "tokens" and not dtype.startswith(("int", "uint")):
+        if how.kind == "tokens" and not dtype.startswith(("int", "uint")):
             raise IsthmusError(
                 f"tokens are whole numbers, and these rows are {dtype}: convert them to integers"
             )
-        if guess is None:
-            raise IsthmusError(
-                f"rows of shape {shape} fit no kind of signal: pass rows of one axis (vectors), "
-                "two (series) or three (images)"
-            )
-        if guess not in get_args(Kind):
-            raise unknown("kind of signal", guess, get_args(Kind))
-        if guess == "image" and len(shape) != 3:
-            raise IsthmusError(
-                f"rows of shape {shape} are no images: give them two axes (height, width) or three"
-            )
-        if guess == "image" and shape[2] in _CHANNELS and shape[0] not in _CHANNELS:
-            return cls("image", (shape[2], shape[0], shape[1]), dtype, channels_last=True)
-        return cls(guess, shape, dtype)
+        axes = axes_of(rows, dtype, how)
+        if axes.said:
+            say(axes.said)
+        return cls(
+            axes.kind,
+            axes.shape,
+            dtype,
+            channels_last=axes.channels_last,
+            flat=axes.flat,
+            axis=axes.axis,
+        )
 
     @classmethod
     def _of_ragged(cls, rows: Sequence[Any], kind: Kind | None) -> "Signal":
@@ -158,11 +159,21 @@ class Signal:
         return self.shape == other.shape and not other.ragged
 
     def bounded(self, low: float, high: float) -> "Signal":
-        """The same signal with its value range filled in."""
+        """The same signal with its value range filled in; absurd tokens are an error."""
+        if self.kind == "tokens" and high >= MOST_TOKENS:
+            raise IsthmusError(
+                f"the data have the token {int(high)}, and a model needs weights for every token "
+                f"up to it: number the tokens from 0, below {MOST_TOKENS:,}"
+            )
         return replace(self, low=low, high=high)
 
     def batch(
-        self, rows: Any, *, mask: Tree = None, given: Mapping[str, Tensor] | None = None
+        self,
+        rows: Any,
+        *,
+        mask: Tree = None,
+        given: Mapping[str, Tensor] | None = None,
+        read: bool = False,
     ) -> Batch:
         """Raw rows as the batch that the model reads, checked; see :meth:`tensor`.
 
@@ -171,7 +182,7 @@ class Signal:
         """
         about = Given(given or {})
         if self.kind != "collection":
-            x, seen = self._read(rows, mask)
+            x, seen = self._read(rows, mask, read)
             return Batch(x, None, seen, about)
         if not isinstance(rows, Mapping):
             raise IsthmusError(
@@ -193,14 +204,14 @@ class Signal:
             if name not in self.parts:
                 raise unknown("part that the mask names", name, self.parts)
         parts = {
-            name: part.batch(rows[name], mask=None if mask is None else mask.get(name))
+            name: part.batch(rows[name], mask=None if mask is None else mask.get(name), read=read)
             for name, part in self.parts.items()
         }
         masks = {name: part.mask for name, part in parts.items()}
         seen = masks if any(m is not None for m in masks.values()) else None
         return Batch({name: part.x for name, part in parts.items()}, None, seen, about)
 
-    def _read(self, rows: Any, mask: Any) -> tuple[Any, Any]:
+    def _read(self, rows: Any, mask: Any, read: bool) -> tuple[Any, Any]:
         """One part's rows, and its mask as a tensor."""
         if isinstance(rows, Mapping):
             raise IsthmusError(
@@ -217,39 +228,44 @@ class Signal:
                 mask = there if mask is None else within(mask, there)
         if self.kind == "graph":
             return rows, mask
-        return self.tensor(rows, mask=mask), mask
+        return self.tensor(rows, mask=mask, read=read), mask
 
     def _rectangle(self, rows: Sequence[Any]) -> np.ndarray:
         """A list of rows of one shape as an array."""
         try:
             return np.asarray(rows)
         except ValueError:
+            how = "all alike"
+            if self.kind == "image":
+                how += f", as isthmus.data.as_source(X, size={self.shape[1:]}) makes them"
             raise IsthmusError(
-                f"the rows of the list differ in shape: this model reads rows of {self.shape}, all "
-                "alike"
+                f"the rows of the list differ in shape: this model reads rows of {self.shape}, "
+                f"{how}"
             ) from None
 
-    def tensor(self, rows: Array, *, check: bool = True, mask: Tensor | None = None) -> Tensor:
+    def tensor(
+        self, rows: Array, *, check: bool = True, mask: Tensor | None = None, read: bool = False
+    ) -> Tensor:
         """Raw rows as the tensor ``(rows, *shape)`` that the model reads: float32, tokens int64.
 
-        With ``check`` (the default), rows of another shape or dtype, and NaN or infinity where
-        the mask says that something was observed, are errors. Rows that already have the model's
-        shape and are floats pass unchanged.
+        With ``check`` (the default), rows of another shape or dtype, images far outside of the
+        range that was fitted, and NaN or infinity where the mask says that something was observed,
+        are errors. Rows that already have the model's shape and are floats pass unchanged; with
+        ``read`` that is what they are, whatever the axes of raw rows.
         """
         if self.kind == "collection":
             raise IsthmusError("a collection is read part by part: index its parts")
         if check:
-            self._check_layout(rows)
+            self._check_layout(rows, read)
         if self.kind == "tokens":
             return self._tokens(rows, check=check)
         x = rows if isinstance(rows, Tensor) else _as_tensor(rows)
-        if x.dtype == torch.uint8 and self.dtype == "uint8" and self.kind == "image":
+        whole = not x.is_floating_point() and x.dtype != torch.bool
+        if whole and self.dtype == "uint8" and self.kind == "image":
             x = x.to(torch.float32).mul_(1.0 / 255.0)
         else:
             x = x.to(torch.float32)
-        if tuple(x.shape[1:]) != self.shape:
-            x = x.movedim(-1, 1) if self.channels_last and x.ndim == 4 else x.unsqueeze(1)
-            x = x.contiguous()
+        x = self._arranged(x, read)
         if mask is not None:
             x = torch.where(tree.like(mask, x), x, 0.0)
         if check and not bool(torch.isfinite(x).all()):
@@ -258,9 +274,25 @@ class Signal:
                 f"the data contain NaN or infinity (first in row {bad}): drop or fill these "
                 "values first, or pass mask= where none was observed"
             )
+        if check and mask is None:
+            check_range(x, self)
         return x
 
-    def _check_layout(self, rows: Array) -> None:
+    def _arranged(self, x: Tensor, read: bool) -> Tensor:
+        """The axes of raw rows in the order that the model has."""
+        shape = tuple(x.shape[1:])
+        if self.kind == "series" and self.axis == 1 and not read and shape == self.shape[::-1]:
+            return x.movedim(1, -1).contiguous()
+        if shape != self.shape and self.kind == "image":
+            last = self.channels_last and x.ndim == 4
+            if last and self.shape[0] > 1:
+                return x.movedim(-1, 1).contiguous()
+            # A single channel that was moved would have the strides of channels last, which
+            # convolutions compute in another order.
+            return (x.squeeze(-1) if last else x).contiguous().unsqueeze(1)
+        return x.contiguous()
+
+    def _check_layout(self, rows: Array, read: bool) -> None:
         shape, dtype = tuple(rows.shape[1:]), dtype_name(rows)
         if not is_numeric(dtype):
             raise IsthmusError(
@@ -280,13 +312,15 @@ class Signal:
                 allowed.append(self.shape[1:])
             if self.channels_last:
                 allowed.append((*self.shape[1:], self.shape[0]))
+        if self.kind == "series" and self.axis == 1 and not read:
+            allowed = [self.shape[::-1]]
         if shape not in allowed:
             expected = " or ".join(f"(rows, {', '.join(map(str, s))})" for s in allowed)
             raise IsthmusError(
                 f"data of shape {tuple(rows.shape)} does not fit: this model reads {expected}; "
                 f"X has {prod(shape)} features, but it is expecting {self.numel} features as input"
             )
-        if self.kind == "image" and dtype == "uint8" and self.dtype != "uint8":
+        if self.kind == "image" and dtype == "uint8" != self.dtype and not (self.high or 0) > 2:
             raise IsthmusError(
                 f"this model was fitted to {self.dtype} images and got bytes: convert them to the "
                 "same scale first (for example X / 255)"
@@ -330,8 +364,11 @@ class Signal:
             "high": self.high,
             "channels_last": self.channels_last,
         }
-        if self.ragged:
-            plain["ragged"] = True
+        for name in ("ragged", "flat"):
+            if getattr(self, name):
+                plain[name] = True
+        if self.axis is not None:
+            plain["axis"] = self.axis
         if self.parts:
             plain["parts"] = {name: part.to_dict() for name, part in self.parts.items()}
         return plain
@@ -349,6 +386,8 @@ class Signal:
             plain["channels_last"],
             parts,
             plain.get("ragged", False),
+            plain.get("flat", False),
+            plain.get("axis"),
         )
 
     def __str__(self) -> str:
@@ -373,8 +412,12 @@ def is_numeric(dtype: str) -> bool:
 
 
 def _as_tensor(rows: np.ndarray) -> Tensor:
-    if rows.dtype.name in ("uint16", "uint32", "uint64") or not rows.dtype.isnative:
-        rows = rows.astype(np.float32)
+    if not rows.dtype.isnative:
+        rows = rows.astype(rows.dtype.newbyteorder("="))
+    # What torch cannot compute with, as what holds it; 64 bits without sign as floats.
+    held = {"uint16": np.int32, "uint32": np.int64, "uint64": np.float32, "longdouble": np.float64}
+    if rows.dtype.name in held or rows.dtype.itemsize > 8:
+        rows = rows.astype(held.get(rows.dtype.name, np.float64))
     if not rows.flags.writeable or any(stride < 0 for stride in rows.strides):
         rows = rows.copy()
     return torch.from_numpy(np.ascontiguousarray(rows))

@@ -27,6 +27,8 @@ class Source:
     """What the rows stand for, where they were recorded from something (tokens, images)."""
     columns: Sequence[str] | None = None
     """The names of an example's elements, where they have any."""
+    names: Sequence[str] | None = None
+    """The names of the rows, where they have any: those of files below a folder, say."""
 
     def __len__(self) -> int:
         raise NotImplementedError

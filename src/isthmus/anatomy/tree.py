@@ -172,3 +172,13 @@ def elements(tensor: Tensor, mask: Tensor | None) -> Tensor | int:
         return each
     inner = tensor.shape[mask.ndim :].numel()
     return (mask.flatten(1).sum(1) if mask.ndim > 1 else mask.long()).mul(inner)
+
+
+def wide(values: Tree) -> Tree:
+    """Half precision as float32, which every library reads; all else as it is."""
+
+    def single(leaf: Any) -> Any:
+        half = isinstance(leaf, Tensor) and leaf.dtype in (torch.bfloat16, torch.float16)
+        return leaf.float() if half else leaf
+
+    return mapped(single, values)

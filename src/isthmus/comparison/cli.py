@@ -17,7 +17,7 @@ from isthmus.errors import unknown
 from isthmus.runs import write_atomically
 from isthmus.training.progress import ProgressBar
 
-OWN = ("steps", "batch_size", "latents", "width", "clusters")
+OWN = ("steps", "batch_size", "latents", "width", "clusters", "kind", "axis", "size", "mode")
 
 
 def run(

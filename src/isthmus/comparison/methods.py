@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from isthmus import api, data, runs
+from isthmus import api, data, notices, runs
 from isthmus.anatomy import Autoencoder, GaussianCode
 from isthmus.anatomy.drawing import drawing
 from isthmus.comparison.layout import Layout
@@ -17,6 +17,10 @@ from isthmus.recipes import Recipe
 from isthmus.training.run import PREPARE_ROWS
 
 MIXTURE_COMPONENTS = 10
+MANY = 1 << 22
+"""Elements from which principal components are found by way of the covariance."""
+CEILING = 4000
+"""Steps at most, the same for all recipes, where no number is asked for."""
 SAMPLES = 64
 """Importance samples of a density."""
 
@@ -25,11 +29,14 @@ SAMPLES = 64
 class Budget:
     """What every recipe gets: steps, rows a step, and the size of the code.
 
+    Without ``steps`` each recipe trains until nothing is gained any more on a part of the training
+    rows, at most :data:`CEILING` steps, whatever its page says.
+
     ``latents`` for a dense code; a sparse dictionary has ``width`` latents of which ``latents``
     are active (at most), so that a code holds as many numbers.
     """
 
-    steps: int
+    steps: int | None
     batch_size: int
     latents: int
     width: int
@@ -101,7 +108,7 @@ class Model(Base):
 
     def decoded(self, z: np.ndarray) -> np.ndarray | None:
         try:
-            return self._flat(self.model.decode(z))
+            return self._flat(self.model.decode(z, as_read=True))
         except IsthmusError:  # it decodes from more than the latents
             return None
 
@@ -136,13 +143,18 @@ def fit_recipe(
     chosen = {**budgeted(recipe, budget), "seed": seed, **options}
     layout = layout_for(recipe, split)
     rows = split.train if layout is None else layout.apart(split.train)
-    return Model(api.fit(recipe, rows, progress=False, **chosen), layout)
+    if split.reads is not None and "kind" not in recipe.model_options.model_fields:
+        chosen = {"kind": split.reads, **chosen}
+    with notices.collected(quiet=True):  # the budget is the same for all, and said on the page
+        return Model(api.fit(recipe, rows, progress=False, **chosen), layout)
 
 
 def untrained(recipe: Recipe, split: Split, budget: Budget, seed: int, options: Any) -> Model:
     """The recipe's model as it is before the first step."""
     layout = layout_for(recipe, split)
-    source = data.as_source(split.train if layout is None else layout.apart(split.train))
+    source = data.as_source(
+        split.train if layout is None else layout.apart(split.train), split.reads
+    )
     model_options, _ = recipe.parse({**budgeted(recipe, budget), **options})
     model = runs.build(recipe, source, model_options, seed)
     with drawing(torch.device("cpu"), seed):
@@ -154,6 +166,8 @@ def budgeted(recipe: Recipe, budget: Budget) -> dict[str, Any]:
     """The budget in the recipe's own options."""
     known = recipe.model_options.model_fields
     chosen: dict[str, Any] = {"steps": budget.steps, "batch_size": budget.batch_size}
+    if budget.steps is None:
+        chosen.update(steps=CEILING, length="auto")
     sparse = "k" in known or "l0" in known
     if "latent_dim" in known:
         chosen["latent_dim"] = budget.width if sparse else budget.latents
@@ -171,7 +185,10 @@ class PCA(Base):
 
         flat = split.flat_train
         number = min(latents, flat.shape[1] - 1, len(flat) - 1)
-        self.inner = Components(max(1, number), svd_solver="full", random_state=seed).fit(flat)
+        # A decomposition of many rows takes their memory several times.
+        many = flat.size > MANY and 10 * flat.shape[1] < len(flat)
+        solver = "covariance_eigh" if many else "full"
+        self.inner = Components(max(1, number), svd_solver=solver, random_state=seed).fit(flat)
         self.parameters = self.inner.components_.size + flat.shape[1]
 
     def codes(self, x: np.ndarray) -> np.ndarray | None:

@@ -5,6 +5,7 @@ import html
 import io
 import math
 
+from isthmus.comparison.methods import CEILING, Budget
 from isthmus.comparison.run import BASELINES, Comparison
 from isthmus.comparison.scatter import Point, scatter
 from isthmus.evaluation.seeds import Estimate
@@ -31,7 +32,7 @@ def page(found: Comparison) -> str:
     shape = " x ".join(map(str, found.prepared.shape))
     head = (
         f"{found.prepared.rows:,} rows of {shape}; {settings.seeds} seeds, each with its own "
-        f"quarter of the rows for testing; {budget.steps:,} steps of {budget.batch_size} rows, "
+        f"quarter of the rows for testing; {_steps(budget)} of {budget.batch_size} rows, "
         f"codes of {budget.latents} numbers (sparse dictionaries: {budget.latents} of "
         f"{budget.width} latents active), each recipe at its published learning rate"
     )
@@ -154,3 +155,10 @@ def _seeds(found: Comparison) -> str:
         for run in found.of(name)
     ]
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _steps(budget: Budget) -> str:
+    """How long each recipe trains."""
+    if budget.steps is None:
+        return f"until nothing is gained on held-out rows, at most {CEILING:,} steps"
+    return f"{budget.steps:,} steps"

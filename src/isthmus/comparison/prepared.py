@@ -1,6 +1,7 @@
 """Data of any kind made ready for every method alike, and a note of all that was done to them."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from isthmus import data, notices, tables
-from isthmus.anatomy import Source
+from isthmus.anatomy import Kind, Reading, Source
 from isthmus.comparison.layout import Layout
 from isthmus.data.files import located, opened_npz
 from isthmus.data.preparing import DataPreparation
@@ -36,7 +37,8 @@ class Prepared:
     part. Of tables it is None, and ``source`` has the rows, which each split prepares by what its
     training rows teach. ``fits`` is what a model is fitted to on all rows. ``labels`` ``(rows,)``
     are class numbers or real values, as ``kind`` says; None without. ``classes`` names the
-    classes. ``columns`` are the names of a table's features.
+    classes. ``columns`` are the names of a table's features. ``reads`` is the kind as which rows
+    of more axes than one were read.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Prepared:
     source: Source | None = None
     options: PrepareOptions = field(default_factory=PrepareOptions)
     fits: Any = None
+    reads: Kind | None = None
 
     @property
     def rows(self) -> int:
@@ -88,6 +91,7 @@ class Split:
     test_labels: np.ndarray | None
     kind: LabelKind | None
     layout: Layout | None = None
+    reads: Kind | None = None
 
     @property
     def flat_train(self) -> np.ndarray:
@@ -100,32 +104,39 @@ class Split:
         return self.test.reshape(len(self.test), -1)
 
 
-def prepare(X: Any, labels: Any = None, options: Any = None) -> Prepared:
+def prepare(
+    X: Any, labels: Any = None, options: Any = None, reading: Reading | None = None
+) -> Prepared:
     """Make ``X`` ready: a name, a file, an array or anything :func:`isthmus.data.as_source` takes.
 
     ``labels`` is an array, the name of a column of the table, or a file with one value a row.
     Where a set of that name, or an .npz file, brings labels of its own, they are used. Tables are
     prepared as ``fit`` prepares them, with the same ``options`` (:class:`PrepareOptions`), by the
-    training rows of each split. All of it is noted.
+    training rows of each split. ``reading`` is how arrays and images are read. All of it is noted.
     """
     asked = PrepareOptions.of(options)
     with notices.collected(quiet=True) as notes:
-        return _prepared(X, labels, asked, notes)
+        return _prepared(X, labels, asked, notes, reading or Reading())
 
 
-def _prepared(X: Any, labels: Any, options: PrepareOptions, notes: list[str]) -> Prepared:
+def _prepared(
+    X: Any, labels: Any, options: PrepareOptions, notes: list[str], reading: Reading
+) -> Prepared:
     path = None
+    reads: Kind | None = None
     if isinstance(X, (str, Path)) and not data.is_name(X):
         found = located(X)
         path = found[0] if found else None
     x: np.ndarray | None = None
     source: Source | None = None
-    layout, columns, fits = None, (), X
+    layout: Layout | None = None
+    columns: tuple[str, ...] = ()
+    fits = X
     if isinstance(X, str) and data.is_name(X):
         held = data.load(X)
         parts = [held.train] if held.test is None else [held.train, held.test]
-        whole = data.as_source(np.concatenate(parts), held.kind)
-        x, name = _rows(whole), held.name
+        whole = data.as_source(np.concatenate(parts), reading.or_kind(held.kind))
+        x, name, reads = _rows(whole), held.name, whole.signal.kind
         fits = whole
         if labels is None and held.train_labels is not None:
             both = [held.train_labels]
@@ -139,13 +150,14 @@ def _prepared(X: Any, labels: Any, options: PrepareOptions, notes: list[str]) ->
         if held.test is not None:
             notes.append("the set's own training and test parts are joined, and split anew")
     else:
-        source, labels, fits = _opened(X, path, labels)
+        source, labels, fits = _opened(X, path, labels, reading)
         if len(source) < 8:
             raise IsthmusError(f"{_title(X, path)} has {len(source)} rows: pass at least 8")
         preparation = DataPreparation.learn(source, None, options)
         ready = source if preparation is None else preparation.source(source)
         signal = ready.signal
-        if signal.kind == "collection":
+        reads = signal.kind
+        if not isinstance(ready, tables.TableSource) and signal.kind == "collection":
             layout = Layout.of(signal)
             notes.append(
                 f"the parts {', '.join(layout.places)} stand side by side for methods that read "
@@ -171,7 +183,8 @@ def _prepared(X: Any, labels: Any, options: PrepareOptions, notes: list[str]) ->
         x = None if x is None else x[whole_rows]
         source = None if source is None else data.Subset(source, np.flatnonzero(whole_rows))
     return Prepared(
-        name, x, values, kind, classes, columns, notes, layout, source, options, fits
+        name, x, values, kind, classes, columns, notes, layout, source, options, fits,
+        reads if x is not None and x.ndim > 2 else None,
     )  # fmt: skip
 
 
@@ -179,14 +192,17 @@ def _title(X: Any, path: Path | None) -> str:
     return repr(str(path)) if path else "the data"
 
 
-def _opened(X: Any, path: Path | None, labels: Any) -> tuple[Source, Any, Any]:
+def _opened(X: Any, path: Path | None, labels: Any, reading: Reading) -> tuple[Source, Any, Any]:
     """The data without a column of labels, the labels, and what a model is fitted to."""
     column = isinstance(labels, (str, Path)) and not Path(labels).exists()
     tabular = path is not None and tables.is_table(path)
     if isinstance(labels, str) and tabular and labels in tables.header(path):  # type: ignore[arg-type]
         column = True
     if not column:
-        return data.as_source(X), labels, X
+        source = data.as_source(X, reading)
+        if path is not None and source.spec is None:
+            source.spec = os.path.abspath(path) + str(X).removeprefix(str(path))
+        return source, labels, source
     name = str(labels)
     if tabular and path is not None:
         _, choice = located(X) or (path, None)
@@ -196,12 +212,15 @@ def _opened(X: Any, path: Path | None, labels: Any) -> tuple[Source, Any, Any]:
         values = tables.columns(path, [name])[name]
         spec = f"{path}:{choice}" if choice else f"{path}:-{_quoted(name)}"
         source = data.as_source(spec)
+        where = os.path.abspath(path)
         inside = isinstance(source, tables.TableSource) and name in source.table.columns
         if inside and isinstance(source, tables.TableSource):
             left = [n for n in source.table.names if n != name]
             spec = f"{path}:{','.join(map(_quoted, left))}"
             source = tables.TableSource(source.table.only(left))
-        return source, values, spec
+        # Named and not only passed, so that the run knows its data; read once.
+        source.spec = where + spec.removeprefix(str(path))
+        return source, values, source
     if is_framed(X) or isinstance(X, tables.TableSource):
         table = X.table if isinstance(X, tables.TableSource) else tables.as_table(X)
         assert table is not None
@@ -209,7 +228,8 @@ def _opened(X: Any, path: Path | None, labels: Any) -> tuple[Source, Any, Any]:
             raise unknown("column of the data", name, table.names)
         source = tables.TableSource(table.without([name]))
         return source, values_of(table[name]), source
-    return data.as_source(X), labels, X
+    source = data.as_source(X, reading)
+    return source, labels, source
 
 
 def _quoted(name: str) -> str:
@@ -247,11 +267,11 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
         if len(group) > 1:
             number = min(len(group) - 1, max(1, round(share * len(group))))
             test[rng.permutation(group)[:number]] = True
-    x, layout = prepared.x, prepared.layout
-    if x is None:
-        x, layout = _taught(prepared, np.flatnonzero(~test))
-    train_x, test_x = x[~test], x[test]
-    del x
+    layout = prepared.layout
+    if prepared.x is None:
+        train_x, test_x, layout = _taught(prepared, test)
+    else:
+        train_x, test_x = prepared.x[~test], prepared.x[test]  # copies
     if train_x.ndim == 2:
         with np.errstate(all="ignore"):
             middle = np.nan_to_num(np.nanmedian(train_x, 0)) if np.isnan(train_x).any() else 0.0
@@ -272,19 +292,25 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
         None if labels is None else labels[test],
         prepared.kind,
         layout,
+        prepared.reads,
     )
 
 
-def _taught(prepared: Prepared, train: np.ndarray) -> tuple[np.ndarray, Layout | None]:
-    """The rows of a table as a split's training rows teach them."""
-    source = prepared.source
+def _taught(prepared: Prepared, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, Layout | None]:
+    """The rows of a table as a split's training rows teach them, training and test ones."""
+    source, train = prepared.source, np.flatnonzero(~test)
     assert source is not None
     with notices.collected(quiet=True):
+        if isinstance(source, tables.TableSource):
+            own = tables.Preparation.learn(source.table, train, prepared.options)
+            parts = own.apply(source.table, train), own.apply(source.table, np.flatnonzero(test))
+            return *parts, None
         preparation = DataPreparation.learn(source, train, prepared.options)
         assert preparation is not None
         ready = preparation.source(source)
         layout = Layout.of(ready.signal) if ready.signal.kind == "collection" else None
-        return _rows(ready, layout), layout
+        x = _rows(ready, layout)
+        return x[~test], x[test], layout
 
 
 _PART = 1 << 16
@@ -301,12 +327,13 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _standard(x: np.ndarray, mean: np.ndarray, spread: np.ndarray, vary: np.ndarray) -> np.ndarray:
-    """The columns that vary, at mean 0 and standard deviation 1, float32."""
-    found = np.empty((len(x), int(vary.sum())), np.float32)
+    """The columns that vary, at mean 0 and standard deviation 1, float32; in place where it can."""
+    spread = np.where(vary, spread, 1.0)
+    found = x if x.dtype == np.float32 else np.empty(x.shape, np.float32)
     for start in range(0, len(x), _PART):
-        part = x[start : start + _PART, vary]
-        found[start : start + _PART] = (part - mean[vary]) / spread[vary]
-    return found
+        part = slice(start, start + _PART)
+        found[part] = (x[part] - mean) / spread
+    return found if vary.all() else found[:, vary]
 
 
 def _groups(prepared: Prepared) -> Iterator[np.ndarray]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.anatomy import Kind, Reading
 from isthmus.comparison import methods
 from isthmus.comparison.methods import Budget, Fitted, Model
 from isthmus.comparison.named import fingerprint, named
@@ -124,12 +125,16 @@ def compare(
     *,
     labels: Any = None,
     seeds: int = 3,
-    steps: int = 2000,
+    steps: int | None = None,
     batch_size: int = 256,
     latents: int | None = None,
     width: int | None = None,
     clusters: int | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    kind: Kind | None = None,
+    axis: int | None = None,
+    size: Any = None,
+    mode: Any = None,
     prepare: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     report: Report | None = None,
@@ -147,7 +152,9 @@ def compare(
     seeds
         Splits, and initialisations: each seed draws its own test rows, the same for all methods.
     steps, batch_size, latents, width
-        The budget of every recipe. ``latents`` numbers make a code (by default a quarter of the
+        The budget of every recipe. Without ``steps`` each trains until nothing is gained any more
+        on a tenth of the training rows, under one ceiling. ``latents`` numbers make a code (by
+        default a quarter of the
         elements, 2 to 32); sparse dictionaries have ``width`` latents (four times the elements,
         64 to 4096), of which so many are active.
     clusters
@@ -156,6 +163,8 @@ def compare(
     options
         For each recipe, by its name, further options: ``{"vae": {"sigma": 0.3}}``. They win over
         the budget.
+    kind, axis, size, mode
+        How the data are read, as in :func:`isthmus.fit`.
     prepare
         How a table is prepared, as in :func:`isthmus.fit`; learnt on each split's training rows.
     out
@@ -174,7 +183,8 @@ def compare(
         if name not in compared:
             raise unknown("compared recipe", name, compared)
         compared[name].parse(own)
-    prepared = ready(X, labels, prepare)
+    reading = Reading.checked(kind, axis, size, mode)
+    prepared = ready(X, labels, prepare, reading)
     if chosen.labels and prepared.kind not in chosen.labels:
         needed = " or ".join(chosen.labels)
         raise IsthmusError(f"the task {task!r} needs labels ({needed}): pass them with --labels")
@@ -200,9 +210,9 @@ def compare(
         first = next(iter(comparison.left_out.values()), "nothing was measured")
         raise IsthmusError(f"nothing could be compared: {first}")
     if folder is not None:
-        name = next((n for n in comparison.ranking if n in compared and n not in BASELINES), None)
+        best = next((n for n in comparison.ranking if n in compared and n not in BASELINES), None)
         key = _key(prepared, settings)
-        comparison.winner = save_winner(folder, name, compared, prepared, settings, key, state)
+        comparison.winner = save_winner(folder, best, compared, prepared, settings, key, state)
     return comparison
 
 

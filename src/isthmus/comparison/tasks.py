@@ -14,6 +14,8 @@ from isthmus.evaluation.description import coded_bits
 from isthmus.evaluation.probing import knn_probe, linear_probe
 
 Measured = dict[str, float]
+_PART = 1 << 15
+"""Rows that are measured at once."""
 ROUNDING = 0.01
 """What rounding a code may add to the fraction of variance unexplained."""
 
@@ -128,7 +130,11 @@ def _compress(fitted: Fitted, split: Split, clusters: int, seed: int) -> Measure
 
 
 def _fvu(split: Split, rebuilt: np.ndarray) -> float:
-    return evaluation.fvu(split.flat_test, rebuilt.reshape(len(rebuilt), -1)).value
+    test, rebuilt = split.flat_test, rebuilt.reshape(len(rebuilt), -1)
+    streamed = evaluation.FVU()
+    for start in range(0, len(test), _PART):
+        streamed.update(test[start : start + _PART], rebuilt[start : start + _PART])
+    return streamed.result().value
 
 
 TASKS: dict[str, Task] = {

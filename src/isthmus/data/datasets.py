@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from isthmus.anatomy import Array, Kind, Signal, Source
+from isthmus.anatomy import Array, Asked, Signal, Source
 from isthmus.anatomy.signal import dtype_name
 from isthmus.errors import IsthmusError
+
+_LOOKED_AT = 16
 
 
 class DatasetSource(Source):
@@ -24,7 +26,7 @@ class DatasetSource(Source):
 
     signal: Signal
 
-    def __init__(self, dataset: Any, kind: Kind | None = None) -> None:
+    def __init__(self, dataset: Any, kind: Asked = None) -> None:
         # Data sets without a length may still inherit the methods, so the class is asked first.
         if isinstance(dataset, IterableDataset) or not (
             hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
@@ -37,7 +39,7 @@ class DatasetSource(Source):
             raise IsthmusError("the data set is empty: pass at least one item")
         self.dataset = dataset
         first = _item(dataset[0])
-        self.signal = Signal.infer(first[None], kind)
+        self.signal = Signal.infer(_some(dataset, first), kind)
         if self.signal.numel == 0:
             raise IsthmusError("the items of the data set have no elements: pass at least one")
         if self.signal.kind == "image" and self.signal.dtype == "uint8":
@@ -74,6 +76,16 @@ class DatasetSource(Source):
         return torch.from_numpy(np.array(item))
 
 
+def _some(dataset: Any, first: Array) -> Any:
+    """The first item as a row, or a few where it takes more to tell images from series."""
+    if first.ndim != 2:
+        return first[None]
+    step = max(1, -(-len(dataset) // _LOOKED_AT))
+    items = [first, *(_item(dataset[i]) for i in range(step, len(dataset), step))]
+    alike = [one for one in items if one.shape == first.shape]
+    return torch.stack(alike) if isinstance(first, Tensor) else np.stack(alike)  # type: ignore[arg-type]
+
+
 def _item(item: Any) -> Array:
     """The row that an item of a data set holds."""
     if isinstance(item, (tuple, list)) and item:
@@ -86,7 +98,7 @@ def _item(item: Any) -> Array:
     if isinstance(item, (Tensor, np.ndarray)):
         return item
     if type(item).__module__.startswith("PIL."):
-        from isthmus.data.images import pixels
+        from isthmus.data.pixels import pixels
 
         image = pixels(item, "an item of the data set")
         # Channels first, because small images leave the shape alone ambiguous.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from isthmus import tables
-from isthmus.anatomy import Array, Kind, Source
+from isthmus.anatomy import Array, Asked, Reading, Source
 from isthmus.data import images
 from isthmus.data.ragged import RaggedSource
 from isthmus.data.sources import ArraySource, collection
@@ -53,7 +53,7 @@ def located(name: str | Path) -> tuple[Path, str | None] | None:
     return None
 
 
-def open_file(name: str | Path, kind: Kind | None = None) -> Source:
+def open_file(name: str | Path, kind: Asked = None) -> Source:
     """A source over a file or a folder.
 
     ``.npy`` (memory-mapped), ``.npz``, ``.csv`` and ``.tsv`` (also ``.gz``, ``.bz2``, ``.xz``,
@@ -67,7 +67,7 @@ def open_file(name: str | Path, kind: Kind | None = None) -> Source:
         raise IsthmusError(f"there is no file or folder {str(name)!r}: check the path")
     path, choice = found
     if path.is_dir():
-        return images.ImageFolder(path)
+        return images.ImageFolder(path, kind)
     suffix = path.suffix.lower()
     if tables.is_table(path):
         return _table(path, choice, kind)
@@ -76,9 +76,7 @@ def open_file(name: str | Path, kind: Kind | None = None) -> Source:
     if suffix in _PICKLES:
         raise _refused(path)
     if suffix in images.SUFFIXES:
-        raise IsthmusError(
-            f"{str(path)!r} is a single image: pass a folder of images, or the pixels as an array"
-        )
+        return images.image_files([name], kind)
     if suffix == ".npz":
         return _archive(path, choice, kind)
     reader = _READERS.get(suffix)
@@ -107,7 +105,7 @@ def _lines(path: Path, choice: str | None) -> list[str]:
     return lines
 
 
-def _table(path: Path, choice: str | None, kind: Kind | None) -> Source:
+def _table(path: Path, choice: str | None, kind: Asked) -> Source:
     """The chosen columns of a table, or several groups of them as a collection."""
     if choice is None or "=" not in choice or choice in tables.header(path):
         return _part_of_table(path, choice, kind)
@@ -126,19 +124,19 @@ def _table(path: Path, choice: str | None, kind: Kind | None) -> Source:
     return collection(parts)
 
 
-def _part_of_table(path: Path, choice: str | None, kind: Kind | None) -> Source:
+def _part_of_table(path: Path, choice: str | None, kind: Asked) -> Source:
     """The chosen columns of a table, or the matrix that a single column of lists is."""
     if tables.packing.endings(path)[0] == ".parquet":
         matrix = parquet.matrix(path, lambda names: chosen(path, names, choice))
         if matrix is not None:
             return ArraySource(matrix, kind, columns=None, name=path.name)
     table = tables.read(path, choice)
-    if kind in (None, "vector"):
+    if Reading.of(kind).kind in (None, "vector"):
         return tables.TableSource(table)
     return ArraySource(plain(table), kind, columns=table.names, name=path.name)
 
 
-def _archive(path: Path, choice: str | None, kind: Kind | None) -> Source:
+def _archive(path: Path, choice: str | None, kind: Asked) -> Source:
     """One member of an archive, or several as a collection."""
     with opened_npz(path) as archive:
         names = _chosen_members(path, archive.files, choice)

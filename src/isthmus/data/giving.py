@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from isthmus import tables
-from isthmus.anatomy import Kind, Signal, Source
+from isthmus.anatomy import Asked, Signal, Source
 from isthmus.anatomy.batch import all_entries
 from isthmus.anatomy.masks import read_mask
-from isthmus.data import files, huggingface
+from isthmus.data import files, huggingface, images
 from isthmus.data.opening import as_source
 from isthmus.data.ragged import GivenSource
 from isthmus.errors import IsthmusError, unknown
@@ -59,7 +59,7 @@ def given_source(
     given: Mapping[str, Any] | None = None,
     mask: Any = None,
     *,
-    kind: Kind | None = None,
+    kind: Asked = None,
     known: Columns | None = None,
 ) -> tuple[Source, Columns]:
     """A source over ``X`` with what is given for each row, and the columns that were taken for it.
@@ -106,6 +106,8 @@ def _names(X: Any) -> list[str]:
         if found is None:
             return []
         path, _ = found
+        if path.is_dir():
+            return [images.FOLDER]
         if path.suffix.lower() == ".npz":
             with files.opened_npz(path) as archive:
                 return list(archive.files)
@@ -143,6 +145,8 @@ def _apart(X: Any, columns: Mapping[str, str]) -> tuple[Any, dict[str, np.ndarra
     located = files.located(X)
     assert located is not None
     path, choice = located
+    if path.is_dir():
+        return X, dict.fromkeys(columns, np.array(images.class_folders(path), dtype=object))
     if path.suffix.lower() == ".npz":
         with files.opened_npz(path) as archive:
             taken = {n: files.npz_member(path, archive, c) for n, c in columns.items()}
@@ -203,7 +207,7 @@ def _as_numbers(words: np.ndarray) -> np.ndarray | None:
     return array.astype(np.int64) if (array == np.round(array)).all() else array
 
 
-def _filled(X: Any, mask: Any, kind: Kind | None, part: str = "") -> Any:
+def _filled(X: Any, mask: Any, kind: Asked, part: str = "") -> Any:
     """Arrays with zeros where nothing was observed: what stands there is not looked at."""
     if isinstance(X, Mapping):
         # A mask that does not fit is said before the NaN that it leaves in sight.

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.sparse import issparse
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from isthmus.anatomy import Kind, Rows, Source
+from isthmus.anatomy import Asked, Reading, Rows, Source
 from isthmus.data import files, huggingface, registry, schemes, sparse, spooling
 from isthmus.data.datasets import DatasetSource
+from isthmus.data.lists import list_source
 from isthmus.data.named import Data
-from isthmus.data.ragged import GivenSource, RaggedSource, RowsSource, is_ragged
+from isthmus.data.ragged import GivenSource, RowsSource
 from isthmus.data.sources import ArraySource, Subset, collection
 from isthmus.errors import IsthmusError
 from isthmus.notices import say
@@ -24,7 +24,9 @@ from isthmus.tables.frames import is_framed
 from isthmus.tables.source import plain
 
 
-def as_source(X: Any, kind: Kind | None = None) -> Source:
+def as_source(
+    X: Any, kind: Asked = None, *, axis: int | None = None, size: Any = None, mode: Any = None
+) -> Source:
     """A source over ``X``.
 
     ``X`` is an array, a tensor, a list of rows, a mapping of names to arrays (a collection), a
@@ -34,8 +36,12 @@ def as_source(X: Any, kind: Kind | None = None) -> Source:
     (its training part), the name of a
     data set, the path of a file or a folder of images (``./mnist`` for a folder that bears the
     name of a set), a spec with a registered scheme (``lm:resident@layers.1``), or a source
-    already. Arrays are scanned for NaN and infinity.
+    already. Arrays are scanned for NaN and infinity. What they are is found from their shape
+    (:mod:`isthmus.anatomy.reading`) unless ``kind`` and ``axis`` (of features or channels) say
+    it; ``size`` and ``mode`` are what images are brought to (:class:`isthmus.data.images.Images`).
     """
+    if any(asked is not None for asked in (axis, size, mode)):
+        kind = Reading.checked(kind, axis, size, mode)
     if isinstance(X, Source):
         return X
     if isinstance(X, Data):
@@ -56,16 +62,14 @@ def as_source(X: Any, kind: Kind | None = None) -> Source:
         return _masked(X, kind)
     if isinstance(X, (np.ndarray, Tensor)):
         return ArraySource(X, kind)
-    if isinstance(X, (list, tuple)) and is_ragged(X):
-        return RaggedSource(X, kind)
+    if isinstance(X, (list, tuple)):
+        return list_source(X, Reading.of(kind))
     if isinstance(X, Mapping):
         return collection(X, kind)
     if hasattr(X, "to_numpy"):
         return ArraySource(np.asarray(X.to_numpy()), kind)
     if isinstance(X, TensorDataset) and X.tensors:
         return ArraySource(X.tensors[0], kind)
-    if isinstance(X, (list, tuple)):
-        return ArraySource(_listed(X), kind)
     if isinstance(X, Rows):
         return RowsSource(X, kind)
     if spooling.is_stream(X):
@@ -94,46 +98,30 @@ def split(source: Source, share: float = 0.1, seed: int = 0) -> tuple[Subset, Su
     return Subset(source, np.sort(order[held:])), Subset(source, np.sort(order[:held]))
 
 
-def _by_name(name: str | Path, kind: Kind | None) -> Source:
+def _by_name(name: str | Path, kind: Asked) -> Source:
     if isinstance(name, str) and schemes.has_scheme(name):
         return schemes.open_spec(name)
     # A set's name wins over a folder of that name, which a run saved beside it may well have.
     if isinstance(name, str) and registry.is_name(name):
         data = registry.load(name)
-        return ArraySource(data.train, kind or data.kind, name=data.name)
+        return ArraySource(data.train, Reading.of(kind).or_kind(data.kind), name=data.name)
     if files.located(name) is not None or isinstance(name, Path):
         return files.open_file(name, kind)
     looks_like_path = "\\" in name or name.startswith(("/", ".", "~")) or Path(name).suffix != ""
     if looks_like_path:
         return files.open_file(name, kind)
     data = registry.load(name)
-    return ArraySource(data.train, kind or data.kind, name=data.name)
+    return ArraySource(data.train, Reading.of(kind).or_kind(data.kind), name=data.name)
 
 
-def _listed(rows: Any) -> np.ndarray | Tensor:
-    if rows and all(isinstance(row, Tensor) for row in rows):
-        try:
-            return torch.stack(list(rows))
-        except RuntimeError as error:
-            raise _ragged() from error
-    try:
-        return np.asarray(rows)
-    except ValueError as error:
-        raise _ragged() from error
-
-
-def _ragged() -> IsthmusError:
-    return IsthmusError("the rows of the list differ in shape: give all rows one shape")
-
-
-def _of_table(table: Table, kind: Kind | None) -> Source:
+def _of_table(table: Table, kind: Asked) -> Source:
     """A table as rows of features; as another kind of signal it is an array of its numbers."""
-    if kind in (None, "vector"):
+    if Reading.of(kind).kind in (None, "vector"):
         return TableSource(table)
     return ArraySource(plain(table), kind, columns=table.names)
 
 
-def _masked(X: np.ma.MaskedArray, kind: Kind | None) -> Source:
+def _masked(X: np.ma.MaskedArray, kind: Asked) -> Source:
     """A masked array: what is masked was not observed."""
     masked = np.ma.getmaskarray(X)
     say(

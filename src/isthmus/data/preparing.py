@@ -94,7 +94,7 @@ class DataPreparation:
             return None if _table_of(X) is not None else X
         return np.empty(0) if isinstance(X, (str, Path)) or _is_framed(X) else X
 
-    def restored(self, rows: Tree, X: Any) -> Any:
+    def restored(self, rows: Tree, X: Any, part: str = "") -> Any:
         """See :class:`isthmus.anatomy.Preparation`."""
         if isinstance(X, Batch) or (isinstance(X, Source) and _is_prepared(X)):
             return rows
@@ -105,11 +105,10 @@ class DataPreparation:
                 else part
                 for name, part in rows.items()
             }
-        own = self.parts.get("")
-        if own is None:  # a target that is one part alone
-            alone = [*self.parts.values()]
-            own = alone[0] if len(alone) == 1 and isinstance(alone[0], OfPart) else None
-        return rows if own is None or not _fits(rows, own) else _restored(rows, own, X)
+        own = self.parts.get(part)
+        if own is None or not _fits(rows, own):
+            return rows
+        return _restored(rows, own, _part(X, part) if part else X)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary; :func:`recorded` reads it back."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Batch, Kind, Rows, Signal, Source
+from isthmus.anatomy import Asked, Batch, Rows, Signal, Source
 from isthmus.anatomy.batch import all_entries
 from isthmus.anatomy.masks import read_mask, within
 from isthmus.anatomy.ragged import as_array
@@ -34,7 +34,7 @@ class RaggedSource(Source):
     or infinity is an :class:`IsthmusError`.
     """
 
-    def __init__(self, rows: Sequence[Any], kind: Kind | None = None, *, name: str | None = None):
+    def __init__(self, rows: Sequence[Any], kind: Asked = None, *, name: str | None = None):
         self.what = "the data" if name is None else f"the data of {name!r}"
         arrays = [as_array(row) for row in rows]
         self.signal = Signal.infer(rows, kind)
@@ -87,7 +87,7 @@ class RaggedSource(Source):
 class RowsSource(Source):
     """Rows of an opaque value (see :class:`isthmus.anatomy.Rows`), such as graphs."""
 
-    def __init__(self, rows: Rows, kind: Kind | None = None) -> None:
+    def __init__(self, rows: Rows, kind: Asked = None) -> None:
         if len(rows) == 0:
             raise IsthmusError("the data are empty: pass at least one row")
         self.value = rows
@@ -113,7 +113,7 @@ class GivenSource(Source):
         self, source: Source, given: Mapping[str, Any] | None = None, mask: Any = None
     ) -> None:
         self.source = source
-        self.spec, self.origin = source.spec, source.origin
+        self.spec, self.origin, self.names = source.spec, source.origin, source.names
         self.given = all_entries({} if given is None else given, len(source))
         self.mask = None if mask is None else _mask(mask, source)
 

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Array, Batch, Kind, Rows, Signal, Source, Tree
+from isthmus.anatomy import Array, Asked, Batch, Reading, Rows, Signal, Source, Tree
+from isthmus.anatomy.reading import spread_out
 from isthmus.data.ragged import RaggedSource, RowsSource, is_ragged
 from isthmus.errors import IsthmusError
 
@@ -21,11 +22,11 @@ class ArraySource(Source):
     """Rows of a NumPy array, a memory-map or a tensor, kept in their raw dtype.
 
     The first axis counts the rows. ``kind`` settles what shape alone cannot (see
-    :meth:`Signal.infer`). With ``scan`` the data are read once, in chunks: NaN and infinity are
-    an :class:`IsthmusError` that names the first bad row (and its column, where ``columns`` names
-    them), and the signal gets its value range, in units after reading (bytes of images are
-    fractions of 255). An array in memory is not copied, unless it is read-only; do not change it
-    while the source is in use.
+    :meth:`Signal.infer`); where that says that an array has positions, each is a row. With
+    ``scan`` the data are read once, in chunks: NaN and infinity are an :class:`IsthmusError` that
+    names the first bad row (and its column, where ``columns`` names them), and the signal gets its
+    value range, in units after reading (bytes of images are fractions of 255). An array in memory
+    is not copied, unless it is read-only; do not change it while the source is in use.
     """
 
     signal: Signal
@@ -33,7 +34,7 @@ class ArraySource(Source):
     def __init__(
         self,
         rows: Array,
-        kind: Kind | None = None,
+        kind: Asked = None,
         scan: bool = True,
         *,
         columns: Sequence[str] | None = None,
@@ -43,7 +44,15 @@ class ArraySource(Source):
         self.what = "the data" if name is None else f"the data of {name!r}"
         if rows.ndim and len(rows) == 0:
             raise IsthmusError(f"{self.what} are empty: pass at least one row")
-        self.signal = Signal.infer(_native(rows), kind)
+        how = Reading.of(kind)
+        if how.size is not None or how.mode is not None:
+            raise IsthmusError(
+                f"size and mode are for image files and lists of images, and {self.what} are an "
+                "array: leave them out, or pass list(X) to have its images resized"
+            )
+        self.signal = Signal.infer(rows, how)
+        if self.signal.kind == "vector" and self.signal.axis is not None and rows.ndim > 2:
+            rows = spread_out(rows, self.signal.axis)
         if self.signal.numel == 0:
             raise IsthmusError(f"the rows of {self.what} have no elements: pass at least one")
         self.columns = columns
@@ -209,6 +218,12 @@ class Subset(Source):
         """Those of the underlying source."""
         return self.source.given_names
 
+    @property
+    def names(self) -> Sequence[str] | None:  # type: ignore[override]
+        """The names that the chosen rows have in the underlying source."""
+        whole = self.source.names
+        return None if whole is None else [whole[i] for i in self.index.tolist()]
+
     def order(self, seed: int) -> Tensor | None:
         """The underlying source's order of these rows, by their numbers in this one."""
         whole = self.source.order(seed)
@@ -220,13 +235,17 @@ class Subset(Source):
         return rank[self.index].argsort(stable=True)
 
 
-def collection(parts: Mapping[str, Any], kind: Kind | None = None) -> Source:
+def collection(parts: Mapping[str, Any], kind: Asked = None) -> Source:
     """A collection source from a mapping of arrays or sources."""
-    sources = {str(name): one_source(part, kind, name=str(name)) for name, part in parts.items()}
+    how = Reading.of(kind)
+    sources = {
+        str(name): one_source(part, how.part(str(name)), name=str(name))
+        for name, part in parts.items()
+    }
     return CollectionSource(sources)
 
 
-def one_source(part: Any, kind: Kind | None = None, *, name: str | None = None) -> Source:
+def one_source(part: Any, kind: Asked = None, *, name: str | None = None) -> Source:
     """A source of one part: an array, a list of rows of different lengths, an opaque value."""
     if isinstance(part, Source):
         return part
@@ -255,13 +274,6 @@ def _plain(rows: Array) -> Array:
     if isinstance(rows, np.ma.MaskedArray):
         return np.where(np.ma.getmaskarray(rows), np.nan, rows.data)
     return rows
-
-
-def _native(rows: Array) -> Array:
-    """An array of the same layout whose dtype has its plain name, whatever the byte order."""
-    if isinstance(rows, Tensor) or rows.dtype.isnative or rows.ndim == 0:
-        return rows
-    return rows[:0].astype(rows.dtype.newbyteorder("="))
 
 
 def _stored(rows: Array) -> tuple[Tensor | None, np.ndarray]:

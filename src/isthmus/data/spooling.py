@@ -75,7 +75,7 @@ def _item(item: Any) -> Any:
     if isinstance(item, (str, bytes)):
         return item
     if type(item).__module__.startswith("PIL."):
-        from isthmus.data.images import pixels
+        from isthmus.data.pixels import pixels
 
         image = pixels(item, "an item of the stream")
         return image if image.ndim == 2 else image.transpose(2, 0, 1)

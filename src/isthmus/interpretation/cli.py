@@ -66,9 +66,7 @@ def run(
     return Group(*lines)
 
 
-def _one_point(
-    folder: Path, model: Autoencoder, points: tuple[str, ...]
-) -> tuple[str | None, str]:
+def _one_point(folder: Path, model: Autoencoder, points: tuple[str, ...]) -> tuple[str | None, str]:
     """The point that is read, where it is not the one that is steered; and the latter."""
     if len(points) == 1:
         return None, points[0]

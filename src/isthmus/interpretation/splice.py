@@ -93,10 +93,10 @@ def spliced(
     activation, usually ``(rows, places, width)``, and returns one of its shape; edits of one point
     are applied in order. :class:`Splice` and ``Steering`` are edits.
 
-    ``mask`` is ``(rows, places)``, bool or 1 and 0 of any type: activations elsewhere keep their bits. Without one a
-    :class:`LanguageModel` is edited everywhere but at special tokens and padding, which are read
-    from each call, and with a key-value cache places go on from those that the cache holds; any
-    other module is edited everywhere.
+    ``mask`` is ``(rows, places)``, bool or 1 and 0 of any type: activations elsewhere keep their
+    bits. Without one a :class:`LanguageModel` is edited everywhere but at special tokens and
+    padding, which are read from each call, and with a key-value cache places go on from those that
+    the cache holds; any other module is edited everywhere.
 
     Hooks are removed at the end, after an error as well. Points that do not exist, and edits that
     return another shape, are an :class:`IsthmusError`.

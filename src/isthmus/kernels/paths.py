@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Literal, get_args
 
 import torch
@@ -13,6 +14,7 @@ from isthmus.kernels.library import Library, explain, native
 Path = Literal["auto", "reference", "torch", "native"]
 
 _chosen: Path = "auto"
+_portable: ContextVar[bool] = ContextVar("portable", default=False)
 
 
 def use(path: Path) -> None:
@@ -43,6 +45,16 @@ def using(path: Path) -> Iterator[None]:
         use(earlier)
 
 
+@contextlib.contextmanager
+def portable() -> Iterator[None]:
+    """PyTorch alone for a while, in this thread only: every operation can then be counted."""
+    token = _portable.set(True)
+    try:
+        yield
+    finally:
+        _portable.reset(token)
+
+
 def path_in_use() -> Path:
     """What serves float32 tensors in main memory: never ``auto``."""
     if _chosen != "auto":
@@ -52,7 +64,7 @@ def path_in_use() -> Path:
 
 def native_for(*tensors: Tensor | None) -> Library | None:
     """The native library where it may serve these tensors, else None."""
-    if _chosen not in ("auto", "native"):
+    if _chosen not in ("auto", "native") or _portable.get():
         return None
     for tensor in tensors:
         if tensor is not None and (tensor.device.type != "cpu" or tensor.dtype != torch.float32):

@@ -1,4 +1,4 @@
-"""How a model is called on rows of tokens, so that a token's activations are those of its text alone.
+"""How a model is called on tokens, so that a token's activations are those of its text alone.
 
 Whatever side padding is on, rows are packed first (:func:`isthmus.language.padding.packed`). Then
 positions count tokens for every kind of position there is, and what looks back only (causal

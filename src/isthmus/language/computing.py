@@ -33,7 +33,9 @@ def dtype_named(name: Any) -> torch.dtype | None:
     if plain in OWN:
         return None
     if plain not in _DTYPES:
-        raise unknown("dtype of a host", name, ["float32", "bfloat16", "float16", "float64", "auto"])
+        raise unknown(
+            "dtype of a host", name, ["float32", "bfloat16", "float16", "float64", "auto"]
+        )
     return _DTYPES[plain]
 
 

@@ -66,7 +66,7 @@ def open_hub(
         causal=how.causal,
         unembedding=folded_unembedding(module) if how.causal else None,
         layers=blocks(module, getattr(config, "num_hidden_layers", None)),
-        opened=place if place != spec else "",
+        opened="" if folder is None else place,
     )
 
 

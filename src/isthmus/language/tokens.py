@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus._shapes import Bool, Int
+from isthmus._shapes import Int
 from isthmus.errors import IsthmusError
 from isthmus.language.document import Document
 from isthmus.language.host import Tokenizer
@@ -33,10 +34,10 @@ class Tokens:
     whoever runs one packs the rows by :func:`isthmus.language.padding.packed` first.
     """
 
-    ids: Int[Tensor, "rows places"]
-    mask: Bool[Tensor, "rows places"]
-    document: Int[Tensor, " rows"]
-    start: Int[Tensor, " rows"]
+    ids: Tensor
+    mask: Tensor
+    document: Tensor
+    start: Tensor
     names: list[str]
 
     def __post_init__(self) -> None:

@@ -120,6 +120,8 @@ class L0Control(Part):
 class Held(Schedule):
     """The weight that an :class:`L0Control` finds."""
 
+    of_clock = False
+
     def __init__(self, control: L0Control) -> None:
         self.control = control
 

@@ -1,6 +1,7 @@
 """Option types that many recipes share, so that a name means the same everywhere."""
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -20,8 +21,22 @@ from isthmus.likelihoods import (
     ZeroInflatedPoisson,
 )
 
-LatentDim = Annotated[int, Field(gt=0, description="number of latents")]
-ActiveLatents = Annotated[int, Field(gt=0, description="active latents per example")]
+
+@dataclass(frozen=True)
+class Meant:
+    """What the number of an option is, beside its type: where the data are of another size than
+    the published value is meant for, :mod:`isthmus.recipes.sizes` chooses by that."""
+
+    role: Literal["code", "surplus", "dictionary", "active", "spare", "head", "ramp"]
+
+
+LatentDim = Annotated[int, Field(gt=0, description="number of latents"), Meant("code")]
+SurplusDim = Annotated[int, Field(gt=0, description="number of latents"), Meant("surplus")]
+"""Of recipes that find by themselves which latents are superfluous."""
+DictionaryDim = Annotated[int, Field(gt=0, description="number of latents"), Meant("dictionary")]
+ActiveLatents = Annotated[
+    int, Field(gt=0, description="active latents per example"), Meant("active")
+]
 TargetL0 = Annotated[
     float | None,
     Field(gt=0, description="active latents to aim at; the coefficient is then found, not chosen"),
@@ -32,7 +47,9 @@ DeadAfter = Annotated[
         gt=0, description="silent rows after which a latent is dead (at most a tenth of the run)"
     ),
 ]
-AuxLatents = Annotated[int, Field(gt=0, description="dead latents that AuxK uses per example")]
+AuxLatents = Annotated[
+    int, Field(gt=0, description="dead latents that AuxK uses per example"), Meant("spare")
+]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 AuxWeight = Annotated[NonNegative, Field(description="weight of AuxK; 0 is without")]
@@ -78,7 +95,7 @@ Sigma = Annotated[
 ]
 
 _UNIT = {"bernoulli", "continuous-bernoulli", "discretised-logistic"}
-_COUNTS = {
+COUNTS = {
     "negative-binomial",
     "poisson",
     "zero-inflated-negative-binomial",
@@ -97,15 +114,15 @@ def likelihood_for(signal: Signal, name: LikelihoodName, sigma: float) -> Likeli
         name = "bernoulli" if signal.kind == "image" and signal.is_unit else "gaussian"
     if name in _UNIT and not signal.is_unit:
         raise IsthmusError(
-            f"likelihood={name} needs values between 0 and 1: rescale the data, set "
-            "scaling=none, or use likelihood=gaussian"
+            f"likelihood={name} needs values between 0 and 1: set scaling=unit, or scaling=none "
+            "where they are, or use likelihood=gaussian"
         )
-    if name in _COUNTS and (signal.low is None or signal.low < 0.0):
+    if name in COUNTS and (signal.low is None or signal.low < 0.0):
         raise IsthmusError(
             f"likelihood={name} needs whole numbers of 0 or more: pass counts with scaling=none, "
             "or use likelihood=gaussian"
         )
-    if signal.kind == "image" and signal.dtype == "uint8" and name in _COUNTS:
+    if signal.kind == "image" and signal.dtype == "uint8" and name in COUNTS:
         raise IsthmusError(
             f"likelihood={name} needs whole numbers, and bytes of images are read as fractions of "
             "255: convert them to float32, or use likelihood=discretised-logistic"

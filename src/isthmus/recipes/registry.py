@@ -175,6 +175,12 @@ class Recipe:
                 "reads a collection"
             )
         given = "rows of different lengths" if signal.ragged else KINDS[signal.kind]
+        if signal.ragged and signal.is_real:
+            raise IsthmusError(
+                f"the recipe {self.name!r} reads {reads}, and the data are {given}: cut or fill "
+                "them to one length, np.stack([x[:n] for x in X]), take every step as a row, "
+                "np.concatenate(X), or choose a recipe that reads rows of different lengths"
+            )
         if "tokens" in self.kinds and signal.kind in REAL and signal.dtype.startswith("int"):
             raise IsthmusError(
                 f"the recipe {self.name!r} reads {reads}, and the data are {given} of whole "

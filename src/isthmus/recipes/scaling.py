@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from isthmus.anatomy import Autoencoder, Scaler, Scaling, Signal
+from torch import Tensor
+
+from isthmus.anatomy import Autoencoder, Scaler, Scaling, Signal, Tree
 from isthmus.anatomy.each import EachScaler
-from isthmus.errors import IsthmusError
+from isthmus.anatomy.scaler import unit_of
+from isthmus.errors import IsthmusError, unknown
+from isthmus.notices import say
 from isthmus.recipes.signature import AutoScaling
 
 Modes = str | Mapping[str, "Modes"]
@@ -17,14 +21,21 @@ def scaling_for(asked: AutoScaling, signal: Signal, own: Scaling = "columns") ->
 
     ``auto`` leaves images and unit data as they are, and does ``own`` to vectors whose values
     leave [0, 1]. Where ``own`` is one factor, direction is all that matters, and it is done to
-    any data. Token ids and graphs are never scaled.
+    any data; ``centred`` and ``robust`` then make rows of the size that ``own`` does. Token ids and
+    graphs are never scaled. What ``auto`` becomes for data that need more, :func:`resolved` says.
     """
+    if isinstance(asked, Mapping):
+        raise IsthmusError(
+            "scaling by name is for collections, and the data are one array: pass one word"
+        )
     if not signal.is_real:
         return "none"
-    if signal.ragged and asked == "columns":
+    if signal.ragged and asked in ("columns", "centred", "robust"):
         raise IsthmusError(
             "rows of different lengths have no columns: set scaling=global, norm or none"
         )
+    if asked in ("centred", "robust") and own == "norm":
+        return "centred-norm" if asked == "centred" else "robust-norm"
     if asked != "auto":
         return asked
     if own in ("global", "norm"):
@@ -35,8 +46,85 @@ def scaling_for(asked: AutoScaling, signal: Signal, own: Scaling = "columns") ->
 def scaler_of(signal: Signal, asked: AutoScaling, own: Scaling = "columns") -> Scaler:
     """An unfitted scaler of data of ``signal``; of a collection one for each part."""
     if signal.kind != "collection":
-        return Scaler(signal.shape, scaling_for(asked, signal, own))
-    return EachScaler({name: scaler_of(part, asked, own) for name, part in signal.parts.items()})
+        return _scaler(signal, scaling_for(asked, signal, own))
+    if isinstance(asked, Mapping):
+        for name in asked:
+            if name not in signal.parts:
+                raise unknown("part that scaling names", name, signal.parts)
+    return EachScaler(
+        {
+            name: scaler_of(
+                part, asked.get(name, "auto") if isinstance(asked, Mapping) else asked, own
+            )
+            for name, part in signal.parts.items()
+        }
+    )
+
+
+def _scaler(signal: Signal, mode: Scaling) -> Scaler:
+    known = None if signal.low is None or signal.high is None else (signal.low, signal.high)
+    return Scaler(signal.shape, mode, known)
+
+
+def resolved(
+    asked: AutoScaling, signal: Signal, own: Scaling, rows: Tree = None, *, counts: bool = False
+) -> AutoScaling:
+    """What ``auto`` is for data that need more than :func:`scaling_for` does, said in one line.
+
+    Images whose values leave 0..1 become ``unit``, unless their values look standardised (some
+    below -1, none beyond 16 either way) or ``counts`` of them are modelled. Where ``own`` is one
+    factor for all, ``rows`` ``(n, *shape)`` of the data are looked at (a dictionary of these for a
+    collection): where the mean of a single element has more energy than all elements have variance
+    together, or the means of all ten times as much, the factor would follow the means and what
+    varies would be tiny: ``centred``. All other data stay ``auto``, as does what was asked for.
+    """
+    if asked != "auto":
+        return asked
+    if signal.kind == "collection":
+        parts = {
+            name: resolved("auto", part, own, None if rows is None else rows[name], counts=counts)
+            for name, part in signal.parts.items()
+        }
+        chosen = {name: part for name, part in parts.items() if isinstance(part, str)}
+        return chosen if any(part != "auto" for part in chosen.values()) else "auto"
+    if own in ("global", "norm"):
+        if isinstance(rows, Tensor) and rows.is_floating_point() and not signal.ragged:
+            share = _mean_energy(rows)
+            if share is not None:
+                say(
+                    f"{share}: they are taken off before the factor that scales the data is found "
+                    f"(scaling={own} leaves them)"
+                )
+                return "centred"
+        return "auto"
+    low, high = signal.low, signal.high
+    if signal.kind != "image" or own != "columns" or counts or low is None or high is None:
+        return "auto"
+    if signal.is_unit or (low < -1 and max(-low, high) <= 16) or not high > low:
+        return "auto"
+    offset, scale = unit_of(low, high)
+    sign = "-" if offset > 0 else "+"
+    about = f"(x {sign} {abs(offset):g}) / {scale:g}" if offset else f"x / {scale:g}"
+    say(
+        f"the images go from {low:g} to {high:g} and are scaled to 0..1, {about}; what is rebuilt "
+        "is in the data's own units (scaling=none leaves them as they are)"
+    )
+    return "unit"
+
+
+def _mean_energy(rows: Tensor) -> str | None:
+    """What to say where means outweigh what varies; None where they do not."""
+    x = rows.flatten(1).double()
+    if len(x) < 2:
+        return None
+    energy, spread = x.mean(0).square(), x.var(0, correction=0).sum()
+    if not bool(spread > 0):
+        return None
+    if bool(energy.max() > spread):
+        first, ratio = int(energy.argmax()), float(energy.max() / spread)
+        return f"the mean of element {first} has {ratio:.3g} times the energy of all that varies"
+    ratio = float(energy.sum() / spread)
+    return f"the means have {ratio:.3g} times the energy of all that varies" if ratio > 10 else None
 
 
 def modes_of(scaler: Scaler) -> Modes:
@@ -53,6 +141,8 @@ def as_scaled(signal: Signal, scaler: Scaler) -> Signal:
         return replace(signal, parts=parts)
     if scaler.mode == "none":
         return signal
+    if scaler.mode == "unit":
+        return replace(signal, low=0.0, high=1.0)
     return replace(signal, low=None, high=None)
 
 
@@ -77,7 +167,7 @@ def rescale(model: Autoencoder, modes: Modes) -> None:
 def _made(signal: Signal, modes: Modes) -> Scaler:
     if isinstance(modes, Mapping):
         return EachScaler({name: _made(signal.parts[name], own) for name, own in modes.items()})
-    return Scaler(signal.shape, modes)  # type: ignore[arg-type]
+    return _scaler(signal, modes)  # type: ignore[arg-type]
 
 
 def _flat(modes: Modes) -> list[str]:

@@ -14,7 +14,8 @@ from isthmus.errors import IsthmusError
 from isthmus.training import TrainingOptions
 
 M = TypeVar("M", bound=BaseModel)
-AutoScaling = Literal["auto", "none", "columns", "global", "norm"]
+ScalingName = Literal["auto", "none", "columns", "global", "norm", "unit", "centred", "robust"]
+AutoScaling = ScalingName | dict[str, ScalingName]
 
 TAKEN = frozenset(
     ("recipe", "X", "out", "validation_data", "callbacks", "progress", "overwrite", "path", "model")
@@ -22,7 +23,9 @@ TAKEN = frozenset(
 """Arguments of the verbs, beside which an option of the same name could not be passed."""
 
 SCALING: Any = Field(
-    "auto", description="columns: mean 0, variance 1; global, norm: one factor for all"
+    "auto",
+    description="columns: mean 0, variance 1; global, norm: one factor for all; unit: 0 to 1; "
+    "centred, robust: one factor about means or medians; of a collection by name",
 )
 
 

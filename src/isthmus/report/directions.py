@@ -31,7 +31,7 @@ def changes(model: Autoencoder, codes: Codes, latents: np.ndarray) -> np.ndarray
 
 def decoded(model: Autoencoder, codes: Codes, rows: np.ndarray) -> Tree:
     """Reconstructions ``(n, *shape)`` of codes that were flattened to ``(n, latents)``."""
-    return model.decode(rows.astype(np.float32).reshape(len(rows), *codes.shape))
+    return model.decode(rows.astype(np.float32).reshape(len(rows), *codes.shape), as_read=True)
 
 
 def flat(found: Tree) -> np.ndarray:

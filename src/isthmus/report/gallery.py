@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
+import torch
 
-from isthmus.anatomy import Autoencoder, Source
+from isthmus.anatomy import Autoencoder, Batch, Source
 from isthmus.report.anything import DRAWN
 from isthmus.report.blocks import Binary, packed
 from isthmus.report.inputs import first_rows, inputs_of
@@ -25,9 +26,10 @@ def gallery(model: Autoencoder, source: Source) -> tuple[dict[str, Any], str] | 
     every = max(1, len(source) // SHOWN)
     rows = first_rows(source, SHOWN * every)[::every][: SHOWN if image else SHOWN_VECTORS]
     inputs = inputs_of(model, rows, source)
-    shown = {"input": rows, "rebuilt": np.asarray(model.reconstruct(rows))}
+    batch = Batch(torch.from_numpy(np.ascontiguousarray(rows)))
+    shown = {"input": rows, "rebuilt": np.asarray(model.reconstruct(batch, as_read=True))}
     if model.prior is not None:
-        shown["drawn from the prior"] = model.sample(len(rows), seed=0).numpy()
+        shown["drawn from the prior"] = np.asarray(model.sample(len(rows), seed=0, as_read=True))
     binary = Binary()
     strips = {name: binary.add(inputs.drawn(part)) for name, part in shown.items()}
     return {**inputs.setting(), "count": len(rows), "strips": strips}, packed({}, binary.bytes())

@@ -27,8 +27,8 @@ def latent_directions(
     candidates = std.argsort(descending=True)[: max(4 * number, 64)]
     moved = mean.repeat(len(candidates), 1)
     moved[torch.arange(len(candidates)), candidates] += std[candidates]
-    base = torch.as_tensor(model.decode(mean[None]))
-    change = torch.as_tensor(model.decode(moved)) - base
+    base = torch.as_tensor(model.decode(mean[None], as_read=True))
+    change = torch.as_tensor(model.decode(moved, as_read=True)) - base
     order = change.flatten(1).norm(dim=1).argsort(descending=True)[:number]
     return change[order].numpy(), candidates[order].numpy()
 
@@ -44,7 +44,7 @@ def picture(model: Autoencoder, X: np.ndarray, path: str | Path, *, title: str =
         raise MissingExtra("matplotlib", "viz", "drawing a picture") from None
     columns = min(12, len(X))
     shown = model.signal.tensor(X[:columns]).numpy()
-    recon = np.asarray(model.reconstruct(X[:columns]))
+    recon = np.asarray(model.reconstruct(X[:columns], as_read=True))
     directions, latents = latent_directions(model, X, 2 * columns)
     rows = 2 + -(-len(directions) // columns)
     figure = Figure(figsize=(0.8 * columns, 0.9 * rows + 0.5), layout="constrained")

@@ -182,7 +182,8 @@ def _dated(column: Any, kind: str) -> np.ndarray:
 def _whole(column: Any, raw: str) -> Column:
     """Integers or truth values, with or without gaps."""
     gaps = np.asarray(column.isna().to_numpy(), bool)
-    values = column.to_numpy() if not gaps.any() else column.fillna(False).to_numpy()
+    fill = False if raw.lower().startswith("bool") else 0
+    values = column.to_numpy() if not gaps.any() else column.fillna(fill).to_numpy()
     missing = gaps if gaps.any() else None
     if raw.lower().startswith("bool"):
         return Column("boolean", np.asarray(values, bool), missing, raw=raw)

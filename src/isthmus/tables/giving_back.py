@@ -60,10 +60,11 @@ def _series(column: Column) -> Any:
 
     raw = column.raw
     if column.kind == "text":
-        found = pd.Series(column.objects(), dtype=object)
-        if raw == "category":
-            return pd.Series(pd.Categorical(found))
-        return found.astype("str") if raw in ("", "str", "string") else found
+        objects = column.objects()
+        if raw == "object" or not len(objects):
+            return pd.Series(objects, dtype=object)
+        found = pd.Series(objects.tolist())
+        return pd.Series(pd.Categorical(found)) if raw == "category" else found
     if column.kind in ("time", "duration"):
         series = pd.Series(column.values)
         if column.zone:

@@ -82,9 +82,8 @@ class Numbers:
         offset = there[0].item()
         off = deltas(there, offset)
         with np.errstate(over="ignore", invalid="ignore"):
-            mean, std = float(off.mean()), float(off.std())
-        if not np.isfinite(std):
-            std = float(np.abs(off / 2.0**600).std() * 2.0**600)
+            most = float(np.abs(off).max()) or 1.0  # so that no square is too large or small
+            mean, std = float((off / most).mean() * most), float((off / most).std() * most)
         if timely or (std > 0 and float(rounding(there).max()) > LOSS * std):
             whole = there.dtype.kind == "i"
             center = offset + (round(mean) if whole else mean)

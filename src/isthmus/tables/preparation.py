@@ -144,14 +144,15 @@ class Preparation:
             + (f"rename {hints}" if hints else "pass a table with these columns")
         )
 
-    def apply(self, table: Table) -> np.ndarray:
-        """The features, float32 ``(rows, features)``."""
+    def apply(self, table: Table, index: np.ndarray | None = None) -> np.ndarray:
+        """The features of the rows ``index`` (all where None), float32 ``(rows, features)``."""
         table = self.matched(table)
-        rows = np.empty((table.rows, len(self.features)), np.float32)
+        number = table.rows if index is None else len(index)
+        rows = np.empty((number, len(self.features)), np.float32)
         filled: list[str] = []
         start = 0
         for one in self.encoders:
-            column = self._fitting(table, one)
+            column = _rows(self._fitting(table, one), index)
             into = rows[:, start : start + len(one.features)]
             start += len(one.features)
             if isinstance(one, Levels):

@@ -39,20 +39,23 @@ class TableSource(Source):
     def signal(self) -> Signal:  # type: ignore[override]
         """Vectors of the features, with their range."""
         if self._signal is None:
-            rows = self._rows()
+            rows = self.features()
             low, high = (float(value) for value in torch.aminmax(rows))
             self._signal = Signal("vector", (rows.shape[1],)).bounded(low, high)
         return self._signal
 
     def rows(self, index: Tensor) -> Tensor:
         """Float32 rows ``(len(index), features)``."""
-        return self._rows().index_select(0, index)
+        return self.features().index_select(0, index)
 
     def prepared(self, preparation: Preparation) -> "TableSource":
         """The same table as that preparation makes it."""
-        return TableSource(self.table, preparation)
+        made = TableSource(self.table, preparation)
+        made.spec = self.spec
+        return made
 
-    def _rows(self) -> Tensor:
+    def features(self) -> Tensor:
+        """All rows, float32 ``(rows, features)``; made when first asked for, and kept."""
         if self._features is None:
             own = self.preparation
             found = plain(self.table) if own is None else own.apply(self.table)

@@ -35,12 +35,24 @@ class FiniteCheck:
         self.every = 1 if device.type == "cpu" else EVERY
         self.report, self.first = report, first
         self._seen: list[_Seen] = []
+        self._least = self._latest = math.inf
+
+    @property
+    def grew(self) -> bool:
+        """Whether the latest finite loss was over ten times the least."""
+        return math.isfinite(self._latest) and self._latest > 10 * max(0.0, self._least)
+
+    def _note(self, value: float) -> None:
+        self._latest = value
+        self._least = min(self._least, value)
 
     def see(self, losses: Losses, out: Output, player: str, batch: Batch) -> None:
         """Take note of a loss; look at what was noted where it is time."""
         if self.every == 1:
-            if not math.isfinite(losses.total.item()):
+            value = losses.total.item()
+            if not math.isfinite(value):
                 raise self._error(_Seen(losses, out, player, batch))
+            self._note(value)
             return
         self._seen.append(_Seen(_detached(losses), _light(out), player, batch))
         if len(self._seen) >= self.every:
@@ -51,10 +63,11 @@ class FiniteCheck:
         seen, self._seen = self._seen, []
         if not seen:
             return
-        finite = torch.isfinite(torch.stack([one.losses.total.float() for one in seen]))
-        if bool(finite.all()):
-            return
-        raise self._error(seen[int((~finite).nonzero()[0])])
+        totals = torch.stack([one.losses.total.float() for one in seen]).tolist()
+        for one, value in zip(seen, totals, strict=True):
+            if not math.isfinite(value):
+                raise self._error(one)
+            self._note(value)
 
     def _error(self, one: _Seen) -> Exception:
         if self.report is None:

@@ -14,7 +14,7 @@ from isthmus.training.options import TrainingOptions
 
 OF_THE_RUN = (
     "steps", "epochs", "batch_size", "seed", "data_seed", "device", "validation", "compile",
-    "log_every", "save_every", "tensorboard",
+    "log_every", "save_every", "tensorboard", "length", "minutes",
 )  # fmt: skip
 """Options that a run has once, whatever its stages."""
 

@@ -42,12 +42,12 @@ class Held:
         self.key = os.path.realpath(folder)
         self.made: list[Path] = []
         self.handle = -1
+        self.since: float = time.time()
         with _guard:
             other = _here.get(self.key)
             if other is not None and other.ours:
                 raise _taken(folder, {**_myself(), "since": other.since})
             _here[self.key] = self
-        self.since = time.time()
         try:
             self._make()
             self.handle = self._acquire()

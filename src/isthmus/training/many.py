@@ -16,7 +16,7 @@ from isthmus.training.journal import commit, located, recover
 from isthmus.training.lock import claims
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS
-from isthmus.training.run import PREPARE_ROWS, SAVE_SECONDS, Run
+from isthmus.training.run import PREPARE_ROWS, SAVE_SECONDS, Run, threads_of
 from isthmus.training.validation import Judge, held_parts
 
 MANIFEST = "many.json"
@@ -93,7 +93,8 @@ class Together:
     def run(self) -> dict[str, Autoencoder]:
         """Train all to their ends and return the models, in the order of the trainers."""
         try:
-            with claims(), CtrlC() as ctrl_c:
+            configs = [t.config for t in self.running.values()]
+            with claims(), threads_of(configs), CtrlC() as ctrl_c:
                 self._start()
                 self._loop(ctrl_c)
         finally:

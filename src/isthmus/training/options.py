@@ -38,10 +38,18 @@ class TrainingOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     steps: Annotated[int, Field(gt=0)] | None = Field(
-        None, description="optimiser steps; wins over epochs"
+        None, description="optimiser steps, exactly; wins over epochs"
     )
     epochs: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="passes over the data (10 where neither is given)"
+        None, description="passes over the data, exactly"
+    )
+    length: Literal["auto", "published"] = Field(
+        "auto",
+        description="auto: sizes that suit the data, and an end where nothing is gained any more; "
+        "published: as the page says",
+    )
+    minutes: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="time for the steps, measured at the start; schedules shrink to it"
     )
     batch_size: Annotated[int, Field(gt=0)] = Field(128, description="rows per optimiser step")
     lr: Annotated[float, Field(gt=0)] = Field(1e-3, description="learning rate")
@@ -83,6 +91,10 @@ class TrainingOptions(BaseModel):
     )
     patience: Annotated[int, Field(gt=0)] | None = Field(
         None, description="stop after so many validations without improvement; keep the best"
+    )
+    min_gain: Share = Field(
+        0.0,
+        description="part of what was gained so far that counts as an improvement for patience",
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of everything random")
     data_seed: Annotated[int, Field(ge=0)] | None = Field(

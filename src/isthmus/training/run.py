@@ -1,19 +1,22 @@
 """A run: a stepper with data, folder, log, validation and exact resume."""
 
+import contextlib
 import json
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from isthmus import notices
 from isthmus.anatomy import MODEL, Autoencoder, Batch, Losses, Output, Source, Step, ask
 from isthmus.anatomy.part import parts_with
 from isthmus.errors import IsthmusError
+from isthmus.training import findings
 from isthmus.training.batches import Batches
 from isthmus.training.callbacks import Callback, Record, TensorBoard
 from isthmus.training.checkpoint import METRICS, Checkpoint, write_checkpoint
@@ -22,6 +25,7 @@ from isthmus.training.interrupt import CtrlC, Interrupted
 from isthmus.training.legs import Leg, check_legs, legs_of
 from isthmus.training.lock import Held, claim, claims
 from isthmus.training.options import TrainingOptions
+from isthmus.training.plan import settled, steady
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples
 from isthmus.training.scores import keep_training_scores
@@ -75,6 +79,9 @@ class Run:
         self.stopped = False
         self.best: dict[str, Any] = {"loss": math.inf, "step": -1, "waited": 0}
         self.best_weights: dict[str, Tensor] = {}
+        self.settled = self.steady = 0
+        """Before these steps losses are not compared, since a schedule still changes what they are,
+        and patience is not lost, since the learning rate still falls."""
         self.history: list[Record] = []
         self.callbacks = list(callbacks)
         if options.tensorboard and folder is not None:
@@ -127,6 +134,8 @@ class Run:
     def _equip(self) -> None:
         """The stepper of the present stage, from the model and the options alone."""
         leg = self.leg
+        if leg.options.patience is not None:
+            self.settled, self.steady = settled(self.model, leg), steady(leg)
         self.stepper = Stepper(
             self.model,
             leg.options,
@@ -143,6 +152,9 @@ class Run:
         return investigate(
             self.model, out, player, batch, losses, self.source, self.folder,
             self.leg.start + out.clock.step,
+            lr=self.leg.options.peak_lr,
+            grew=self.stepper.finite.grew,
+            half=self.leg.options.precision != "32",
         )  # fmt: skip
 
     # --- the loop ----------------------------------------------------------------------------
@@ -150,7 +162,7 @@ class Run:
     def run(self) -> Autoencoder:
         """Train to the end and return the model, in evaluation mode, with its final weights."""
         try:
-            with claims(), CtrlC() as ctrl_c:
+            with claims(), threads_of([self.config]), CtrlC() as ctrl_c:
                 self.build()
                 self.start()
                 self._loop(ctrl_c)
@@ -348,7 +360,15 @@ class Run:
     def _reference(self) -> dict[str, Tensor]:
         """The reference triples; a part that draws even then leaves the user's generator alone."""
         with seeded(self.device, self.options.seed, 8):
-            return reference_triples(self.model, self._sample)
+            triples = reference_triples(self.model, self._sample)
+        for name, tensor in triples.items():
+            if name.startswith(("code.", "recon", "score")) and not bool(tensor.isfinite().all()):
+                raise IsthmusError(
+                    f"in evaluation the model returns NaN or infinity ({name}) for the first rows "
+                    "of the data, though its losses are finite: look at what its parts do "
+                    "otherwise than in training"
+                )
+        return triples
 
     def _write(
         self, live: dict[str, Tensor], weights: dict[str, Tensor], reference: dict[str, Tensor]
@@ -435,6 +455,7 @@ class Run:
         live = copied(self.model) if due else {}
         self._settle()
         self._tell_finished()
+        findings.look(self)
         keep_training_scores(self.model, self.source, self.model.config)
         if due:
             self._write(live, copied(self.model), self._reference())
@@ -456,6 +477,28 @@ class Run:
             raise Interrupted(f"{at}; nothing was saved, since no folder was given")
         self.save()
         raise Interrupted(f"{at} and saved; go on with: isthmus resume {self.folder}")
+
+
+@contextlib.contextmanager
+def threads_of(configs: Sequence[Mapping[str, Any]]) -> Iterator[None]:
+    """As many threads as the run that is gone on with began with: sums of others round otherwise.
+
+    Of several runs of one pass those of the first.
+    """
+    own = torch.get_num_threads()
+    began = next((c["threads"] for c in configs if "threads" in c), own)
+    if began == own:
+        yield
+        return
+    notices.say(
+        f"the run began with {began} threads and goes on with as many, so that its bits stay the "
+        f"same (this process has {own})"
+    )
+    torch.set_num_threads(began)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(own)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -221,6 +221,11 @@ class Stepper:
                         self._observe(seen, at)
                 losses: Losses = self.model.objective(self.model, out, player)
             self.finite.see(losses, out, player, part)
+            if not losses.total.requires_grad:
+                raise IsthmusError(
+                    f"the loss of the {player} ({', '.join(losses.terms)}) has no gradient: its "
+                    "terms are detached, rounded or computed under no_grad, so nothing would learn"
+                )
             (losses.total if parts == 1 else losses.total / parts).backward()
             done.append(losses)
         if self.options.clip is not None:

@@ -35,7 +35,7 @@ class Judge:
     def __init__(self, run: "Run") -> None:
         self.run = run
         self.sums: dict[str, Tensor] = {}
-        self.better = False
+        self.better = self.counts = False
         self._weights = contextlib.ExitStack()
 
     def __enter__(self) -> "Judge":
@@ -75,7 +75,9 @@ class Judge:
         """Keep the weights, if they are the best so far and the run is to end on them."""
         run = self.run
         self.figures = {name: value.item() for name, value in self.sums.items()}
-        self.better = self.figures["loss"] < run.best["loss"]
+        # Before that, the loss is another function: of a smaller weight of the KL, say.
+        self.counts = run.step > run.settled
+        self.better = self.counts and self.figures["loss"] < run.best["loss"]
         if self.better and run.leg.options.patience is not None:
             state = run.model.state_dict()
             run.best_weights = {name: t.clone() for name, t in state.items()}
@@ -84,9 +86,18 @@ class Judge:
         """Log the losses and, where patience is at its end, stop the run or its stage."""
         run, patience = self.run, self.run.leg.options.patience
         run.log({"step": run.step, **{f"validation/{k}": v for k, v in self.figures.items()}})
-        if self.better:
-            run.best = {"loss": self.figures["loss"], "step": run.step, "waited": 0}
+        if not self.counts:
             return
-        run.best["waited"] += 1
-        if patience is not None and run.best["waited"] >= patience:
+        loss, best = self.figures["loss"], run.best
+        best.setdefault("first", loss)
+        mark = best.get("mark", math.inf)
+        gained = min(abs(mark), best["first"] - mark) if math.isfinite(mark) else 0.0
+        enough = loss < mark - self.run.leg.options.min_gain * max(0.0, gained)
+        if self.better:
+            best.update(loss=loss, step=run.step)
+        if enough:
+            best.update(mark=loss, waited=0)
+            return
+        best["waited"] += run.step > run.steady
+        if patience is not None and best["waited"] >= patience:
             run.gain_nothing()

@@ -51,7 +51,7 @@ from isthmus.objectives import (
 )
 from isthmus.recipes.options import (
     DeadAfter,
-    LatentDim,
+    DictionaryDim,
     NonNegative,
     Positive,
     TargetL0,
@@ -179,7 +179,7 @@ class NormL1(Term):
 def crosscoder(
     signal: Signal,
     *,
-    latent_dim: LatentDim = 16_384,
+    latent_dim: DictionaryDim = 16_384,
     sparsity: Annotated[NonNegative, Field(description="lambda: price of a unit of length")] = 2.0,
     l0: TargetL0 = None,
     k: Annotated[

@@ -9,7 +9,7 @@ from isthmus.bottlenecks import Dictionary, DictionaryEncoder
 from isthmus.bottlenecks.transcode import TranscoderReLU, TranscoderTopK
 from isthmus.errors import IsthmusError
 from isthmus.objectives import L1, MSE, ActiveLatents, AuxK, Coefficient, Held, L0Control, dead_used
-from isthmus.recipes.options import DeadAfter, NonNegative, TargetL0, check_active
+from isthmus.recipes.options import DeadAfter, Meant, NonNegative, TargetL0, check_active
 from isthmus.recipes.registry import REAL, recipe
 
 WIDER = 32
@@ -34,7 +34,9 @@ def transcoder(
     signal: Signal,
     *,
     latent_dim: Annotated[
-        int | None, Field(gt=0, description="number of latents (none: 32 times the inputs)")
+        int | None,
+        Field(gt=0, description="number of latents (none: 32 times the inputs)"),
+        Meant("dictionary"),
     ] = None,
     l0: TargetL0 = None,
     k: Annotated[

@@ -12,7 +12,7 @@ from isthmus.anatomy import Autoencoder, Output, Signal, Term, TokenCode, View, 
 from isthmus.corruptions import RandomPatchMask
 from isthmus.errors import IsthmusError
 from isthmus.networks import PatchDecoder, PatchEncoder, Patches, VisibleTokens
-from isthmus.recipes.options import LatentDim, OwnModule
+from isthmus.recipes.options import OwnModule
 from isthmus.recipes.registry import recipe
 
 PATCH = 4
@@ -236,7 +236,7 @@ def patch_size(signal: Signal) -> tuple[int, ...]:
 def mae(
     signal: Signal,
     *,
-    latent_dim: LatentDim = 96,
+    latent_dim: Annotated[int, Field(gt=0, description="number of latents")] = 96,
     depth: Annotated[int, Field(gt=0, description="transformer blocks of the encoder")] = 4,
     heads: Annotated[int, Field(gt=0, description="attention heads, encoder and decoder")] = 4,
     decoder_width: Annotated[int, Field(gt=0, description="width of the decoder")] = 64,

@@ -10,7 +10,7 @@ from isthmus._shapes import Float
 from isthmus.anatomy import Autoencoder, EmbeddingCode, Output, Signal, Term
 from isthmus.bottlenecks import Projection
 from isthmus.networks import Projector, encoder_for
-from isthmus.recipes.options import Hidden, LatentDim, Network, NonNegative, OwnModule
+from isthmus.recipes.options import Hidden, LatentDim, Meant, Network, NonNegative, OwnModule
 from isthmus.recipes.registry import recipe
 from isthmus.recipes.self_supervised.augmentation import Crop, Erase, Noise, two_views
 
@@ -81,7 +81,9 @@ def barlow_twins(
     *,
     latent_dim: LatentDim = 128,
     projector: Annotated[
-        int, Field(gt=0, description="width of the projector's layers and of the embedding")
+        int,
+        Field(gt=0, description="width of the projector's layers and of the embedding"),
+        Meant("head"),
     ] = 512,
     redundancy: Annotated[
         NonNegative, Field(description="lambda, the weight of the off-diagonal correlations")

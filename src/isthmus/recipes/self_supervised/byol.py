@@ -11,7 +11,7 @@ from isthmus.bottlenecks import Projection
 from isthmus.corruptions import TwoViews
 from isthmus.networks import Projector, encoder_for
 from isthmus.objectives import CrossPrediction
-from isthmus.recipes.options import Hidden, LatentDim, Network, OwnModule
+from isthmus.recipes.options import Hidden, LatentDim, Meant, Network, OwnModule
 from isthmus.recipes.registry import recipe
 from isthmus.recipes.self_supervised.augmentation import Crop, Erase, Noise, two_views
 
@@ -55,10 +55,14 @@ def byol(
     *,
     latent_dim: LatentDim = 128,
     projector: Annotated[
-        int, Field(gt=0, description="width of the hidden layer of projector and predictor")
+        int,
+        Field(gt=0, description="width of the hidden layer of projector and predictor"),
+        Meant("head"),
     ] = 4096,
     embedding: Annotated[
-        int, Field(gt=0, description="width of the embedding that is predicted")
+        int,
+        Field(gt=0, description="width of the embedding that is predicted"),
+        Meant("head"),
     ] = 256,
     decay: Annotated[
         float,

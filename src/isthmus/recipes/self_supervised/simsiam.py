@@ -9,7 +9,7 @@ from isthmus.anatomy import Autoencoder, Signal
 from isthmus.bottlenecks import Projection
 from isthmus.networks import Projector, encoder_for
 from isthmus.objectives import CrossPrediction
-from isthmus.recipes.options import Hidden, LatentDim, Network, OwnModule
+from isthmus.recipes.options import Hidden, LatentDim, Meant, Network, OwnModule
 from isthmus.recipes.registry import recipe
 from isthmus.recipes.self_supervised.augmentation import Crop, Erase, Noise, two_views
 
@@ -37,10 +37,14 @@ def simsiam(
     *,
     latent_dim: LatentDim = 128,
     projector: Annotated[
-        int, Field(gt=0, description="width of the projector's layers and of the embedding")
+        int,
+        Field(gt=0, description="width of the projector's layers and of the embedding"),
+        Meant("head"),
     ] = 2048,
     predictor: Annotated[
-        int, Field(gt=0, description="width of the predictor's hidden layer")
+        int,
+        Field(gt=0, description="width of the predictor's hidden layer"),
+        Meant("head"),
     ] = 512,
     crop: Crop = 0.3,
     noise: Noise = 0.1,

@@ -12,7 +12,7 @@ from isthmus.bottlenecks.identity import Identity
 from isthmus.likelihoods import Categorical
 from isthmus.networks import Ended, TokenDecoder, TokenEncoder
 from isthmus.objectives import KL, NegativeLogLikelihood
-from isthmus.recipes.options import LatentDim, NonNegative
+from isthmus.recipes.options import LatentDim, Meant, NonNegative
 from isthmus.recipes.registry import recipe
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -58,7 +58,9 @@ def text_vae(
         NonNegative, Field(description="final weight of the KL; 0 for a plain autoencoder")
     ] = 1.0,
     anneal_steps: Annotated[
-        int, Field(gt=0, description="steps over which the weight rises (at most 0.8 of the run)")
+        int,
+        Field(gt=0, description="steps over which the weight rises (at most 0.8 of the run)"),
+        Meant("ramp"),
     ] = 5000,
     word_dropout: Annotated[
         Share, Field(description="share of the decoder's inputs that are unknown while it trains")

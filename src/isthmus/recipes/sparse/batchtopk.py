@@ -8,7 +8,7 @@ from isthmus.recipes.options import (
     AuxLatents,
     AuxWeight,
     DeadAfter,
-    LatentDim,
+    DictionaryDim,
     check_active,
 )
 from isthmus.recipes.registry import recipe
@@ -33,7 +33,7 @@ from isthmus.recipes.registry import recipe
 def batchtopk(
     signal: Signal,
     *,
-    latent_dim: LatentDim = 4096,
+    latent_dim: DictionaryDim = 4096,
     k: ActiveLatents = 32,
     k_aux: AuxLatents = 512,
     auxk_weight: AuxWeight = 1 / 32,

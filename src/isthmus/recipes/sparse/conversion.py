@@ -47,7 +47,7 @@ def to_jumprelu(model: Autoencoder, X: Array | Source, *, batch_size: int = 1024
             "threshold": theta,
             "subtract_bias": encoder.subtract_bias,
             "unit": decoder.unit,
-            "scaling": model.scaler.mode,
+            "scaling": model.scaler.mode.removesuffix("-norm"),
         }
     )
     with drawing(torch.device("cpu"), 0):

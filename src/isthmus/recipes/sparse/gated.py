@@ -17,7 +17,14 @@ from isthmus.objectives import (
     SquaredError,
     dead_used,
 )
-from isthmus.recipes.options import AuxWeight, DeadAfter, LatentDim, NonNegative, TargetL0
+from isthmus.recipes.options import (
+    AuxWeight,
+    DeadAfter,
+    DictionaryDim,
+    Meant,
+    NonNegative,
+    TargetL0,
+)
 from isthmus.recipes.registry import recipe
 
 
@@ -42,13 +49,15 @@ from isthmus.recipes.registry import recipe
 def gated(
     signal: Signal,
     *,
-    latent_dim: LatentDim = 4096,
+    latent_dim: DictionaryDim = 4096,
     l0: TargetL0 = None,
     sparsity: Annotated[
         NonNegative, Field(description="lambda: price of the gates' L1 norm")
     ] = 0.1,
     sparsity_steps: Annotated[
-        int, Field(gt=0, description="steps over which lambda rises (at most 0.8 of the run)")
+        int,
+        Field(gt=0, description="steps over which lambda rises (at most 0.8 of the run)"),
+        Meant("ramp"),
     ] = 1000,
     auxk_weight: AuxWeight = 0.0,
     dead_after: DeadAfter = 10_000_000,

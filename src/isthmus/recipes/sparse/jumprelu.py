@@ -7,7 +7,15 @@ from pydantic import Field
 from isthmus.anatomy import Autoencoder, Linear, Signal, Watch
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, JumpReLUBottleneck
 from isthmus.objectives import L0, AuxK, Coefficient, Held, L0Control, SquaredError, dead_used
-from isthmus.recipes.options import AuxWeight, DeadAfter, LatentDim, NonNegative, Positive, TargetL0
+from isthmus.recipes.options import (
+    AuxWeight,
+    DeadAfter,
+    DictionaryDim,
+    Meant,
+    NonNegative,
+    Positive,
+    TargetL0,
+)
 from isthmus.recipes.registry import recipe
 
 PUBLISHED = 0.001
@@ -36,13 +44,15 @@ PUBLISHED = 0.001
 def jumprelu(
     signal: Signal,
     *,
-    latent_dim: LatentDim = 4096,
+    latent_dim: DictionaryDim = 4096,
     l0: TargetL0 = None,
     sparsity: Annotated[
         NonNegative, Field(description="lambda: price of one active latent")
     ] = 1e-3,
     sparsity_steps: Annotated[
-        int, Field(gt=0, description="steps over which lambda rises (at most 0.8 of the run)")
+        int,
+        Field(gt=0, description="steps over which lambda rises (at most 0.8 of the run)"),
+        Meant("ramp"),
     ] = 10_000,
     threshold: Annotated[
         Positive | None,

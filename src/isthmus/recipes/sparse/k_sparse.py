@@ -20,7 +20,7 @@ from isthmus.bottlenecks import Dictionary
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
 from isthmus.objectives import SquaredError
-from isthmus.recipes.options import ActiveLatents, LatentDim, check_active
+from isthmus.recipes.options import ActiveLatents, DictionaryDim, check_active
 from isthmus.recipes.registry import recipe
 
 START_NORM = 0.28
@@ -106,7 +106,7 @@ class KSparse(nn.Module):
 def k_sparse(
     signal: Signal,
     *,
-    latent_dim: LatentDim = 1000,
+    latent_dim: DictionaryDim = 1000,
     k: ActiveLatents = 25,
     k_start: Annotated[
         int | None,

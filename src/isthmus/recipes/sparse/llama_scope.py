@@ -7,7 +7,7 @@ from pydantic import Field
 from isthmus.anatomy import Autoencoder, Signal
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, TopK
 from isthmus.objectives import MSE
-from isthmus.recipes.options import ActiveLatents, DeadAfter, LatentDim, check_active
+from isthmus.recipes.options import ActiveLatents, DeadAfter, DictionaryDim, check_active
 from isthmus.recipes.registry import recipe
 
 
@@ -32,7 +32,7 @@ from isthmus.recipes.registry import recipe
 def llama_scope(
     signal: Signal,
     *,
-    latent_dim: LatentDim = 4096,
+    latent_dim: DictionaryDim = 4096,
     k: ActiveLatents = 50,
     k_start: Annotated[
         int | None,

@@ -18,7 +18,7 @@ from isthmus.recipes.options import (
     AuxLatents,
     AuxWeight,
     DeadAfter,
-    LatentDim,
+    DictionaryDim,
     check_active,
 )
 from isthmus.recipes.registry import recipe
@@ -86,7 +86,7 @@ def decode_group(code: Code, weight: Tensor, start: int, end: int) -> Tensor:
 def matryoshka(
     signal: Signal,
     *,
-    latent_dim: LatentDim = 4096,
+    latent_dim: DictionaryDim = 4096,
     k: ActiveLatents = 32,
     shares: Annotated[
         tuple[float, ...], Field(description="shares of the latents that each prefix adds")

@@ -20,7 +20,7 @@ from isthmus.anatomy import (
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations, adaptive_decode
-from isthmus.recipes.options import ActiveLatents, LatentDim, check_active
+from isthmus.recipes.options import ActiveLatents, DictionaryDim, check_active
 from isthmus.recipes.registry import recipe
 
 
@@ -151,7 +151,7 @@ class NestedFVU(Term):
 def msae(
     signal: Signal,
     *,
-    latent_dim: LatentDim = 4096,
+    latent_dim: DictionaryDim = 4096,
     k: ActiveLatents = 64,
     weighting: Annotated[
         Literal["uniform", "reverse"],

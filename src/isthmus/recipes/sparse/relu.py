@@ -7,7 +7,7 @@ from pydantic import Field
 from isthmus.anatomy import Autoencoder, Signal, Watch
 from isthmus.bottlenecks import Dictionary, DictionaryEncoder, ReLU
 from isthmus.objectives import L1, MSE, ActiveLatents, AuxK, Coefficient, Held, L0Control, dead_used
-from isthmus.recipes.options import AuxWeight, DeadAfter, LatentDim, NonNegative, TargetL0
+from isthmus.recipes.options import AuxWeight, DeadAfter, DictionaryDim, NonNegative, TargetL0
 from isthmus.recipes.registry import recipe
 
 
@@ -26,7 +26,7 @@ from isthmus.recipes.registry import recipe
 def relu_l1(
     signal: Signal,
     *,
-    latent_dim: LatentDim = 4096,
+    latent_dim: DictionaryDim = 4096,
     l0: TargetL0 = None,
     sparsity: Annotated[NonNegative, Field(description="alpha: price of the L1 norm")] = 8.6e-4,
     tied: Annotated[bool, Field(description="one weight for encoder and decoder")] = False,

@@ -14,7 +14,7 @@ from isthmus.recipes.options import (
     AuxLatents,
     AuxWeight,
     DeadAfter,
-    LatentDim,
+    DictionaryDim,
     NonNegative,
     check_active,
 )
@@ -60,7 +60,7 @@ class MultiTopK(Term):
 def topk(
     signal: Signal,
     *,
-    latent_dim: LatentDim = 4096,
+    latent_dim: DictionaryDim = 4096,
     k: ActiveLatents = 32,
     k_aux: AuxLatents = 512,
     auxk_weight: AuxWeight = 1 / 32,

@@ -31,7 +31,7 @@ from isthmus.errors import IsthmusError
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.objectives import SquaredError, kl_to_standard_normal
 from isthmus.objectives.divergence import gaussian
-from isthmus.recipes.options import Hidden, LatentDim, Network, OwnModule
+from isthmus.recipes.options import Hidden, Network, OwnModule, SurplusDim
 from isthmus.recipes.registry import recipe
 
 REFRESHES = 10
@@ -242,7 +242,7 @@ def _spread(total: int, most: int) -> Tensor:
 def ard_vae(
     signal: Signal,
     *,
-    latent_dim: LatentDim = 128,
+    latent_dim: SurplusDim = 128,
     beta: Annotated[float, Field(gt=0, description="weight of the KL divergence")] = 0.5,
     draws: Annotated[
         int, Field(gt=0, description="draws n of the code that the prior variances come from")

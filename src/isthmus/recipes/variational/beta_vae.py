@@ -14,6 +14,7 @@ from isthmus.recipes.options import (
     Hidden,
     LatentDim,
     LikelihoodName,
+    Meant,
     Network,
     NonNegative,
     OwnModule,
@@ -64,7 +65,9 @@ def beta_vae(
     ] = 25.0,
     gamma: Annotated[NonNegative, Field(description="weight of |KL - C|")] = 1000.0,
     capacity_steps: Annotated[
-        int, Field(gt=0, description="steps over which C rises (at most 0.8 of the run)")
+        int,
+        Field(gt=0, description="steps over which C rises (at most 0.8 of the run)"),
+        Meant("ramp"),
     ] = 100_000,
     beta: Annotated[NonNegative, Field(description="weight of the KL where capacity=none")] = 4.0,
     network: Network = "auto",

@@ -50,6 +50,7 @@ from isthmus.recipes.options import (
     Hidden,
     LatentDim,
     LikelihoodName,
+    Meant,
     Network,
     NonNegative,
     OwnModule,
@@ -300,6 +301,7 @@ def mvae(
     kl_steps: Annotated[
         int,
         Field(ge=0, description="steps over which beta rises from 0 (at most 0.4 of the run)"),
+        Meant("ramp"),
     ] = 120_000,
     network: Network = "auto",
     hidden: Hidden = None,

@@ -13,12 +13,12 @@ from isthmus.networks import decoder_for, encoder_for
 from isthmus.objectives import KL, NegativeLogLikelihood, kl_to_standard_normal
 from isthmus.recipes.options import (
     Hidden,
-    LatentDim,
     LikelihoodName,
     Network,
     OwnModule,
     Positive,
     Sigma,
+    SurplusDim,
     likelihood_for,
 )
 from isthmus.recipes.registry import recipe
@@ -140,7 +140,7 @@ class SecondKL(_OfTheSecond):
 def two_stage_vae(
     signal: Signal,
     *,
-    latent_dim: LatentDim = 64,
+    latent_dim: SurplusDim = 64,
     second: Annotated[
         Literal["vae", "mixture"],
         Field(description="what is fitted to the codes: a VAE, or a mixture of Gaussians"),
