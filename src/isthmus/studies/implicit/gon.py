@@ -169,7 +169,7 @@ class _Quarter(Callback):
 
 def _error(model: Autoencoder, rows: np.ndarray) -> float:
     """Mean squared error per pixel."""
-    return -float(np.mean(model.score(rows)))
+    return -float(np.mean(model.score(rows, kind="error")))
 
 
 def _convolutional(arm: str, rows: np.ndarray, seed: int) -> Autoencoder:

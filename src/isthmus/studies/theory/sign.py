@@ -111,7 +111,7 @@ def _fitted(data: Sequence[np.ndarray], seed: int, **training: Any) -> dict[str,
     for rate in RATES:
         model, name = models[_name(rate)], _name(rate)
         a, b = weights(model)
-        found[f"risk_{name}"] = float(-np.asarray(model.score(held)).mean())
+        found[f"risk_{name}"] = float(-np.asarray(model.score(held, kind="error")).mean())
         found[f"exact_{name}"] = population_risk(a, b)
         found[f"law_{name}"] = optimal_risk(rate)
         found |= {f"{what}_{name}": value for what, value in geometry(b).items()}
