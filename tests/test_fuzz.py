@@ -1,7 +1,6 @@
 """A few of the random inputs that `make fuzz` throws at the command line by the thousand."""
 
 import pytest
-
 from tools.fuzz.__main__ import one
 
 
