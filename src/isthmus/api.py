@@ -29,10 +29,11 @@ from isthmus.training.checkpoint import read_config
 from isthmus.training.extending import check_longer
 from isthmus.training.findings import check_plan
 from isthmus.training.lock import claim
+from isthmus.training.machine import resolve_device
 from isthmus.training.many import read_manifest
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples, verify
-from isthmus.training.run import PREPARE_ROWS, resolve_device
+from isthmus.training.run import PREPARE_ROWS
 from isthmus.training.scores import keep_training_scores
 from isthmus.training.seeds import seeded
 from isthmus.training.session import session

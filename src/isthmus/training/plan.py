@@ -20,6 +20,7 @@ from isthmus.anatomy import EMA, Autoencoder, Clock, Schedule, Source
 from isthmus.errors import IsthmusError
 from isthmus.training.cost import counted, timed
 from isthmus.training.legs import Leg, legs_of
+from isthmus.training.machine import resolve_device
 from isthmus.training.optimisers import LR_SCHEDULES
 from isthmus.training.options import TrainingOptions
 
@@ -123,8 +124,6 @@ def planned(
     ``source`` are the rows to train on and ``held`` the number of those held out. ``parallel`` is
     how many runs share ``minutes``.
     """
-    from isthmus.training.run import resolve_device
-
     auto, stated = is_auto(options, asked), bool({"steps", "epochs"} & set(asked))
     per_pass = max(1, len(source) // options.batch_size)
     states = options.steps is not None or options.epochs is not None

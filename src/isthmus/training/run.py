@@ -1,29 +1,28 @@
 """A run: a stepper with data, folder, log, validation and exact resume."""
 
-import contextlib
 import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from isthmus import notices
 from isthmus.anatomy import MODEL, Autoencoder, Batch, Losses, Output, Source, Step, ask
-from isthmus.anatomy.part import parts_with
 from isthmus.errors import IsthmusError
 from isthmus.training import findings
 from isthmus.training.batches import Batches
 from isthmus.training.callbacks import Callback, Record, TensorBoard
 from isthmus.training.checkpoint import METRICS, Checkpoint, write_checkpoint
+from isthmus.training.finishing import tell_finished
 from isthmus.training.forensics import investigate
 from isthmus.training.interrupt import CtrlC, Interrupted
 from isthmus.training.legs import Leg, check_legs, legs_of
 from isthmus.training.lock import Held, claim, claims
+from isthmus.training.machine import resolve_device, threads_of
 from isthmus.training.options import TrainingOptions
 from isthmus.training.plan import settled, steady
 from isthmus.training.progress import ProgressBar, Show
@@ -426,25 +425,6 @@ class Run:
         elif self.stepper.average is not None:
             self.stepper.use_average()
 
-    def _tell_finished(self) -> None:
-        """Tell the parts that the weights are final: tables, thresholds, calibration."""
-        parts = list(parts_with(self.model, "finish"))
-        if not parts:
-            return
-        self.model.eval()
-        before = {name: t.shape for name, t in self.model.state_dict().items()}
-        with seeded(self.device, self.options.seed, 7), torch.no_grad():
-            for part in parts:
-                ask(part.finish, self.model, self.source)
-        after = {name: t.shape for name, t in self.model.state_dict().items()}
-        for name in sorted(before.keys() | after.keys()):
-            if before.get(name) != after.get(name):
-                raise IsthmusError(
-                    f"finish() changed {name} from {_shape(before.get(name))} to "
-                    f"{_shape(after.get(name))}, which no model that is built anew could load: "
-                    "register it with the shape that it ends with"
-                )
-
     def finish(self) -> None:
         """After the last step: end with the weights that the options promise, and save; once."""
         if self._finished:
@@ -454,7 +434,7 @@ class Run:
         due = self.folder is not None and self._saved_step != self.step
         live = copied(self.model) if due else {}
         self._settle()
-        self._tell_finished()
+        tell_finished(self.model, self.source, self.device, self.options.seed)
         findings.look(self)
         keep_training_scores(self.model, self.source, self.model.config)
         if due:
@@ -479,42 +459,6 @@ class Run:
         raise Interrupted(f"{at} and saved; go on with: isthmus resume {self.folder}")
 
 
-@contextlib.contextmanager
-def threads_of(configs: Sequence[Mapping[str, Any]]) -> Iterator[None]:
-    """As many threads as the run that is gone on with began with: sums of others round otherwise.
-
-    Of several runs of one pass those of the first.
-    """
-    own = torch.get_num_threads()
-    began = next((c["threads"] for c in configs if "threads" in c), own)
-    if began == own:
-        yield
-        return
-    notices.say(
-        f"the run began with {began} threads and goes on with as many, so that its bits stay the "
-        f"same (this process has {own})"
-    )
-    torch.set_num_threads(began)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(own)
-
-
-def resolve_device(name: str) -> torch.device:
-    """``auto`` is the first accelerator there is; an absent one is an error."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise IsthmusError(f"the device {name!r} is not there: use device=auto") from None
-    return device
-
-
 def _records(log: Path) -> list[Record]:
     """The records of a log; what follows a line that a power cut tore is left out."""
     records: list[Record] = []
@@ -529,10 +473,6 @@ def _records(log: Path) -> list[Record]:
 def copied(model: Autoencoder) -> dict[str, Tensor]:
     """A copy of all weights and buffers, by name."""
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def _shape(shape: torch.Size | None) -> str:
-    return "nothing" if shape is None else f"shape {tuple(shape)}"
 
 
 def _finite(value: float) -> float | None:
