@@ -3,8 +3,8 @@
     python -m benchmarks.defaults [--only plain,vae] [--sets table,image] [--published]
 
 Each fit prints its seconds (also the processor's), its steps, whether it ended before its plan,
-the loss on the held-out rows and, on a tenth of the rows that it never saw, the fraction of variance
-unexplained. With ``--published`` eight recipes train once more, as long as their pages
+the loss on the held-out rows and, on a tenth of the rows that it never saw, the fraction of
+variance unexplained. With ``--published`` eight recipes train once more, as long as their pages
 say and at the same sizes, on a set so small that they end. Results are kept in
 ``docs/defaults.json``, from which ``docs/defaults.md`` is written; what is there already is not
 done again, unless it is named by ``--only``. Needs the shared sets (ISTHMUS_DATA).
@@ -221,9 +221,8 @@ def write(results: Mapping[str, Mapping[str, Any]]) -> None:
         "",
         "Every recipe at its defaults on three sets that suit it: what `isthmus fit RECIPE DATA` "
         "does. Written by `python -m benchmarks.defaults`. Seconds are the processor's, all "
-        "threads together, so that what else the machine did does not count: on two cores a run takes "
-        "at most as many. Rules and reasons are in the docstrings of `isthmus.training.plan` and "
-        "`isthmus.recipes.sizes`.",
+        "threads together, so that what else the machine did does not count. Rules and reasons "
+        "are in the docstrings of `isthmus.training.plan` and `isthmus.recipes.sizes`.",
         "",
         *table(results),
         "",
