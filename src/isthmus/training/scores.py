@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from isthmus import notices
 from isthmus.anatomy import AnySparseCode, Autoencoder, Source
 from isthmus.anatomy.scoring import DRAWS, kind_of_score
 from isthmus.anatomy.thresholds import summary
@@ -33,7 +34,8 @@ def keep_training_scores(model: Autoencoder, source: Source, config: dict[str, A
         return
     total = len(source)
     devices = [] if model.device.type == "cpu" else [model.device]
-    with torch.random.fork_rng(devices):
+    # Nothing is to be said of these rows, such as that one image is dim.
+    with notices.tried(), torch.random.fork_rng(devices):
         code = model.encode(source.batch(torch.arange(1)), code=True)
         if isinstance(code, AnySparseCode):
             return
