@@ -248,3 +248,16 @@ def test_runs_knows_the_plan():
         plan=found.plan,
     )  # fmt: skip
     assert json.loads(json.dumps(config["plan"])) == found.plan.to_dict()
+
+
+def test_what_an_attempt_said_is_not_said_twice():
+    pandas = pytest.importorskip("pandas")
+    g = np.random.default_rng(0)
+    frame = pandas.DataFrame(g.normal(size=(300, 3)), columns=["a", "b", "c"])
+    frame["name"] = [f"row {i}" for i in range(len(frame))]
+    frame.loc[::5, "a"] = np.nan
+    with notices.collected(quiet=True) as said:
+        isthmus.fit("trimmed-linear-vae", frame, progress=False)
+    for about in ("the column 'name' of", "missing values become"):
+        assert sum(about in one for one in said) == 1, said
+    assert not any("batch_size" in one for one in said)  # of a model that is solved for

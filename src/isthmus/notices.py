@@ -39,6 +39,20 @@ def collected(*, quiet: bool = False) -> Iterator[list[str]]:
         _open.reset(token)
 
 
+@contextmanager
+def tried() -> Iterator[list[str]]:
+    """A list that alone gets every sentence said meanwhile: those of an attempt that may not stand.
+
+    :func:`say` them again where it does.
+    """
+    notes: list[str] = []
+    token = _open.set(((notes, True),))
+    try:
+        yield notes
+    finally:
+        _open.reset(token)
+
+
 def heard(earlier: Iterable[str] = ()) -> list[str]:
     """The list that is open now, for a run's record: it grows by what is yet to be said.
 

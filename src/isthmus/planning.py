@@ -70,8 +70,12 @@ def fit_planned(
     training = recipe.parse(asked)[1] if begun is None else begun[1]
     training = watching(training, given, len(source), validation_data is not None)
     chosen = training.validation > 0 and "validation" not in given and begun is None
-    found = _planned(recipe, asked, given, source, own, validation_data, table, begun, training)
-    if chosen and silent(found.model):
+    with notices.tried() as said:
+        found = _planned(recipe, asked, given, source, own, validation_data, table, begun, training)
+    if not (chosen and silent(found.model)):
+        for sentence in said:
+            notices.say(sentence)
+    else:
         # Nothing is learnt from rows that are held out of a run that they cannot end.
         training = training.model_copy(update={"validation": 0.0})
         found = _planned(recipe, asked, given, source, own, validation_data, table, begun, training)
@@ -91,8 +95,12 @@ def _planned(
 ) -> Planned:
     train, held = runs.parts(source, training, validation_data)
     rows = Rows(*preparing.prepared(source, train, held, table or PrepareOptions(), own))
-    options = sized_options(recipe, asked, rows.source) if begun is None else begun
-    return built(recipe, given, options, training.validation, rows, own)
+    with notices.tried() as said:
+        options = sized_options(recipe, asked, rows.source) if begun is None else begun
+    found = built(recipe, given, options, training.validation, rows, own)
+    for sentence in said if found.model.solver is None else ():  # which has no batches and no rate
+        notices.say(sentence)
+    return found
 
 
 def built(

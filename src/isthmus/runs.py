@@ -66,15 +66,16 @@ def resolved_scaling(recipe: Recipe, source: Source, options: Mapping[str, Any])
 
     Rows are looked at only where they are arrays, which can be read at once.
     """
-    rows = None
-    if options["scaling"] == "auto" and reads_features(recipe) and asked.is_array(source):
+    rows, table = None, preparing.names_of(source)
+    read = table or (reads_features(recipe) and asked.is_array(source))
+    if options["scaling"] == "auto" and recipe.scaling in ("global", "norm") and read:
         rows = asked.spread_rows(source)
     counts = str(options.get("likelihood")) in COUNTS
     signal = source.signal
     if options["scaling"] == "auto" and signal.kind == "image" and signal.low is None:
         few = source.rows(torch.arange(0, len(source), -(-len(source) // UNKNOWN_ROWS)))
         signal = signal.bounded(*(float(v) for v in torch.aminmax(few)))
-    return resolved(options["scaling"], signal, recipe.scaling, rows, counts=counts)
+    return resolved(options["scaling"], signal, recipe.scaling, rows, counts=counts, table=table)
 
 
 def reads_features(recipe: Recipe) -> bool:

@@ -40,6 +40,12 @@ def test_a_name_comes_before_a_folder_of_that_name(tmp_path, monkeypatch):
     assert as_source("x.npy").signal.shape == X.shape[1:]
 
 
+def test_a_folder_that_is_a_store_is_named_as_one(tmp_path):
+    (tmp_path / "provenance.json").write_text("{}")
+    with pytest.raises(IsthmusError, match=r"is a store of activations: name a point.*@POINT"):
+        as_source(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("bad", "said"),
     [

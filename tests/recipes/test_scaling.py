@@ -193,3 +193,52 @@ def test_modes_of_what_is_observed():
         scaler = Scaler((5,), mode)
         scaler.fit(hidden, mask)
         assert float(scaler(x).abs().max()) < 6
+
+
+# Columns of very different size, as tables have them.
+def table(rows=400, spread=(1.0, 1.0, 30_000.0)):
+    pandas = pytest.importorskip("pandas")
+    g = np.random.default_rng(0)
+    shared = g.normal(size=(rows, 1))
+    found = shared + 0.5 * g.normal(size=(rows, len(spread)))
+    return pandas.DataFrame(found * spread, columns=["a", "b", "income"][: len(spread)])
+
+
+@pytest.mark.parametrize(("recipe", "mode"), [("topk", "columns"), ("jumprelu", "columns-norm")])
+def test_a_dictionary_on_a_table_learns_every_column(recipe, mode):
+    frame = table()
+    model, said = fit(recipe, frame, steps=60, latent_dim=16, batch_size=64, lr=0.01)
+    assert model.scaler.mode == mode
+    assert sum("'income' spreads" in one for one in said) == 1
+    rebuilt = model.reconstruct(frame)
+    for name in frame:
+        assert np.corrcoef(rebuilt[name], frame[name])[0, 1] > 0.7, name
+
+
+def test_a_table_of_like_columns_keeps_the_one_factor_and_arrays_do():
+    frame = table(spread=(1.0, 2.0, 5.0))
+    options = {"steps": 2, "latent_dim": 16, "batch_size": 64}
+    assert fit("topk", frame, **options)[0].scaler.mode == "global"
+    assert fit("topk", table(), scaling="global", **options)[0].scaler.mode == "global"
+    uneven = table().to_numpy(np.float32)
+    assert fit("topk", uneven, **options)[0].scaler.mode == "global"
+
+
+def test_columns_norm_has_rows_of_norm_one():
+    x = torch.tensor(table().to_numpy(np.float32))
+    scaler = Scaler((3,), "columns-norm")
+    scaler.fit(x)
+    assert scaler(x).square().sum(1).mean().item() == pytest.approx(1.0, rel=1e-5)
+    torch.testing.assert_close(scaler.inverse(scaler(x)), x)
+    seen = torch.ones_like(x, dtype=torch.bool)
+    masked = Scaler((3,), "columns-norm")
+    masked.fit(x, seen)
+    torch.testing.assert_close(masked.scale, scaler.scale)
+
+
+def test_a_dim_first_image_is_no_notice():
+    images = DIGITS.copy()
+    images[:8] = 0.0  # the rows that are stored with a run, to be compared as it loads
+    images[8, 0, 0, 0] = 1.0
+    _, said = fit("plain", images, latent_dim=2, steps=2, batch_size=32, network="mlp", out=None)
+    assert not any("images go from" in one for one in said)

@@ -290,3 +290,16 @@ def test_the_estimator_reads_frames_by_name():
     np.testing.assert_array_equal(again.score_samples(other), made.score_samples(other))
     with pytest.raises(IsthmusError, match="lacks the column 'age'"):
         made.transform(own.drop(columns="age"))
+
+
+def test_each_new_name_is_hinted_at_once_for_what_it_resembles():
+    table = pd.DataFrame(
+        np.random.default_rng(0).normal(size=(60, 3)), columns=["income", "score", "weight"]
+    )
+    model = isthmus.fit("plain", table, latent_dim=1, steps=1, batch_size=32, progress=False)
+    gone = table.rename(columns={"score": "Score", "income": "colour"})
+    with pytest.raises(IsthmusError, match=r": rename 'Score' to 'score'$"):
+        model.encode(gone)
+    gone = table.rename(columns={"score": "SCORE", "weight": "weights"})
+    with pytest.raises(IsthmusError, match=r"'SCORE' to 'score', 'weights' to 'weight'$"):
+        model.encode(gone)

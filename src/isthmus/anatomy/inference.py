@@ -93,8 +93,8 @@ class Inference:
 
         A decoder that draws does so from ``seed``. A model of texts gives texts, one of images has
         them in the layout and type of those that it was fitted to: bytes as bytes, channels where
-        they were. With ``as_read`` images are as the model reads them, in fractions, channels
-        first.
+        they were. With ``as_read`` all is as the model reads it: images in fractions, channels
+        first; a table's features instead of the table.
         """
         model = self._model
         model._need_decoder()
@@ -129,7 +129,7 @@ class Inference:
                 ) from problem
             raise IsthmusError(f"{what}: pass as many columns as encode returns") from problem
         found = like(Z, self._as_raw(tree.joined(recon), as_read), model.signal)
-        return self._restored(found, None)
+        return found if as_read else self._restored(found, None)
 
     def reconstruct(
         self,
@@ -313,7 +313,8 @@ class Inference:
     ) -> Any:
         """``n`` new examples from the prior, in the user's units, ``(n, *shape)``.
 
-        Images have the layout and type of those that the model was fitted to, unless ``as_read``.
+        Images have the layout and type of those that the model was fitted to, a table is a frame,
+        unless ``as_read``.
         """
         model = self._model
         if model.prior is None or model.decoder is None:
@@ -326,7 +327,7 @@ class Inference:
             params = model.decode_code(Code(z), batch=about, generator=generator)
             recon = _cpu(model.unscaled(model.likelihood.mean(params)))
             found = like(None, self._as_raw(recon, as_read), model.signal)
-        return self._restored(found, None)
+        return found if as_read else self._restored(found, None)
 
     # --- helpers -----------------------------------------------------------------------------
 

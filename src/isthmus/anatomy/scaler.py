@@ -9,9 +9,11 @@ from isthmus.anatomy.tree import like
 from isthmus.errors import IsthmusError
 
 Scaling = Literal[
-    "none", "columns", "global", "norm", "unit", "centred", "centred-norm", "robust", "robust-norm"
-]
+    "none", "columns", "columns-norm", "global", "norm", "unit",
+    "centred", "centred-norm", "robust", "robust-norm",
+]  # fmt: skip
 
+_COLUMNS = ("columns", "columns-norm")
 _FACTORS = ("global", "norm")
 """Modes that are one factor without an offset."""
 _PART = 4096
@@ -24,13 +26,14 @@ class Scaler(nn.Module):
     """``x -> (x - offset) / scale``.
 
     ``columns`` standardises every element to mean 0 and variance 1 (a constant element keeps
-    scale 1). The others divide everything by one number, which changes no direction and so suits
-    dictionaries: of ``global`` and ``norm`` the mean squared element is then 1, or the mean squared
-    norm of a row; ``centred`` and ``centred-norm`` do the same after the mean of each element was
-    taken off; ``robust`` and ``robust-norm`` take off medians, and it is the median row whose mean
-    squared element or squared norm is 1, so that a few huge rows change nothing. ``unit`` maps a
-    range of values to 0..1, ``unit_range`` or that of the rows it is fitted to
-    (:func:`unit_of`). ``none`` leaves the data as they are.
+    scale 1), and ``columns-norm`` divides what comes of it by the root of the number of elements,
+    so that the mean squared norm of a row is at most 1. The others divide everything by one number,
+    which changes no direction and so suits dictionaries: of ``global`` and ``norm`` the mean
+    squared element is then 1, or the mean squared norm of a row; ``centred`` and ``centred-norm``
+    do the same after the mean of each element was taken off; ``robust`` and ``robust-norm`` take
+    off medians, and it is the median row whose mean squared element or squared norm is 1, so that a
+    few huge rows change nothing. ``unit`` maps a range of values to 0..1, ``unit_range`` or that of
+    the rows it is fitted to (:func:`unit_of`). ``none`` leaves the data as they are.
     """
 
     offset: Tensor
@@ -45,9 +48,14 @@ class Scaler(nn.Module):
         super().__init__()
         self.mode = mode
         centred = mode.startswith(("centred", "robust"))
-        self.register_buffer("offset", torch.zeros(shape if centred or mode == "columns" else ()))
-        self.register_buffer("scale", torch.ones(shape if mode == "columns" else ()))
+        self.register_buffer("offset", torch.zeros(shape if centred or self.by_column else ()))
+        self.register_buffer("scale", torch.ones(shape if self.by_column else ()))
         self.unit_range = unit_range
+
+    @property
+    def by_column(self) -> bool:
+        """Whether every element has an offset and a scale of its own."""
+        return self.mode in _COLUMNS
 
     def fit(self, x: Tensor, mask: Tensor | None = None) -> None:
         """Estimate offset and scale from rows ``(rows, *shape)``, in float64.
@@ -67,15 +75,14 @@ class Scaler(nn.Module):
         if mask is not None:
             self._fit_observed(x.double(), like(mask, x).expand_as(x))
             return
-        if self.mode == "columns":
+        if self.by_column:
             x = x.double()
             std = x.std(0, correction=0)
             if not bool((std > 0).any()):
                 raise IsthmusError(
                     "every column of the data is constant: there is nothing to learn"
                 )
-            self.offset.copy_(x.mean(0))
-            self.scale.copy_(torch.where(std > 0, std, torch.ones_like(std)))
+            self._set_columns(x.mean(0), std)
         elif self.mode in _FACTORS:
             # In parts: the whole sample in double would be the most memory that a run ever needs.
             total = torch.stack([part.double().square().sum() for part in x.split(_PART)]).sum()
@@ -106,6 +113,11 @@ class Scaler(nn.Module):
         self.offset.fill_(offset)
         self.scale.fill_(scale)
 
+    def _set_columns(self, mean: Tensor, std: Tensor) -> None:
+        self.offset.copy_(mean)
+        scale = torch.where(std > 0, std, torch.ones_like(std))
+        self.scale.copy_(scale if self.mode == "columns" else scale * scale.numel() ** 0.5)
+
     def _resize(self, size: Tensor) -> None:
         if not bool(size > 0):
             what = "zero" if self.mode in _FACTORS else "the same"
@@ -116,17 +128,16 @@ class Scaler(nn.Module):
         """The same estimates from the entries that are seen."""
         if not bool(seen.any()):
             raise IsthmusError("no entry of the data is observed: there is nothing to learn")
-        if self.mode not in ("columns", *_FACTORS):
+        if self.mode not in (*_COLUMNS, *_FACTORS):
             self._fit_centred(x, seen)
             return
         x = torch.where(seen, x, 0.0)
-        if self.mode == "columns":
+        if self.by_column:
             count = seen.sum(0).clamp_min(1)
             mean = x.sum(0) / count
             variance = torch.where(seen, (x - mean).square(), 0.0).sum(0) / count
             std = variance.sqrt()
-            self.offset.copy_(mean)
-            self.scale.copy_(torch.where(std > 0, std, torch.ones_like(std)))
+            self._set_columns(mean, std)
             return
         size = (x.square().sum() / seen.sum()).sqrt()
         self._resize(size * x[0].numel() ** 0.5 if self.mode == "norm" else size)

@@ -239,6 +239,11 @@ def _files(folder: Path) -> list[Path]:
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
+    if not files and (folder / "provenance.json").exists():
+        raise IsthmusError(
+            f"the folder {str(folder)!r} is a store of activations: name a point of it, "
+            f"store:{folder}@POINT, as isthmus harvest does at its end"
+        )
     if not files:
         raise IsthmusError(
             f"the folder {str(folder)!r} holds no images: put files with the endings "

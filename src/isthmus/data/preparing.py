@@ -325,6 +325,12 @@ def has_tables(source: Source) -> bool:
     return any(found)
 
 
+def names_of(source: Source) -> tuple[str, ...]:
+    """The features of a table, by name; none where the rows are not those of one table."""
+    inner, _ = source.base(torch.arange(0))
+    return tuple(inner.columns) if isinstance(inner, TableSource) else ()
+
+
 def _is_prepared(source: Source) -> bool:
     found: list[bool] = []
 

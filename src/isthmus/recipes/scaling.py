@@ -1,6 +1,6 @@
 """How a model's data are scaled: one rule, for recipes and for autoencoders of one's own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -15,14 +15,22 @@ from isthmus.recipes.signature import AutoScaling
 Modes = str | Mapping[str, "Modes"]
 """What a scaler does, as a checkpoint has it: of a collection by name."""
 
+_SIZED: dict[str, Scaling] = {
+    "columns": "columns-norm", "centred": "centred-norm", "robust": "robust-norm"
+}  # fmt: skip
+
+_UNEVEN = 10.0
+"""How many times the median a column of a table spreads from which on it would drown the others."""
+
 
 def scaling_for(asked: AutoScaling, signal: Signal, own: Scaling = "columns") -> Scaling:
     """What ``asked`` means for the data of ``signal``.
 
     ``auto`` leaves images and unit data as they are, and does ``own`` to vectors whose values
     leave [0, 1]. Where ``own`` is one factor, direction is all that matters, and it is done to
-    any data; ``centred`` and ``robust`` then make rows of the size that ``own`` does. Token ids and
-    graphs are never scaled. What ``auto`` becomes for data that need more, :func:`resolved` says.
+    any data; ``columns``, ``centred`` and ``robust`` then make rows of the size that ``own`` does.
+    Token ids and graphs are never scaled. What ``auto`` becomes for data that need more,
+    :func:`resolved` says.
     """
     if isinstance(asked, Mapping):
         raise IsthmusError(
@@ -34,8 +42,8 @@ def scaling_for(asked: AutoScaling, signal: Signal, own: Scaling = "columns") ->
         raise IsthmusError(
             "rows of different lengths have no columns: set scaling=global, norm or none"
         )
-    if asked in ("centred", "robust") and own == "norm":
-        return "centred-norm" if asked == "centred" else "robust-norm"
+    if own == "norm" and asked in _SIZED:
+        return _SIZED[asked]
     if asked != "auto":
         return asked
     if own in ("global", "norm"):
@@ -67,7 +75,13 @@ def _scaler(signal: Signal, mode: Scaling) -> Scaler:
 
 
 def resolved(
-    asked: AutoScaling, signal: Signal, own: Scaling, rows: Tree = None, *, counts: bool = False
+    asked: AutoScaling,
+    signal: Signal,
+    own: Scaling,
+    rows: Tree = None,
+    *,
+    counts: bool = False,
+    table: Sequence[str] = (),
 ) -> AutoScaling:
     """What ``auto`` is for data that need more than :func:`scaling_for` does, said in one line.
 
@@ -76,7 +90,9 @@ def resolved(
     factor for all, ``rows`` ``(n, *shape)`` of the data are looked at (a dictionary of these for a
     collection): where the mean of a single element has more energy than all elements have variance
     together, or the means of all ten times as much, the factor would follow the means and what
-    varies would be tiny: ``centred``. All other data stay ``auto``, as does what was asked for.
+    varies would be tiny: ``centred``. Of a ``table`` (the names of its columns) each column has a
+    unit of its own, and where one spreads ten times as far as is usual it would be all that a
+    dictionary learns: ``columns``. All other data stay ``auto``, as does what was asked for.
     """
     if asked != "auto":
         return asked
@@ -89,6 +105,14 @@ def resolved(
         return chosen if any(part != "auto" for part in chosen.values()) else "auto"
     if own in ("global", "norm"):
         if isinstance(rows, Tensor) and rows.is_floating_point() and not signal.ragged:
+            wide = _widest(rows) if table else None
+            if wide is not None:
+                say(
+                    f"{table[wide[0]]!r} spreads {wide[1]:,.3g} times as far as columns of this "
+                    f"table usually do: each is brought to mean 0 and variance 1 (scaling={own} "
+                    "leaves them)"
+                )
+                return "columns"
             share = _mean_energy(rows)
             if share is not None:
                 say(
@@ -110,6 +134,14 @@ def resolved(
         "is in the data's own units (scaling=none leaves them as they are)"
     )
     return "unit"
+
+
+def _widest(rows: Tensor) -> tuple[int, float] | None:
+    """The place of a column that spreads much further than the median one, and how much."""
+    std = rows.double().std(0, correction=0)
+    usual = std[std > 0].median() if bool((std > 0).any()) else std.new_ones(())
+    ratio = float(std.max() / usual)
+    return (int(std.argmax()), ratio) if ratio > _UNEVEN else None
 
 
 def _mean_energy(rows: Tensor) -> str | None:

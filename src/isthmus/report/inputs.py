@@ -126,7 +126,7 @@ def inputs_of(model: Autoencoder, rows: np.ndarray, source: Source) -> Inputs:
     names = [str(name) for name in inner.columns or []]
     if len(names) != signal.numel or len(names) > MOST_NAMES:
         names = []
-    if signal.kind == "image" or scaler.mode != "columns":
+    if signal.kind == "image" or not scaler.by_column:
         return Inputs(signal, low, high, names)
     offset, scale = (t.detach().cpu().numpy() for t in (scaler.offset, scaler.scale))
     return Inputs(signal, low, high, names, offset, scale)

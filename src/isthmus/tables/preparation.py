@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from isthmus.tables.options import PrepareOptions
 from isthmus.tables.table import Column, Table, as_text
 
 Encoder = Numbers | Levels
+
+_NEAR = 0.5
+"""How alike two names are from which on one may be the other, of 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +138,7 @@ class Preparation:
 
     def _lacks(self, table: Table, lacking: Sequence[str]) -> IsthmusError:
         free = [n for n in table.names if n not in self.columns and n not in self.left_out]
-        near = {n: get_close_matches(n, free, n=1, cutoff=0.5) for n in lacking}
-        hints = ", ".join(f"{found[0]!r} to {n!r}" for n, found in near.items() if found)
+        hints = ", ".join(f"{new!r} to {old!r}" for old, new in _renamed(lacking, free).items())
         what = "the column" if len(lacking) == 1 else "the columns"
         unknown_ = f" and has {listed(free)} instead" if free else ""
         return IsthmusError(
@@ -297,6 +299,20 @@ def _by_place(table: Table, names: Sequence[str]) -> Any:
     of_name = dict(zip(names, table.columns, strict=True))
     again = table.reread
     return lambda name: again(of_name[name])
+
+
+def _renamed(lacking: Sequence[str], free: Sequence[str]) -> dict[str, str]:
+    """Which column may be which by another name, each taken once: the most alike first."""
+    pairs = [(_alike(old, new), old, new) for old in lacking for new in free]
+    found: dict[str, str] = {}
+    for _, old, new in sorted((p for p in pairs if p[0] >= _NEAR), key=lambda p: -p[0]):
+        if old not in found and new not in found.values():
+            found[old] = new
+    return found
+
+
+def _alike(one: str, other: str) -> float:
+    return SequenceMatcher(None, one.lower(), other.lower()).ratio()
 
 
 def _too_many(found: Levels, column: Column, options: PrepareOptions) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from isthmus import notices
 from isthmus.anatomy import Autoencoder, Batch, Signal, Tree, tree
 from isthmus.errors import IsthmusError
 
@@ -18,7 +19,11 @@ def reference_triples(model: Autoencoder, rows: Batch) -> dict[str, Tensor]:
     The parts of a collection are ``input.part``; masks and what is given stand beside them. Where
     whole numbers are rebuilt, such as tokens, a tie may fall either way: the score is kept instead.
     """
-    rows = rows.to(torch.device("cpu"))
+    with notices.tried():  # a few rows say nothing of the data, such as that all images are dim
+        return _triples(model, rows.to(torch.device("cpu")))
+
+
+def _triples(model: Autoencoder, rows: Batch) -> dict[str, Tensor]:
     code = model.encode(rows, code=True)
     triple = {**stored(rows), **{f"code.{k}": v for k, v in code.tensors().items()}}
     leaves = [leaf for _, leaf in tree.leaves(rows.x) if isinstance(leaf, Tensor)]

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from isthmus import notices
 from isthmus.anatomy import AnySparseCode, Autoencoder, Batch, Source
 from isthmus.anatomy.scoring import DRAWS, kind_of_score
 from isthmus.anatomy.thresholds import summary
@@ -37,7 +38,8 @@ def keep_training_scores(
         return
     total = len(source)
     seed = int((config.get("training") or {}).get("seed") or 0)
-    with seeded(model.device, seed, 10):
+    # Nothing is to be said of these rows, such as that one image is dim.
+    with notices.tried(), seeded(model.device, seed, 10):
         code = model.encode(first, code=True)
         if isinstance(code, AnySparseCode):
             return
