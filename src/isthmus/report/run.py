@@ -113,7 +113,7 @@ def _find_rows(run: Run, model: Autoencoder, X: Data | None) -> None:
         say(f"the page of {run.folder} has no rows: {sentence.rstrip('.')}")
         return
     try:
-        source = api.held_out_source(wanted)
+        source = api.held_out_source(wanted, model)
         check_fit(model, source)
         if X is None:
             _same_data(run, wanted, source)
