@@ -175,3 +175,13 @@ def test_times_beyond_the_range_of_their_unit_are_an_error():
     far = pd.DataFrame({"a": [1.0, 2.0], "t": np.array(["3000-01-01", "NaT"], "M8[us]")})
     with pytest.raises(IsthmusError, match=r"3000-01-01.*'t'.*too far"):
         model.encode(far)
+
+
+def test_an_array_is_not_taken_for_prepared_rows_where_it_may_be_the_columns():
+    """Seconds that were read as times are no numbers of standard deviations."""
+    hours = pd.date_range("2020", periods=30, freq="h")
+    frame = pd.DataFrame({"a": np.arange(30.0), "t": hours})
+    model = isthmus.fit("plain", frame, latent_dim=1, steps=1, progress=False)
+    seconds = np.stack([frame["a"], hours.astype("datetime64[s]").astype("int64")], 1)
+    with pytest.raises(IsthmusError, match="times among them"):
+        model.encode(seconds)
