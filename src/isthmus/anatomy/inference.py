@@ -105,8 +105,8 @@ class Inference:
             )
         if isinstance(Z, (np.ndarray, Tensor)) and Z.ndim > 2 and reads_positions(model):
             axis = -1 if model.signal.axis is None else model.signal.axis
-            rows = spread_out(Z, axis)
-            flat = self.decode(rows, batch_size=batch_size, given=given, seed=seed)
+            each = spread_out(Z, axis)
+            flat = self.decode(each, batch_size=batch_size, given=given, seed=seed)
             return Spread(Z, axis).each(torch.as_tensor(flat), lambda own, part: like(own, part))
         codes = [Z] if isinstance(Z, Code) else self._dense_codes(Z, batch_size)
         own = None if given is None else all_entries(given, len(Z))
