@@ -102,6 +102,7 @@ def fit(
     # A label may be named like an option: label=kind.
     own_given = {name: options.pop(name) for name in chosen.given if name in options}
     how = runs.asked_of(options, chosen)
+    start = starting.meant(start, chosen, options)
     begun: Any = None  # the options of a model that goes on
     if start is not None:
         chosen, own, *begun = starting.started(recipe, start, options, load)
@@ -379,7 +380,7 @@ def _solve(
         figures = model.solver.fit(model, source, report)
     model.eval()
     model.history, model.reference_rows = [{"step": 1, **figures}], sample
-    keep_training_scores(model, source, model.config)
+    keep_training_scores(model, source, model.config, sample)
     if folder is not None:
         weights = {n: t.clone() for n, t in model.state_dict().items()}
         done = {"step": 1, "total": 1, "finished": True}

@@ -21,6 +21,7 @@ from isthmus.recipes.registry import validated
 from isthmus.recipes.scaling import rescale
 from isthmus.runs import storable
 from isthmus.training import TrainingOptions
+from isthmus.training.checkpoint import CONFIG
 
 LENGTHS = ("steps", "epochs", "length", "minutes")
 """Options that say how long a run is: one of them replaces the others."""
@@ -32,6 +33,21 @@ def fitted(recipe: RecipeLike) -> Autoencoder | None:
     if not isinstance(recipe, Autoencoder) or recipe.solver is not None:
         return None
     return recipe if recipe.prepared else None
+
+
+def meant(start: Any, recipe: Recipe, options: dict[str, Any]) -> Any:
+    """What to go on with; of a recipe that has an option ``start`` all that names no run is that.
+
+    It is put among ``options`` then, and None comes back.
+    """
+    if start is None or "start" not in recipe.model_options.model_fields:
+        return start
+    if isinstance(start, (Autoencoder, Path)):
+        return start
+    if isinstance(start, str) and (Path(start) / CONFIG).exists():
+        return start
+    options["start"] = start
+    return None
 
 
 def started(

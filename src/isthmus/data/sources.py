@@ -53,11 +53,11 @@ class ArraySource(Source):
                 f"size and mode are for image files and lists of images, and {self.what} are an "
                 "array: leave them out, or pass list(X) to have its images resized"
             )
+        if rows.ndim > 1 and 0 in rows.shape:
+            raise IsthmusError(f"the rows of {self.what} have no elements: pass at least one")
         self.signal = Signal.infer(rows, how)
         if self.signal.kind == "vector" and self.signal.axis is not None and rows.ndim > 2:
             rows = spread_out(rows, self.signal.axis)
-        if self.signal.numel == 0:
-            raise IsthmusError(f"the rows of {self.what} have no elements: pass at least one")
         self.columns = columns
         self._tensor, self._array = _stored(rows)
         # The trainer asks for rows every step: where nothing has to be converted, it only indexes.

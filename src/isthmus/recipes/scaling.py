@@ -95,7 +95,7 @@ def resolved(
             share = _mean_energy(rows)
             if share is not None:
                 say(
-                    f"{share}: they are taken off before the factor that scales the data is found "
+                    f"{share}: means are taken off before the factor that scales the data is found "
                     f"(scaling={own} leaves them)"
                 )
                 return "centred"

@@ -18,7 +18,8 @@ spare
 head
     At most four times the elements of an example (rounded up to a power of two, 64 at least).
 batch_size
-    The published batch, unless a pass would have fewer than ten steps, or a hundred for batches
+    Where the length is stated too (``steps`` or ``epochs``), the published one. Otherwise the
+    published batch, unless a pass would have fewer than ten steps, or a hundred for batches
     above 128: then the largest power of two with which it has, 16 at least; fewer rows than two
     batches are one.
 lr
@@ -109,7 +110,9 @@ def sized(
         if name not in asked and value is not None and value != published:
             options[name] = value
             said.append(f"{name}={value} (the page has {published or 'a multiple of the input'})")
-    said += _batch(options, asked, training, rows, width, batch)
+    stated = bool({"steps", "epochs"} & set(asked))  # whose arithmetic is of the page's batches
+    if batch or not stated:
+        said += _batch(options, asked, training, rows, width, batch)
     if said:
         notices.say(
             f"{recipe.name} on {rows:,} rows of {_elements(signal):,} elements: {', '.join(said)}; "

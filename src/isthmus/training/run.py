@@ -436,7 +436,7 @@ class Run:
         self._settle()
         tell_finished(self.model, self.source, self.device, self.options.seed)
         findings.look(self)
-        keep_training_scores(self.model, self.source, self.model.config)
+        keep_training_scores(self.model, self.source, self.model.config, self._sample)
         if due:
             self._write(live, copied(self.model), self._reference())
 

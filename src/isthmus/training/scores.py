@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from isthmus.anatomy import AnySparseCode, Autoencoder, Source
+from isthmus.anatomy import AnySparseCode, Autoencoder, Batch, Source
 from isthmus.anatomy.scoring import DRAWS, kind_of_score
 from isthmus.anatomy.thresholds import summary
 from isthmus.errors import IsthmusError
+from isthmus.training.seeds import seeded
 
 ROWS = 10_000
 """Most training rows whose scores are kept: the share of anomalies is known to a tenth of a %."""
@@ -22,9 +23,12 @@ LEAST = 256
 KINDS = ("vector", "image", "series", "set", "coordinates")
 
 
-def keep_training_scores(model: Autoencoder, source: Source, config: dict[str, Any]) -> None:
+def keep_training_scores(
+    model: Autoencoder, source: Source, config: dict[str, Any], first: Batch
+) -> None:
     """Write ``config["scores"]``: a summary of the scores of rows spread evenly over the source.
 
+    ``first`` are rows at hand, which show what kind of code the model has.
     Not of models without a decoder, of dictionaries (sparse codes), whose rows are tokens of
     language models by the million, and of texts, graphs and collections. Nothing random is drawn
     from the global state.
@@ -32,9 +36,9 @@ def keep_training_scores(model: Autoencoder, source: Source, config: dict[str, A
     if not config or model.decoder is None or model.signal.kind not in KINDS:
         return
     total = len(source)
-    devices = [] if model.device.type == "cpu" else [model.device]
-    with torch.random.fork_rng(devices):
-        code = model.encode(source.batch(torch.arange(1)), code=True)
+    seed = int((config.get("training") or {}).get("seed") or 0)
+    with seeded(model.device, seed, 10):
+        code = model.encode(first, code=True)
         if isinstance(code, AnySparseCode):
             return
         kind = kind_of_score(model, code, "auto")
