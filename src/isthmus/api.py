@@ -399,6 +399,9 @@ def _restored(
     recipe: RecipeLike | None,
 ) -> Autoencoder:
     rebuilt = runs.rebuilt(checkpoint.config, folder, model, modules, recipe)
+    kinds = {w.dtype for w in checkpoint.weights.values() if w.is_floating_point()}
+    if kinds & {torch.float16, torch.bfloat16}:  # as it was saved, so that it computes the same
+        rebuilt.to(next(iter(kinds & {torch.float16, torch.bfloat16})))
     try:
         rebuilt.load_state_dict(checkpoint.weights)
     except RuntimeError:

@@ -243,3 +243,23 @@ def test_log_two_pi_is_counted():
             parameter.zero_()
     score = model.score(np.zeros((1, D), "f4"))[0]
     assert score == pytest.approx(-0.5 * D * math.log(2 * math.pi), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("recipe", ["plain", "vae"])
+def test_a_model_in_half_precision_says_what_drives_a_score(recipe, dtype):
+    X = rows()
+    model = isthmus.fit(recipe, X, latent_dim=2, steps=3, batch_size=8, progress=False)
+    expected = model.drivers(X)
+    found = model.to(dtype).drivers(X)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_model_of_another_precision_is_saved_and_loaded(dtype, tmp_path):
+    X = rows()
+    model = isthmus.fit("vae", X, latent_dim=2, steps=3, batch_size=8, progress=False).to(dtype)
+    isthmus.save(model, tmp_path / "half")
+    again = isthmus.load(tmp_path / "half")
+    np.testing.assert_allclose(again.encode(X), model.encode(X), rtol=1e-5, atol=1e-6)

@@ -102,3 +102,14 @@ def test_other_precisions(recipe, dtype):
         assert likeness > worst
     assert model.encode(X.numpy()).dtype in (np.float32, np.float64)
     assert model.reconstruct(X.to(dtype)).dtype == dtype
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_codes_with_positions_are_decoded_with_their_axes(axis):
+    maps = np.moveaxis(ACTS, -1, axis)
+    model, _ = fitted(maps, axis=axis)
+    z = model.encode(maps)
+    found = model.decode(z)
+    assert type(found) is np.ndarray
+    assert found.shape == maps.shape
+    np.testing.assert_allclose(found, model.reconstruct(maps), rtol=1e-5, atol=1e-6)

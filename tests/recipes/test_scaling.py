@@ -47,14 +47,16 @@ def test_only_images_outside_of_their_unit_are_scaled():
     assert chosen(-1, 1) == "unit"
     assert chosen(0, 1.5) == "unit"
     assert chosen(0, 1) == chosen(-2.1, 2.6) == chosen(-5, 5) == "auto"
-    assert chosen(0, 255, own="none") == chosen(0, 255, kind="series") == "auto"
+    assert chosen(0, 255, own="none") == "auto"
+    assert chosen(0, 255, kind="series") == chosen(0, 1e-4, kind="series") == "columns"
+    assert chosen(0, 1, kind="series") == chosen(-5, 5, kind="series") == "auto"
     assert chosen(0, 255, counts=True) == "auto"
     assert resolved("none", Signal("image", (1, 4, 4), low=0, high=255), "columns") == "none"
 
 
 @pytest.mark.parametrize("factor", [255.0, 16.0, 300.0])
 def test_a_vae_is_the_same_in_every_unit(factor):
-    options = {"latent_dim": 4, "steps": 10, "network": "mlp"}
+    options = {"latent_dim": 4, "steps": 10, "network": "mlp", "batch_size": 100, "lr": 1e-3}
     plain, quiet = fit("vae", DIGITS, **options)
     scaled, said = fit("vae", DIGITS * np.float32(factor), **options)
     assert type(scaled.likelihood) is type(plain.likelihood)

@@ -16,6 +16,7 @@ import isthmus
 from isthmus.errors import IsthmusError
 from isthmus.report import page as page_module
 from isthmus.report import report
+from isthmus.report.run import open_run
 from report import pages
 from report.made import write_features
 
@@ -296,3 +297,26 @@ def test_the_command(tmp_path, digits):
     assert done.exit_code == 0, done.output
     assert place.exists()
     assert "c.html" in done.output.replace("\n", "")
+
+
+def test_a_page_measures_data_as_the_run_read_them(tmp_path):
+    """Pictures brought to a size, tables with text and gaps, numbers centred in double."""
+    from PIL import Image
+
+    (tmp_path / "photos").mkdir()
+    for i in range(20):
+        pixels = G.integers(0, 256, (9 + i % 3, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
+    lines = [f"{value},{'uvw'[i % 3]},{1e9 + i}" for i, value in enumerate(G.normal(size=40))]
+    (tmp_path / "mixed.csv").write_text("a,k,t\n" + "\n".join([*lines, ",u,1e9"]) + "\n")
+    np.save(tmp_path / "far.npy", G.normal(size=(40, 5)) + 1e9)
+    for name, how in (("photos", {"size": 8, "mode": "rgb"}), ("mixed.csv", {}), ("far.npy", {})):
+        folder = tmp_path / f"run-{name}"
+        model = fitted(folder, data=str(tmp_path / name), latent_dim=2, batch_size=8, **how)
+        page = written(folder)
+        assert "Nothing was measured" not in page
+        measured = isthmus.evaluate(model, str(tmp_path / name))["fvu"].value
+        shown = open_run(folder)
+        assert not shown.missing
+        again = isthmus.evaluate(shown.model, shown.rows)["fvu"].value
+        assert again == pytest.approx(measured, rel=1e-5)

@@ -1,5 +1,7 @@
 """Random tables: codes of a row depend neither on the columns' order nor on other rows."""
 
+from datetime import UTC, datetime, timedelta, timezone
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,3 +115,73 @@ def test_a_file_reads_as_its_frame(tmp_path_factory, frame):
         frame.to_csv(folder / "t.csv", index=False)
         found = preparation.apply(isthmus.tables.read(folder / "t.csv"))
         np.testing.assert_allclose(found, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "labels", [range(3), [2, 5, 7], [("x", 1), ("x", 2), ("y", 1)], [1.5, 2, "z"]]
+)
+def test_a_reconstruction_has_the_labels_of_the_frame(labels):
+    """Else ``frame - reconstruction`` is all missing, as no column fits another."""
+    rows = np.random.default_rng(0).normal(size=(30, 3))
+    frame = pd.DataFrame(rows)
+    frame.columns = pd.MultiIndex.from_tuples(labels) if labels[0] == ("x", 1) else pd.Index(labels)
+    model = isthmus.fit("plain", frame, latent_dim=2, steps=1, progress=False)
+    found = model.reconstruct(frame)
+    assert found.columns.equals(frame.columns)
+    assert not (frame - found).isna().to_numpy().any()
+
+
+def test_an_unnamed_frame_keeps_its_labels_where_the_model_knows_names():
+    rows = np.random.default_rng(0).normal(size=(30, 3))
+    model = isthmus.fit(
+        "plain", pd.DataFrame(rows, columns=[*"abc"]), latent_dim=2, steps=1, progress=False
+    )
+    assert [*model.reconstruct(pd.DataFrame(rows)).columns] == [0, 1, 2]
+
+
+def test_unsigned_integers_that_doubles_do_not_tell_apart_are_an_error():
+    for kind in ("uint64", object):
+        huge = pd.DataFrame(
+            {"a": np.arange(30.0), "id": pd.Series([2**63 + i for i in range(30)], dtype=kind)}
+        )
+        with pytest.raises(IsthmusError, match=r"'id'.*too large to be told apart"):
+            isthmus.fit("plain", huge, latent_dim=1, steps=1, progress=False)
+
+
+def test_times_of_several_zones_are_read_in_utc_and_keep_the_time_of_day():
+    zones = [timezone(timedelta(hours=i % 3)) for i in range(30)]
+    times = [datetime(2020, 1, 1 + i % 28, 10, 30, tzinfo=zones[i]) for i in range(30)]
+    frame = pd.DataFrame({"a": np.arange(30.0), "t": pd.Series(times, dtype=object)})
+    table = as_table(frame)
+    assert table["t"].zone == "UTC"
+    assert [t.replace(tzinfo=UTC) for t in table["t"].objects()[:2].tolist()] == times[:2]
+    naive = pd.DataFrame({"t": pd.Series([datetime(2020, 1, 1, 10, 30)] * 3, dtype=object)})
+    back = given_back(as_table(naive), as_table(naive))
+    assert back["t"][0] == pd.Timestamp("2020-01-01 10:30")
+    times[0] = datetime(2020, 1, 1)
+    with pytest.raises(IsthmusError, match=r"'t'.*with and without a time zone"):
+        as_table(pd.DataFrame({"t": pd.Series(times, dtype=object)}))
+
+
+def test_times_beyond_the_range_of_their_unit_are_an_error():
+    hours = pd.date_range("2020", periods=30, freq="h").astype("datetime64[ns]")
+    model = isthmus.fit(
+        "plain", pd.DataFrame({"a": np.arange(30.0), "t": hours}), latent_dim=1, steps=1,
+        progress=False,
+    )  # fmt: skip
+    for unit in ("s", "ms", "us", "ns"):
+        same = pd.DataFrame({"a": np.arange(30.0), "t": hours.astype(f"datetime64[{unit}]")})
+        assert model.encode(same).shape == (30, 1)
+    far = pd.DataFrame({"a": [1.0, 2.0], "t": np.array(["3000-01-01", "NaT"], "M8[us]")})
+    with pytest.raises(IsthmusError, match=r"3000-01-01.*'t'.*too far"):
+        model.encode(far)
+
+
+def test_an_array_is_not_taken_for_prepared_rows_where_it_may_be_the_columns():
+    """Seconds that were read as times are no numbers of standard deviations."""
+    hours = pd.date_range("2020", periods=30, freq="h")
+    frame = pd.DataFrame({"a": np.arange(30.0), "t": hours})
+    model = isthmus.fit("plain", frame, latent_dim=1, steps=1, progress=False)
+    seconds = np.stack([frame["a"], hours.astype("datetime64[s]").astype("int64")], 1)
+    with pytest.raises(IsthmusError, match="times among them"):
+        model.encode(seconds)

@@ -192,3 +192,34 @@ def test_a_table_is_read_in_parts(tmp_path, monkeypatch):
     whole = np.array([np.nan if v == "NA" else v for v in values], float)
     np.testing.assert_array_equal(read(path).columns["x"].values, whole)
     assert TableSource(read(path).only(["x"]).take(slice(0, 9))).signal.shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a;b\n345.584;0,054\n-1.303.157;0,273\n", {"a": [345584, -1303157], "b": [0.054, 0.273]}),
+        ("a;b\n345.584;0,054\n1.303;10,273\n", {"a": [345584, 1303], "b": [0.054, 10.273]}),
+        ("a;b\n1.234.567;12,125\n", {"a": [1234567], "b": [12.125]}),
+        ('a,b\n"0,125",7\n"1,250",8\n', {"a": [0.125, 1.25], "b": [7, 8]}),
+        ("a;b\n1,125;0.5\n2,250;0.25\n", {"a": [1125, 2250], "b": [0.5, 0.25]}),
+    ],
+)
+def test_a_mark_that_may_be_either_is_settled_by_the_others(text, found, tmp_path):
+    assert columns(written(tmp_path, text)) == found
+
+
+def test_no_number_with_thousands_begins_with_zero(tmp_path):
+    path = written(tmp_path, 'a,b\n"1,234",0.5\n"0,234",1.5\n"5,234",1.5\n')
+    assert "row 2" in read(path).columns["a"].stray
+
+
+@pytest.mark.parametrize("start", [10**20, 2**63, 10**17])
+def test_whole_numbers_that_doubles_do_not_tell_apart_are_an_error(start, tmp_path):
+    path = written(tmp_path, "a,b\n" + "".join(f"{start + i},{i}\n" for i in range(20)) + ",1\n")
+    stray = read(path).columns["a"].stray
+    if start < 2**63:
+        assert not stray  # 64 bits hold them
+    else:
+        assert "too large to be told apart" in stray
+    far = written(tmp_path, "a,b\n" + "".join(f"{i}{'0' * 19},{i}\n" for i in range(1, 20)))
+    assert not read(far).columns["a"].stray

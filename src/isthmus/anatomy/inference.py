@@ -18,11 +18,11 @@ from isthmus.anatomy.masks import check_rows
 from isthmus.anatomy.misfit import Misfit
 from isthmus.anatomy.output import View
 from isthmus.anatomy.ranges import Extremes, check_units
-from isthmus.anatomy.reading import Array
+from isthmus.anatomy.reading import Array, spread_out
 from isthmus.anatomy.scoring import DRAWS, Kind, Scoring, kind_of_score, surprise
 from isthmus.anatomy.signal import Signal
 from isthmus.anatomy.source import Source
-from isthmus.anatomy.spread import Spread, flattened
+from isthmus.anatomy.spread import Spread, flattened, reads_positions
 from isthmus.anatomy.thresholds import threshold as threshold_of
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError
@@ -93,8 +93,8 @@ class Inference:
 
         A decoder that draws does so from ``seed``. A model of texts gives texts, one of images has
         them in the layout and type of those that it was fitted to: bytes as bytes, channels where
-        they were. With ``as_read`` all is as the model reads it: images in fractions, channels
-        first; a table's features instead of the table.
+        they were; one of tables gives a table. With ``as_read`` images are as the model reads
+        them, in fractions, channels first, and tables are the features that they became.
         """
         model = self._model
         model._need_decoder()
@@ -103,6 +103,11 @@ class Inference:
                 "this model rebuilds from the whole code, not from z alone: pass "
                 "model.encode(X, code=True)"
             )
+        if isinstance(Z, (np.ndarray, Tensor)) and Z.ndim > 2 and reads_positions(model):
+            axis = -1 if model.signal.axis is None else model.signal.axis
+            each = spread_out(Z, axis)
+            flat = self.decode(each, batch_size=batch_size, given=given, seed=seed)
+            return Spread(Z, axis).each(torch.as_tensor(flat), lambda own, part: like(own, part))
         codes = [Z] if isinstance(Z, Code) else self._dense_codes(Z, batch_size)
         own = None if given is None else all_entries(given, len(Z))
         generator = torch.Generator(model.device).manual_seed(seed)
@@ -379,10 +384,10 @@ class Inference:
         if not (
             isinstance(X, (np.ndarray, Tensor, Mapping, list, tuple, Source, tree.Rows, Batch))
         ):
-            raise IsthmusError(
-                f"data of type {type(X).__name__} cannot be read here: pass an array, a tensor or "
-                "isthmus.data.as_source(X)"
-            )
+            way = "an array, a tensor or isthmus.data.as_source(X)"
+            if hasattr(X, "columns") and hasattr(X, "to_numpy"):
+                way = "X.to_numpy() with its columns in the order of the fit, which knew no names"
+            raise IsthmusError(f"data of type {type(X).__name__} cannot be read here: pass {way}")
         if isinstance(X, np.ma.MaskedArray):
             X, mask = _unmasked(X, mask)
         total = _length(X)

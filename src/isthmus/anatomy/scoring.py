@@ -298,6 +298,7 @@ def surprise(model: "Autoencoder", batch: Batch, scoring: Scoring) -> Tensor:
                 shared = 0.5 * x.detach() * slope
     with torch.no_grad():
         _, code, params, target, mask = model.looked_at(batch)
+        params, target = tree.wide(params), tree.wide(target)
         if isinstance(model.likelihood, Each) or not isinstance(target, Tensor):
             raise IsthmusError("a model of several parts has no columns to name: score without")
         if found == "error":
@@ -310,13 +311,13 @@ def surprise(model: "Autoencoder", batch: Batch, scoring: Scoring) -> Tensor:
             drawn, share = scoring.drawn(code)
             each, done = torch.zeros_like(target), 0
             for part in scoring._parts(drawn, len(batch), target):
-                params = model.decode_code(part, view=view, batch=batch)
+                params = tree.wide(model.decode_code(part, view=view, batch=batch))
                 weight = share[done : done + len(part.z)].to(target)
                 weight = weight.reshape(*weight.shape, *[1] * (target.ndim - 1))
                 each = each + (weight * _short(model, params, target)).sum(0)
                 done += len(part.z)
         each = each if mask is None else tree.observed(each, mask)
-        return each if shared is None else each + shared
+        return each if shared is None else each + tree.wide(shared)
 
 
 def _short(model: "Autoencoder", params: Any, target: Tensor) -> Tensor:

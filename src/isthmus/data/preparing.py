@@ -257,7 +257,7 @@ def _array_read(X: Any, own: OfPart) -> Any:
         return X
     numeric = own.is_numeric and width == len(own.columns)
     if not numeric:
-        if width == len(own.features):
+        if width == len(own.features) != len(own.columns):
             return X  # rows that are prepared already: nothing else has as many columns
         raise IsthmusError(
             f"the columns of an array have no names, and this model reads {len(own.columns)} "

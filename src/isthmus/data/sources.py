@@ -11,6 +11,9 @@ from isthmus.anatomy import Array, Asked, Batch, Reading, Rows, Signal, Source, 
 from isthmus.anatomy.reading import spread_out
 from isthmus.data.ragged import RaggedSource, RowsSource, is_ragged
 from isthmus.errors import IsthmusError
+from isthmus.tables import TableSource, as_table
+from isthmus.tables.frames import is_framed
+from isthmus.tables.source import plain
 
 SCAN_ELEMENTS = 1 << 22
 """Elements that the scan for NaN, infinity and the value range reads at once."""
@@ -254,6 +257,12 @@ def one_source(part: Any, kind: Asked = None, *, name: str | None = None) -> Sou
             f"the part {name!r} is itself a collection, and a source has parts of one depth: give "
             f"each array a name of its own, such as '{name}.{next(iter(part), 'a')}'"
         )
+    if not isinstance(part, (np.ndarray, Tensor, list, tuple)) and is_framed(part):
+        table = as_table(part)
+        assert table is not None
+        if Reading.of(kind).kind in (None, "vector"):
+            return TableSource(table)  # by the names of its columns, not by their places
+        return ArraySource(plain(table), kind, name=name)
     if isinstance(part, Rows) and not isinstance(part, (np.ndarray, Tensor)):
         return RowsSource(part, kind)
     if isinstance(part, (list, tuple)) and is_ragged(part):

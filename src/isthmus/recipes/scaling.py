@@ -14,6 +14,8 @@ from isthmus.recipes.signature import AutoScaling
 
 Modes = str | Mapping[str, "Modes"]
 """What a scaler does, as a checkpoint has it: of a collection by name."""
+_SMALL, _LARGE = 0.05, 16.0
+"""Between these sizes lies the largest value of series that are left as they are."""
 
 _SIZED: dict[str, Scaling] = {
     "columns": "columns-norm", "centred": "centred-norm", "robust": "robust-norm"
@@ -86,7 +88,8 @@ def resolved(
     """What ``auto`` is for data that need more than :func:`scaling_for` does, said in one line.
 
     Images whose values leave 0..1 become ``unit``, unless their values look standardised (some
-    below -1, none beyond 16 either way) or ``counts`` of them are modelled. Where ``own`` is one
+    below -1, none beyond 16 either way) or ``counts`` of them are modelled; series of other sizes
+    than these become ``columns``. Where ``own`` is one
     factor for all, ``rows`` ``(n, *shape)`` of the data are looked at (a dictionary of these for a
     collection): where the mean of a single element has more energy than all elements have variance
     together, or the means of all ten times as much, the factor would follow the means and what
@@ -122,6 +125,8 @@ def resolved(
                 return "centred"
         return "auto"
     low, high = signal.low, signal.high
+    if signal.kind == "series" and own == "columns" and not counts and not signal.ragged:
+        return _series(signal)
     if signal.kind != "image" or own != "columns" or counts or low is None or high is None:
         return "auto"
     if signal.is_unit or (low < -1 and max(-low, high) <= 16) or not high > low:
@@ -142,6 +147,22 @@ def _widest(rows: Tensor) -> tuple[int, float] | None:
     usual = std[std > 0].median() if bool((std > 0).any()) else std.new_ones(())
     ratio = float(std.max() / usual)
     return (int(std.argmax()), ratio) if ratio > _UNEVEN else None
+
+
+def _series(signal: Signal) -> AutoScaling:
+    """Standardised, unless the values look so already: in 0..1, or about 0 and within 16."""
+    low, high = signal.low, signal.high
+    if low is None or high is None or not high > low or not signal.is_real:
+        return "auto"
+    most = max(-low, high)
+    if most >= _SMALL and (signal.is_unit or (low < 0 < high and most <= _LARGE)):
+        return "auto"
+    say(
+        f"the series go from {low:g} to {high:g} and each of their elements is brought to mean 0 "
+        "and variance 1; what is rebuilt is in the data's own units (scaling=none leaves them as "
+        "they are)"
+    )
+    return "columns"
 
 
 def _mean_energy(rows: Tensor) -> str | None:

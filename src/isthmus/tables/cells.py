@@ -59,7 +59,7 @@ def number(cell: str, marks: Marks = Marks()) -> float | int | None:
 def _ungrouped(cell: str, marks: Marks) -> str:
     """Without marks between thousands; as it was where they stand elsewhere."""
     whole, dot, rest = cell.partition(marks.decimal)
-    pattern = rf"[+-]?\d{{1,3}}({re.escape(marks.thousands)}\d{{3}})+"
+    pattern = rf"[+-]?[1-9]\d{{0,2}}({re.escape(marks.thousands)}\d{{3}})+"
     if re.fullmatch(pattern, whole) and marks.thousands not in rest:
         return whole.replace(marks.thousands, "") + dot + rest
     return "words"

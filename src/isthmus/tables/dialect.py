@@ -20,8 +20,9 @@ LINES = 200
 _SEPARATORS = (";", "\t", "|", ",")
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+([eE][+-]?\d+)?")
 _DECIMAL_POINT = re.compile(r"[+-]?(\d+|\d{1,3}(,\d{3})+)?\.\d+([eE][+-]?\d+)?")
-_GROUPED = {",": re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"),
-            ".": re.compile(r"[+-]?\d{1,3}(\.\d{3}){2,}|[+-]?\d{1,3}(\.\d{3})+,\d+")}  # fmt: skip
+_GROUPED = {",": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?"),
+            ".": re.compile(r"[+-]?[1-9]\d{0,2}((\.\d{3}){2,}|(\.\d{3})+,\d+)")}  # fmt: skip
+_EITHER_POINT = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
 _ROW_NAMES = ("", "Unnamed: 0", "__index_level_0__")
 
 
@@ -222,11 +223,13 @@ def _marks(body: list[list[str]], separator: str) -> cells.Marks:
     telling = sum(
         bool(_DECIMAL_COMMA.fullmatch(c)) and not _GROUPED[","].fullmatch(c) for c in texts
     )
-    if comma and not point and (telling or separator != ","):
-        return cells.Marks(",", "." if grouped[1] else "")
+    # So does "1.234.567" or "0,5": then the point of "1.234" is between thousands, too.
+    either = sum(bool(_EITHER_POINT.fullmatch(cell)) for cell in texts)
+    if comma and point == either and (telling or (separator != "," and (grouped[1] or not point))):
+        return cells.Marks(",", "." if grouped[1] or point else "")
     if separator == "," and comma > telling and not telling:
         return cells.Marks(".", ",")
-    if point and grouped[0] and not telling:
+    if point and grouped[0] > telling:  # what does not fit is then named by its row
         return cells.Marks(".", ",")
     return cells.Marks()
 

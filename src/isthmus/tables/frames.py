@@ -3,6 +3,7 @@
 import datetime
 import decimal
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from isthmus.errors import IsthmusError
 from isthmus.tables.arrow import in_order, table_of
 from isthmus.tables.cells import Marks
-from isthmus.tables.gathering import KEPT, typed
+from isthmus.tables.gathering import KEPT, crowded, typed
 from isthmus.tables.table import Column, Table, check_names
 
 FRAME = "the data frame"
@@ -69,7 +70,10 @@ def _pandas(frame: Any, like: str, where: str = FRAME) -> Table:
     import pandas as pd
 
     counted = isinstance(frame.columns, pd.RangeIndex) and names[0] == "0"
-    return Table(columns, len(frame), where, named=not counted, index=frame.index, like=like)
+    labels = {n: own for n, own in zip(names, frame.columns, strict=True) if n != own}
+    return Table(
+        columns, len(frame), where, named=not counted, index=frame.index, like=like, labels=labels
+    )
 
 
 def _arrow(X: Any) -> Table:
@@ -156,7 +160,8 @@ def series(column: Any, name: str, where: str) -> Column:
     if pd.api.types.is_timedelta64_dtype(kind) or raw.startswith("duration"):
         return Column("duration", _dated(column, "timedelta64"), raw=raw)
     if pd.api.types.is_bool_dtype(kind) or pd.api.types.is_integer_dtype(kind):
-        return _whole(column, raw)
+        found = _whole(column, raw)
+        return _crowded(found, column, name, where)
     if pd.api.types.is_float_dtype(kind) or raw.startswith("decimal"):
         single = str(kind).lower() in ("float16", "float32")
         values = column.to_numpy(dtype=np.float32 if single else np.float64, na_value=np.nan)
@@ -168,9 +173,14 @@ def series(column: Any, name: str, where: str) -> Column:
     return _objects(column, name, where, raw)
 
 
-def _raw(column: Column, raw: str) -> Column:
-    from dataclasses import replace
+def _crowded(found: Column, column: Any, name: str, where: str) -> Column:
+    if found.kind != "number":
+        return found
+    stray = crowded(column.dropna().unique().tolist(), found, name, where)
+    return replace(found, stray=stray) if stray else found
 
+
+def _raw(column: Column, raw: str) -> Column:
     return replace(column, raw=raw)
 
 
@@ -224,9 +234,18 @@ def _objects(column: Any, name: str, where: str, raw: str) -> Column:
         plain = pd.Series([None if one is None else _number(one) for one in column.tolist()])
         if plain.dtype == object:
             plain = plain.astype(float)
-        return _raw(series(plain, name, where), raw)
+        return _crowded(_raw(series(plain, name, where), raw), column, name, where)
     if kinds == {"time"}:
-        return _raw(series(pd.to_datetime(column), name, where), "date")
+        zones = {getattr(one, "tzinfo", None) for one in distinct}
+        if len(zones) > 1 and None in zones:
+            raise IsthmusError(
+                f"the column {name!r} of {where} has times with and without a time zone: give all "
+                "of them one"
+            )
+        # Of several zones, UTC is what they have in common.
+        times = pd.to_datetime(column, utc=len(zones) > 1)
+        dates = not any(isinstance(one, (datetime.datetime, np.datetime64)) for one in distinct)
+        return _raw(series(times, name, where), "date" if dates else raw)
     if kinds == {"duration"}:
         return _raw(series(pd.to_timedelta(column), name, where), raw)
     if "other" in kinds:

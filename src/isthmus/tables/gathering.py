@@ -1,12 +1,16 @@
 """Columns of text that come in parts, kept as numbers of their different values."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from isthmus.tables import cells
 from isthmus.tables.table import Column
 
+_WHOLE = re.compile(r"[+-]?\d+")
 KEPT = 100_000
 """Different values of a column of text that are kept."""
 
@@ -86,7 +90,7 @@ class Gathering:
         found = [cells.number(text, self.marks) for text in texts]
         if any(one is None for one in found):
             return None
-        return np.array([float(one) for one in found if one is not None])
+        return np.array([_double(one) for one in found])
 
     def column(self) -> Column:
         """The column, of the type that its cells have."""
@@ -108,7 +112,7 @@ def typed(
         found = _as_numbers(levels, codes, marks) or _as_truths(levels, codes)
         found = found or _as_times(levels, codes)
         if found is not None:
-            return found
+            return replace(found, stray=crowded(levels, found, name, where))
     stray = "" if plain else _stray(levels, codes, marks, name, where)
     missing = np.array([level.lower() in cells.MISSING_TEXT for level in levels], bool)
     order = sorted((i for i in range(len(levels)) if not missing[i]), key=lambda i: levels[i])
@@ -137,6 +141,23 @@ def _as_numbers(levels: Sequence[str], codes: np.ndarray, marks: cells.Marks) ->
     gaps = np.array([one != one for one in found], bool)
     integers = np.array([0 if one != one else int(one or 0) for one in found], np.int64)
     return Column("integer", integers[codes], gaps[codes] if gaps.any() else None)
+
+
+def crowded(written: Sequence[Any], column: Column, name: str, where: str) -> str:
+    """The sentence for whole numbers so large that doubles do not tell them apart; else empty.
+
+    ``written`` are the different entries.
+    """
+    if column.kind != "number" or not float(np.nanmax(np.abs(column.values), initial=0)) >= 2.0**53:
+        return ""
+    whole = {int(one) for one in written if _WHOLE.fullmatch(str(one).strip())}
+    if len(whole) == len({_double(one) for one in whole}):
+        return ""
+    return (
+        f"the column {name!r} of {where} holds whole numbers too large to be told apart "
+        f"({max(whole, key=abs)}, say): subtract an offset, leave the column out, or take it as "
+        f"text with prepare={{'text': [{name!r}]}}"
+    )
 
 
 def _double(one: float | int | None) -> float:

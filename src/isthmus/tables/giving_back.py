@@ -11,8 +11,8 @@ from isthmus.tables.table import Column, Table
 def given_back(table: Table, like: Table | None) -> Any:
     """``table`` as what ``like`` was made of; a pandas frame where that says nothing.
 
-    Columns come in the order of ``like``, in its types where they hold the values, and under its
-    index.
+    Columns come in the order of ``like``, in its types where they hold the values, under its index
+    and its names, which need not be strings.
     """
     order = table.names
     if like is not None and like.named:
@@ -20,6 +20,8 @@ def given_back(table: Table, like: Table | None) -> Any:
         order += [n for n in table.names if n not in like.columns]
     frame = _frame(table.only(order), None if like is None else like.index)
     kind = "" if like is None else like.like
+    if like is not None and like.labels:
+        frame.columns = _labelled([*frame.columns], like)
     if kind == "mapping":
         return {name: frame[name].to_numpy() for name in frame}
     if kind == "records":
@@ -83,6 +85,20 @@ def _series(column: Column) -> Any:
         return series.astype(raw) if raw and raw != "object" else series
     except (TypeError, ValueError, OverflowError):
         return series
+
+
+def _labelled(names: list[str], like: Table) -> Any:
+    """The columns' names as the frame has them: numbers, tuples of several levels, ..."""
+    import pandas as pd
+
+    known = like.labels
+    if not like.named and len(names) == len(known) and not all(n in known for n in names):
+        labels = [*known.values()]  # which were taken by place
+    else:
+        labels = [known.get(name, name) for name in names]
+    if all(isinstance(one, tuple) for one in labels):
+        return pd.MultiIndex.from_tuples(labels)
+    return pd.Index(labels)
 
 
 _SINGLE = ("float", "float32", "halffloat", "float16", "Float32")

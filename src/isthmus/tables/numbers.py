@@ -113,12 +113,29 @@ class Numbers:
             return values.astype(np.float64)
         return deltas(values, self.offset) / self.scale
 
+    def _in_unit(self, values: np.ndarray) -> np.ndarray:
+        """Times in the unit of those fitted to; an error where that does not hold them."""
+        kind = values.dtype.kind
+        found = values.astype(f"{kind}8[{self.unit}]")
+        # NumPy wraps what is too large: nanoseconds end in 2262.
+        there = ~np.isnat(values)
+        second = f"{kind}8[s]"
+        off = (found[there].astype(second) - values[there].astype(second)).astype(np.int64)
+        if (np.abs(off) > 1).any() and self.unit not in ("Y", "M", "W", "D", "h", "m"):
+            wrong = values[there][np.abs(off) > 1][0]
+            raise IsthmusError(
+                f"{wrong} in the column {self.name!r} is too far from the times that the model was "
+                f"fitted to, which are stored in {self.unit}: leave the row out, or fit to times "
+                "in microseconds"
+            )
+        return found
+
     def put(self, column: Column, into: np.ndarray) -> int:
         """Write the features of rows ``(rows, width)``, and count what was missing there."""
         gaps = column.gaps()
         values = column.values
         if self.unit and values.dtype.kind in "mM":
-            values = values.astype(f"{values.dtype.kind}8[{self.unit}]").view(np.int64)
+            values = self._in_unit(values).view(np.int64)
         _finite(self.name, column, values, gaps)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.quantiles:

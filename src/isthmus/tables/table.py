@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -92,6 +92,7 @@ class Table:
     ``where`` names the table in sentences ("'new.csv'", "the data frame"). ``named`` is False
     where the names are mere numbers that stand for places. ``index`` is what a frame calls its
     rows, ``like`` the kind of frame that it was ("pandas", "polars", "arrow", or "" for a file).
+    ``labels`` are what a frame calls its columns, by their names, where these are no strings.
     ``reread`` reads a column again as text, where it can be.
     """
 
@@ -102,6 +103,7 @@ class Table:
     index: Any = None
     like: str = ""
     file: str = ""
+    labels: Mapping[str, Any] = field(default_factory=dict)
     reread: Callable[[str], Column] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
