@@ -171,7 +171,8 @@ def _codes(path: Path) -> Any:
     numeric = latents or [name for name in table.names if table[name].is_number]
     if not numeric:
         raise IsthmusError(f"{str(path)!r} has no columns of numbers: pass what encode wrote")
-    return np.stack([table[name].doubles() for name in numeric], 1).astype(np.float32)
+    with np.errstate(over="ignore"):  # infinities are said where latents are read
+        return np.stack([table[name].doubles() for name in numeric], 1).astype(np.float32)
 
 
 def _columns(model: Any, rows: Any, output: Path) -> dict[str, Any]:

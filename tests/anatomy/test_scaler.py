@@ -85,3 +85,10 @@ def test_state_travels_with_the_model():
     other.load_state_dict(scaler.state_dict())
     x = torch.from_numpy(X)
     assert torch.equal(scaler(x), other(x))
+
+
+@pytest.mark.parametrize("mode", ["unit", "norm", "columns-norm", "centred-norm"])
+def test_what_float32_cannot_hold_is_one_sentence(mode):
+    x = torch.tensor([[3e38, 3e38], [-3e38, -3e38], [3e38, 3e38]])
+    with pytest.raises(IsthmusError, match="divide them"):
+        Scaler((2,), mode).fit(x)

@@ -212,3 +212,9 @@ def test_a_column_of_one_value_is_put_back():
     assert sum("never varies" in note for note in notes) == 2
     back = given_back(preparation.restored(apply(preparation, frame)), as_table(frame))
     assert (back["unit"] == "mm").all()
+
+
+def test_a_column_without_a_name_is_read_back():
+    for made in (learn(pd.DataFrame({"": [1.5, 2.0, 7.0]})), learn(pd.DataFrame({"": ["a", "b"]}))):
+        plain = json.loads(json.dumps(made.to_dict()))
+        assert Preparation.from_dict(plain).to_dict() == plain

@@ -278,11 +278,12 @@ def _two(
                 "channels)"
             )
             return Axes("image", (1, height, width), flat=True, said=said)
-        if min(height, width) >= 2 * _SMALLEST_SIDE and max(height, width) <= 2 * min(shape):
+        close = min(height, width) >= 2 * _SMALLEST_SIDE and max(height, width) <= 2 * min(shape)
+        if close or height < width:  # steps are mostly more than channels
+            images = "kind=image reads them as grey images, " if close else ""
             said = (
                 f"rows of shape ({height}, {width}) are read as series of {height} steps of "
-                f"{width} channels (kind=image reads them as grey images, axis=1 has the channels "
-                "first)"
+                f"{width} channels ({images}axis=1 has the channels first)"
             )
             return Axes("series", shape, said=said)
     return Axes("series", shape)

@@ -69,6 +69,13 @@ class Scaler(nn.Module):
                 f"scaling={self.mode} is for real numbers, and these are {x.dtype}: set "
                 "scaling=none"
             )
+        self._fit(x, mask)
+        if not bool(self.offset.isfinite().all() and self.scale.isfinite().all()):
+            raise IsthmusError(
+                "the data spread further than float32 can hold: divide them by a number first"
+            )
+
+    def _fit(self, x: Tensor, mask: Tensor | None) -> None:
         if self.mode == "unit":
             self._fit_unit(x if mask is None else x[like(mask, x).expand_as(x)])
             return
@@ -110,8 +117,8 @@ class Scaler(nn.Module):
     def _fit_unit(self, x: Tensor) -> None:
         low, high = self.unit_range or tuple(float(v) for v in torch.aminmax(x))
         offset, scale = unit_of(low, high)
-        self.offset.fill_(offset)
-        self.scale.fill_(scale)
+        self.offset.copy_(torch.tensor(offset, dtype=torch.float64))
+        self.scale.copy_(torch.tensor(scale, dtype=torch.float64))
 
     def _set_columns(self, mean: Tensor, std: Tensor) -> None:
         self.offset.copy_(mean)

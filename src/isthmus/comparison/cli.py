@@ -54,25 +54,28 @@ def run(
 
 
 def table(found: Comparison) -> Table:
-    """Methods, the best first, with each measure's mean and interval."""
+    """Methods, the best first, with the first measures: what fits into 80 columns.
+
+    The page has the others, all intervals and the numbers of parameters.
+    """
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     grid.add_column("method", no_wrap=True)
-    for measure in found.measures:
+    shown = found.measures[:3]
+    for measure in shown:
         grid.add_column(
             f"{measure.replace('_', ' ')} {'↑' if found.task.measures[measure] else '↓'}",
             overflow="fold", no_wrap=measure == found.measures[0],
         )  # fmt: skip
-    for name in ("parameters", "seconds"):
-        grid.add_column(name, justify="right")
+    grid.add_column("seconds", justify="right")
     for name in found.ranking:
         cells = []
-        for place, measure in enumerate(found.measures):
+        for place, measure in enumerate(shown):
             at = found.estimate(name, measure)
             # The page has all intervals; a terminal has room for those that rank.
             interval = f" [{number(at.low)}, {number(at.high)}]"
             cells.append(number(at.mean) + (interval if not place and at.low < at.high else ""))
         runs = found.of(name)
-        cells += [f"{runs[0].parameters:,}", f"{sum(r.seconds for r in runs) / len(runs):.1f}"]
+        cells.append(f"{sum(r.seconds for r in runs) / len(runs):.1f}")
         style = "dim" if name in BASELINES else ""
         grid.add_row(*(Text(cell, style) for cell in (name, *cells)))
     return grid

@@ -200,13 +200,13 @@ class Numbers:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary; :meth:`from_dict` reads it back."""
-        plain = {k: v for k, v in asdict(self).items() if v not in ("", ())}
+        plain = {k: v for k, v in asdict(self).items() if k == "name" or v not in ("", ())}
         return plain if not self.quantiles else {**plain, "quantiles": list(self.quantiles)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Numbers":
         """Read what :meth:`to_dict` wrote."""
-        return cls(**{**plain, "quantiles": tuple(plain.get("quantiles", ()))})
+        return cls(**{"name": "", **plain, "quantiles": tuple(plain.get("quantiles", ()))})
 
 
 def _finite(name: str, column: Column, values: np.ndarray, gaps: np.ndarray) -> None:
