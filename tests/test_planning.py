@@ -10,6 +10,7 @@ import isthmus
 import zoo
 from isthmus import notices, planning, runs
 from isthmus.data import as_source
+from isthmus.errors import IsthmusError
 from isthmus.recipes import as_recipe
 from isthmus.training import Callback
 from isthmus.training import plan as plans
@@ -261,3 +262,9 @@ def test_what_an_attempt_said_is_not_said_twice():
     for about in ("the column 'name' of", "missing values become"):
         assert sum(about in one for one in said) == 1, said
     assert not any("batch_size" in one for one in said)  # of a model that is solved for
+
+
+def test_minutes_leave_a_loss_that_is_not_finite_to_the_run():
+    X = np.random.default_rng(0).normal(size=(64, 4))
+    with pytest.raises(IsthmusError, match="not finite|NaN|infinite"):
+        isthmus.fit("plain", X, latent_dim=2, lr=1e38, minutes=0.002, progress=False)

@@ -130,7 +130,11 @@ def timed(
         took = []
         for step in range(leg.start, min(leg.stop, leg.start + TIMED_STEPS + 2)):
             began = time.perf_counter()
-            stepper.step(batches[step], step)
+            try:
+                stepper.step(batches[step], step)
+            except FloatingPointError:  # a loss that is not finite: the run says what made it so
+                took.append(time.perf_counter() - began)
+                break
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             took.append(time.perf_counter() - began)
