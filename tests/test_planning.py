@@ -266,5 +266,5 @@ def test_what_an_attempt_said_is_not_said_twice():
 
 def test_minutes_leave_a_loss_that_is_not_finite_to_the_run():
     X = np.random.default_rng(0).normal(size=(64, 4))
-    with pytest.raises(IsthmusError, match="not finite|NaN|infinite"):
+    with pytest.raises(IsthmusError, match=r"not finite|NaN|infinite"):
         isthmus.fit("plain", X, latent_dim=2, lr=1e38, minutes=0.002, progress=False)
