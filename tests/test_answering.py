@@ -117,7 +117,7 @@ def test_the_mean_shift_and_the_weighting_of_a_pae(places, tmp_path, by):
     test = np.array([[float(r[n]) for n in NAMES] for r in read(places / "test.csv")], "f4")
     expected = mean_shift_scores(model, test, read_rows[0], k=5, rounds=2, by=by)
     np.testing.assert_allclose([float(row["score"]) for row in table], expected, rtol=1e-4)
-    own = mean_shift_scores(model, read_rows[0], read_rows[0], k=5, rounds=2, by=by)
+    own = mean_shift_scores(model, read_rows[0], k=5, rounds=2, by=by)
     flags = np.array([row["anomaly"] == "1" for row in table])
     np.testing.assert_array_equal(flags, expected < np.quantile(own, 0.05))
 
