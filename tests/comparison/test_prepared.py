@@ -124,3 +124,9 @@ def test_bad_tables_are_one_sentence(tmp_path):
     still = prepare(np.ones((20, 3), np.float32))
     with pytest.raises(IsthmusError, match="no column of the data varies"):
         split(still, 0)
+
+
+def test_labels_that_no_two_rows_share_are_one_sentence():
+    X = np.random.default_rng(0).normal(size=(12, 3))
+    with pytest.raises(IsthmusError, match="every class has one row"):
+        split(prepare(X, np.arange(12)), 0)

@@ -267,6 +267,11 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
         if len(group) > 1:
             number = min(len(group) - 1, max(1, round(share * len(group))))
             test[rng.permutation(group)[:number]] = True
+    if not test.any():
+        raise IsthmusError(
+            "every class has one row, so that none can be kept for testing: pass labels that rows "
+            "share, or numbers that are no classes"
+        )
     layout = prepared.layout
     if prepared.x is None:
         train_x, test_x, layout = _taught(prepared, test)
