@@ -166,22 +166,16 @@ def _limit(
     model: Any, options: Mapping[str, Any], contamination: float | None, threshold: float | None
 ) -> float | None:
     """The threshold; None where none was asked for and the run kept no scores for one."""
+    from isthmus.anatomy.thresholds import suits
+
     kept = model.config.get("scores")
-    asked = options.get("kind", "auto")
+    kind = options.get("kind", "auto")
     if threshold is not None:
         return threshold
-    if kept is not None and asked != "auto" and (kept["kind"] == "error") != (asked == "error"):
-        kept = None
-        if contamination is not None:
-            raise IsthmusError(
-                f"the training rows of this run were not scored by kind={asked}: pass --threshold, "
-                "or leave out kind="
-            )
-    if kept is None and contamination is None:
+    if contamination is None and (kept is None or not suits(kept, kind)):
         return None
-    return float(
-        model.threshold(contamination=CONTAMINATION if contamination is None else contamination)
-    )
+    share = CONTAMINATION if contamination is None else contamination
+    return float(model.threshold(contamination=share, kind=kind))
 
 
 def _mean_shift(

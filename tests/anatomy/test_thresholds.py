@@ -98,3 +98,12 @@ def test_a_resumed_run_ends_with_the_same_scores(tmp_path):
     resumed = isthmus.resume(tmp_path / "cut", rows(), progress=False)
     assert resumed.config["scores"] == whole.config["scores"]
     assert isthmus.load(tmp_path / "cut").config["scores"] == whole.config["scores"]
+
+
+def test_a_threshold_of_other_scores_is_refused():
+    X = np.random.default_rng(0).normal(size=(200, 5)).astype("f4")
+    model = isthmus.fit("vae", X, latent_dim=2, steps=10, progress=False)
+    with pytest.raises(IsthmusError, match="not scored by kind=error"):
+        model.predict(X, kind="error")
+    assert (model.predict(X, kind="bound", contamination=0.1) == -1).mean() == pytest.approx(0.1)
+    assert (model.predict(X, kind="error", threshold=-1e9) == 1).all()

@@ -9,8 +9,8 @@ def found_again(name: str, beside: Path | None) -> str:
     """``name``, or where it is now.
 
     A path that is not there is looked for under the folders around ``beside`` (a run, a store) and
-    the current one: of ``/old/work/models/gpt2`` with a run in ``/new/work/runs/r`` there may be
-    ``/new/work/models/gpt2``. It is said where that is done; whoever opens it compares weights or
+    the current one: of ``/old/place/models/gpt2`` with a run in ``/new/place/runs/r`` there may be
+    ``/new/place/models/gpt2``. It is said where that is done; whoever opens it compares weights or
     fingerprints.
     """
     if not name.startswith(("/", "~")):

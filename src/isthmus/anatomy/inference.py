@@ -1,6 +1,6 @@
 """What users call on a fitted model: encode, decode, reconstruct, score, sample."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
@@ -14,7 +14,7 @@ from isthmus.anatomy.dictionary import code_of, decodes_latents
 from isthmus.anatomy.drawing import drawing
 from isthmus.anatomy.evaluating import evaluating
 from isthmus.anatomy.layout import cut, like, raw_rows, restored
-from isthmus.anatomy.masks import check_rows
+from isthmus.anatomy.masks import check_rows, unmasked
 from isthmus.anatomy.misfit import Misfit
 from isthmus.anatomy.output import View
 from isthmus.anatomy.ranges import Extremes, check_units
@@ -204,9 +204,8 @@ class Inference:
         view = View(x, mask=batch.mask)
         code = model._code_of(view, batch, None, sample=False)
         target, mask = model._target(x, batch, None)
-        params = None
-        if model.decoder is not None:
-            params = model.decode_code(code, view=view, batch=batch)
+        decoded = model.decoder is not None
+        params = model.decode_code(code, view=view, batch=batch) if decoded else None
         return x, code, params, target, mask
 
     def score(
@@ -235,15 +234,10 @@ class Inference:
         without a decoder has no score.
         """
         model = self._model
-        scoring, scores = Scoring(model, kind, draws, seed), []
         if model.decoder is None:
             kind_of_score(model, Code(torch.empty(0, 0)), kind)
-        rows, spread = self._opened(X, about)
-        with evaluating(model):
-            for batch in self._batches(rows, batch_size, **about):
-                scores.append(scoring.of(batch).cpu())
-        whole = torch.cat(scores)
-        return cast(Array, spread.each(whole, lambda own, part: like(own, part), wide=False))
+        scoring = Scoring(model, kind, draws, seed)
+        return self._of_rows(scoring.of, X, batch_size, about, wide=False)
 
     def drivers(
         self,
@@ -262,24 +256,40 @@ class Inference:
         are an :class:`IsthmusError`.
         """
         model = self._model
-        scoring, found = Scoring(model, kind, draws, seed), []
+        scoring = Scoring(model, kind, draws, seed)
+        return self._of_rows(lambda b: surprise(model, b, scoring), X, batch_size, about, wide=True)
+
+    def _of_rows(
+        self,
+        measure: Callable[[Batch], Tensor],
+        X: Examples,
+        batch_size: int,
+        about: Mapping[str, Any],
+        *,
+        wide: bool,
+    ) -> Array:
+        """What ``measure`` says of the rows of each batch, in the layout of ``X``."""
         rows, spread = self._opened(X, about)
-        with evaluating(model):
-            for batch in self._batches(rows, batch_size, **about):
-                found.append(surprise(model, batch, scoring).cpu())
-        whole = torch.cat(found)
-        return cast(Array, spread.each(whole, lambda own, part: like(own, part)))
+        with evaluating(self._model):
+            found = [measure(b).cpu() for b in self._batches(rows, batch_size, **about)]
+        return cast(
+            Array, spread.each(torch.cat(found), lambda own, part: like(own, part), wide=wide)
+        )
 
     def threshold(
-        self, *, contamination: float | None = None, quantile: float | None = None
+        self,
+        *,
+        contamination: float | None = None,
+        quantile: float | None = None,
+        kind: Kind = "auto",
     ) -> float:
         """The score below which a row is an anomaly, by the training rows' scores.
 
         ``contamination`` is the share of these that are taken for anomalies, ``quantile`` any
         quantile of them. An :class:`IsthmusError` where the run kept none (dictionaries, texts,
-        runs of earlier versions).
+        runs of earlier versions), or scores of another ``kind``.
         """
-        return threshold_of(self._model.config.get("scores"), contamination, quantile)
+        return threshold_of(self._model.config.get("scores"), contamination, quantile, kind)
 
     def predict(
         self,
@@ -299,14 +309,14 @@ class Inference:
         if threshold is None:
             if contamination is None and quantile is None:
                 contamination = 0.1
-            threshold = self.threshold(contamination=contamination, quantile=quantile)
+            kind = scoring.get("kind", "auto")
+            threshold = self.threshold(contamination=contamination, quantile=quantile, kind=kind)
         elif contamination is not None or quantile is not None:
             raise IsthmusError("threshold= already says where anomalies begin: pass it alone")
         scores = self.score(X, **scoring)
-        below = scores < threshold
-        if isinstance(below, Tensor):
-            return torch.where(below, -1, 1)
-        return np.where(below, -1, 1)
+        if isinstance(scores, Tensor):
+            return torch.where(scores < threshold, -1, 1)
+        return np.where(scores < threshold, -1, 1)
 
     def sample(
         self,
@@ -389,7 +399,7 @@ class Inference:
                 way = "X.to_numpy() with its columns in the order of the fit, which knew no names"
             raise IsthmusError(f"data of type {type(X).__name__} cannot be read here: pass {way}")
         if isinstance(X, np.ma.MaskedArray):
-            X, mask = _unmasked(X, mask)
+            X, mask = unmasked(X, mask)
         total = _length(X)
         own = None if given is None else all_entries(given, total)
         _check_mask(X, mask, total)
@@ -449,14 +459,6 @@ def _check_mask(X: Examples, mask: Any, rows: int) -> None:
         )
     for name, leaf in tree.leaves(mask):
         check_rows(leaf, rows, name)
-
-
-def _unmasked(X: np.ma.MaskedArray, mask: Any) -> tuple[np.ndarray, Any]:
-    """A masked array as one with a mask of what was observed."""
-    masked = np.ma.getmaskarray(X)
-    if mask is not None or not masked.any():
-        return np.asarray(X.data), mask
-    return np.where(masked, np.zeros((), X.dtype), X.data), ~masked
 
 
 def _cut(X: Any, start: int, stop: int) -> Any:

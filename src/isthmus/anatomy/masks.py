@@ -68,3 +68,11 @@ def within(mask: Tensor, steps: Tensor) -> Tensor:
         mask = mask[:, : steps.shape[1]]
     wide, narrow = (steps, mask) if steps.ndim >= mask.ndim else (mask, steps)
     return wide & narrow.reshape(*narrow.shape, *[1] * (wide.ndim - narrow.ndim))
+
+
+def unmasked(X: np.ma.MaskedArray, mask: Any) -> tuple[np.ndarray, Any]:
+    """A masked array as one with a mask of what was observed."""
+    masked = np.ma.getmaskarray(X)
+    if mask is not None or not masked.any():
+        return np.asarray(X.data), mask
+    return np.where(masked, np.zeros((), X.dtype), X.data), ~masked

@@ -28,13 +28,20 @@ def summary(scores: np.ndarray, kind: str, total: int) -> dict[str, Any]:
     return {"kind": kind, "rows": len(scores), "of": total, "quantiles": kept}
 
 
+def suits(kept: Mapping[str, Any], kind: str) -> bool:
+    """Whether scores of that kind (see ``score``) can be compared with the ones that were kept."""
+    return kind == "auto" or (kept["kind"] == "error") == (kind == "error")
+
+
 def threshold(
     kept: Mapping[str, Any] | None,
     contamination: float | None = None,
     quantile: float | None = None,
+    kind: str = "auto",
 ) -> float:
     """The score below which a row is an anomaly: that quantile of the training scores.
 
+    ``kind`` is that of the scores to be compared; an :class:`IsthmusError` where others were kept.
     ``contamination`` is the share of the training rows that are taken for anomalies, in (0, 0.5];
     ``quantile`` the same number without that limit, in [0, 1]. Linear between scores, as NumPy's.
     """
@@ -42,6 +49,11 @@ def threshold(
         raise IsthmusError(
             "no scores of training rows were kept with this model, so there is no threshold: pass "
             "threshold=..., a quantile of the scores of rows that you know"
+        )
+    if not suits(kept, kind):
+        raise IsthmusError(
+            f"the training rows of this run were not scored by kind={kind}, but by its "
+            f"{kept['kind']}: pass a threshold of your own, or leave out kind="
         )
     if (contamination is None) == (quantile is None):
         raise IsthmusError("a threshold is by contamination or by quantile: pass one of the two")
