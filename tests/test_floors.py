@@ -27,8 +27,9 @@ FLOORS = [
     ["many"],
     ["studies"],
     ["reproduction", "comparison", "report", "estimators", "testing"],
+    ["pictures"],
     ["doctor", "exporting", "looking"],
-    ["answering"],
+    ["answering", "cli_pictures"],
     ["cli", "demo"],
     ["__main__"],
 ]

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from isthmus import answering, exporting, looking
+from isthmus import answering, cli_pictures, exporting, looking
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
@@ -441,6 +441,7 @@ def _taken(settings: dict[str, Any], name: str, where: str) -> str:
 answering.add_to(app, out, lambda given: parse_options(given), lambda: _interruptible())
 exporting.add_to(app, out)
 looking.add_to(app, out, lambda given: parse_options(given), lambda: _interruptible())
+cli_pictures.add_to(app, out)
 
 
 def main() -> None:
