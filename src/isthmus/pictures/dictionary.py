@@ -3,11 +3,11 @@
 import numpy as np
 
 from isthmus.anatomy import Autoencoder, tree
+from isthmus.pages.codes import Codes
 from isthmus.pictures import panels
 from isthmus.pictures.examples import Drawn
 from isthmus.pictures.panels import in_red_and_blue
 from isthmus.pictures.sheet import Panel
-from isthmus.report.codes import Codes
 
 
 def strongest(codes: Codes, number: int) -> np.ndarray:

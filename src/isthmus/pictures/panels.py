@@ -79,7 +79,7 @@ def _fitting(across: int, size: float, left: float) -> float:
 
 
 def _joined(images: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """One array, images enlarged by whole pixels and kept apart; and pixels from one to the next."""
+    """One array, images enlarged by whole pixels and kept apart, and the pixels of a step."""
     down, across, height, width, _ = images.shape
     times, gap = max(1, round(48 / max(height, width))), 3
     tall, wide = height * times + gap, width * times + gap

@@ -9,6 +9,9 @@ import numpy as np
 from isthmus import data
 from isthmus.anatomy import Autoencoder, Source, decodes_latents
 from isthmus.errors import IsthmusError
+from isthmus.pages import overview
+from isthmus.pages.codes import codes_of
+from isthmus.pages.opened import Run, open_run, spread
 from isthmus.pictures import panels
 from isthmus.pictures.dictionary import atoms, densities
 from isthmus.pictures.examples import drawn_of, opened
@@ -16,9 +19,6 @@ from isthmus.pictures.reconstructing import rebuilt, where_codes_lie
 from isthmus.pictures.sampling import can_sample, samples
 from isthmus.pictures.sheet import Panel, Picture, need_matplotlib
 from isthmus.pictures.traversal import traverse
-from isthmus.report import overview
-from isthmus.report.codes import codes_of
-from isthmus.report.run import Run, open_run, spread
 
 ROWS = 2000
 """Rows whose codes are drawn."""

@@ -7,10 +7,10 @@ import torch
 
 from isthmus.anatomy import Autoencoder, Batch, Source
 from isthmus.data import Subset
+from isthmus.pages.codes import Codes
 from isthmus.pictures import panels
 from isthmus.pictures.examples import COLUMNS, Drawn, drawn_of, opened, some
 from isthmus.pictures.sheet import Panel, Picture, need_matplotlib
-from isthmus.report.codes import Codes
 
 SHOWN = {"image": 12, "series": 8, "vector": 8, "tokens": 8}
 SCATTERED = 500

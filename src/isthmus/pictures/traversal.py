@@ -9,11 +9,11 @@ import torch
 from isthmus.anatomy import Autoencoder, decodes_latents
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
+from isthmus.pages.codes import Codes, codes_of
+from isthmus.pages.opened import spread
 from isthmus.pictures import panels
 from isthmus.pictures.examples import Drawn, drawn_of, opened, texts_of
 from isthmus.pictures.sheet import Panel, Picture, need_matplotlib
-from isthmus.report.codes import Codes, codes_of
-from isthmus.report.run import spread
 
 LATENTS = 8
 """Latents that are moved where none are named."""
