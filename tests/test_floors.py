@@ -27,8 +27,6 @@ FLOORS = [
     ["many"],
     ["studies"],
     ["reproduction", "comparison", "report", "estimators", "testing"],
-    ["doctor", "exporting", "looking"],
-    ["answering"],
     ["cli", "demo"],
     ["__main__"],
 ]
