@@ -26,7 +26,8 @@ FLOORS = [
     ["interpretation"],
     ["many"],
     ["studies"],
-    ["reproduction", "comparison", "report", "estimators", "testing"],
+    ["reproduction", "pages", "estimators", "testing"],
+    ["comparison", "report"],
     ["cli", "demo"],
     ["__main__"],
 ]

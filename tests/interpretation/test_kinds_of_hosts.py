@@ -12,7 +12,7 @@ from isthmus.errors import IsthmusError
 from isthmus.interpretation import behaviour
 from isthmus.interpretation.splice import spliced
 from isthmus.language import generate
-from isthmus.report.page import written
+from isthmus.pages.run_page import written
 
 pytest.importorskip("transformers")
 

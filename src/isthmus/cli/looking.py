@@ -103,7 +103,7 @@ def add_to(app: typer.Typer, out: Console, parse: Parse, interruptible: Interrup
         Of a dictionary on a language model's activations the features are computed first, unless
         they are there already (DIR/features).
         """
-        from isthmus.report.page import written
+        from isthmus.pages.run_page import written
 
         with interruptible():
             place, missing = written(folder, output, X=data)

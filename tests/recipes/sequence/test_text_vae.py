@@ -17,8 +17,8 @@ from isthmus.data import as_source
 from isthmus.errors import IsthmusError
 from isthmus.estimators import AutoencoderTransformer
 from isthmus.language.samples import samples
+from isthmus.pages import report
 from isthmus.recipes.sequence.text_vae import SigmoidRise
-from isthmus.report import report
 from isthmus.training import Callback
 
 GRAMMAR = [

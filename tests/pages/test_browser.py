@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import isthmus
-from isthmus.report import report
-from report.browser import Browser, program
-from report.made import write_features
+from isthmus.pages import report
+from pages.browser import Browser, program
+from pages.made import write_features
 
 pytestmark = pytest.mark.skipif(program() is None, reason="no browser to open the page in")
 

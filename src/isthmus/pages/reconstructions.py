@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from isthmus.anatomy import Autoencoder, Batch, Source
-from isthmus.report.anything import DRAWN
-from isthmus.report.blocks import Binary, packed
-from isthmus.report.inputs import first_rows, inputs_of
+from isthmus.pages.drawn_rows import first_rows, inputs_of
+from isthmus.pages.kit.blocks import Binary, packed
+from isthmus.pages.latents_from_rows import DRAWN
 
 SHOWN, SHOWN_VECTORS = 12, 4
 

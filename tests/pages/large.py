@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import isthmus
-from report.made import write_features
+from pages.made import write_features
 
 WORDS, LENGTH = 4096, 24
 GROUPS = np.repeat(np.arange(11), [16] + [5] * 10)

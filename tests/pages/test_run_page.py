@@ -14,11 +14,11 @@ import torch
 
 import isthmus
 from isthmus.errors import IsthmusError
-from isthmus.report import page as page_module
-from isthmus.report import report
-from isthmus.report.run import open_run
-from report import pages
-from report.made import write_features
+from isthmus.pages import report
+from isthmus.pages import run_page as page_module
+from isthmus.pages.opened import open_run
+from pages import reading
+from pages.made import write_features
 
 G = np.random.default_rng(0)
 X = G.normal(size=(200, 6)).astype(np.float32)
@@ -65,7 +65,7 @@ def test_the_scripts_never_write_markup():
 
 def test_measures_are_those_of_evaluate_with_their_intervals(digits):
     folder, _, page = digits
-    run = pages.block(page, "run")
+    run = reading.block(page, "run")
     right = isthmus.evaluate(isthmus.load(folder), "digits")
     assert run["measures"]["source"] == "measured on the test part of digits: 450 rows"
     rows = {row["name"]: row for row in run["measures"]["rows"]}
@@ -84,15 +84,15 @@ def test_collections_have_atoms_of_what_is_written_and_no_drawn_directions(tmp_p
     if recipe == "crosscoder":
         atoms = torch.cat(list(atoms.values()), 1)
     norms = np.linalg.norm(atoms.numpy(), axis=1)
-    columns = {c["key"]: c for c in pages.block(page, "latents")["columns"]}
-    assert pages.array(columns["norm"]["values"], np) == pytest.approx(norms, rel=1e-5)
-    assert not any("atom" in detail for detail in pages.packed(page, "chunk-0")[0])
+    columns = {c["key"]: c for c in reading.block(page, "latents")["columns"]}
+    assert reading.array(columns["norm"]["values"], np) == pytest.approx(norms, rel=1e-5)
+    assert not any("atom" in detail for detail in reading.packed(page, "chunk-0")[0])
 
 
 def test_curves_are_the_log(digits):
     folder, _, page = digits
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    charts = pages.block(page, "run")["curves"]
+    charts = reading.block(page, "run")["curves"]
     assert charts[0]["title"] == "loss"
     assert charts[0]["lines"][0]["x"] == [r["step"] for r in records]
     assert charts[0]["lines"][0]["y"] == pytest.approx([r["loss"] for r in records], rel=1e-5)
@@ -103,7 +103,7 @@ def test_traversals_are_decoded_around_the_mean_code(digits):
     _, model, page = digits
     test = isthmus.data.load("digits").test
     z = model.encode(test)
-    details, binary = pages.packed(page, "chunk-0")
+    details, binary = reading.packed(page, "chunk-0")
     start, length, values = details[3]["traversal"]
     drawn = np.frombuffer(binary[start : start + length], np.uint8).reshape(-1, 8, 8)
     assert values[0] == pytest.approx(np.quantile(z[:, 3], 0.005), rel=1e-3)
@@ -118,11 +118,11 @@ def test_strongest_inputs_are_the_rows_of_the_largest_values(digits):
     _, model, page = digits
     test = isthmus.data.load("digits").test
     z = model.encode(test)[:, 2]
-    details, _ = pages.packed(page, "chunk-0")
+    details, _ = reading.packed(page, "chunk-0")
     rows = [row for row, _ in details[2]["strong"]]
     assert rows == np.argsort(-z, kind="stable")[: len(rows)].tolist()
     assert [v for _, v in details[2]["weak"]] == pytest.approx(np.sort(z)[:6], rel=1e-3)
-    places, binary = pages.packed(page, f"pool-{rows[0] // 256}")
+    places, binary = reading.packed(page, f"pool-{rows[0] // 256}")
     start, length = places[str(rows[0])]
     drawn = np.frombuffer(binary[start : start + length], np.uint8)
     assert np.abs(drawn / 255 - test[rows[0]].ravel()).max() < 0.5 / 255 + 1e-6
@@ -130,22 +130,22 @@ def test_strongest_inputs_are_the_rows_of_the_largest_values(digits):
 
 def test_units_have_the_divergence_of_the_measure(digits):
     _, model, page = digits
-    columns = {c["key"]: c for c in pages.block(page, "latents")["columns"]}
+    columns = {c["key"]: c for c in reading.block(page, "latents")["columns"]}
     kl = isthmus.evaluate(model, "digits")["kl"].per
-    assert pages.array(columns["kl"]["values"], np) == pytest.approx(kl, rel=1e-4)
-    assert pages.block(page, "latents")["order"] == "kl"
+    assert reading.array(columns["kl"]["values"], np) == pytest.approx(kl, rel=1e-4)
+    assert reading.block(page, "latents")["order"] == "kl"
 
 
 def test_dead_and_dense_latents_are_those_of_the_measure(tmp_path):
     model = fitted(tmp_path / "run", "topk", latent_dim=64, k=8, steps=40)
     page = written(tmp_path / "run")
-    right, firing = isthmus.evaluate(model, "digits"), pages.block(page, "run")["firing"]
+    right, firing = isthmus.evaluate(model, "digits"), reading.block(page, "run")["firing"]
     assert firing["dead"] == round(right["dead_share"].value * 64)
     assert firing["dense"] == round(right["dense_share"].value * 64)
     assert sum(firing["counts"]) == 64 - firing["dead"]
-    rates = pages.array(pages.block(page, "latents")["rates"], np)
+    rates = reading.array(reading.block(page, "latents")["rates"], np)
     assert rates == pytest.approx(right["l0"].per, rel=1e-5)
-    details, binary = pages.packed(page, "chunk-0")
+    details, binary = reading.packed(page, "chunk-0")
     start, length, most = details[5]["atom"]
     atom = np.frombuffer(binary[start : start + length], np.int8) * most / 127
     weight = (model.decoder.weight * model.scaler.scale).detach().numpy()
@@ -167,10 +167,10 @@ def test_every_kind_of_code_has_a_page(recipe, latents, tmp_path):
         recipe, IMAGES, out=tmp_path / "run", progress=False, steps=2, batch_size=16, **options
     )
     page = written(tmp_path / "run", X=IMAGES)
-    run, shown = pages.block(page, "run"), pages.block(page, "latents")
+    run, shown = reading.block(page, "run"), reading.block(page, "latents")
     assert run["measures"]["rows"][0]["n"] == 80
     assert shown["kind"] == "image"
-    assert len(pages.array(shown["ids"], np)) == latents or latents is None
+    assert len(reading.array(shown["ids"], np)) == latents or latents is None
     assert shown["order"] in {column["key"] for column in shown["columns"]}
 
 
@@ -180,23 +180,23 @@ def test_vectors_series_and_column_names(tmp_path):
     )
     fitted(tmp_path / "v", data=str(tmp_path / "t.csv"), latent_dim=2)
     page = written(tmp_path / "v")
-    assert pages.block(page, "latents")["names"] == ["one", "<b>two", "three"]
+    assert reading.block(page, "latents")["names"] == ["one", "<b>two", "three"]
     series = G.normal(size=(50, 7, 2)).astype(np.float32)
     isthmus.fit("plain", series, out=tmp_path / "s", steps=2, batch_size=16, progress=False)
-    latents = pages.block(written(tmp_path / "s", X=series), "latents")
+    latents = reading.block(written(tmp_path / "s", X=series), "latents")
     assert (latents["kind"], latents["channels"]) == ("vector", 2)
 
 
 def test_without_data_the_log_speaks(tmp_path):
     fitted(tmp_path / "run", data=X, log_every=1)
-    run = pages.block(written(tmp_path / "run"), "run")
+    run = reading.block(written(tmp_path / "run"), "run")
     assert run["measures"]["source"].startswith("last values of the log, step 3")
     names = {row["name"] for row in run["measures"]["rows"]}
     assert "loss" in names
     assert not names & {"step", "epoch", "rows_per_second"}
     assert "not a name or a file" in run["notes"][0]
-    assert pages.block(written(tmp_path / "run"), "latents") is None
-    given = pages.block(written(tmp_path / "run", X=X), "run")
+    assert reading.block(written(tmp_path / "run"), "latents") is None
+    given = reading.block(written(tmp_path / "run", X=X), "run")
     assert given["measures"]["source"] == "measured on the rows given: 200 rows"
 
 
@@ -204,18 +204,18 @@ def test_data_that_changed_are_not_used(tmp_path):
     np.save(tmp_path / "x.npy", X)
     fitted(tmp_path / "run", data=str(tmp_path / "x.npy"))
     np.save(tmp_path / "x.npy", X + 1)
-    run = pages.block(written(tmp_path / "run"), "run")
+    run = reading.block(written(tmp_path / "run"), "run")
     assert "has changed since the run" in run["notes"][0]
     assert run["measures"]["source"].startswith("last values")
 
 
 def test_many_rows_are_sampled_over_all_of_them(tmp_path, monkeypatch):
-    from isthmus.report import run as run_module
+    from isthmus.pages import opened as run_module
 
     monkeypatch.setattr(run_module, "MOST_ROWS", 100)
     np.save(tmp_path / "x.npy", X)
     fitted(tmp_path / "run", data=str(tmp_path / "x.npy"))
-    run = pages.block(written(tmp_path / "run"), "run")
+    run = reading.block(written(tmp_path / "run"), "run")
     assert "100 of 200 rows, in 50 stretches" in run["measures"]["source"]
     some = run_module.spread(isthmus.data.as_source(X), 100)
     assert some.index.tolist() == sorted(set(some.index.tolist()))
@@ -224,7 +224,7 @@ def test_many_rows_are_sampled_over_all_of_them(tmp_path, monkeypatch):
 
 def test_a_model_with_modules_of_ones_own(tmp_path):
     fitted(tmp_path / "run", data=X, encoder=torch.nn.Linear(6, 8))
-    run = pages.block(written(tmp_path / "run"), "run")
+    run = reading.block(written(tmp_path / "run"), "run")
     assert "encoder of your own" in run["notes"][0]
     assert run["measures"]["rows"]
 
@@ -233,9 +233,13 @@ def test_an_interrupted_log_and_a_model_saved_alone(tmp_path):
     model = fitted(tmp_path / "run", log_every=1)
     with (tmp_path / "run" / "metrics.jsonl").open("a") as log:
         log.write('{"step": 4, "lo')
-    assert pages.block(written(tmp_path / "run"), "run")["curves"][0]["lines"][0]["x"] == [1, 2, 3]
+    assert reading.block(written(tmp_path / "run"), "run")["curves"][0]["lines"][0]["x"] == [
+        1,
+        2,
+        3,
+    ]
     isthmus.save(model, tmp_path / "alone")
-    run = pages.block(written(tmp_path / "alone"), "run")
+    run = reading.block(written(tmp_path / "alone"), "run")
     assert run["curves"] == []
     assert run["measures"]["rows"]
 
@@ -269,21 +273,21 @@ def test_a_name_of_markup_is_text(tmp_path):
     title = re.search("<title>(.*?)</title>", page)[1]
     assert html.unescape(title) == "<svg onload=alert(1)>&\N{REPLACEMENT CHARACTER}"
     assert "<svg onload" not in page
-    assert pages.block(page, "run")["title"] == name
+    assert reading.block(page, "run")["title"] == name
 
 
 def test_stored_features_are_shown_and_old_ones_told_of(tmp_path):
     fitted(tmp_path / "run", "topk", k=2)
     write_features(tmp_path / "run" / "features", [{}] * 3, [], tokens=1234)
     page = written(tmp_path / "run")
-    assert pages.block(page, "latents")["kind"] == "text"
-    facts = dict(pages.block(page, "run")["about"]["facts"])
+    assert reading.block(page, "latents")["kind"] == "text"
+    facts = dict(reading.block(page, "run")["about"]["facts"])
     assert facts["features"] == "1,234 tokens of t at p of m"
     model = tmp_path / "run" / "model.safetensors"
     shutil.copy(model, model.with_suffix(".new"))
     model.with_suffix(".new").replace(model)
     os.utime(tmp_path / "run" / "features" / "about.json", (0, 0))
-    notes = pages.block(written(tmp_path / "run"), "run")["notes"]
+    notes = reading.block(written(tmp_path / "run"), "run")["notes"]
     assert any("older than the model" in note for note in notes)
 
 

@@ -2,7 +2,7 @@
 
 The page has a Content-Security-Policy that lets nothing run but its own script, by hash, and
 nothing be loaded from anywhere. Data lie in blocks that browsers do not run
-(:mod:`isthmus.report.blocks`), and the script writes them as text only.
+(:mod:`isthmus.pages.kit.blocks`), and the script writes them as text only.
 """
 
 import base64
@@ -17,15 +17,15 @@ from isthmus import api
 from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
+from isthmus.pages import overview
+from isthmus.pages.kit.blocks import block, packed
+from isthmus.pages.language_features import features_folder, kept_behaviour
+from isthmus.pages.latents import CHUNK, Latents
+from isthmus.pages.latents_from_rows import latents_of
+from isthmus.pages.latents_from_text import text_latents
+from isthmus.pages.opened import Run, open_run
+from isthmus.pages.reconstructions import gallery
 from isthmus.recipes import RecipeLike
-from isthmus.report import overview
-from isthmus.report.anything import latents_of
-from isthmus.report.blocks import block, packed
-from isthmus.report.gallery import gallery
-from isthmus.report.language import features_folder, kept_behaviour
-from isthmus.report.run import Run, open_run
-from isthmus.report.table import CHUNK, Latents
-from isthmus.report.texts import text_latents
 from isthmus.runs import Data, write_atomically
 from isthmus.training.progress import Show
 
@@ -170,7 +170,7 @@ def _strips(run: Run) -> tuple[dict[str, Any], str] | None:
 
 
 def _asset(name: str) -> str:
-    return (files("isthmus.report") / "assets" / name).read_text(encoding="utf-8")
+    return (files("isthmus.pages.kit") / "assets" / name).read_text(encoding="utf-8")
 
 
 def _style() -> str:

@@ -12,7 +12,7 @@ from isthmus.activations.store import StoreSource
 from isthmus.anatomy import Source
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
-from isthmus.report.inputs import POOL, Inputs, first_rows
+from isthmus.pages.drawn_rows import POOL, Inputs, first_rows
 
 LEADING = 8
 """Class and register tokens that may come before those of the patches."""

@@ -10,7 +10,7 @@ from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
 from isthmus.interpretation import behaviour, source_features
 from isthmus.interpretation._codes import parts_read
-from isthmus.report.run import Run
+from isthmus.pages.opened import Run
 from isthmus.training.checkpoint import MODEL
 from isthmus.training.journal import located
 from isthmus.training.progress import Show

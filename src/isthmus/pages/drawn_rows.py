@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from isthmus.anatomy import Autoencoder, Signal, Source
-from isthmus.report.blocks import Binary, packed
+from isthmus.pages.kit.blocks import Binary, packed
 
 SIDE = 64
 """Images are drawn at most this many pixels high and wide."""

@@ -9,7 +9,7 @@ from scipy.sparse import csc_array, csr_array, vstack
 
 from isthmus.anatomy import Autoencoder, Code, GaussianCode, Source, SparseCode
 from isthmus.data import Subset
-from isthmus.report.blocks import short
+from isthmus.pages.kit.blocks import short
 
 BATCH = 1024
 MOST_ENTRIES = 20_000_000

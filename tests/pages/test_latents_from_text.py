@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from isthmus.errors import IsthmusError
-from isthmus.report import texts, vocabulary
-from isthmus.report.columns import Lists
-from isthmus.report.table import CHUNK
-from report.made import write_features
+from isthmus.pages import latents_from_text, vocabulary
+from isthmus.pages.latents import CHUNK
+from isthmus.pages.parquet import Lists
+from pages.made import write_features
 
 
 def example(latent, group, value, words="a b c", place=1, **more):
@@ -43,7 +43,9 @@ def test_examples_are_sorted_by_group_and_strength(tmp_path):
         example(0, 0, 1.0),
         example(1, 10, -1.8, place=2),
     ]
-    latents = texts.text_latents(write_features(tmp_path, [{}, {}, {"rate": 0.0}], given))
+    latents = latents_from_text.text_latents(
+        write_features(tmp_path, [{}, {}, {"rate": 0.0}], given)
+    )
     found, words, shares = shown(latents, 1)
     assert found["group"] == [0, 0, 10, 10, 1]
     assert found["value"] == pytest.approx([4, 2, -1.8, 1.5, 0.1])
@@ -59,7 +61,7 @@ def test_examples_are_sorted_by_group_and_strength(tmp_path):
 def test_latents_in_any_order_and_with_gaps(tmp_path):
     rows = [{"latent": 40, "rate": 0.4}, {"latent": 7, "rate": 0.07}]
     given = [example(7, 0, 1.0, "seven is"), example(40, 0, 2.0), example(99, 0, 3.0)]
-    latents = texts.text_latents(write_features(tmp_path, rows, given))
+    latents = latents_from_text.text_latents(write_features(tmp_path, rows, given))
     assert latents.ids.tolist() == [7, 40]
     assert latents.columns[0].values == pytest.approx([0.07, 0.4])
     assert shown(latents, 0)[1] == ["seven", "is"]
@@ -75,15 +77,15 @@ def test_examples_are_left_out_where_there_is_no_room(tmp_path, monkeypatch):
         for _ in range(4)
     ]
     folder = write_features(tmp_path, [{}] * 40, given)
-    whole = texts.text_latents(folder)
+    whole = latents_from_text.text_latents(folder)
     assert not whole.notes
-    size = len(texts.packed(*whole.details(0, 40)))
-    monkeypatch.setattr(texts, "ROOM", size // 2)
-    less = texts.text_latents(folder)
+    size = len(latents_from_text.packed(*whole.details(0, 40)))
+    monkeypatch.setattr(latents_from_text, "ROOM", size // 2)
+    less = latents_from_text.text_latents(folder)
     kept = sum(len(d["examples"]["length"]) for d in less.details(0, 40)[0])
     assert 0 < kept < len(given)
     assert f"{len(given) - kept:,} of {len(given):,} examples are left out" in less.notes[0]
-    assert len(texts.packed(*less.details(0, 40))) <= size // 2
+    assert len(latents_from_text.packed(*less.details(0, 40))) <= size // 2
     # What stays are the strongest of each group.
     for place in (0, 39):
         all_of, some_of = shown(whole, place)[0], shown(less, place)[0]
@@ -104,7 +106,7 @@ def test_labels_come_once_with_all_their_scores(tmp_path):
         {"latent": 0, "label": "unscored", "detail": "no json"},
         {"latent": 5, "label": "of nobody"},
     ]
-    latents = texts.text_latents(write_features(tmp_path, [{}, {}, {}], [], labels))
+    latents = latents_from_text.text_latents(write_features(tmp_path, [{}, {}, {}], [], labels))
     assert latents.labels == ["unscored", "b", None]
     first, second = latents.details(0, 3)[0][1]["labels"]
     assert first["label"] == "b"
@@ -116,7 +118,7 @@ def test_labels_come_once_with_all_their_scores(tmp_path):
 def test_features_without_a_text(tmp_path):
     rows = [{"tokens": [], "token_shares": [], "x": 0.0, "y": 0.0} for _ in range(4)]
     given = [{"latent": 2, "tokens": [], "values": [1.5], "row": 8, "place": 0}]
-    latents = texts.text_latents(write_features(tmp_path, rows, given))
+    latents = latents_from_text.text_latents(write_features(tmp_path, rows, given))
     assert shown(latents, 2)[0]["length"] == [0]
     assert latents.points is None
 
@@ -126,16 +128,16 @@ def test_missing_and_damaged_files_are_named(tmp_path, name):
     folder = write_features(tmp_path, [{}], [example(0, 0, 1.0)])
     (folder / name).write_bytes(b"PAR1 nothing of the kind")
     with pytest.raises(IsthmusError, match=f"{name} is damaged"):
-        texts.text_latents(folder)
+        latents_from_text.text_latents(folder)
     (folder / name).unlink()
     with pytest.raises(IsthmusError, match=f"{name} is missing"):
-        texts.text_latents(folder)
+        latents_from_text.text_latents(folder)
 
 
 def test_a_newer_format_is_refused(tmp_path):
     folder = write_features(tmp_path, [{}], [], format=2)
     with pytest.raises(IsthmusError, match="newer version"):
-        texts.text_latents(folder)
+        latents_from_text.text_latents(folder)
 
 
 def test_lists_taken_in_any_order():

@@ -5,7 +5,7 @@ import pytest
 
 import isthmus
 from isthmus import notices
-from isthmus.report import report
+from isthmus.pages import report
 
 pandas = pytest.importorskip("pandas")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.report.blocks import number, short
-from isthmus.report.columns import read
+from isthmus.pages.kit.blocks import number, short
+from isthmus.pages.parquet import read
 
 COLUMNS = {
     "latent": "int64", "label": "string", "method": "string", "score": "float64",

@@ -4,12 +4,12 @@ import numpy as np
 
 from isthmus.anatomy import Autoencoder, Source, decodes_latents, tree
 from isthmus.evaluation.density import ACTIVE_VARIANCE
-from isthmus.report import directions
-from isthmus.report.blocks import Binary, Detail, number, short
-from isthmus.report.codes import Codes, codes_of, histogram
-from isthmus.report.inputs import BLOCK, POOL, Inputs, first_rows, inputs_of, pool
-from isthmus.report.patches import Behind, behind
-from isthmus.report.table import Column, Latents
+from isthmus.pages import directions
+from isthmus.pages.codes import Codes, codes_of, histogram
+from isthmus.pages.drawn_rows import BLOCK, POOL, Inputs, first_rows, inputs_of, pool
+from isthmus.pages.image_patches import Behind, behind
+from isthmus.pages.kit.blocks import Binary, Detail, number, short
+from isthmus.pages.latents import Column, Latents
 
 STRONGEST, ACROSS, WEAKEST = 12, 10, 6
 """Examples of a latent: the strongest, some over all ranks, and of a dense code the lowest."""

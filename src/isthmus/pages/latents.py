@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from isthmus.report.blocks import Detail, array
+from isthmus.pages.kit.blocks import Detail, array
 
 CHUNK = 128
 """Latents whose details lie in one block of a page."""

@@ -2,9 +2,9 @@
 
 import pytest
 
-from isthmus.report import report
-from report.browser import Browser, program
-from report.large import large_run
+from isthmus.pages import report
+from pages.browser import Browser, program
+from pages.large import large_run
 
 pytestmark = pytest.mark.slow
 

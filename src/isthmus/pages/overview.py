@@ -9,9 +9,9 @@ import numpy as np
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
 from isthmus.evaluation.sparsity import DENSE_RATE
+from isthmus.pages.kit.blocks import number, short
+from isthmus.pages.opened import Run
 from isthmus.recipes import Recipe, as_recipe
-from isthmus.report.blocks import number, short
-from isthmus.report.run import Run
 from isthmus.training import TrainingOptions
 
 POINTS = 1000

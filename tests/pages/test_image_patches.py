@@ -11,9 +11,9 @@ from torch import nn
 import isthmus
 from isthmus.activations import harvest
 from isthmus.data import ArraySource, Subset, as_source
-from isthmus.report import report
-from isthmus.report.patches import behind, patches
-from report.browser import Browser, program
+from isthmus.pages import report
+from isthmus.pages.image_patches import behind, patches
+from pages.browser import Browser, program
 
 
 class Patches(nn.Module):

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from isthmus.errors import IsthmusError
-from isthmus.report.blocks import Binary, Detail, number, packed, short
-from isthmus.report.columns import Lists, read
-from isthmus.report.labels import Labels, read_labels
-from isthmus.report.table import CHUNK, Column, Latents
-from isthmus.report.vocabulary import Vocabulary
+from isthmus.pages.kit.blocks import Binary, Detail, number, packed, short
+from isthmus.pages.latents import CHUNK, Column, Latents
+from isthmus.pages.parquet import Lists, read
+from isthmus.pages.stored_labels import Labels, read_labels
+from isthmus.pages.vocabulary import Vocabulary
 
 FORMAT = 1
 ROOM = 24 << 20

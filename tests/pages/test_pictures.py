@@ -5,7 +5,7 @@ import pytest
 
 import isthmus
 from isthmus.errors import IsthmusError
-from isthmus.report import latent_directions, picture
+from isthmus.pages import latent_directions, picture
 
 X = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
 
