@@ -27,9 +27,8 @@ FLOORS = [
     ["many"],
     ["studies"],
     ["reproduction", "pages", "estimators", "testing"],
-    ["comparison", "report", "pictures"],
-    ["doctor", "exporting", "looking"],
-    ["answering", "cli_pictures"],
+    ["pictures"],
+    ["comparison", "report"],
     ["cli", "demo"],
     ["__main__"],
 ]

@@ -73,8 +73,7 @@ class Picture:
     def save(self, path: str | Path, dpi: int = DPI) -> Path:
         """Write the PNG whole or not at all; the name ends in ``.png``."""
         path = Path(path)
-        if path.suffix.lower() != ".png":
-            raise IsthmusError(f"{path} should end in .png: pictures are written in that form")
+        check_png(path)
         write_atomically(path, self.png(dpi))
         return path
 
@@ -88,6 +87,13 @@ def need_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise MissingExtra("matplotlib", "viz", "drawing a picture") from None
+
+
+def check_png(path: Path) -> None:
+    """An error for a name of another form, and without matplotlib: before anything is computed."""
+    if path.suffix.lower() != ".png":
+        raise IsthmusError(f"{path} should end in .png: pictures are written in that form")
+    need_matplotlib()
 
 
 def _parts(figure: Any, heights: list[float]) -> list[Any]:

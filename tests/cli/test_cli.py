@@ -1,24 +1,13 @@
 """The command line as a user meets it: in processes of its own, and its parsing in this one."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+from commands import run
 from isthmus.cli import parse_options, parse_value
 from isthmus.errors import IsthmusError
-
-
-def run(*words, cwd=None, code=0):
-    result = subprocess.run(
-        [sys.executable, "-m", "isthmus.cli", *map(str, words)],
-        capture_output=True, text=True, cwd=cwd, timeout=120,
-    )  # fmt: skip
-    assert result.returncode == code, result.stdout + result.stderr
-    assert "Traceback" not in result.stderr + result.stdout
-    return result.stdout if code == 0 else result.stderr
 
 
 @pytest.fixture(scope="module")

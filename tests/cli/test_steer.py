@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import isthmus
+from isthmus.cli.steer import run
 from isthmus.errors import IsthmusError
-from isthmus.interpretation.cli import run
 from isthmus.interpretation.steering import Steering, steered_generate
 from isthmus.language import open_model
 

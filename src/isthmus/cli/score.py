@@ -88,7 +88,7 @@ def run(
     for each driver its name and how much it speaks against the row, in the unit of the score.
     """
     from isthmus import api, notices
-    from isthmus.exporting import as_csv, row_names
+    from isthmus.cli.encode import as_csv, row_names
     from isthmus.runs import write_atomically
 
     if output.suffix != ".csv":

@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from isthmus import answering, cli_pictures, exporting, looking
+from isthmus.cli import encode as exporting
+from isthmus.cli import looking, plot, samples, traverse
+from isthmus.cli import score as answering
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
@@ -66,7 +68,7 @@ def doctor(
     build: Annotated[bool, typer.Option("--build", help="compile the native kernels now")] = False,
 ) -> None:
     """Say which kernels serve on this machine, and why."""
-    from isthmus.doctor import build_kernels, findings
+    from isthmus.cli.doctor import build_kernels, findings
 
     if build:
         build_kernels()
@@ -304,7 +306,7 @@ def reproduce(
     Without a name, list the studies and what is known of each.
     """
     from isthmus import reproduction
-    from isthmus.reproduction.show import listed, shown
+    from isthmus.cli.reproduce import listed, shown
     from isthmus.studies import studies
     from isthmus.training.progress import ProgressBar
 
@@ -345,11 +347,11 @@ def compare(
     Options of the comparison (steps=, batch_size=, latents=, width=, clusters=) and of single
     recipes (vae.sigma=0.3) follow as NAME=VALUE. Fits are kept; the same command goes on.
     """
-    from isthmus.comparison import cli
+    from isthmus.cli.compare import run
 
     given = parse_options([*(options or [])])
     with _interruptible():
-        out.print(cli.run(data, given, recipes.split(","), task, seeds, labels, output, not quiet))
+        out.print(run(data, given, recipes.split(","), task, seeds, labels, output, not quiet))
 
 
 @app.command("data")
@@ -441,7 +443,8 @@ def _taken(settings: dict[str, Any], name: str, where: str) -> str:
 answering.add_to(app, out, lambda given: parse_options(given), lambda: _interruptible())
 exporting.add_to(app, out)
 looking.add_to(app, out, lambda given: parse_options(given), lambda: _interruptible())
-cli_pictures.add_to(app, out)
+for drawing in (samples, traverse, plot):
+    drawing.add_to(app, out)
 
 
 def main() -> None:

@@ -74,8 +74,8 @@ def add_to(app: typer.Typer, out: Console, parse: Parse, interruptible: Interrup
         to the same store: what is there already is not added again. Byte images go through the
         image processor that lies beside a vision model.
         """
-        from isthmus.activations import cli
         from isthmus.activations.spec import TOKENS
+        from isthmus.cli import harvest as cli
 
         taken = None if every else tokens or TOKENS
         with interruptible():
@@ -133,7 +133,7 @@ def add_to(app: typer.Typer, out: Console, parse: Parse, interruptible: Interrup
         Rules need no other model; endpoint (any OpenAI-compatible one: model=, base_url=) and local
         (a transformers model: model=) do. Answers are kept, so the same command goes on.
         """
-        from isthmus.interpretation.labels import cli
+        from isthmus.cli import label as cli
 
         with interruptible():
             out.print(
@@ -168,7 +168,7 @@ def add_to(app: typer.Typer, out: Console, parse: Parse, interruptible: Interrup
         Numbers are in the units of the latent's values, which the page shows; everything that the
         dictionary does not explain is kept.
         """
-        from isthmus.interpretation import cli
+        from isthmus.cli import steer as cli
 
         with interruptible():
             out.print(

@@ -5,12 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
+from interpretation.labels.made import folder, word
+from isthmus.cli.label import numbers, run, table
 from isthmus.errors import IsthmusError
 from isthmus.interpretation.labels import Label, Labelling, read_labels
 from isthmus.interpretation.labels.chat import Spend
-from isthmus.interpretation.labels.cli import numbers, run, table
-
-from .made import folder, word
 
 
 def printed(what):
