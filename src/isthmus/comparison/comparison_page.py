@@ -7,7 +7,7 @@ import math
 
 from isthmus.comparison.methods import CEILING, Budget
 from isthmus.comparison.run import BASELINES, Comparison
-from isthmus.comparison.scatter import Point, scatter
+from isthmus.comparison.cost_chart import Point, scatter
 from isthmus.evaluation.seeds import Estimate
 
 _STYLE = """
