@@ -26,6 +26,9 @@ CLASSES = 30
 LABELS = ("y", "label", "labels", "y_train")
 """Members of an archive that are taken for the labels, in this order."""
 
+TEST_SHARE = 0.25
+"""Share of the rows that each split keeps for testing."""
+
 LabelKind = Literal["classes", "numbers"]
 
 
@@ -83,7 +86,11 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Training and test rows of one seed, filled and scaled by the training rows alone."""
+    """Training and test rows of one seed, filled and scaled by the training rows alone.
+
+    ``columns`` names the features of a table, and ``test_rows`` are the test rows' numbers among
+    all rows.
+    """
 
     train: np.ndarray
     test: np.ndarray
@@ -92,6 +99,8 @@ class Split:
     kind: LabelKind | None
     layout: Layout | None = None
     reads: Kind | None = None
+    columns: tuple[str, ...] = ()
+    test_rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def flat_train(self) -> np.ndarray:
@@ -254,7 +263,7 @@ def _features(ready: Source, preparation: DataPreparation) -> tuple[str, ...]:
     return tuple(str(place) for place in range(ready.signal.numel))
 
 
-def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
+def split(prepared: Prepared, seed: int, share: float = TEST_SHARE) -> Split:
     """A quarter of the rows for testing, drawn by ``seed``, with classes in proportion.
 
     Missing values become the median of the training rows; vectors are brought to mean 0 and
@@ -272,9 +281,9 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
             "every class has one row, so that none can be kept for testing: pass labels that rows "
             "share, or numbers that are no classes"
         )
-    layout = prepared.layout
+    layout, columns = prepared.layout, prepared.columns
     if prepared.x is None:
-        train_x, test_x, layout = _taught(prepared, test)
+        train_x, test_x, layout, columns = _taught(prepared, test)
     else:
         train_x, test_x = prepared.x[~test], prepared.x[test]  # copies
     if train_x.ndim == 2:
@@ -289,6 +298,8 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
         train_x, test_x = (_standard(part, mean, spread, vary) for part in (train_x, test_x))
         if layout is not None:
             layout = layout.kept(vary)
+        if columns:
+            columns = tuple(n for n, kept in zip(columns, vary, strict=True) if kept)
     labels = prepared.labels
     return Split(
         train_x,
@@ -298,10 +309,14 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
         prepared.kind,
         layout,
         prepared.reads,
+        columns,
+        np.flatnonzero(test),
     )
 
 
-def _taught(prepared: Prepared, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, Layout | None]:
+def _taught(
+    prepared: Prepared, test: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, Layout | None, tuple[str, ...]]:
     """The rows of a table as a split's training rows teach them, training and test ones."""
     source, train = prepared.source, np.flatnonzero(~test)
     assert source is not None
@@ -309,13 +324,13 @@ def _taught(prepared: Prepared, test: np.ndarray) -> tuple[np.ndarray, np.ndarra
         if isinstance(source, tables.TableSource):
             own = tables.Preparation.learn(source.table, train, prepared.options)
             parts = own.apply(source.table, train), own.apply(source.table, np.flatnonzero(test))
-            return *parts, None
+            return *parts, None, tuple(own.features)
         preparation = DataPreparation.learn(source, train, prepared.options)
         assert preparation is not None
         ready = preparation.source(source)
         layout = Layout.of(ready.signal) if ready.signal.kind == "collection" else None
         x = _rows(ready, layout)
-        return x[~test], x[test], layout
+        return x[~test], x[test], layout, _features(ready, preparation)
 
 
 _PART = 1 << 16
