@@ -1,5 +1,6 @@
 """A comparison as one self-contained HTML page: what to take first, the figures below."""
 
+import math
 from pathlib import Path
 
 from isthmus.comparison.cost_chart import Point, scatter
@@ -72,7 +73,23 @@ def _cost(found: Comparison) -> Html:
         cost = max(spent, _LEAST)
         points.append(Point(name, cost, at.mean, at.low, at.high, name in BASELINES))
     label = "bits a row" if bits else "seconds to fit"
-    return scatter(points, label, quality.replace("_", " "), found.task.measures[quality])
+    points, note = _near(points)
+    drawn = scatter(points, label, quality.replace("_", " "), found.task.measures[quality])
+    return Html(drawn + note)
+
+
+def _near(points: list[Point]) -> tuple[list[Point], Html]:
+    """The points without the untrained network where that is so far off that it hides the rest."""
+    rest = [point for point in points if point.name != "untrained"]
+    known = [p.quality for p in rest if math.isfinite(p.quality)]
+    far = [point for point in points if point.name == "untrained"]
+    if not far or len(known) < 2:
+        return points, Html("")
+    spread = max(known) - min(known)
+    if min(known) - spread <= far[0].quality <= max(known) + spread:
+        return points, Html("")
+    said = f"The untrained network is far off, at {far[0].quality:.3g}, and not drawn."
+    return rest, tag("p", said, class_="quiet")
 
 
 def _about(found: Comparison) -> Html:

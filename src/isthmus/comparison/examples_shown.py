@@ -127,13 +127,18 @@ def _worst_table(worst: Worst, columns: tuple[str, ...]) -> Html:
         gap = np.abs(worst.x[place] - worst.rebuilt[place])
         order = np.argsort(-gap, kind="stable")[:DRIVERS]
         said = [
-            f"{columns[k]}: {worst.x[place][k]:.2f}, rebuilt {worst.rebuilt[place][k]:.2f}"
+            f"{columns[k]}: {_two(worst.x[place][k])}, rebuilt {_two(worst.rebuilt[place][k])}"
             for k in order
         ]
         said += [""] * (DRIVERS - len(said))
         rows.append([f"{row:,}", number(float(worst.errors[place])), *said])
     heads = ["row", "error", "first column", "second", "third"]
     return table(heads, rows, numbers={1})
+
+
+def _two(value: float) -> str:
+    """Two digits behind the point, without a zero below zero."""
+    return f"{round(float(value), 2) + 0.0:.2f}"
 
 
 def _listed(rows: np.ndarray) -> str:

@@ -30,7 +30,9 @@ def steps(found: "Comparison", folder: Path | None) -> list[Step]:
                  for about, words in _AFTER[found.task.name]]  # fmt: skip
     fitted = fit_command(found, found.winner)
     if fitted is not None:
-        made.append((f"fit {found.winner} as it was fitted here", fitted))
+        part = found.data is not None and data.is_name(found.data)
+        more = ", to the training part of the set" if part else ""
+        made.append((f"fit {found.winner} as it was fitted here{more}", fitted))
     return made
 
 
