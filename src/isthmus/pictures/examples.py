@@ -118,8 +118,7 @@ def columns_of(model: Autoencoder, source: Source | None = None) -> tuple[str, .
     for names in candidates:
         if names is not None and len(names) == number:
             return tuple(str(name) for name in names)
-    by_column = model.scaler.by_column if hasattr(model.scaler, "by_column") else False
-    if by_column and number <= SMALL_MULTIPLES:
+    if model.atoms() is None and number <= SMALL_MULTIPLES:
         return tuple(f"column {place}" for place in range(number))
     return ()
 

@@ -20,7 +20,7 @@ def in_colour(images: np.ndarray, low: float, high: float) -> np.ndarray:
     Three channels are red, green and blue; the fourth of four is how much of them covers white.
     Any other number of channels is drawn by their mean, as grey.
     """
-    x = np.clip((images.astype(np.float64) - low) / max(high - low, 1e-12), 0.0, 1.0)
+    x = np.clip((images.astype(np.float64) - low) / max(high - low, 1e-12), 0.0, 1.0)  # keeps NaN
     if x.shape[1] == 4:
         x = x[:, :3] * x[:, 3:] + 1.0 - x[:, 3:]
     elif x.shape[1] != 3:

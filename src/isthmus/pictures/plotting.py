@@ -15,7 +15,11 @@ from isthmus.pages.opened import Run, open_run, spread
 from isthmus.pictures import panels
 from isthmus.pictures.dictionary import atoms, densities
 from isthmus.pictures.examples import drawn_of, opened
-from isthmus.pictures.reconstructing import rebuilt, where_codes_lie
+from isthmus.pictures.reconstructing import (
+    corrupted,
+    rebuilt,
+    where_codes_lie,
+)
 from isthmus.pictures.sampling import can_sample, samples
 from isthmus.pictures.sheet import Panel, Picture, need_matplotlib
 from isthmus.pictures.traversal import traverse
@@ -112,7 +116,14 @@ def portrait(
     need_matplotlib()
     source = opened(model, X)
     rows = spread(source, ROWS)
-    made, about = [*rebuilt(model, source)], []
+    made: list[Panel] = []
+    about: list[str] = []
+    corruption = corrupted(model, source, seed=seed)
+    if corruption is not None:
+        made.append(corruption)
+        about.append("what the encoder is shown")
+    else:
+        made += rebuilt(model, source)
     if made:
         about.append("inputs and reconstructions")
     codes = codes_of(model, rows)

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from isthmus.anatomy import Autoencoder, Batch, Source
+from isthmus.anatomy import Autoencoder, Batch, Source, tree
+from isthmus.anatomy.drawing import drawing
 from isthmus.data import Subset
+from isthmus.networks import Patches
 from isthmus.pages.codes import Codes
 from isthmus.pictures import panels
 from isthmus.pictures.examples import COLUMNS, Drawn, drawn_of, opened, some
@@ -55,6 +57,43 @@ def rebuilt(model: Autoencoder, source: Source, n: int | None = None) -> list[Pa
             continue
         made.append(_panel(drawn, name, np.asarray(true), np.asarray(found), n))
     return made
+
+
+HIDDEN = (0.75, 0.84, 0.89)
+"""The colour of patches that the encoder is not shown."""
+
+
+def corrupted(
+    model: Autoencoder, source: Source, n: int = SHOWN["image"], seed: int = 0
+) -> Panel | None:
+    """Images, what a corruption leaves of them, and what is rebuilt from that.
+
+    Where a corruption hides patches, what is rebuilt is what the model says of each while it is
+    hidden. None where there is nothing to show: no images, no corruption, nothing rebuilt.
+    """
+    if model.corruption is None or not rebuilds(model) or model.signal.kind != "image":
+        return None
+    batch = source.batch(some(source, n)).to(model.device)
+    with torch.no_grad(), drawing(torch.device("cpu"), seed):
+        view = model.forward(batch).views[0]
+        left = tree.wide(tree.moved(model.unscaled(view.x), torch.device("cpu")))
+    drawn = drawn_of(model)[""]
+    shown = drawn.colours(left)
+    title = "inputs, what the encoder is shown, and what is rebuilt from that"
+    if view.visible is None:
+        again = model.reconstruct(Batch(left), as_read=True)
+    else:
+        patches = getattr(model.encoder, "patches", None)
+        if not isinstance(patches, Patches):
+            return None
+        seen = torch.zeros(len(shown), patches.count)
+        seen.scatter_(1, view.visible.cpu(), 1.0)
+        there = patches.unpatchify(seen[..., None].expand(-1, -1, patches.dim)).numpy()
+        shown = np.where(np.moveaxis(there[:, :1], 1, -1) > 0, shown, np.array(HIDDEN))
+        again = model.reconstruct(Batch(batch.x), as_read=True)
+        title = "inputs, what the encoder is shown, and what is said of each patch while hidden"
+    rows = [drawn.colours(batch.x.cpu()), shown, drawn.colours(again)]
+    return panels.mosaic(title, np.stack(rows), ["input", "shown", "rebuilt"])
 
 
 def _panel(drawn: Drawn, name: str, true: np.ndarray, found: np.ndarray, n: int | None) -> Panel:
