@@ -7,6 +7,7 @@
 import ast
 import hashlib
 import inspect
+import io
 import struct
 import zlib
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ class Setting:
 
     rows: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    plane: bool = False
+    """Codes in the plane in the place of traversals."""
 
 
 MLP = {"network": "mlp", "hidden": (128,)}
@@ -37,12 +40,14 @@ MLP = {"network": "mlp", "hidden": (128,)}
 SHARP = {"likelihood": "gaussian", "sigma": 0.2}
 """A likelihood under which small grey images are worth some nats to tell apart."""
 DENSE = {"latent_dim": 10, "steps": 800, "batch_size": 128, **MLP}
-DRAWS = {"latent_dim": 10, "steps": 600, "batch_size": 64, **MLP}
+DRAWS = {"latent_dim": 10, "steps": 500, "batch_size": 64, **MLP}
 ATOMS = {"latent_dim": 128, "steps": 500, "batch_size": 128, "lr": 3e-3}
 TOP = {**ATOMS, "k": 8, "k_aux": 32}
 L0 = {**ATOMS, "l0": 8.0}
 HALVES = {"latent_dim": 8, "steps": 600, "batch_size": 128, **MLP}
 VIEWS = {"latent_dim": 32, "steps": 300, "batch_size": 128, **MLP}
+TEXTS = {"latent_dim": 8, "width": 64, "embedding": 32, "steps": 300, "batch_size": 64}
+PATCHES = {"latent_dim": 32, "depth": 2, "decoder_depth": 1, "patch": 2, "heads": 2}
 LAYERS = {"latent_dim": 256, "steps": 400, "batch_size": 256}
 
 SETTINGS: dict[str, Setting] = {
@@ -52,20 +57,20 @@ SETTINGS: dict[str, Setting] = {
     "batchtopk": Setting("digits", TOP),
     "beta-tcvae": Setting("digits", {**DENSE, **SHARP, "beta": 4.0}),
     "beta-vae": Setting("digits", {**DENSE, **SHARP, "capacity": 12.0, "gamma": 20.0}),
-    "bigan": Setting("digits", {**DENSE, "batch_size": 64}),
+    "bigan": Setting("digits", {**DENSE, "steps": 2500, "batch_size": 64}),
     "byol": Setting("digits", VIEWS),
     "ciwae": Setting("digits", DRAWS),
     "crosscoder": Setting("layers", {**LAYERS, "k": 8}),
     "daef": Setting("wine", {"latent_dim": 6}),
     "denoising": Setting("digits", {**DENSE, "latent_dim": 16}),
-    "depict": Setting("digits", {"clusters": 10, "steps": 300}),
+    "depict": Setting("digits", {"clusters": 10, "steps": 300}, plane=True),
     "gated": Setting("digits", L0),
-    "gon": Setting("digits", {"latent_dim": 16, "steps": 300, "batch_size": 64}),
+    "gon": Setting("digits", {"latent_dim": 16, "steps": 250, "batch_size": 64}),
     "iwae": Setting("digits", DRAWS),
     "jumprelu": Setting("digits", L0),
     "k-sparse": Setting("digits", {**ATOMS, "k": 8}),
     "llama-scope": Setting("digits", {**ATOMS, "k": 8}),
-    "mae": Setting("digits", {"latent_dim": 32, "patch": 2, "steps": 400, "batch_size": 128}),
+    "mae": Setting("digits", {**PATCHES, "steps": 400, "batch_size": 128}),
     "matryoshka": Setting("digits", TOP),
     "miwae": Setting("digits", DRAWS),
     "mmvae": Setting("halves", HALVES),
@@ -80,14 +85,14 @@ SETTINGS: dict[str, Setting] = {
     "sign": Setting("digits", {"latent_dim": 64, "steps": 500, "batch_size": 128}),
     "simsiam": Setting("digits", VIEWS),
     "swae": Setting("digits", DENSE),
-    "text-vae": Setting("texts", {"latent_dim": 8, "steps": 300, "batch_size": 64}),
+    "text-vae": Setting("texts", TEXTS),
     "topk": Setting("digits", TOP),
-    "topological": Setting("digits", {**DENSE, "latent_dim": 2}),
+    "topological": Setting("digits", {**DENSE, "latent_dim": 2}, plane=True),
     "transcoder": Setting("in and out", {**LAYERS, "k": 8}),
     "trimmed-linear-vae": Setting("breast-cancer", {"latent_dim": 4}),
     "two-stage-vae": Setting("digits", DENSE),
     "vae": Setting("digits", {**DENSE, **SHARP}),
-    "vq-vae": Setting("digits", {"latent_dim": 8, "entries": 32, "steps": 500, "batch_size": 128}),
+    "vq-vae": Setting("digits", {"latent_dim": 8, "entries": 32, "steps": 250, "batch_size": 128}),
 }
 ROWS = {
     "digits": "scikit-learn's digits, 8 x 8 pixels",
@@ -191,8 +196,18 @@ def drawn(recipe: Recipe) -> bytes:
     with notices.collected(quiet=True):
         options = dict(setting.options)
         model = isthmus.fit(recipe.name, train, seed=0, progress=False, **options)
-        picture = pictures.portrait(model, shown, labels=labels)
-    return picture.png(dpi=84)
+        picture = pictures.portrait(model, shown, labels=labels, plane=setting.plane)
+    return _few_colours(picture.png(dpi=84))
+
+
+def _few_colours(content: bytes) -> bytes:
+    """The PNG with 128 colours, a third of its size."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    picture = Image.open(io.BytesIO(content)).convert("RGB")
+    picture.quantize(128, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def make(recipes: Mapping[str, Recipe], every: bool = False) -> list[Path]:

@@ -114,7 +114,8 @@ def test_the_page_is_whole_and_escapes_what_comes_from_data(blobs, tmp_path):
     assert "<img" not in text
     assert "http:" not in text
     assert "https:" not in text
-    assert text.count("<tr") == 2 + len(found.ranking) * 3
+    worst = [1 + len(one.rows) for one in found.examples.worst.values()]
+    assert text.count("<tr") == 2 + len(found.ranking) * 3 + sum(worst)
     lines = as_csv(found).splitlines()
     assert len(lines) == 1 + len(found.ranking) * 2 * len(found.measures)
     plain = json.dumps([found.estimate("data", "nmi").mean])

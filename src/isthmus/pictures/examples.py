@@ -48,13 +48,16 @@ class Drawn:
             return panels.mosaic(title, shown, [*groups])
         return panels.curves(title, {n: self.series(rows) for n, rows in groups.items()})
 
-    def many(self, title: str, rows: Any, against: Any = None) -> Panel:
-        """Rows as they are: a square of images, small multiples of curves, columns' histograms."""
+    def many(self, title: str, rows: Any, against: Any = None, across: int | None = None) -> Panel:
+        """Rows as they are: a square of images, small multiples of curves, columns' histograms.
+
+        ``across`` is the number of images in a row, where they are to make no square.
+        """
         if self.is_text:
             return panels.texts(title, [[one] for one in texts_of(rows)])
         if self.is_image:
             colours = self.colours(rows)
-            across = min(16, math.ceil(math.sqrt(len(colours))))
+            across = across or min(16, math.ceil(math.sqrt(len(colours))))
             missing = -len(colours) % across
             filled = np.concatenate([colours, np.full((missing, *colours.shape[1:]), np.nan)])
             return panels.mosaic(title, filled.reshape(-1, across, *colours.shape[1:]))

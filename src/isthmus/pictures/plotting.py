@@ -22,11 +22,13 @@ from isthmus.pictures.reconstructing import (
 )
 from isthmus.pictures.sampling import can_sample, samples
 from isthmus.pictures.sheet import Panel, Picture, need_matplotlib
-from isthmus.pictures.traversal import traverse
+from isthmus.pictures.traversal import strongest, traverse
 
 ROWS = 2000
 """Rows whose codes are drawn."""
 CHARTS = 6
+TRAVERSED = 5
+"""Latents that a portrait moves."""
 
 
 def plot(folder: str | Path, X: Any = None) -> Picture:
@@ -106,12 +108,19 @@ def labels_of(run: Run, X: Any) -> np.ndarray | None:
 
 
 def portrait(
-    model: Autoencoder, X: Any, *, title: str = "", seed: int = 0, labels: Any = None
+    model: Autoencoder,
+    X: Any,
+    *,
+    title: str = "",
+    seed: int = 0,
+    labels: Any = None,
+    plane: bool = False,
 ) -> Picture:
     """A model at a glance: what it rebuilds, what it samples, what its strongest latents do.
 
     Each part is left out where the model cannot do it; where it neither samples nor moves single
-    latents its codes are drawn. Sparse codes have their strongest atoms and how often they fire.
+    latents, and with ``plane``, its codes are drawn, coloured by ``labels``. Sparse codes have
+    their strongest atoms and how often they fire.
     """
     need_matplotlib()
     source = opened(model, X)
@@ -138,13 +147,14 @@ def portrait(
         about.append("how often latents fire")
         return Picture(tuple(made), ", ".join(about), title)
     if can_sample(model):
-        drawn = samples(model, 24 if model.signal.kind == "image" else 8, seed=seed)
+        drawn = samples(model, 8 if model.signal.kind == "tokens" else 24, seed=seed, across=12)
         made += [_titled(panel, "drawn from the prior") for panel in drawn.panels]
         about.append("samples")
-    if decodes_latents(model) and model.signal.kind != "tokens":
-        made += traverse(model, source, seed=seed).panels
+    if decodes_latents(model) and model.signal.kind != "tokens" and not plane:
+        chosen = strongest(codes, TRAVERSED)
+        made += traverse(model, source, latents=chosen, steps=11, seed=seed).panels
         about.append("traversals of the strongest latents")
-    if len(about) < 2:
+    if plane or len(about) < 2:
         panel = where_codes_lie(codes, labels)
         if panel is not None:
             made.append(panel)

@@ -40,13 +40,14 @@ def samples(
     seed: int = 0,
     given: Mapping[str, Any] | None = None,
     against: Any = None,
+    across: int | None = None,
 ) -> Picture:
     """``n`` examples from the prior, the same for the same ``seed``.
 
     Images in a square, in the units and colours of the data; series as curves; of a table each
     column's histogram, beside that of the rows ``against`` where these are passed; texts as texts.
-    ``given`` is what a conditional model asks for. A model without a prior is an
-    :class:`IsthmusError`.
+    ``given`` is what a conditional model asks for, ``across`` how many images stand in a row. A
+    model without a prior is an :class:`IsthmusError`.
     """
     need_matplotlib()
     check_samples(model, n)
@@ -61,7 +62,7 @@ def samples(
                 beside = np.asarray(source.rows(some(source, COMPARED)))
         else:
             rows = rows[: MOST.get(drawn.signal.kind, n)]
-        made.append(drawn.many(name, rows, beside))
+        made.append(drawn.many(name, rows, beside, across))
     drawn_number = min([n, *(MOST.get(d.signal.kind, n) for d in drawn_of(model, found).values())])
     columns = [d for d in drawn_of(model, found, source).values() if d.columns]
     number = f"{n} samples from the prior" if columns or drawn_number == n else (
