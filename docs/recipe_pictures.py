@@ -46,7 +46,16 @@ TOP = {**ATOMS, "k": 8, "k_aux": 32}
 L0 = {**ATOMS, "l0": 8.0}
 HALVES = {"latent_dim": 8, "steps": 600, "batch_size": 128, **MLP}
 VIEWS = {"latent_dim": 32, "steps": 300, "batch_size": 128, **MLP}
-TEXTS = {"latent_dim": 8, "width": 64, "embedding": 32, "steps": 300, "batch_size": 64}
+TEXTS = {
+    "latent_dim": 8,
+    "width": 96,
+    "embedding": 32,
+    "beta": 0.05,
+    "word_dropout": 0.0,
+    "steps": 600,
+    "batch_size": 64,
+    "lr": 3e-3,
+}
 PATCHES = {"latent_dim": 32, "depth": 2, "decoder_depth": 1, "patch": 2, "heads": 2}
 LAYERS = {"latent_dim": 256, "steps": 400, "batch_size": 256}
 
@@ -57,7 +66,7 @@ SETTINGS: dict[str, Setting] = {
     "batchtopk": Setting("digits", TOP),
     "beta-tcvae": Setting("digits", {**DENSE, **SHARP, "beta": 4.0}),
     "beta-vae": Setting("digits", {**DENSE, **SHARP, "capacity": 12.0, "gamma": 20.0}),
-    "bigan": Setting("digits", {**DENSE, "steps": 2500, "batch_size": 64}),
+    "bigan": Setting("digits", {**DENSE, "steps": 2500, "scaling": "none"}),
     "byol": Setting("digits", VIEWS),
     "ciwae": Setting("digits", DRAWS),
     "crosscoder": Setting("layers", {**LAYERS, "k": 8}),
@@ -117,6 +126,12 @@ def rows_of(name: str) -> tuple[Any, Any, Any]:
     if name == "texts":
         texts = made_texts()
         return texts[:-40], texts[-40:], None
+    if name in ("wine", "breast-cancer"):
+        from sklearn import datasets
+
+        frame = getattr(datasets, f"load_{name.replace('-', '_')}")(as_frame=True).data
+        test = np.arange(len(frame)) % 4 == 0
+        return frame[~test], frame[test], None
     held = data.load("digits" if name == "halves" else name)
     if name == "halves":
         return *(
