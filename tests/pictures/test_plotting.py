@@ -11,7 +11,7 @@ from isthmus.data import as_source
 from isthmus.errors import IsthmusError, MissingExtra
 from isthmus.pages.codes import codes_of
 from isthmus.pictures import panels, reconstructing
-from isthmus.pictures.dictionary import densities
+from isthmus.pictures.dictionary import densities, parts_shared, written
 
 pytest.importorskip("matplotlib")
 RNG = np.random.default_rng(0)
@@ -71,7 +71,7 @@ def test_texts_are_samples_of_text(tmp_path):
 
 
 def test_densities_count_what_fires():
-    model = isthmus.fit("topk", ROWS, latent_dim=12, k=2, k_aux=2, **QUICK)
+    model = isthmus.fit("batchtopk", ROWS, latent_dim=12, k=2, k_aux=2, **QUICK)
     codes = codes_of(model, as_source(ROWS))
     z = model.encode(ROWS)
     often, many = densities(codes)
@@ -88,6 +88,29 @@ def test_densities_count_what_fires():
     assert sum(heights) == (z != 0).any(0).sum()
     heights = [bar.get_height() for bar in figure.subfigs[1].axes[0].patches]
     assert sum(heights) == 80
+
+
+def test_a_number_that_is_the_same_on_every_row_is_a_note():
+    model = isthmus.fit("topk", ROWS, latent_dim=12, k=2, k_aux=2, **QUICK)
+    (often,) = densities(codes_of(model, as_source(ROWS)))
+    figure = pictures.Picture((often,), "").figure()
+    assert figure.subfigs[0].axes[0].texts[0].get_text().startswith("2 fire on every row, ")
+
+
+def test_transcoders_and_crosscoders_are_drawn_by_what_they_write():
+    both = {"left": ROWS, "right": 2.0 * ROWS[:, :3]}
+    options = {"latent_dim": 8, "k": 2, **QUICK}
+    model = isthmus.fit("transcoder", both, **options)
+    panel = written(model, as_source(both))
+    assert panel.title.startswith("right: said over true")
+    model = isthmus.fit("crosscoder", both, **options)
+    assert written(model, as_source(both)) is None
+    axes = pictures.Picture((parts_shared(model),), "").figure().subfigs[0].axes[0]
+    heights = [bar.get_height() for bar in axes.patches]
+    norms = [part.detach().norm(dim=1).numpy() for part in model.atoms().values()]
+    shares, _ = np.histogram(norms[1] / (norms[0] + norms[1]), 41, (0, 1))
+    assert heights == shares.tolist()
+    assert "where latents write" in pictures.portrait(model, both).about
 
 
 def test_codes_of_two_latents_are_drawn_as_they_are():

@@ -24,7 +24,7 @@ def strongest(codes: Codes, number: int) -> np.ndarray:
 
 
 def densities(codes: Codes) -> list[Panel]:
-    """How often latents fire, on a scale of powers of ten, and how many fire on a row."""
+    """How often latents fire, on a scale of powers of ten, and how many where that varies."""
     rates = codes.counts / codes.rows
     alive = rates[rates > 0]
     lowest = np.floor(np.log10(alive.min())) if len(alive) else -1.0
@@ -36,18 +36,21 @@ def densities(codes: Codes) -> list[Panel]:
     each = max(1, -(-top // 40))
     places = np.arange(0, top + each, each)
     rows, _ = np.histogram(together, places)
-    return [
-        panels.bars(
-            f"codes: how often each of {len(rates):,} latents fires",
-            counts, edges, ("share of the rows on which a latent fires", "latents"), log=True,
-            note=f"{dead:,} never fire on these {codes.rows:,} rows",
-        ),
-        panels.bars(
-            "codes: how many latents fire on a row",
-            rows, places - 0.5, ("latents that fire", "rows"),
-            note=f"{together.mean():.1f} in the mean",
-        ),
-    ]  # fmt: skip
+    always = top > 1 and int(together.min()) + 1 == top
+    note = f"{dead:,} never fire on these {codes.rows:,} rows"
+    often = panels.bars(
+        f"codes: how often each of {len(rates):,} latents fires",
+        counts, edges, ("share of the rows on which a latent fires", "latents"), log=True,
+        note=f"{top - 1} fire on every row, {note}" if always else note,
+    )  # fmt: skip
+    if always:
+        return [often]
+    many = panels.bars(
+        "codes: how many latents fire on a row",
+        rows, places - 0.5, ("latents that fire", "rows"),
+        note=f"{together.mean():.1f} in the mean",
+    )  # fmt: skip
+    return [often, many]
 
 
 def atoms(model: Autoencoder, codes: Codes, drawn: Drawn, number: int = 36) -> Panel | None:

@@ -48,10 +48,18 @@ class Drawn:
             return panels.mosaic(title, shown, [*groups])
         return panels.curves(title, {n: self.series(rows) for n, rows in groups.items()})
 
-    def many(self, title: str, rows: Any, against: Any = None, across: int | None = None) -> Panel:
+    def many(
+        self,
+        title: str,
+        rows: Any,
+        against: Any = None,
+        across: int | None = None,
+        columns: int = COLUMNS,
+    ) -> Panel:
         """Rows as they are: a square of images, small multiples of curves, columns' histograms.
 
-        ``across`` is the number of images in a row, where they are to make no square.
+        ``across`` is the number of images in a row, where they are to make no square; of a table
+        the first ``columns`` are drawn.
         """
         if self.is_text:
             return panels.texts(title, [[one] for one in texts_of(rows)])
@@ -63,7 +71,7 @@ class Drawn:
             return panels.mosaic(title, filled.reshape(-1, across, *colours.shape[1:]))
         if self.columns:
             groups = {"data": against, "samples": rows} if against is not None else {"": rows}
-            return panels.histograms(title, _by_column(groups, self.columns))
+            return panels.histograms(title, _by_column(groups, self.columns[:columns]))
         return panels.curves(title, {"": self.series(rows)}, across=8, height=0.6)
 
     def colours(self, rows: Any) -> np.ndarray:
@@ -130,7 +138,7 @@ def _by_column(groups: Mapping[str, Any], names: Sequence[str]) -> dict[str, dic
     arrays = {name: np.asarray(rows).reshape(len(rows), -1) for name, rows in groups.items()}
     return {
         column: {name: rows[:, place] for name, rows in arrays.items()}
-        for place, column in enumerate(names[:COLUMNS])
+        for place, column in enumerate(names)
     }
 
 

@@ -150,12 +150,15 @@ def portrait(
         made.append(corruption)
         about.append("what the encoder is shown")
     else:
-        made += rebuilt(model, source)
+        made += rebuilt(model, source, columns=10)
     if made:
         about.append("inputs and reconstructions")
     if can_sample(model):
-        drawn = samples(model, 8 if model.signal.kind == "tokens" else 24, seed=seed, across=12)
-        made += [_titled(panel, "drawn from the prior") for panel in drawn.panels]
+        number = {"image": 24, "vector": 500, "tokens": 8}.get(model.signal.kind, 24)
+        drawn = samples(model, number, seed=seed, against=source, across=12, columns=8)
+        made += [
+            _titled(panel, "drawn from the prior" + _grey(drawn.about)) for panel in drawn.panels
+        ]
         about.append("samples")
     if decodes_latents(model) and model.signal.kind != "tokens" and not plane:
         chosen = strongest(codes, TRAVERSED)
@@ -167,6 +170,10 @@ def portrait(
             made.append(panel)
             about.append("codes in the plane")
     return Picture(tuple(made), ", ".join(about), title)
+
+
+def _grey(about: str) -> str:
+    return " (grey: the data)" if about.endswith("(grey: the data)") else ""
 
 
 def _titled(panel: Panel, title: str) -> Panel:

@@ -40,7 +40,9 @@ def rebuilds(model: Autoencoder) -> bool:
     return model.decoder is not None and model.target is None
 
 
-def rebuilt(model: Autoencoder, source: Source, n: int | None = None) -> list[Panel]:
+def rebuilt(
+    model: Autoencoder, source: Source, n: int | None = None, columns: int = COLUMNS
+) -> list[Panel]:
     """The panels; none where the model does not rebuild its input."""
     if model.decoder is None or (model.target is not None and model.signal.kind != "tokens"):
         return []
@@ -55,7 +57,7 @@ def rebuilt(model: Autoencoder, source: Source, n: int | None = None) -> list[Pa
         true, found = (part[name] if name else part for part in (rows, recon))
         if np.asarray(true).shape != np.asarray(found).shape:
             continue
-        made.append(_panel(drawn, name, np.asarray(true), np.asarray(found), n))
+        made.append(_panel(drawn, name, np.asarray(true), np.asarray(found), n, columns))
     return made
 
 
@@ -96,10 +98,12 @@ def corrupted(
     return panels.mosaic(title, np.stack(rows), ["input", "shown", "rebuilt"])
 
 
-def _panel(drawn: Drawn, name: str, true: np.ndarray, found: np.ndarray, n: int | None) -> Panel:
+def _panel(
+    drawn: Drawn, name: str, true: np.ndarray, found: np.ndarray, n: int | None, columns: int
+) -> Panel:
     head = f"{name}: " if name else ""
     if drawn.columns:
-        pairs = _worst_first(drawn.columns, true, found)
+        pairs = _worst_first(drawn.columns, true, found, columns)
         some_of = "" if len(drawn.columns) <= len(pairs) else f" ({len(pairs)} columns)"
         title = f"{head}rebuilt over true, the column that is rebuilt worst first{some_of}"
         return panels.scatters(title, pairs)
@@ -110,13 +114,13 @@ def _panel(drawn: Drawn, name: str, true: np.ndarray, found: np.ndarray, n: int 
 
 
 def _worst_first(
-    names: tuple[str, ...], true: np.ndarray, found: np.ndarray
+    names: tuple[str, ...], true: np.ndarray, found: np.ndarray, most: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Columns by the share of their variance that is not rebuilt."""
+    """The ``most`` columns of which the largest share of the variance is not rebuilt."""
     true, found = true.reshape(len(true), -1), found.reshape(len(found), -1)
     spread = true.var(0)
     lost = np.square(true - found).mean(0) / np.where(spread > 0, spread, np.inf)
-    order = np.argsort(-lost, kind="stable")[: COLUMNS - COLUMNS % 5]
+    order = np.argsort(-lost, kind="stable")[:most]
     return {f"{names[k]}: {1 - lost[k]:.0%}": (true[:, k], found[:, k]) for k in order}
 
 
