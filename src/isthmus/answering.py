@@ -87,7 +87,8 @@ def run(
     ``id_column`` under that name), ``score``, ``anomaly`` (1 or 0, where there is a threshold), and
     for each driver its name and how much it speaks against the row, in the unit of the score.
     """
-    from isthmus import api, notices
+    from isthmus import notices
+    from isthmus import runs as api
     from isthmus.exporting import as_csv, row_names
     from isthmus.runs import write_atomically
 

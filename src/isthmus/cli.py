@@ -142,7 +142,7 @@ def fit(
     label=kind where the recipe asks for a label, --given NAME=COLUMN for any.
     A .toml file holds the same: recipe, data, output, and any options.
     """
-    from isthmus import api
+    from isthmus import runs as api
 
     pairs = [*(options or [])]
     settings: dict[str, Any] = {}
@@ -190,7 +190,7 @@ def fit_many_command(
     what differs, with recipe = "topk" and options; what stands above the tables, and NAME=VALUE
     here, holds for all: data = "x.npy", output = "runs", batch_size = 1024.
     """
-    from isthmus import many
+    from isthmus.runs import many
 
     pairs = [*(options or [])]
     settings = _read_toml(sweep, "name the .toml file that lists the variants")
@@ -225,7 +225,8 @@ def resume(
 
     steps=N or epochs=N make a run longer, a finished one too, to so many in all.
     """
-    from isthmus import api, many
+    from isthmus import runs as api
+    from isthmus.runs import many
     from isthmus.training.many import read_manifest
 
     pairs = [*(options or [])]
@@ -260,7 +261,7 @@ def evaluate(
     """Evaluate a saved model by the measures that suit its code."""
     import json
 
-    from isthmus import api
+    from isthmus import runs as api
     from isthmus.evaluation import with_estimators
     from isthmus.runs import title_of, write_atomically
 

@@ -58,7 +58,7 @@ def encoded(
     """Write the codes of data; returns the arrays and what names the rows."""
     import numpy as np
 
-    from isthmus import api
+    from isthmus import runs as api
     from isthmus.runs import kind_of, opened, write_atomically
 
     _check(output, FILES, "codes")
@@ -108,7 +108,7 @@ def decoded(folder: Path, codes: Path, output: Path) -> str:
     """Write what codes stand for; returns what was written, in words."""
     import numpy as np
 
-    from isthmus import api
+    from isthmus import runs as api
     from isthmus.runs import write_atomically
 
     _check(output, (".csv", ".npz", ".npy"), "reconstructions")

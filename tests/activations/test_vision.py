@@ -6,7 +6,7 @@ import torch
 
 from isthmus.activations import Activations
 from isthmus.activations.cli import run
-from isthmus.activations.opening import open_module
+from isthmus.activations.modules import open_module
 from isthmus.activations.store import Store
 
 transformers = pytest.importorskip("transformers")

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from isthmus.activations.axes import Axis
 from isthmus.activations.harvest import harvest, text_tokens
-from isthmus.activations.opening import open_module
+from isthmus.activations.modules import open_module
 from isthmus.activations.spec import TOKENS, absolute, norm_named
 from isthmus.activations.store import Store
 from isthmus.data import as_source

@@ -7,10 +7,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from isthmus import api, data, notices, runs
+from isthmus import data, notices, runs
+from isthmus import runs as api
 from isthmus.anatomy import Autoencoder, GaussianCode
-from isthmus.anatomy.drawing import drawing
-from isthmus.comparison.layout import Layout
+from isthmus.anatomy.randomness import drawing
+from isthmus.comparison.collection_columns import Layout
 from isthmus.comparison.prepared import Split
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isthmus import api
+from isthmus import runs as api
 from isthmus.comparison.methods import budgeted
 from isthmus.comparison.prepared import Prepared
 from isthmus.errors import IsthmusError
@@ -14,7 +14,7 @@ from isthmus.recipes import Recipe
 from isthmus.runs import write_atomically
 
 if TYPE_CHECKING:
-    from isthmus.comparison.run import Settings
+    from isthmus.comparison.runner import Settings
 
 WINNER = "winner"
 _ABOUT = "winner.json"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.evaluation import Result
-from isthmus.evaluation._intervals import DRAWS, STILL, blocks, percentile, resample
+from isthmus.evaluation.intervals import DRAWS, STILL, blocks, percentile, resample
 
 VARIANTS = ("ce", "ce_spliced", "ce_zero", "ce_mean", "ce_resample")
 

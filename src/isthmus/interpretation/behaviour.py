@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isthmus.activations.feeds import device_of, evaluating
+from isthmus.activations.feed_factory import device_of, evaluating
 from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
-from isthmus.evaluation._intervals import DRAWS
+from isthmus.evaluation.intervals import DRAWS
 from isthmus.interpretation._ablations import Ablations
 from isthmus.interpretation._losses import VARIANTS, Losses
 from isthmus.interpretation._points import one_point

@@ -7,7 +7,7 @@ import torch
 from rich.console import Group
 from rich.text import Text
 
-from isthmus import api
+from isthmus import runs as api
 from isthmus.activations.spec import model_behind, relocated
 from isthmus.anatomy import Autoencoder, Only
 from isthmus.errors import IsthmusError

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.activations.feeds import evaluating
+from isthmus.activations.feed_factory import evaluating
 from isthmus.activations.points import resolve
 from isthmus.anatomy import Autoencoder
 from isthmus.anatomy.inference import ENCODE_BATCH

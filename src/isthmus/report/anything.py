@@ -3,7 +3,7 @@
 import numpy as np
 
 from isthmus.anatomy import Autoencoder, Source, decodes_latents, tree
-from isthmus.evaluation.density import ACTIVE_VARIANCE
+from isthmus.evaluation.likelihood_bounds import ACTIVE_VARIANCE
 from isthmus.report import directions
 from isthmus.report.blocks import Binary, Detail, number, short
 from isthmus.report.codes import Codes, codes_of, histogram

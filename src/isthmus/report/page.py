@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from isthmus import api
+from isthmus import runs as api
 from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
@@ -26,7 +26,7 @@ from isthmus.report.language import features_folder, kept_behaviour
 from isthmus.report.run import Run, open_run
 from isthmus.report.table import CHUNK, Latents
 from isthmus.report.texts import text_latents
-from isthmus.runs import Data, write_atomically
+from isthmus.runs import DataLike, write_atomically
 from isthmus.training.progress import Show
 
 NAME = "report.html"
@@ -38,7 +38,7 @@ def report(
     folder: str | Path,
     out: str | Path | None = None,
     *,
-    X: Data | None = None,
+    X: DataLike | None = None,
     model: Autoencoder | None = None,
     recipe: RecipeLike | None = None,
     progress: Show = "auto",
@@ -65,7 +65,7 @@ def written(
     folder: str | Path,
     out: str | Path | None = None,
     *,
-    X: Data | None = None,
+    X: DataLike | None = None,
     model: Autoencoder | None = None,
     recipe: RecipeLike | None = None,
     progress: Show = "auto",

@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 
-from isthmus import api, data
+from isthmus import data
+from isthmus import runs as api
 from isthmus.activations.spec import relocated
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.data import Subset
 from isthmus.errors import IsthmusError
 from isthmus.notices import say
 from isthmus.recipes import RecipeLike
-from isthmus.runs import Data, check_fit, described
+from isthmus.runs import DataLike, check_fit, described
 from isthmus.training.checkpoint import METRICS, read_config
 from isthmus.training.journal import located
 from isthmus.training.many import read_manifest
@@ -72,7 +73,7 @@ class Run:
 
 def open_run(
     folder: Path,
-    X: Data | None = None,
+    X: DataLike | None = None,
     model: Autoencoder | None = None,
     recipe: RecipeLike | None = None,
 ) -> Run:
@@ -100,7 +101,7 @@ def open_run(
     return run
 
 
-def _find_rows(run: Run, model: Autoencoder, X: Data | None) -> None:
+def _find_rows(run: Run, model: Autoencoder, X: DataLike | None) -> None:
     wanted = X
     if X is None and run.spec is not None:
         wanted = relocated(run.spec, run.folder)

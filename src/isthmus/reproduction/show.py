@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from isthmus.evaluation.seeds import over_seeds
+from isthmus.evaluation.intervals import over_seeds
 from isthmus.reproduction.results import Outcome, read_trials
 from isthmus.reproduction.runner import is_current
 from isthmus.reproduction.verdict import Finding, judge

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus import api
+from isthmus import runs as api
 from isthmus.anatomy import Autoencoder, Clock, Prior, tree
 from isthmus.errors import IsthmusError
 from isthmus.recipes import RecipeLike, as_recipe

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from isthmus.evaluation import _dictionaries
+from isthmus.evaluation import cosines as _dictionaries
 from isthmus.interpretation.latents import directions
 from isthmus.interpretation.latents import layout as layout_module
 from isthmus.interpretation.latents.directions import logit_effects, nearest

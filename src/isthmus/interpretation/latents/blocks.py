@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.activations.feeds import TextFeed
+from isthmus.activations.feed_factory import TextFeed
 from isthmus.anatomy import Source, Tree, tree
 from isthmus.language import LanguageModel, Tokens
 

@@ -3,7 +3,7 @@
 import numpy as np
 from torch import Tensor
 
-from isthmus.evaluation._dictionaries import neighbours, unit_rows
+from isthmus.evaluation.cosines import neighbours, unit_rows
 
 PIECE = 2**24
 """Logits that are held at once."""
