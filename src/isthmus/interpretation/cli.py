@@ -11,7 +11,7 @@ from isthmus import runs as api
 from isthmus.activations.spec import model_behind, relocated
 from isthmus.anatomy import Autoencoder, Only
 from isthmus.errors import IsthmusError
-from isthmus.interpretation._codes import parts_read
+from isthmus.interpretation.encoding import parts_read
 from isthmus.interpretation.splice import spliced
 from isthmus.interpretation.steering import Steering
 from isthmus.language import LanguageModel, generate

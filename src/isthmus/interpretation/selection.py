@@ -9,7 +9,7 @@ from isthmus.anatomy import Array, Autoencoder
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Firing
-from isthmus.interpretation._codes import coded
+from isthmus.interpretation.encoding import coded
 
 
 def firing_shares(autoencoder: Autoencoder, x: Array) -> np.ndarray:

@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from isthmus.errors import IsthmusError
-from isthmus.interpretation.labels.run import Labelling, label
+from isthmus.interpretation.features.format import features_folder
+from isthmus.interpretation.labels.labelling import Labelling, label
 from isthmus.interpretation.labels.scoring import SCORERS
-from isthmus.interpretation.labels.table import CONTROLS, LABELS, Label, features_folder
+from isthmus.interpretation.labels.table import CONTROLS, LABELS, Label
 
 SHOWN = 12
 """Labels that are printed, those with the best scores."""
