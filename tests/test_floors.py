@@ -21,9 +21,8 @@ FLOORS = [
     ["runs"],
     ["interpretation"],
     ["studies"],
-    ["reproduction", "comparison", "report", "estimators", "testing"],
-    ["doctor", "exporting", "looking"],
-    ["answering"],
+    ["reproduction", "pages", "estimators", "testing"],
+    ["comparison", "report"],
     ["cli", "demo"],
     ["__main__"],
 ]

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     import isthmus.data as data
     import isthmus.estimators as estimators
     import isthmus.evaluation as evaluation
+    import isthmus.pages as pages
     import isthmus.recipes as recipes
     from isthmus.anatomy import Autoencoder, Signal
     from isthmus.comparison import compare
+    from isthmus.pages import report
     from isthmus.recipes import list_recipes
     from isthmus.reproduction import reproduce
     from isthmus.runs import evaluate, fit, fit_many, load, resume, resume_many, save
@@ -31,13 +33,14 @@ _FROM = {
     "evaluate": "isthmus.runs",
     "list_recipes": "isthmus.recipes",
     "compare": "isthmus.comparison",
+    "report": "isthmus.pages",
     "reproduce": "isthmus.reproduction",
     "Autoencoder": "isthmus.anatomy",
     "Signal": "isthmus.anatomy",
 }
 _MODULES = (
-    "activations", "anatomy", "data", "estimators", "evaluation", "recipes", "studies", "testing",
-    "training",
+    "activations", "anatomy", "data", "estimators", "evaluation", "pages", "recipes", "studies",
+    "testing", "training",
 )  # fmt: skip
 
 
@@ -66,6 +69,6 @@ def _loaded(name: str, import_module: Any) -> Any:
 
 __all__ = [
     "Autoencoder", "IsthmusError", "Signal", "compare", "data", "estimators", "evaluate",
-    "evaluation", "fit", "fit_many", "list_recipes", "load", "recipes", "reproduce", "resume",
-    "resume_many", "save",
+    "evaluation", "fit", "fit_many", "list_recipes", "load", "pages", "recipes", "report",
+    "reproduce", "resume", "resume_many", "save",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from isthmus.activations.spec import norm_named
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
 from isthmus.language import Document, LanguageModel, pack
-from isthmus.report.page import written
+from isthmus.pages.run_page import written
 
 from .tiny import Letters, Model, language, tokens
 

@@ -14,7 +14,7 @@ def test_it_follows_the_imports_and_the_declared_recipes():
     assert {"training/run.py", "training/stepper.py"} <= names
     assert "kernels/native/rows.c" in names
     assert "recipes/implicit/gon.py" not in names
-    assert not any(name.startswith(("cli", "report/", "reproduction/")) for name in names)
+    assert not any(name.startswith(("cli", "pages/", "reproduction/")) for name in names)
 
 
 def test_comments_docstrings_and_layout_do_not_count(tmp_path):

@@ -15,11 +15,11 @@ from torch.utils.data import DataLoader, IterableDataset
 
 import isthmus
 from isthmus import notices
+from isthmus.cli.encode import decoded, encoded
 from isthmus.comparison import compare
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
 from isthmus.estimators import AutoencoderTransformer
-from isthmus.exporting import decoded, encoded
 
 SMALL = {"latent_dim": 2, "steps": 20, "hidden": (8,), "progress": False}
 
