@@ -22,6 +22,7 @@ FLOORS = [
     ["interpretation"],
     ["studies"],
     ["reproduction", "pages", "estimators", "testing"],
+    ["pictures"],
     ["comparison", "report"],
     ["cli", "demo"],
     ["__main__"],

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from isthmus.comparison import TASKS, compare
-from isthmus.comparison import runner as module
-from isthmus.comparison.page import as_csv, page
+from isthmus.comparison import run as module
+from isthmus.comparison.comparison_page import as_csv, page
 from isthmus.errors import IsthmusError
 
 QUICK = {"seeds": 2, "steps": 5, "batch_size": 32, "latents": 2, "width": 8}

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from isthmus.cli import encode as exporting
-from isthmus.cli import looking
+from isthmus.cli import looking, plot, samples, traverse
 from isthmus.cli import score as answering
 from isthmus.errors import IsthmusError
 
@@ -444,6 +444,8 @@ def _taken(settings: dict[str, Any], name: str, where: str) -> str:
 answering.add_to(app, out, lambda given: parse_options(given), lambda: _interruptible())
 exporting.add_to(app, out)
 looking.add_to(app, out, lambda given: parse_options(given), lambda: _interruptible())
+for drawing in (samples, traverse, plot):
+    drawing.add_to(app, out)
 
 
 def main() -> None:

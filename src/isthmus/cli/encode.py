@@ -13,6 +13,7 @@ from isthmus.errors import IsthmusError, unknown
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="the folder of a run")]
 FILES = (".csv", ".npz")
+EXAMPLES = (".csv", ".npz", ".npy")
 
 
 def add_to(app: typer.Typer, out: Console) -> None:
@@ -106,25 +107,39 @@ def row_names(data: str, source: Any, id_column: str | None) -> tuple[list[str],
 
 def decoded(folder: Path, codes: Path, output: Path) -> str:
     """Write what codes stand for; returns what was written, in words."""
+    from isthmus import api
+
+    _check(output, EXAMPLES, "reconstructions")
+    model = api.load(folder)
+    return examples_written(model, model.decode(_codes(codes)), output)
+
+
+def examples_written(model: Any, found: Any, output: Path) -> str:
+    """Write examples that a model made, in the user's units; returns what was written, in words.
+
+    A table, columns of numbers, or texts as .csv, arrays as .npz or .npy.
+    """
     import numpy as np
 
-    from isthmus import runs as api
     from isthmus.runs import write_atomically
 
-    _check(output, (".csv", ".npz", ".npy"), "reconstructions")
-    model = api.load(folder)
-    found = model.decode(_codes(codes))
+    _check(output, EXAMPLES, "examples")
     framed = hasattr(found, "to_csv")
+    texts = isinstance(found, list) and all(isinstance(row, (str, bytes)) for row in found)
     if output.suffix == ".csv":
         if isinstance(found, Mapping):
             raise IsthmusError(
                 f"a model of several parts gives no single table: write {_npz(output)}"
             )
+        if texts:
+            shown = [r.decode(errors="replace") if isinstance(r, bytes) else r for r in found]
+            write_atomically(output, as_csv({"text": shown}))
+            return f"{len(found):,} texts"
         columns = found if framed else _columns(model, np.asarray(found), output)
         write_atomically(output, as_csv(columns))
         return f"{len(found):,} rows of {len([*columns])} columns"
     if framed or isinstance(found, (list, str)):
-        raise IsthmusError("what these codes stand for is no array of numbers: write a .csv")
+        raise IsthmusError("what was made is no array of numbers: write a .csv")
     buffer = io.BytesIO()
     if isinstance(found, Mapping):
         if output.suffix == ".npy":

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from isthmus.comparison.scatter import HEIGHT, Point, frontier, scatter
+from isthmus.comparison.cost_chart import HEIGHT, Point, frontier, scatter
 
 
 def point(name, cost, quality):
