@@ -11,7 +11,6 @@ from torch import Tensor
 
 import isthmus
 from isthmus import data, evaluation, kernels
-from isthmus import runs as api
 from isthmus.recipes import get_recipe
 from isthmus.training import Callback, Trainer
 

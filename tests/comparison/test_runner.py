@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus.comparison import TASKS, compare
-from isthmus.comparison import run as module
+from isthmus.comparison import runner as module
 from isthmus.comparison.comparison_page import as_csv, page
 from isthmus.errors import IsthmusError
 

@@ -144,7 +144,7 @@ def fit(
     label=kind where the recipe asks for a label, --given NAME=COLUMN for any.
     A .toml file holds the same: recipe, data, output, and any options.
     """
-    from isthmus import runs as api
+    from isthmus import runs
 
     pairs = [*(options or [])]
     settings: dict[str, Any] = {}
@@ -163,7 +163,7 @@ def fit(
     settings.pop("data", None), settings.pop("output", None)
     settings["given"] = {**settings.get("given", {}), **_given(given)}
     with _interruptible():
-        model = api.fit(
+        model = runs.fit(
             recipe, data, out=output, overwrite=overwrite, progress=not quiet, **settings
         )
     last = {k: v for k, v in model.history[-1].items() if isinstance(v, float)}
@@ -227,7 +227,7 @@ def resume(
 
     steps=N or epochs=N make a run longer, a finished one too, to so many in all.
     """
-    from isthmus import runs as api
+    from isthmus import runs
     from isthmus.runs import many
     from isthmus.training.many import read_manifest
 
@@ -237,7 +237,7 @@ def resume(
     longer = parse_options(pairs)
     with _interruptible():
         if read_manifest(folder) is None:
-            api.resume(folder, data, progress=not quiet, **longer)
+            runs.resume(folder, data, progress=not quiet, **longer)
         elif longer:
             raise IsthmusError(
                 f"{folder} holds several runs of one pass: make each longer by its own folder"
@@ -263,17 +263,17 @@ def evaluate(
     """Evaluate a saved model by the measures that suit its code."""
     import json
 
-    from isthmus import runs as api
+    from isthmus import runs
     from isthmus.evaluation import with_estimators
     from isthmus.runs import title_of, write_atomically
 
-    model = api.load(folder)
+    model = runs.load(folder)
     if data is None:
         data = (model.config.get("data") or {}).get("spec")
         if data is None:
             raise IsthmusError(f"the data of {folder} were not a file: name some after the folder")
-    source = api.held_out_source(data, model)
-    results = api.evaluate(model, source, samples=samples, seed=seed)
+    source = runs.held_out_source(data, model)
+    results = runs.evaluate(model, source, samples=samples, seed=seed)
     out.print(f"{escape(title_of(model.config))} on {escape(str(data))}, {len(source):,} rows")
     out.print(with_estimators(results))
     for note in model.config.get("notes", ()):

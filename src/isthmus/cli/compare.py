@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from isthmus.comparison.named import named
 from isthmus.comparison.comparison_page import as_csv, number, page
-from isthmus.comparison.run import BASELINES, Comparison, compare
+from isthmus.comparison.named import named
+from isthmus.comparison.runner import BASELINES, Comparison, compare
 from isthmus.comparison.winner import WINNER
 from isthmus.errors import unknown
 from isthmus.runs import write_atomically

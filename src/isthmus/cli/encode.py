@@ -59,13 +59,13 @@ def encoded(
     """Write the codes of data; returns the arrays and what names the rows."""
     import numpy as np
 
-    from isthmus import runs as api
+    from isthmus import runs
     from isthmus.runs import kind_of, opened, write_atomically
 
     _check(output, FILES, "codes")
     if id_column is not None and output.suffix != ".csv":
         raise IsthmusError("--id names the rows of a .csv: write the codes to one, or leave it out")
-    model = api.load(folder)
+    model = runs.load(folder)
     source, _ = opened(data, None, None, model.config, kind=kind_of(model))
     code = model.encode(source, code=True)
     arrays: dict[str, Any] = {name: part.numpy() for name, part in code.tensors().items()}
@@ -107,10 +107,10 @@ def row_names(data: str, source: Any, id_column: str | None) -> tuple[list[str],
 
 def decoded(folder: Path, codes: Path, output: Path) -> str:
     """Write what codes stand for; returns what was written, in words."""
-    from isthmus import api
+    from isthmus import runs
 
     _check(output, EXAMPLES, "reconstructions")
-    model = api.load(folder)
+    model = runs.load(folder)
     return examples_written(model, model.decode(_codes(codes)), output)
 
 

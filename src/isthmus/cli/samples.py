@@ -35,7 +35,7 @@ def add_to(app: typer.Typer, out: Console) -> None:
 
 def drawn_samples(folder: Path, number: int, output: Path, seed: int) -> str:
     """Write samples as a picture or as data; returns a line for the user."""
-    from isthmus import api, pictures
+    from isthmus import pictures, runs
     from isthmus.cli.encode import EXAMPLES, examples_written
     from isthmus.pictures.run_rows import rows_of_run
     from isthmus.pictures.sampling import check_samples
@@ -47,7 +47,7 @@ def drawn_samples(folder: Path, number: int, output: Path, seed: int) -> str:
         )
     if output.suffix == ".png":
         need_matplotlib()
-    model = api.load(folder)
+    model = runs.load(folder)
     check_samples(model, number)
     if output.suffix != ".png":
         found = examples_written(model, model.sample(number, seed=seed), output)

@@ -87,7 +87,7 @@ def run(
     ``id_column`` under that name), ``score``, ``anomaly`` (1 or 0, where there is a threshold), and
     for each driver its name and how much it speaks against the row, in the unit of the score.
     """
-    from isthmus import api, notices
+    from isthmus import notices, runs
     from isthmus.cli.encode import as_csv, row_names
     from isthmus.runs import write_atomically
 
@@ -102,7 +102,7 @@ def run(
     for name in options:
         if name not in OPTIONS[method]:
             raise unknown(f"option of method={method}", name, OPTIONS[method])
-    model = api.load(folder)
+    model = runs.load(folder)
     source = opened(data, model)
     heads, ids = row_names(data, source, id_column)
     if heads and len(ids) != len(source):

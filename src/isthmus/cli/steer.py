@@ -7,7 +7,7 @@ import torch
 from rich.console import Group
 from rich.text import Text
 
-from isthmus import runs as api
+from isthmus import runs
 from isthmus.activations.spec import model_behind, relocated
 from isthmus.anatomy import Autoencoder, Only
 from isthmus.errors import IsthmusError
@@ -41,7 +41,7 @@ def run(
     """
     if samples < 1:
         raise IsthmusError(f"samples is {samples}: ask for at least 1")
-    model = api.load(folder)
+    model = runs.load(folder)
     spec = data or (read_config(folder).get("data") or {}).get("spec")
     if spec is None:
         raise IsthmusError(

@@ -55,13 +55,13 @@ def drawn_traversals(
     seed: int,
 ) -> str:
     """Write the picture of traversals; returns a line for the user."""
-    from isthmus import api, pictures
+    from isthmus import pictures, runs
     from isthmus.pictures.run_rows import rows_of_run
     from isthmus.pictures.sheet import check_png
 
     check_png(output)
     chosen = None if latents is None else _numbers(latents)
-    model = api.load(folder)
+    model = runs.load(folder)
     rows = rows_of_run(model, folder) if data is None else data
     picture = pictures.traverse(
         model, rows, latents=chosen, span=span, steps=steps, row=row, seed=seed

@@ -5,10 +5,10 @@ import html
 import io
 import math
 
-from isthmus.comparison.methods import CEILING, Budget
-from isthmus.comparison.run import BASELINES, Comparison
 from isthmus.comparison.cost_chart import Point, scatter
-from isthmus.evaluation.seeds import Estimate
+from isthmus.comparison.methods import CEILING, Budget
+from isthmus.comparison.runner import BASELINES, Comparison
+from isthmus.evaluation.intervals import Estimate
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;

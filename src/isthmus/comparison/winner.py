@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isthmus import runs as api
+from isthmus import runs
 from isthmus.comparison.methods import budgeted
 from isthmus.comparison.prepared import Prepared
 from isthmus.errors import IsthmusError
@@ -45,7 +45,7 @@ def save_winner(
     options = {**budgeted(recipe, settings.budget), "seed": 0, **own}
     asked = asdict(prepared.options) if prepared.x is None else None
     try:
-        api.fit(
+        runs.fit(
             recipe.model or recipe, prepared.fits, out=folder / WINNER, overwrite=True,
             progress=False, prepare=asked, **options,
         )  # fmt: skip

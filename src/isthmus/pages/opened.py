@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from isthmus import data
-from isthmus import runs as api
+from isthmus import data, runs
 from isthmus.activations.spec import relocated
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.data import Subset
@@ -90,7 +89,7 @@ def open_run(
         )
     run = Run(folder, read_config(folder), _records(folder))
     try:
-        run.model = api.load(folder, model, recipe=recipe)
+        run.model = runs.load(folder, model, recipe=recipe)
     except IsthmusError as problem:
         # A damaged folder is an error; a model of the user's own parts only cannot be shown.
         if run.config["recipe"] is not None and not _is_own(run.config):
@@ -114,7 +113,7 @@ def _find_rows(run: Run, model: Autoencoder, X: DataLike | None) -> None:
         say(f"the page of {run.folder} has no rows: {sentence.rstrip('.')}")
         return
     try:
-        source = api.held_out_source(wanted, model)
+        source = runs.held_out_source(wanted, model)
         check_fit(model, source)
         if X is None:
             _same_data(run, wanted, source)

@@ -16,7 +16,7 @@ from isthmus.comparison import compare
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
 from isthmus.estimators import AutoencoderTransformer
-from isthmus.language.samples import samples
+from isthmus.language.resident_texts import samples
 from isthmus.pages import report
 from isthmus.recipes.sequence.text_vae import SigmoidRise
 from isthmus.training import Callback
