@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-import isthmus.activations  # noqa: F401  (lets names that begin with lm: and store: be data)
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.data import preparation as data_preparation
 from isthmus.errors import IsthmusError
