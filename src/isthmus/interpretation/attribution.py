@@ -20,7 +20,7 @@ from isthmus.errors import IsthmusError
 from isthmus.interpretation.encoding import coded
 from isthmus.interpretation.heads import attention_pattern, head_map
 from isthmus.language import Decoder, LanguageModel
-from isthmus.language.decoder import Block, RMSNorm
+from isthmus.language.decoder import DecoderBlock, RMSNorm
 
 
 def reads(autoencoder: Autoencoder) -> tuple[Tensor, Tensor]:
@@ -300,9 +300,9 @@ class Trace:
 
     # --- the model's run ---------------------------------------------------------------------
 
-    def _block(self, layer: int) -> Block:
+    def _block(self, layer: int) -> DecoderBlock:
         block = self.module.layers[layer]
-        assert isinstance(block, Block)
+        assert isinstance(block, DecoderBlock)
         return block
 
     def _transcoder(self, layer: int) -> Autoencoder:

@@ -31,7 +31,7 @@ from isthmus.training.seeding import seeded
 from isthmus.training.stages import Leg, check_legs, legs_of
 from isthmus.training.state import flatten, unflatten
 from isthmus.training.stepper import Stepper
-from isthmus.training.validation import Judge, held_parts
+from isthmus.training.validation import Validation, held_parts
 
 PREPARE_ROWS = 1 << 15
 SAVE_SECONDS = 60.0
@@ -289,7 +289,7 @@ class Run:
     def validate(self) -> None:
         """The losses of the held-out rows, for the log and for early stopping."""
         assert self.validation is not None
-        with Judge(self) as judge:
+        with Validation(self) as judge:
             for part in held_parts(self.validation, self.options.batch_size):
                 judge.see(*part)
             judge.weigh()
