@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from isthmus.activations import Activations
-from isthmus.activations.feed_factory import evaluating
-from isthmus.anatomy import Autoencoder, offset
+from isthmus.anatomy import Autoencoder, evaluating, offset
 from isthmus.errors import IsthmusError
 from isthmus.interpretation.encoding import coded
 from isthmus.interpretation.heads import attention_pattern, head_map
@@ -174,7 +173,7 @@ class Trace:
         for i in layers:
             points += [f"layers.{i}:in", f"layers.{i}.attention:in", f"layers.{i}.mlp_norm:in"]
             points += [f"layers.{i}.mlp:in", f"layers.{i}.mlp"]
-        with evaluating(module):
+        with evaluating(module, gradients=True):
             taken = Activations(module, points)(tokens[None])
         self._taken = {point: tensor[0] for point, tensor in taken.items()}
         self.places = len(tokens)
@@ -317,7 +316,7 @@ class Trace:
     def _encode(self, layer: int, transcoder: Autoencoder) -> None:
         rows, bias = writes(transcoder)
         x, out = (self._taken[f"layers.{layer}.mlp{side}"] for side in (":in", ""))
-        with evaluating(transcoder):
+        with evaluating(transcoder, gradients=True):
             z = coded(transcoder, x).z.double()
         if rows.shape[1] != out.shape[1]:
             raise IsthmusError(

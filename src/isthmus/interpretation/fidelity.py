@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isthmus.activations.feed_factory import device_of, evaluating
-from isthmus.anatomy import Autoencoder
+from isthmus.activations.feed_factory import device_of
+from isthmus.anatomy import Autoencoder, evaluating
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
 from isthmus.evaluation.intervals import DRAWS, STILL, blocks, percentile, resample
@@ -217,7 +217,7 @@ def losses_on(
     does not grow with their number, but for the result (32 bytes a token).
     """
     one_point(module, point)
-    with torch.no_grad(), evaluating(module):
+    with evaluating(module):
         ablations = Ablations(seed)
         for batch in batches():
             ablations.see(module, point, batch.run, batch.touched)

@@ -4,8 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.activations.feed_factory import evaluating
-from isthmus.anatomy import Array, Autoencoder
+from isthmus.anatomy import Array, Autoencoder, evaluating
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Firing
@@ -24,7 +23,7 @@ def firing_shares(autoencoder: Autoencoder, x: Array) -> np.ndarray:
             f"activations have the shape {tuple(rows.shape)}: pass (rows, width), one row at least"
         )
     firing = Firing()
-    with torch.no_grad(), evaluating(autoencoder):
+    with evaluating(autoencoder):
         for part in rows.split(ENCODE_BATCH):
             firing.update(coded(autoencoder, part))
     return firing.rates

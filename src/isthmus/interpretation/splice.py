@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from isthmus.activations.feed_factory import evaluating
 from isthmus.activations.hooks import needed_tensor
 from isthmus.activations.points import Point, resolve
-from isthmus.anatomy import Autoencoder
+from isthmus.anatomy import Autoencoder, evaluating
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
 from isthmus.interpretation.encoding import coded, decoded
@@ -72,7 +71,7 @@ class Splice(Edit):
         self.autoencoder, self.keep_error = autoencoder, keep_error
 
     def rows(self, x: Tensor, read: Tensor) -> Tensor:
-        with evaluating(self.autoencoder):
+        with evaluating(self.autoencoder, gradients=True):
             parts = [
                 decoded(self.autoencoder, coded(self.autoencoder, part))
                 for part in read.split(ENCODE_BATCH)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from isthmus.activations.feed_factory import TextFeed
 from isthmus.anatomy import Code, Source, SparseCode, Tree, tree
+from isthmus.anatomy.splitmix import STEP, finished_array
 from isthmus.language import LanguageModel, Tokens
 
 ROWS = 8192
@@ -31,12 +32,6 @@ class Block:
     place: np.ndarray
     document: np.ndarray
     token: np.ndarray | None = None
-
-
-_STEP = np.uint64(0x9E3779B97F4A7C15)
-
-
-_FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 def text_blocks(
@@ -198,18 +193,12 @@ def ranks(key: np.ndarray) -> np.ndarray:
 
 
 def mixed(*parts: np.ndarray | int) -> np.ndarray:
-    """A uint64 for each element that looks random: SplitMix64 (Steele et al. 2014), chained."""
+    """A uint64 for each element that looks random: SplitMix64, chained."""
     state = np.zeros(1, np.uint64)
     for part in parts:
         given = np.atleast_1d(np.asarray(part)).astype(np.int64).view(np.uint64)
-        state = _finished((state ^ given) + _STEP)
+        state = finished_array((state ^ given) + np.uint64(STEP))
     return state
-
-
-def _finished(x: np.ndarray) -> np.ndarray:
-    x = (x ^ (x >> np.uint64(30))) * _FACTORS[0]
-    x = (x ^ (x >> np.uint64(27))) * _FACTORS[1]
-    return x ^ (x >> np.uint64(31))
 
 
 def split_of(row: np.ndarray, seed: int) -> np.ndarray:
