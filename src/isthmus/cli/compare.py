@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from isthmus.comparison.comparison_page import as_csv, number, page
-from isthmus.comparison.named import named
+from isthmus.comparison.naming import named
 from isthmus.comparison.runner import BASELINES, Comparison, compare
 from isthmus.comparison.winner import WINNER
 from isthmus.errors import unknown

@@ -14,7 +14,7 @@ import numpy as np
 from isthmus.anatomy import Kind, Reading
 from isthmus.comparison import methods
 from isthmus.comparison.methods import Budget, Fitted, Model
-from isthmus.comparison.named import fingerprint, named
+from isthmus.comparison.naming import fingerprint, named
 from isthmus.comparison.prepared import Prepared, Split, split
 from isthmus.comparison.prepared import prepare as ready
 from isthmus.comparison.tasks import TASKS, Task
