@@ -25,17 +25,13 @@ from isthmus.language import LanguageModel, Tokens
 PIECE = 2**22
 """Log-probabilities that are compared at once."""
 
-
 LOGITS = 2**24
 """Logits of one batch, where no size of batch is given."""
-
 
 MASKED = 0.15
 """Share of the tokens that a masked language model has to fill in (Devlin et al. 2018)."""
 
-
 VARIANTS = ("ce", "ce_spliced", "ce_zero", "ce_mean", "ce_resample")
-
 
 _WHAT = {
     "ce": "cross-entropy of the prediction",

@@ -10,14 +10,11 @@ from isthmus.interpretation.features.stream import Entries, mixed, ranks, split_
 
 DECILES = 10
 
-
 SPARE = 2
 """How many times as many examples are sampled as are shown of all deciles."""
 
-
 LARGEST = np.uint32(2**32 - 1)
 """No key is as large."""
-
 
 FIRED = 2**24
 """Latents that are remembered over all windows, 64 MiB; with more, fewer windows are kept."""

@@ -9,21 +9,16 @@ from isthmus.interpretation.features.stream import Entries, ranks, starts
 STEPS = 16
 """Bins for each factor of two of a value's size."""
 
-
 OCTAVES = 16
 """Factors of two below the largest value that are told apart; smaller ones share a bin."""
 
-
 BINS = STEPS * OCTAVES
-
 
 PIECE = 1024
 """Latents whose histograms are made at once."""
 
-
 KEPT = 128
 """Distinct tokens of one latent that are remembered."""
-
 
 PENDING = 2**22
 """Sums of blocks that wait to be added up, 64 MiB."""

@@ -35,7 +35,6 @@ class Block:
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
-
 _FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 

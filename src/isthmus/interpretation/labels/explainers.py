@@ -18,7 +18,6 @@ from isthmus.interpretation.labels.windows import Windows
 
 CACHE = "label_cache.jsonl"
 
-
 ATTEMPTS = 3
 """How often a question is asked whose answers cannot be read."""
 
