@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from isthmus.errors import IsthmusError
+from isthmus.interpretation.features.format import Lists
 from isthmus.report import texts, vocabulary
-from isthmus.report.columns import Lists
 from isthmus.report.table import CHUNK
 from report.made import write_features
 
