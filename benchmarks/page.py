@@ -11,12 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from isthmus.report import report
+from isthmus.pages import report
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # its browser, its made-up run
 
-from report.browser import Browser, program
-from report.large import large_run
+from pages.browser import Browser, program
+from pages.large import large_run
 
 READY = "document.querySelector('[data-opened]').dataset.opened"
 PLACES = ("", "#latents", "#latent=500")

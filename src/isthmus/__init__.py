@@ -14,31 +14,33 @@ if TYPE_CHECKING:
     import isthmus.data as data
     import isthmus.estimators as estimators
     import isthmus.evaluation as evaluation
+    import isthmus.pages as pages
     import isthmus.recipes as recipes
     from isthmus.anatomy import Autoencoder, Signal
-    from isthmus.api import evaluate, fit, load, resume, save
     from isthmus.comparison import compare
-    from isthmus.many import fit_many, resume_many
+    from isthmus.pages import report
     from isthmus.recipes import list_recipes
     from isthmus.reproduction import reproduce
+    from isthmus.runs import evaluate, fit, fit_many, load, resume, resume_many, save
 
 _FROM = {
-    "fit": "isthmus.api",
-    "load": "isthmus.api",
-    "save": "isthmus.api",
-    "resume": "isthmus.api",
-    "fit_many": "isthmus.many",
-    "resume_many": "isthmus.many",
-    "evaluate": "isthmus.api",
+    "fit": "isthmus.runs",
+    "load": "isthmus.runs",
+    "save": "isthmus.runs",
+    "resume": "isthmus.runs",
+    "fit_many": "isthmus.runs",
+    "resume_many": "isthmus.runs",
+    "evaluate": "isthmus.runs",
     "list_recipes": "isthmus.recipes",
     "compare": "isthmus.comparison",
+    "report": "isthmus.pages",
     "reproduce": "isthmus.reproduction",
     "Autoencoder": "isthmus.anatomy",
     "Signal": "isthmus.anatomy",
 }
 _MODULES = (
-    "activations", "anatomy", "data", "estimators", "evaluation", "recipes", "studies", "testing",
-    "training",
+    "activations", "anatomy", "data", "estimators", "evaluation", "pages", "recipes", "studies",
+    "testing", "training",
 )  # fmt: skip
 
 
@@ -67,6 +69,6 @@ def _loaded(name: str, import_module: Any) -> Any:
 
 __all__ = [
     "Autoencoder", "IsthmusError", "Signal", "compare", "data", "estimators", "evaluate",
-    "evaluation", "fit", "fit_many", "list_recipes", "load", "recipes", "reproduce", "resume",
-    "resume_many", "save",
+    "evaluation", "fit", "fit_many", "list_recipes", "load", "pages", "recipes", "report",
+    "reproduce", "resume", "resume_many", "save",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ import isthmus
 from isthmus import data
 from isthmus.interpretation import source_features
 from isthmus.interpretation.labels import label
-from isthmus.report import picture, report
+from isthmus.pages import picture, report
 
 RUNS: dict[str, dict[str, Any]] = {
     "plain": {"latent_dim": 16, "epochs": 60, "network": "mlp", "hidden": (128,)},

@@ -5,7 +5,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from isthmus.evaluation import tsne
-from isthmus.evaluation._dictionaries import neighbours, unit_rows
+from isthmus.evaluation.cosines import neighbours, unit_rows
 from isthmus.evaluation.tsne import direction_map, principal
 
 

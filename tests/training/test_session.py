@@ -7,8 +7,8 @@ import pytest
 
 import isthmus
 from isthmus import notices
-from isthmus.report.overview import about
-from isthmus.report.run import open_run
+from isthmus.pages.opened import open_run
+from isthmus.pages.overview import about
 from isthmus.training import Callback
 
 X = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)

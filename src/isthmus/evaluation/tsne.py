@@ -5,7 +5,7 @@ import torch
 from scipy import fft
 from torch import Tensor
 
-from isthmus.evaluation._dictionaries import unit_rows
+from isthmus.evaluation.cosines import unit_rows
 
 EARLY, LATE = 100, 200
 """Steps with and without exaggerated pulls."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from isthmus.activations import Activations
-from isthmus.activations.feeds import evaluating
+from isthmus.activations.feed_factory import evaluating
 from isthmus.anatomy import Autoencoder, offset
 from isthmus.errors import IsthmusError
 from isthmus.interpretation.encoding import coded

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isthmus.activations.feeds import device_of, evaluating
+from isthmus.activations.feed_factory import device_of, evaluating
 from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
-from isthmus.evaluation._intervals import DRAWS, STILL, blocks, percentile, resample
+from isthmus.evaluation.intervals import DRAWS, STILL, blocks, percentile, resample
 from isthmus.interpretation.ablations import Ablations
 from isthmus.interpretation.splice import Splice, one_point, spliced
 from isthmus.language import LanguageModel, Tokens

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.activations.feeds import evaluating
+from isthmus.activations.feed_factory import evaluating
 from isthmus.anatomy import Array, Autoencoder
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from isthmus.activations.feeds import evaluating
+from isthmus.activations.feed_factory import evaluating
 from isthmus.activations.hooks import needed_tensor
 from isthmus.activations.points import Point, resolve
 from isthmus.anatomy import Autoencoder

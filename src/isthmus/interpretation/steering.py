@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from isthmus.activations.feeds import evaluating
+from isthmus.activations.feed_factory import evaluating
 from isthmus.anatomy import Autoencoder, Code, SparseCode, atoms, code_of
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError

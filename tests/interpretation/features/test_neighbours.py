@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.evaluation import _dictionaries
-from isthmus.evaluation._dictionaries import neighbours, unit_rows
+from isthmus.evaluation import cosines as _dictionaries
+from isthmus.evaluation.cosines import neighbours, unit_rows
 from isthmus.interpretation.features import neighbours as neighbours_module
 from isthmus.interpretation.features.neighbours import Joint, logit_effects
 

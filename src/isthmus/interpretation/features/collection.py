@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from isthmus.activations.feeds import evaluating
+from isthmus.activations.feed_factory import evaluating
 from isthmus.anatomy import Autoencoder, Tree, tree
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.activations.feeds import TextFeed
+from isthmus.activations.feed_factory import TextFeed
 from isthmus.anatomy import Code, Source, SparseCode, Tree, tree
 from isthmus.language import LanguageModel, Tokens
 

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from isthmus.evaluation import tsne
-from isthmus.evaluation._dictionaries import neighbours, unit_rows
+from isthmus.evaluation.cosines import neighbours, unit_rows
 from isthmus.interpretation.features.collection import Collected, Settings
 from isthmus.interpretation.features.examples import Span
 from isthmus.interpretation.features.format import COLUMNS, arrow, schema
