@@ -1,4 +1,4 @@
-"""Who explains and who judges: the two roles, and the rules that play both without a model."""
+"""Explainers and judges: the two roles, and who plays them: rules, or a language model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -120,7 +120,7 @@ def _run(question: Question) -> Answers:
 
 
 class ChatLabeller:
-    """Explains and judges by asking a :class:`~isthmus.interpretation.labels.chat.Chat`.
+    """A language model as explainer and judge, asked through a ``chat``.
 
     ``memory`` is where replies are kept. ``batch`` windows are judged in one request. ``shown`` is
     how many examples one explanation is asked with, evenly over those given. An answer that cannot
