@@ -49,7 +49,9 @@ LONGEST = 300
 """Characters of an explanation that are kept."""
 
 
-def explain(texts: Sequence[tuple[Sequence[str], np.ndarray]], attempt: int = 0) -> Prompt:
+def explanation_prompt(
+    texts: Sequence[tuple[Sequence[str], np.ndarray]], attempt: int = 0
+) -> Prompt:
     """Ask what the marked tokens of some windows (tokens and their activations) have in common."""
     top = max((float(np.abs(values).max(initial=0)) for _, values in texts), default=0.0) or 1.0
     parts = []
@@ -63,7 +65,7 @@ def explain(texts: Sequence[tuple[Sequence[str], np.ndarray]], attempt: int = 0)
     return Prompt(EXPLAIN, user, attempt)
 
 
-def judge(
+def judgement_prompt(
     explanation: str,
     texts: Sequence[Sequence[str]],
     marks: Sequence[np.ndarray] | None,
