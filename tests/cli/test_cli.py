@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from commands import run
-from isthmus.cli import parse_options, parse_value
+from isthmus.cli.common import parse_options, parse_value
 from isthmus.errors import IsthmusError
 
 
