@@ -14,7 +14,7 @@ PACKAGES = ("isthmus.kernels", "isthmus.networks", "isthmus.bottlenecks", "isthm
 STATING = [
     ".".join(("isthmus", *path.relative_to(ROOT).with_suffix("").parts))
     for path in sorted(ROOT.rglob("*.py"))
-    if "from isthmus._shapes import" in path.read_text()
+    if "from isthmus.shapes import" in path.read_text()
 ]
 """Every file that states shapes, wherever it is."""
 

@@ -17,21 +17,20 @@ if TYPE_CHECKING:
     import isthmus.pages as pages
     import isthmus.recipes as recipes
     from isthmus.anatomy import Autoencoder, Signal
-    from isthmus.api import evaluate, fit, load, resume, save
     from isthmus.comparison import compare
-    from isthmus.many import fit_many, resume_many
     from isthmus.pages import report
     from isthmus.recipes import list_recipes
     from isthmus.reproduction import reproduce
+    from isthmus.runs import evaluate, fit, fit_many, load, resume, resume_many, save
 
 _FROM = {
-    "fit": "isthmus.api",
-    "load": "isthmus.api",
-    "save": "isthmus.api",
-    "resume": "isthmus.api",
-    "fit_many": "isthmus.many",
-    "resume_many": "isthmus.many",
-    "evaluate": "isthmus.api",
+    "fit": "isthmus.runs",
+    "load": "isthmus.runs",
+    "save": "isthmus.runs",
+    "resume": "isthmus.runs",
+    "fit_many": "isthmus.runs",
+    "resume_many": "isthmus.runs",
+    "evaluate": "isthmus.runs",
     "list_recipes": "isthmus.recipes",
     "compare": "isthmus.comparison",
     "report": "isthmus.pages",

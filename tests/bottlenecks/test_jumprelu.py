@@ -8,13 +8,14 @@ import torch
 
 from isthmus import kernels
 from isthmus.anatomy import Autoencoder, Signal, ThresholdCode
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder, JumpReLUBottleneck
+from isthmus.bottlenecks import JumpReLUBottleneck
 from isthmus.bottlenecks.jumprelu import Step
 from isthmus.kernels import Preactivations
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import MSE
 
 WIDTH, D, ROWS = 640, 12, 9
-PATHS = ["torch", "native"] if kernels.paths.native() is not None else ["torch"]
+PATHS = ["torch", "native"] if kernels.library.native() is not None else ["torch"]
 
 
 def parameters(seed=0):

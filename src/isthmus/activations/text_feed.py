@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isthmus.activations.feeding import Kept, class_name, evaluating
+from isthmus.activations.feed import Kept, class_name, evaluating
 from isthmus.activations.hooks import Activations
 from isthmus.activations.points import Side
 from isthmus.activations.text_layout import Layout, layouts

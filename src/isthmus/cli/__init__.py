@@ -18,13 +18,16 @@ from isthmus.cli import (
     fit_many,
     harvest,
     label,
+    plot,
     recipes,
     report,
     reproduce,
     resume,
+    samples,
     score,
     show,
     steer,
+    traverse,
 )
 from isthmus.errors import IsthmusError
 
@@ -55,6 +58,9 @@ app.command(rich_help_panel=TRAIN)(fit_many.fit_many)
 app.command(rich_help_panel=TRAIN)(resume.resume)
 app.command(rich_help_panel=LOOK)(evaluate.evaluate)
 app.command(rich_help_panel=LOOK)(report.report)
+app.command(rich_help_panel=LOOK)(plot.plot)
+app.command(rich_help_panel=LOOK)(samples.samples)
+app.command(rich_help_panel=LOOK)(traverse.traverse)
 app.command(rich_help_panel=LOOK)(label.label)
 app.command(rich_help_panel=LOOK)(steer.steer)
 app.add_typer(data.app, name="data", rich_help_panel=DATA)

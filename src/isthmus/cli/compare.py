@@ -63,10 +63,10 @@ def run(
     progress: bool,
 ) -> RenderableType:
     """Compare, write the page and the tables, and return what is printed."""
+    from isthmus.comparison.comparison_page import as_csv, page
     from isthmus.comparison.named import named
-    from isthmus.comparison.page import as_csv, page
-    from isthmus.comparison.run import BASELINES
-    from isthmus.comparison.run import compare as compared_by
+    from isthmus.comparison.runner import BASELINES
+    from isthmus.comparison.runner import compare as compared_by
     from isthmus.comparison.winner import WINNER
     from isthmus.runs import write_atomically
     from isthmus.training.progress import ProgressBar
@@ -98,8 +98,8 @@ def table(found: "Comparison") -> Table:
 
     The page has the others, all intervals and the numbers of parameters.
     """
-    from isthmus.comparison.page import number
-    from isthmus.comparison.run import BASELINES
+    from isthmus.comparison.comparison_page import number
+    from isthmus.comparison.runner import BASELINES
 
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     grid.add_column("method", no_wrap=True)

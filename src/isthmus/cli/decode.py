@@ -11,6 +11,8 @@ from rich.markup import escape
 from isthmus.cli.common import Folder, check_ending, out
 from isthmus.errors import IsthmusError
 
+EXAMPLES = (".csv", ".npz", ".npy")
+
 
 def decode(
     folder: Folder,
@@ -26,26 +28,40 @@ def decode(
 
 def decoded(folder: Path, codes: Path, output: Path) -> str:
     """Write what codes stand for; returns what was written, in words."""
+    from isthmus import runs
+
+    check_ending(output, EXAMPLES, "reconstructions")
+    model = runs.load(folder)
+    return examples_written(model, model.decode(_codes(codes)), output)
+
+
+def examples_written(model: Any, found: Any, output: Path) -> str:
+    """Write examples that a model made, in the user's units; returns what was written, in words.
+
+    A table, columns of numbers, or texts as .csv, arrays as .npz or .npy.
+    """
     import numpy as np
 
-    from isthmus import api
     from isthmus.runs import write_atomically
     from isthmus.tables.writing import as_csv
 
-    check_ending(output, (".csv", ".npz", ".npy"), "reconstructions")
-    model = api.load(folder)
-    found = model.decode(_codes(codes))
+    check_ending(output, EXAMPLES, "examples")
     framed = hasattr(found, "to_csv")
+    texts = isinstance(found, list) and all(isinstance(row, (str, bytes)) for row in found)
     if output.suffix == ".csv":
         if isinstance(found, Mapping):
             raise IsthmusError(
                 f"a model of several parts gives no single table: write {_npz(output)}"
             )
+        if texts:
+            shown = [r.decode(errors="replace") if isinstance(r, bytes) else r for r in found]
+            write_atomically(output, as_csv({"text": shown}))
+            return f"{len(found):,} texts"
         columns = found if framed else _columns(model, np.asarray(found), output)
         write_atomically(output, as_csv(columns))
         return f"{len(found):,} rows of {len([*columns])} columns"
     if framed or isinstance(found, (list, str)):
-        raise IsthmusError("what these codes stand for is no array of numbers: write a .csv")
+        raise IsthmusError("what was made is no array of numbers: write a .csv")
     buffer = io.BytesIO()
     if isinstance(found, Mapping):
         if output.suffix == ".npy":

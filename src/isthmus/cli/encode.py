@@ -40,7 +40,7 @@ def encoded(
     """Write the codes of data; returns the arrays and what names the rows."""
     import numpy as np
 
-    from isthmus import api
+    from isthmus import runs
     from isthmus.data.naming import row_names
     from isthmus.runs import kind_of, opened, write_atomically
     from isthmus.tables.writing import as_csv
@@ -48,7 +48,7 @@ def encoded(
     check_ending(output, FILES, "codes")
     if id_column is not None and output.suffix != ".csv":
         raise IsthmusError("--id names the rows of a .csv: write the codes to one, or leave it out")
-    model = api.load(folder)
+    model = runs.load(folder)
     source, _ = opened(data, None, None, model.config, kind=kind_of(model))
     code = model.encode(source, code=True)
     arrays: dict[str, Any] = {name: part.numpy() for name, part in code.tensors().items()}

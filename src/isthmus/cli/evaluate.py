@@ -28,17 +28,17 @@ def evaluate(
     ] = None,
 ) -> None:
     """Evaluate a saved model by the measures that suit its code."""
-    from isthmus import api
+    from isthmus import runs
     from isthmus.evaluation import with_estimators
     from isthmus.runs import title_of, write_atomically
 
-    model = api.load(folder)
+    model = runs.load(folder)
     if data is None:
         data = (model.config.get("data") or {}).get("spec")
         if data is None:
             raise IsthmusError(f"the data of {folder} were not a file: name some after the folder")
-    source = api.held_out_source(data, model)
-    results = api.evaluate(model, source, samples=samples, seed=seed)
+    source = runs.held_out_source(data, model)
+    results = runs.evaluate(model, source, samples=samples, seed=seed)
     out.print(f"{escape(title_of(model.config))} on {escape(str(data))}, {len(source):,} rows")
     out.print(with_estimators(results))
     for note in model.config.get("notes", ()):

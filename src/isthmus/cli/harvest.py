@@ -110,7 +110,7 @@ def run(
     taken (by default 200,000), or ``every`` one.
     """
     from isthmus.activations.harvest import harvest, text_tokens
-    from isthmus.activations.opening import open_module
+    from isthmus.activations.modules import open_module
     from isthmus.activations.spec import TOKENS, absolute, norm_named
     from isthmus.data import as_source
     from isthmus.language import default_text, open_model

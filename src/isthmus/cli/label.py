@@ -14,7 +14,7 @@ from isthmus.cli.common import Options, Quiet, interruptible, out, parse_numbers
 from isthmus.errors import IsthmusError
 
 if TYPE_CHECKING:
-    from isthmus.interpretation.labels.run import Labelling
+    from isthmus.interpretation.labels.labelling import Labelling
     from isthmus.interpretation.labels.table import Label
 
 SCORED = "detection,fuzzing"
@@ -73,7 +73,7 @@ def run(
     ``base_url=...``); ``scorers`` and ``latents`` are lists with commas, the latter with ranges:
     ``0-99,512``. ``scorers=""`` only explains.
     """
-    from isthmus.interpretation.labels.run import label as labelled
+    from isthmus.interpretation.labels.labelling import label as labelled
     from isthmus.interpretation.labels.table import features_folder
 
     options = dict(given or {})

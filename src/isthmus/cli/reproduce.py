@@ -117,7 +117,7 @@ def _measures(outcome: "Outcome") -> list[str]:
 
 def _figures(outcome: "Outcome", measure: str) -> Table:
     """One measure: arms down, seeds across, then the mean with its interval."""
-    from isthmus.evaluation.seeds import over_seeds
+    from isthmus.evaluation.intervals import over_seeds
 
     grid = Table(box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     grid.add_column(measure, no_wrap=True)

@@ -79,7 +79,7 @@ def run(
     """
     import numpy as np
 
-    from isthmus import api, notices
+    from isthmus import notices, runs
     from isthmus.data.naming import column_names, row_names
     from isthmus.runs import write_atomically
     from isthmus.tables.writing import as_csv
@@ -95,7 +95,7 @@ def run(
     for name in options:
         if name not in OPTIONS[method]:
             raise unknown(f"option of method={method}", name, OPTIONS[method])
-    model = api.load(folder)
+    model = runs.load(folder)
     source = opened(data, model)
     heads, ids = row_names(data, source, id_column)
     if heads and len(ids) != len(source):

@@ -75,7 +75,7 @@ def run(
     from rich.console import Group
     from rich.text import Text
 
-    from isthmus import api
+    from isthmus import runs
     from isthmus.activations.spec import model_behind, relocated
     from isthmus.interpretation.splice import spliced
     from isthmus.interpretation.steering import Steering
@@ -84,7 +84,7 @@ def run(
 
     if samples < 1:
         raise IsthmusError(f"samples is {samples}: ask for at least 1")
-    model = api.load(folder)
+    model = runs.load(folder)
     spec = data or (read_config(folder).get("data") or {}).get("spec")
     if spec is None:
         raise IsthmusError(
@@ -114,7 +114,7 @@ def _one_point(
 ) -> tuple[str | None, str]:
     """The point that is read, where it is not the one that is steered; and the latter."""
     from isthmus.anatomy import Only
-    from isthmus.interpretation._codes import parts_read
+    from isthmus.interpretation.encoding import parts_read
 
     if len(points) == 1:
         return None, points[0]

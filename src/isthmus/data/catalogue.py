@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from isthmus.data.files import npz_member, opened_npz
 from isthmus.data.named import Data
 from isthmus.errors import IsthmusError, unknown
-from isthmus.tables import reading
+from isthmus.tables import files as reading
 
 VARIABLE = "ISTHMUS_DATA"
 

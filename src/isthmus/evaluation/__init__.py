@@ -7,14 +7,6 @@ on how the rows were cut into batches.
 from isthmus.evaluation.anomaly import auroc, average_precision, mean_shift, precision_at_n
 from isthmus.evaluation.clustering import ari, clustering_accuracy, nmi
 from isthmus.evaluation.codebook import CodebookCounts, codebook_use, perplexity
-from isthmus.evaluation.density import (
-    GaussianPosterior,
-    ImportanceBound,
-    active_units,
-    bits_per_dim,
-    importance_bound,
-    kl_per_dimension,
-)
 from isthmus.evaluation.dictionary import (
     antipodal_share,
     decoder_cosine,
@@ -36,8 +28,16 @@ from isthmus.evaluation.disentanglement import (
     sap,
     udr,
 )
-from isthmus.evaluation.hierarchy import Absorption, absorption
-from isthmus.evaluation.lengths import Shrinkage, norm_ratio, shrinkage, shrinkage_measure
+from isthmus.evaluation.feature_absorption import Absorption, absorption
+from isthmus.evaluation.intervals import Estimate, over_seeds
+from isthmus.evaluation.likelihood_bounds import (
+    GaussianPosterior,
+    ImportanceBound,
+    active_units,
+    bits_per_dim,
+    importance_bound,
+    kl_per_dimension,
+)
 from isthmus.evaluation.models import evaluate
 from isthmus.evaluation.moments import Moments
 from isthmus.evaluation.neighbourhood import (
@@ -48,6 +48,7 @@ from isthmus.evaluation.neighbourhood import (
     neighbourhood,
     trustworthiness,
 )
+from isthmus.evaluation.norm_shrinkage import Shrinkage, norm_ratio, shrinkage, shrinkage_measure
 from isthmus.evaluation.persistence import (
     Persistence,
     h0_distance,
@@ -59,16 +60,15 @@ from isthmus.evaluation.rank import Spectrum, Spread, latent_rank, latent_std, n
 from isthmus.evaluation.reconstruction import FVU, ErrorPerElement, error_per_element, fvu
 from isthmus.evaluation.registry import Batch, Measure, Setting, measures
 from isthmus.evaluation.result import Result
-from isthmus.evaluation.samples import (
+from isthmus.evaluation.results_table import as_table, render, with_estimators
+from isthmus.evaluation.sample_quality import (
     density_and_coverage,
     frechet_distance,
     precision_and_recall,
 )
-from isthmus.evaluation.seeds import Estimate, over_seeds
 from isthmus.evaluation.sparsity import Firing, dead_share, dense_share, l0
 from isthmus.evaluation.stability import seed_stability
-from isthmus.evaluation.table import as_table, render, with_estimators
-from isthmus.evaluation.tokens import TokenMeasures
+from isthmus.evaluation.token_measures import TokenMeasures
 
 __all__ = [
     "DCI", "FVU", "Absorption", "Batch", "CodebookCounts", "ErrorPerElement", "Estimate", "Firing",

@@ -14,9 +14,9 @@ from scipy.stats import rankdata
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError
-from isthmus.evaluation._intervals import DRAWS, STILL, blocks, percentile, resample
-from isthmus.evaluation._neighbours import nearest
-from isthmus.evaluation._rows import classes, matrix, plain, same_rows, vector, whole
+from isthmus.evaluation.arrays import classes, matrix, plain, same_rows, vector, whole
+from isthmus.evaluation.distances import nearest
+from isthmus.evaluation.intervals import DRAWS, STILL, blocks, percentile, resample
 from isthmus.evaluation.result import Z95, Result
 
 

@@ -1,9 +1,8 @@
 """Every measure that suits a model, in one pass over the data."""
 
 from isthmus.anatomy import Array, Autoencoder, Report, Source, evaluating
-from isthmus.anatomy.drawing import drawing
+from isthmus.anatomy.randomness import drawing
 from isthmus.errors import IsthmusError
-from isthmus.evaluation import kinds, likelihoods  # noqa: F401  (they fill the registry)
 from isthmus.evaluation.registry import Batch, Measure, Setting, measures_for
 from isthmus.evaluation.result import Result
 

@@ -8,8 +8,8 @@ from scipy.spatial.distance import cdist
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError, unknown
-from isthmus.evaluation._neighbours import all_pairs
-from isthmus.evaluation._rows import matrix
+from isthmus.evaluation.arrays import matrix
+from isthmus.evaluation.distances import all_pairs
 from isthmus.evaluation.result import Result
 
 Metric = Literal["euclidean", "precomputed"]

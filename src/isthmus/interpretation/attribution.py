@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from isthmus.activations import Activations
-from isthmus.activations.feeds import evaluating
+from isthmus.activations.feed_factory import evaluating
 from isthmus.anatomy import Autoencoder, offset
 from isthmus.errors import IsthmusError
-from isthmus.interpretation._codes import coded
+from isthmus.interpretation.encoding import coded
 from isthmus.interpretation.heads import attention_pattern, head_map
 from isthmus.language import Decoder, LanguageModel
 from isthmus.language.decoder import Block, RMSNorm

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from isthmus.activations import Activations
-from isthmus.activations.feeds import evaluating
+from isthmus.activations.feed_factory import evaluating
 from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
 from isthmus.language import Decoder, LanguageModel

@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.activations.feeds import evaluating
+from isthmus.activations.feed_factory import evaluating
 from isthmus.anatomy import Array, Autoencoder
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Firing
-from isthmus.interpretation._codes import coded
+from isthmus.interpretation.encoding import coded
 
 
 def firing_shares(autoencoder: Autoencoder, x: Array) -> np.ndarray:

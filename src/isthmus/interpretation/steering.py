@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from isthmus.activations.feeds import evaluating
+from isthmus.activations.feed_factory import evaluating
 from isthmus.anatomy import Autoencoder, Code, SparseCode, atoms, code_of
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
-from isthmus.interpretation._codes import coded, decoded
-from isthmus.interpretation._where import Places
+from isthmus.interpretation.encoding import coded, decoded
+from isthmus.interpretation.places import Places
 from isthmus.interpretation.splice import Edit, spliced
 from isthmus.language import LanguageModel, generate
 

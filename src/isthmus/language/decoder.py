@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus._shapes import Bool, Float, Int
 from isthmus.errors import IsthmusError
+from isthmus.shapes import Bool, Float, Int
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.language.calling import ORDER, alike, call_arguments, logits_of, takes_mask
-from isthmus.language.computing import device_named, device_of, dtype_name, dtype_named, dtype_of
+from isthmus.language.devices import device_named, device_of, dtype_name, dtype_named, dtype_of
 from isthmus.language.padding import as_mask, packed
 
 

@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus._shapes import Float
 from isthmus.errors import IsthmusError
+from isthmus.shapes import Float
 
 MLP_RATIO = 4
 EPSILON = 1e-6

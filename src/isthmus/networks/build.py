@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Signal
 from isthmus.errors import IsthmusError, unknown
 from isthmus.networks.conv import ConvDecoder, ConvEncoder
 from isthmus.networks.layers import plain
 from isthmus.networks.mlp import MLPDecoder, MLPEncoder
 from isthmus.networks.transformer import TransformerDecoder, TransformerEncoder
+from isthmus.shapes import Float
 
 NETWORKS = ("auto", "mlp", "conv", "transformer")
 

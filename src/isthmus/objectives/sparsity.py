@@ -13,9 +13,10 @@ from isthmus.anatomy import (
     dictionaries,
     norms,
 )
+from isthmus.bottlenecks.firing import FiringCounter
 from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck, Step
-from isthmus.bottlenecks.sparse import Dictionary, FiringCounter
 from isthmus.kernels import Preactivations, adaptive_decode, take_rows
+from isthmus.networks.dictionary import Dictionary
 
 
 class L1(Term):

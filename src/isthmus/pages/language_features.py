@@ -9,7 +9,7 @@ from isthmus.anatomy import Only
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
 from isthmus.interpretation import behaviour, source_features
-from isthmus.interpretation._codes import parts_read
+from isthmus.interpretation.encoding import parts_read
 from isthmus.pages.opened import Run
 from isthmus.training.checkpoint import MODEL
 from isthmus.training.journal import located

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from isthmus import api, data
+from isthmus import data, runs
 from isthmus.activations.spec import relocated
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.data import Subset
 from isthmus.errors import IsthmusError
 from isthmus.notices import say
 from isthmus.recipes import RecipeLike
-from isthmus.runs import Data, check_fit, described
+from isthmus.runs import DataLike, check_fit, described
 from isthmus.training.checkpoint import METRICS, read_config
 from isthmus.training.journal import located
 from isthmus.training.many import read_manifest
@@ -72,7 +72,7 @@ class Run:
 
 def open_run(
     folder: Path,
-    X: Data | None = None,
+    X: DataLike | None = None,
     model: Autoencoder | None = None,
     recipe: RecipeLike | None = None,
 ) -> Run:
@@ -89,7 +89,7 @@ def open_run(
         )
     run = Run(folder, read_config(folder), _records(folder))
     try:
-        run.model = api.load(folder, model, recipe=recipe)
+        run.model = runs.load(folder, model, recipe=recipe)
     except IsthmusError as problem:
         # A damaged folder is an error; a model of the user's own parts only cannot be shown.
         if run.config["recipe"] is not None and not _is_own(run.config):
@@ -100,7 +100,7 @@ def open_run(
     return run
 
 
-def _find_rows(run: Run, model: Autoencoder, X: Data | None) -> None:
+def _find_rows(run: Run, model: Autoencoder, X: DataLike | None) -> None:
     wanted = X
     if X is None and run.spec is not None:
         wanted = relocated(run.spec, run.folder)
@@ -113,7 +113,7 @@ def _find_rows(run: Run, model: Autoencoder, X: Data | None) -> None:
         say(f"the page of {run.folder} has no rows: {sentence.rstrip('.')}")
         return
     try:
-        source = api.held_out_source(wanted, model)
+        source = runs.held_out_source(wanted, model)
         check_fit(model, source)
         if X is None:
             _same_data(run, wanted, source)

@@ -5,20 +5,16 @@ nothing be loaded from anywhere. Data lie in blocks that browsers do not run
 (:mod:`isthmus.pages.kit.blocks`), and the script writes them as text only.
 """
 
-import base64
-import hashlib
-import html
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from isthmus import api
+from isthmus import runs
 from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
 from isthmus.pages import overview
-from isthmus.pages.kit.blocks import block, packed
+from isthmus.pages.kit import SCRIPTS, asset, block, document, packed, scripts, tag
 from isthmus.pages.language_features import features_folder, kept_behaviour
 from isthmus.pages.latents import CHUNK, Latents
 from isthmus.pages.latents_from_rows import latents_of
@@ -26,19 +22,20 @@ from isthmus.pages.latents_from_text import text_latents
 from isthmus.pages.opened import Run, open_run
 from isthmus.pages.reconstructions import gallery
 from isthmus.recipes import RecipeLike
-from isthmus.runs import Data, write_atomically
+from isthmus.runs import DataLike, write_atomically
 from isthmus.training.progress import Show
 
 NAME = "report.html"
-SCRIPTS = ("text", "data", "draw", "charts", "map", "table", "search", "latent", "overview", "page")
-"""The files of the page's script, in the order in which they are joined."""
+PACKAGE, KIT = "isthmus.pages", "isthmus.pages.kit"
+OWN = ("data", "map", "table", "search", "latent", "overview", "page")
+"""The page's own scripts, in the order in which they are joined behind the kit's."""
 
 
 def report(
     folder: str | Path,
     out: str | Path | None = None,
     *,
-    X: Data | None = None,
+    X: DataLike | None = None,
     model: Autoencoder | None = None,
     recipe: RecipeLike | None = None,
     progress: Show = "auto",
@@ -65,7 +62,7 @@ def written(
     folder: str | Path,
     out: str | Path | None = None,
     *,
-    X: Data | None = None,
+    X: DataLike | None = None,
     model: Autoencoder | None = None,
     recipe: RecipeLike | None = None,
     progress: Show = "auto",
@@ -77,7 +74,7 @@ def written(
         place = place / NAME
     results = _measured(run)
     latents = _latents(run, progress)
-    write_atomically(place, "".join(_page(run, results, latents)).encode())
+    write_atomically(place, _page(run, results, latents).encode())
     return place, run.missing
 
 
@@ -85,7 +82,7 @@ def _measured(run: Run) -> dict[str, Result] | None:
     if run.model is None or run.rows is None:
         return None
     try:
-        return {**api.evaluate(run.model, run.rows), **kept_behaviour(run)}
+        return {**runs.evaluate(run.model, run.rows), **kept_behaviour(run)}
     except IsthmusError as problem:
         run.miss(f"The measures were not taken: {problem}.")
         return None
@@ -100,9 +97,8 @@ def _latents(run: Run, progress: Show) -> Latents | None:
     return latents_of(run.model, run.rows)
 
 
-def _page(run: Run, results: dict[str, Result] | None, latents: Latents | None) -> Iterator[str]:
-    """The page in parts, from first to last."""
-    style, script = _style(), _script()
+def _page(run: Run, results: dict[str, Result] | None, latents: Latents | None) -> str:
+    """The page, with its data behind its script."""
     title = run.folder.resolve().name or "run"
     # The details of the latents come first: they say which rows the pools must hold.
     chunks = [] if latents is None else list(_chunks(latents))
@@ -111,29 +107,22 @@ def _page(run: Run, results: dict[str, Result] | None, latents: Latents | None) 
     strips = _strips(run)
     if strips is not None:
         shown["gallery"], pools["gallery"] = strips
-    policy = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
-        "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; "
-        "trusted-types 'none'"
+    body = [
+        tag(
+            "div", tag("noscript", "This page needs JavaScript, which it brings along."), id="page"
+        ),
+        "\n",
+        block("run", {"title": title, **shown}),
+        block("words", [] if latents is None else latents.vocabulary),
+        block("latents", None if latents is None else latents.as_block()),
+    ]
+    return document(
+        title,
+        body,
+        style=asset(PACKAGE, "run.css"),
+        script="\n".join((scripts(KIT, SCRIPTS), scripts(PACKAGE, OWN))),
+        after=[*chunks, *(block(name, content) for name, content in pools.items())],
     )
-    yield (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{html.escape(_visible(title))}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-    )
-    yield '<div id="page"><noscript>This page needs JavaScript, which it brings along.</noscript>'
-    yield "</div>\n"
-    yield block("run", {"title": title, **shown})
-    yield block("words", [] if latents is None else latents.vocabulary)
-    yield block("latents", None if latents is None else latents.as_block())
-    # Before the details, which the browser reads on while the page is shown.
-    yield f"<script>{script}</script>\n"
-    yield from chunks
-    for name, content in pools.items():
-        yield block(name, content)
-    yield "</body>\n</html>\n"
 
 
 def _chunks(latents: Latents) -> Iterator[str]:
@@ -167,27 +156,3 @@ def _strips(run: Run) -> tuple[dict[str, Any], str] | None:
     except IsthmusError as problem:
         run.notes.append(f"Reconstructions are not shown: {problem}.")
         return None
-
-
-def _asset(name: str) -> str:
-    return (files("isthmus.pages.kit") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _style() -> str:
-    return "\n" + _asset("page.css")
-
-
-def _script() -> str:
-    parts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
-    return f'"use strict";\n(() => {{\n{parts}}})();\n'
-
-
-def _hash(content: str) -> str:
-    """What a Content-Security-Policy allows an inline block by."""
-    digest = hashlib.sha256(content.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
-
-
-def _visible(text: str) -> str:
-    """A folder's name without control characters."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

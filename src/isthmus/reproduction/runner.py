@@ -14,7 +14,7 @@ import torch
 
 from isthmus.errors import IsthmusError
 from isthmus.reproduction import results
-from isthmus.reproduction.fingerprint import fingerprint
+from isthmus.reproduction.code_fingerprint import fingerprint
 from isthmus.reproduction.results import Outcome, TrialResult
 from isthmus.studies import PILOT, Study, Trial, get_study
 

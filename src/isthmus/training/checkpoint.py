@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from isthmus.errors import IsthmusError
-from isthmus.training.earlier import from_format_1
+from isthmus.training.format1 import from_format_1
 from isthmus.training.journal import Writer, commit, located
 
 CONFIG, MODEL, REFERENCE = "config.json", "model.safetensors", "reference.safetensors"

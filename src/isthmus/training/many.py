@@ -11,10 +11,10 @@ import torch
 
 from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
+from isthmus.training.device import threads_of
 from isthmus.training.interrupt import CtrlC, Interrupted
 from isthmus.training.journal import commit, located, recover
 from isthmus.training.lock import claims
-from isthmus.training.machine import threads_of
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS
 from isthmus.training.run import PREPARE_ROWS, SAVE_SECONDS, Run

@@ -13,22 +13,22 @@ from torch import Tensor
 
 from isthmus.anatomy import MODEL, Autoencoder, Batch, Losses, Output, Source, Step, ask
 from isthmus.errors import IsthmusError
-from isthmus.training import findings
+from isthmus.training import diagnostics as findings
 from isthmus.training.batches import Batches
 from isthmus.training.callbacks import Callback, Record, TensorBoard
 from isthmus.training.checkpoint import METRICS, Checkpoint, write_checkpoint
+from isthmus.training.device import resolve_device, threads_of
 from isthmus.training.finishing import tell_finished
-from isthmus.training.forensics import investigate
 from isthmus.training.interrupt import CtrlC, Interrupted
-from isthmus.training.legs import Leg, check_legs, legs_of
 from isthmus.training.lock import Held, claim, claims
-from isthmus.training.machine import resolve_device, threads_of
+from isthmus.training.non_finite_loss import investigate
 from isthmus.training.options import TrainingOptions
 from isthmus.training.plan import settled, steady
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples
 from isthmus.training.scores import keep_training_scores
-from isthmus.training.seeds import seeded
+from isthmus.training.seeding import seeded
+from isthmus.training.stages import Leg, check_legs, legs_of
 from isthmus.training.state import flatten, unflatten
 from isthmus.training.stepper import Stepper
 from isthmus.training.validation import Judge, held_parts

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import MODEL, Batch, Source, Step
-from isthmus.training.forensics import investigate
-from isthmus.training.seeds import seeded
+from isthmus.training.non_finite_loss import investigate
+from isthmus.training.seeding import seeded
 
 if TYPE_CHECKING:
     from isthmus.training.run import Run

@@ -14,10 +14,10 @@ import isthmus
 from isthmus.anatomy import Signal
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
+from isthmus.networks.merged_statistics import Moments, Ridge, Span, merge
 from isthmus.recipes import get_recipe
 from isthmus.recipes.federated import daef as page
 from isthmus.recipes.federated.daef import DAEFSolver, Solved, SolvedLayer
-from isthmus.recipes.federated.merging import Moments, Ridge, Span, merge
 
 RNG = np.random.default_rng(0)
 X = (RNG.normal(size=(150, 3)) @ RNG.normal(size=(3, 9)) + 0.3 * RNG.normal(size=(150, 9))).astype(

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from isthmus.anatomy import Array, Code, SparseCode
 from isthmus.errors import IsthmusError
-from isthmus.evaluation._dictionaries import cosines
+from isthmus.evaluation.cosines import cosines
 
 
 def direction_clusters(

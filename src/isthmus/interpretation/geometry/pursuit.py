@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from isthmus._shapes import Float, Int
 from isthmus.anatomy import SparseCode
 from isthmus.errors import IsthmusError
+from isthmus.shapes import Float, Int
 
 ROWS = 1024
 """Rows that are coded at once."""

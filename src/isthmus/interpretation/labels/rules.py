@@ -9,8 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from isthmus.errors import IsthmusError, unknown
-from isthmus.interpretation.labels.characters import CLASSES, KINDS, features_of
-from isthmus.interpretation.labels.reading import CONTEXTS, NEAR, SLOTS, Reading
+from isthmus.interpretation.labels.text import (
+    CLASSES,
+    CONTEXTS,
+    KINDS,
+    NEAR,
+    SLOTS,
+    Reading,
+    features_of,
+)
 
 CONTEXT, NEARBY = "context", "nearby"
 """Slots besides the texts of :data:`SLOTS`: what holds at the place, words shortly before it."""
@@ -24,7 +31,7 @@ class Literal:
     """One question: does one of ``values`` hold of the text in ``slot`` (or, ``negated``, none)?
 
     ``slot`` is one of :data:`SLOTS` with a kind and values of
-    :data:`~isthmus.interpretation.labels.characters.KINDS`; or ``context`` with kind ``context``
+    :data:`~isthmus.interpretation.labels.text.KINDS`; or ``context`` with kind ``context``
     and names of :data:`CONTEXTS`; or ``nearby`` with kind ``word``: the word is one of the last
     8 tokens before the place. Where a text is missing (before the window), nothing holds of it.
     """

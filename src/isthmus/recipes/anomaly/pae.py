@@ -10,7 +10,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Array, Autoencoder, Likelihood, Output, Signal, Source, Term, evaluating
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.bottlenecks import Identity
@@ -20,6 +19,7 @@ from isthmus.networks import decoder_for, encoder_for
 from isthmus.networks.layers import plain
 from isthmus.recipes.options import Hidden, LatentDim, Network, OwnModule, Positive
 from isthmus.recipes.registry import recipe
+from isthmus.shapes import Float
 
 FLOOR = math.log(1e-4)
 """The least log variance, for data in the model's units: a constant feature has no other bound."""

@@ -7,13 +7,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus._shapes import Float, Int
 from isthmus.anatomy import Autoencoder, Output, Signal, Term
 from isthmus.bottlenecks import Identity
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.objectives import MSE
 from isthmus.recipes.options import Hidden, LatentDim, Network, NonNegative, OwnModule
 from isthmus.recipes.registry import recipe
+from isthmus.shapes import Float, Int
 
 PairsName = Literal["persistent", "random"]
 

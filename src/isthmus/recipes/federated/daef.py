@@ -13,8 +13,8 @@ from isthmus.anatomy import Autoencoder, Report, Scaler, Signal, Source
 from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError
 from isthmus.networks.layers import plain, sizes
+from isthmus.networks.merged_statistics import Moments, Ridge, Span, Statistics, merge
 from isthmus.objectives import MSE
-from isthmus.recipes.federated.merging import Moments, Ridge, Span, Statistics, merge
 from isthmus.recipes.options import Hidden, LatentDim, Positive
 from isthmus.recipes.registry import recipe
 
@@ -50,7 +50,7 @@ class DAEFSolver(nn.Module):
 
     :meth:`fit` treats its source as one partition. In a federation nobody sees the rows of
     another: for each of the :attr:`stages`, every partition computes :meth:`local`, the
-    coordinator merges these (:func:`~isthmus.recipes.federated.merging.merge`), and
+    coordinator merges these (:func:`~isthmus.networks.merged_statistics.merge`), and
     :meth:`solve` gives the next :class:`Solved`; :meth:`install` ends it. :meth:`fit_parts` plays
     all roles. How the rows are cut into partitions changes the weights by rounding only, unless
     two singular values around ``latent_dim`` are equal, where the subspace is not unique.
