@@ -27,7 +27,7 @@ FLOORS = [
     ["cli", "demo"],
     ["__main__"],
 ]
-ANYWHERE = {"errors", "notices", "shapes"}
+ANYWHERE = {"errors", "notices", "shapes", "spelling"}
 FRIENDLY = {2}
 """Floors whose packages may use each other: parts of models."""
 

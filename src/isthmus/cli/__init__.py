@@ -30,6 +30,7 @@ from isthmus.cli import (
     traverse,
 )
 from isthmus.errors import IsthmusError
+from isthmus.spelling import folded
 
 TRAIN, LOOK, DATA, CLAIMS = "Train", "Look", "Data", "Claims, and this machine"
 
@@ -45,6 +46,7 @@ class _InOrder(TyperGroup):
 
 app = typer.Typer(
     cls=_InOrder,
+    context_settings={"token_normalize_func": folded},  # of flags, too, either spelling will do
     help="Any autoencoder from the same few parts: train it on your data, compare, look inside.",
     epilog="To begin: isthmus fit vae digits -o run, then isthmus report run.",
     no_args_is_help=True,

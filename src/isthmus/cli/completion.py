@@ -88,7 +88,7 @@ def recipe_options(name: str) -> list[str]:
         for line in _class(HOME / "training" / "options.py", "TrainingOptions")
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
     ]
-    reading = _constant(HOME / "data" / "asked.py", "OPTIONS")
+    reading = _constant(HOME / "data" / "options.py", "OPTIONS")
     return [*own, "scaling", *every, "start", *reading]
 
 

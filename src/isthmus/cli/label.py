@@ -73,8 +73,8 @@ def run(
     ``base_url=...``); ``scorers`` and ``latents`` are lists with commas, the latter with ranges:
     ``0-99,512``. ``scorers=""`` only explains.
     """
+    from isthmus.interpretation.features.format import features_folder
     from isthmus.interpretation.labels.labelling import label as labelled
-    from isthmus.interpretation.labels.table import features_folder
 
     options = dict(given or {})
     if method in ("endpoint", "local") and "model" not in options:

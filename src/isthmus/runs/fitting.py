@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-import isthmus.activations  # noqa: F401  (lets names that begin with lm: and store: be data)
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.data import preparation as data_preparation
 from isthmus.errors import IsthmusError
@@ -95,6 +94,7 @@ def fit(
     """
     own = recipe if isinstance(recipe, Autoencoder) else None
     chosen = as_recipe(recipe)
+    options = chosen.spelt(options)
     asked = data_preparation.asked(prepare, options)
     # A label may be named like an option: label=kind.
     own_given = {name: options.pop(name) for name in chosen.given if name in options}

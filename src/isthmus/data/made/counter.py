@@ -1,7 +1,6 @@
 """Random numbers that are functions of a counter: any of them, in any order, without a state."""
 
 import numpy as np
-from scipy.special import ndtri
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -33,7 +32,15 @@ def uniform(random: np.ndarray) -> np.ndarray:
 
 def normal(random: np.ndarray) -> np.ndarray:
     """Standard normal float64 from random bits, by the inverse distribution function."""
-    return ndtri(uniform(random))
+    return inverse_normal(uniform(random))
+
+
+def inverse_normal(share: np.ndarray) -> np.ndarray:
+    """The standard normal value below which that share lies."""
+    from scipy.special import ndtri
+
+    found: np.ndarray = ndtri(share)
+    return found
 
 
 def threshold(probability: np.ndarray) -> np.ndarray:
