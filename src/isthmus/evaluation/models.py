@@ -3,6 +3,7 @@
 from isthmus.anatomy import Array, Autoencoder, Report, Source, evaluating
 from isthmus.anatomy.randomness import drawing
 from isthmus.errors import IsthmusError
+from isthmus.evaluation import code_kinds, likelihood_bounds  # noqa: F401  (they fill the registry)
 from isthmus.evaluation.registry import Batch, Measure, Setting, measures_for
 from isthmus.evaluation.result import Result
 
