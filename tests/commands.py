@@ -21,12 +21,12 @@ def command(*words):
 def run(*words, cwd=None, code=0):
     """What a user sees of a command, in this process; of one that fails, what it complains of."""
     out, err, ended, path = io.StringIO(), io.StringIO(), 0, [*sys.path]
-    with contextlib.chdir(cwd or Path.cwd()), contextlib.redirect_stderr(err):
-        with contextlib.redirect_stdout(out), _words(words):
-            try:
-                main()
-            except SystemExit as end:
-                ended = end.code or 0
+    printed = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    with contextlib.chdir(cwd or Path.cwd()), _words(words), printed[0], printed[1]:
+        try:
+            main()
+        except SystemExit as end:
+            ended = end.code or 0
     sys.path[:] = path
     assert ended == code, out.getvalue() + err.getvalue()
     assert "Traceback" not in out.getvalue() + err.getvalue()

@@ -14,7 +14,7 @@ def test_help_lists_every_command_in_panels():
     assert panels == ["Options", "Train", "Data", "Look", "Claims, and this machine"]
     names = [c.name or c.callback.__name__.replace("_", "-") for c in app.registered_commands]
     names += [group.name for group in app.registered_groups]
-    listed = re.findall(r"│ ([a-z-]+)  ", text)
+    listed = re.findall(r"│ ([a-z][a-z-]*)  ", text)
     assert sorted(listed) == sorted(names)
     assert listed[:6] == ["recipes", "show", "fit", "compare", "fit-many", "resume"]
 
@@ -32,7 +32,6 @@ def test_a_word_that_is_no_command_is_an_error_without_a_traceback():
 
 @pytest.mark.parametrize("module", ["isthmus", "isthmus.cli"])
 def test_python_runs_the_package(module):
-    assert "isthmus" in process("--help", module=module)
     error = process("recipes", "zzzz", module=module, code=2).strip()
     assert error == "isthmus: no recipe mentions 'zzzz': isthmus recipes lists them all"
 

@@ -97,7 +97,8 @@ def read_toml(path: Path, remedy: str = "name a recipe or a .toml file") -> dict
         raise IsthmusError(f"{path} does not exist: {remedy}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         raise IsthmusError(f"{path} is no readable TOML: {problem}") from None
-    return without_none({**settings, **settings.pop("options", {})})
+    options = settings.pop("options", {})
+    return without_none({**settings, **options})
 
 
 def without_none(table: Mapping[str, Any]) -> dict[str, Any]:
