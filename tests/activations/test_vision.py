@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from isthmus.activations import Activations
-from isthmus.activations.opening import open_module
+from isthmus.activations.modules import open_module
 from isthmus.activations.store import Store
 from isthmus.cli.harvest import run
 

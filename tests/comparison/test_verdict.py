@@ -9,8 +9,8 @@ from scipy import stats
 
 from isthmus.comparison.methods import Budget
 from isthmus.comparison.prepared import Prepared
-from isthmus.comparison.run import Comparison, Run, Settings
-from isthmus.evaluation.seeds import paired
+from isthmus.comparison.runner import Comparison, ComparisonSettings, MethodRun
+from isthmus.evaluation.intervals import paired
 
 SIZES = {"pca": 40, "plain": 900, "vae": 1000, "untrained": 900, "data": 0}
 
@@ -19,9 +19,9 @@ def comparison(figures, task="reconstruct", measure="fvu"):
     """A comparison with these figures, one a seed, for each method."""
     seeds = len(next(iter(figures.values())))
     recipes = tuple(name for name in figures if name in ("plain", "vae"))
-    settings = Settings(task, recipes, seeds, Budget(1, 1, 1, 1), 2)
+    settings = ComparisonSettings(task, recipes, seeds, Budget(1, 1, 1, 1), 2)
     runs = [
-        Run(name, seed, {measure: value}, SIZES[name], 0.1)
+        MethodRun(name, seed, {measure: value}, SIZES[name], 0.1)
         for name, values in figures.items()
         for seed, value in enumerate(values)
     ]

@@ -8,7 +8,7 @@ from isthmus.comparison.examples_shown import examples_card
 from isthmus.comparison.methods import CEILING, Budget
 from isthmus.comparison.next_steps import steps
 from isthmus.comparison.results_table import measures_table, seconds_of, seeds_table
-from isthmus.comparison.run import BASELINES, Comparison
+from isthmus.comparison.runner import BASELINES, Comparison
 from isthmus.comparison.verdict import Verdict
 from isthmus.comparison.winner import WINNER
 from isthmus.pages import kit

@@ -4,8 +4,8 @@ import csv
 import io
 import math
 
-from isthmus.comparison.run import BASELINES, Comparison
-from isthmus.evaluation.seeds import Estimate
+from isthmus.comparison.runner import BASELINES, Comparison
+from isthmus.evaluation.intervals import Estimate
 from isthmus.pages.kit import Html, table, tag
 from isthmus.pages.kit.markup import Content
 

@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from isthmus.evaluation.seeds import Estimate
+from isthmus.evaluation.intervals import Estimate
 
 if TYPE_CHECKING:
-    from isthmus.comparison.run import Comparison
+    from isthmus.comparison.runner import Comparison
 
 MANY = 10
 """Seeds up to which more are advised."""
@@ -33,7 +33,7 @@ def verdict(found: "Comparison") -> Verdict:
     """The best method where its advantage is certain, else the smallest of those that may be best.
 
     Certain is an advantage whose paired interval over the seeds
-    (:func:`isthmus.evaluation.seeds.paired`) does not hold zero.
+    (:func:`isthmus.evaluation.intervals.paired`) does not hold zero.
     """
     ranked = [name for name in found.ranking if _known(found, name)]
     candidates = [name for name in ranked if name not in NOT_TAKEN] or ranked
@@ -93,7 +93,7 @@ def _known(found: "Comparison", name: str) -> bool:
 
 def _warning(found: "Comparison", best: str, ranked: list[str]) -> str:
     """Where training, or a recipe, brings nothing that these figures show."""
-    from isthmus.comparison.run import BASELINES
+    from isthmus.comparison.runner import BASELINES
 
     place = ranked.index(best)
     tied = () if found.settings.seeds == 1 else _tied(found, best, ranked[place + 1 :])
@@ -123,7 +123,7 @@ def _wins(found: "Comparison", best: str, other: str) -> int:
 
 def _called(name: str) -> str:
     """A method's name, of a baseline with what it is."""
-    from isthmus.comparison.run import BASELINES
+    from isthmus.comparison.runner import BASELINES
 
     return f"{name} ({BASELINES[name]})" if name in BASELINES else name
 

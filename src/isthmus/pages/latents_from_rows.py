@@ -3,18 +3,18 @@
 import numpy as np
 
 from isthmus.anatomy import Autoencoder, Source, decodes_latents, tree
-from isthmus.evaluation.density import ACTIVE_VARIANCE
+from isthmus.evaluation.likelihood_bounds import ACTIVE_VARIANCE
 from isthmus.pages import directions
 from isthmus.pages.codes import Codes, codes_of, histogram
 from isthmus.pages.drawn_rows import BLOCK, POOL, Inputs, first_rows, inputs_of, pool
 from isthmus.pages.image_patches import Behind, behind
 from isthmus.pages.kit.blocks import Binary, Detail, number, short
 from isthmus.pages.latents import Column, Latents
+from isthmus.pages.traversals import STEPS, traversed
 
 STRONGEST, ACROSS, WEAKEST = 12, 10, 6
 """Examples of a latent: the strongest, some over all ranks, and of a dense code the lowest."""
 
-STEPS = 9
 TRAVERSED = 256
 TRAVERSAL_BYTES, DIRECTION_BYTES = 8 << 20, 10 << 20
 DRAWN = ("vector", "image", "series")
@@ -251,11 +251,6 @@ class _Builder:
         if not len(values):
             return
         assert self.inputs is not None
-        # The extremes are single rows, often odd ones.
-        low, high = (float(v) for v in np.quantile(values, (0.005, 0.995)))
-        low = min(0.0, low) if self.codes.sparse else low
-        at = np.linspace(low, high, STEPS)
-        code = np.tile(self.codes.mean_code, (STEPS, 1))
-        code[:, latent] = at
-        drawn = self.inputs.drawn(directions.decoded(self.model, self.codes, code))
-        detail["traversal"] = [*binary.add(drawn), short(at)]
+        (way,) = traversed(self.model, self.codes, [latent], steps=STEPS)
+        drawn = self.inputs.drawn(np.asarray(way.rows))
+        detail["traversal"] = [*binary.add(drawn), short(way.values)]

@@ -1,22 +1,20 @@
 """What a run's folder holds, with its model and its data where these can be had."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from isthmus import api, data
+from isthmus import data, runs
 from isthmus.activations.spec import relocated
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.data import Subset
 from isthmus.errors import IsthmusError
 from isthmus.notices import say
 from isthmus.recipes import RecipeLike
-from isthmus.runs import Data, check_fit, described
-from isthmus.training.checkpoint import METRICS, read_config
-from isthmus.training.journal import located
+from isthmus.runs import DataLike, check_fit, described
+from isthmus.training.checkpoint import read_config, read_log
 from isthmus.training.many import read_manifest
 
 MOST_ROWS = 10_000
@@ -72,7 +70,7 @@ class Run:
 
 def open_run(
     folder: Path,
-    X: Data | None = None,
+    X: DataLike | None = None,
     model: Autoencoder | None = None,
     recipe: RecipeLike | None = None,
 ) -> Run:
@@ -87,9 +85,9 @@ def open_run(
         raise IsthmusError(
             f"{folder} holds several runs of one pass: report on each by its own folder"
         )
-    run = Run(folder, read_config(folder), _records(folder))
+    run = Run(folder, read_config(folder), read_log(folder))
     try:
-        run.model = api.load(folder, model, recipe=recipe)
+        run.model = runs.load(folder, model, recipe=recipe)
     except IsthmusError as problem:
         # A damaged folder is an error; a model of the user's own parts only cannot be shown.
         if run.config["recipe"] is not None and not _is_own(run.config):
@@ -100,7 +98,7 @@ def open_run(
     return run
 
 
-def _find_rows(run: Run, model: Autoencoder, X: Data | None) -> None:
+def _find_rows(run: Run, model: Autoencoder, X: DataLike | None) -> None:
     wanted = X
     if X is None and run.spec is not None:
         wanted = relocated(run.spec, run.folder)
@@ -113,7 +111,7 @@ def _find_rows(run: Run, model: Autoencoder, X: Data | None) -> None:
         say(f"the page of {run.folder} has no rows: {sentence.rstrip('.')}")
         return
     try:
-        source = api.held_out_source(wanted, model)
+        source = runs.held_out_source(wanted, model)
         check_fit(model, source)
         if X is None:
             _same_data(run, wanted, source)
@@ -165,19 +163,3 @@ def _is_own(config: dict[str, Any]) -> bool:
     return "origin" in config or any(
         isinstance(v, dict) and "module" in v for v in config["options"].values()
     )
-
-
-def _records(folder: Path) -> list[dict[str, Any]]:
-    """The log's lines; a last one that was cut short is left out."""
-    path = located(folder, METRICS)
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            records.append(record)
-    return records

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from isthmus import api
+from isthmus import runs
 from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
@@ -22,7 +22,7 @@ from isthmus.pages.latents_from_text import text_latents
 from isthmus.pages.opened import Run, open_run
 from isthmus.pages.reconstructions import gallery
 from isthmus.recipes import RecipeLike
-from isthmus.runs import Data, write_atomically
+from isthmus.runs import DataLike, write_atomically
 from isthmus.training.progress import Show
 
 NAME = "report.html"
@@ -35,7 +35,7 @@ def report(
     folder: str | Path,
     out: str | Path | None = None,
     *,
-    X: Data | None = None,
+    X: DataLike | None = None,
     model: Autoencoder | None = None,
     recipe: RecipeLike | None = None,
     progress: Show = "auto",
@@ -62,7 +62,7 @@ def written(
     folder: str | Path,
     out: str | Path | None = None,
     *,
-    X: Data | None = None,
+    X: DataLike | None = None,
     model: Autoencoder | None = None,
     recipe: RecipeLike | None = None,
     progress: Show = "auto",
@@ -82,7 +82,7 @@ def _measured(run: Run) -> dict[str, Result] | None:
     if run.model is None or run.rows is None:
         return None
     try:
-        return {**api.evaluate(run.model, run.rows), **kept_behaviour(run)}
+        return {**runs.evaluate(run.model, run.rows), **kept_behaviour(run)}
     except IsthmusError as problem:
         run.miss(f"The measures were not taken: {problem}.")
         return None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from isthmus import api, runs
+from isthmus import runs
 from isthmus.anatomy import Autoencoder, Signal, Source
 from isthmus.errors import IsthmusError
 from isthmus.pictures import panels
@@ -159,7 +159,7 @@ def texts_of(rows: Any) -> list[str]:
 
 def opened(model: Autoencoder, X: Any) -> Source:
     """The rows as the model reads them: of a named set with a test part, that part."""
-    source = api.held_out_source(X, model)
+    source = runs.held_out_source(X, model)
     runs.check_fit(model, source)
     return source
 

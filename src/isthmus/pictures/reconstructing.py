@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from isthmus.anatomy import Autoencoder, Batch, Source, tree
-from isthmus.anatomy.drawing import drawing
+from isthmus.anatomy.randomness import drawing
 from isthmus.data import Subset
 from isthmus.networks import Patches
 from isthmus.pages.codes import Codes
