@@ -34,6 +34,8 @@ class Latents:
     columns
         Their figures, for the table; ``order`` is the key of the one that it is sorted by,
         largest first.
+    featured
+        The places of those that the page opens with; ``featured_about`` says how they were chosen.
     details
         ``details(start, stop)`` returns what is shown of each of these latents when it is
         opened, with the bytes that this refers to.
@@ -58,6 +60,8 @@ class Latents:
     columns: list[Column]
     order: str
     details: Callable[[int, int], tuple[list[Detail], bytes]]
+    featured: list[int] = field(default_factory=list)
+    featured_about: str = ""
     labels: list[str | None] = field(default_factory=list)
     tokens: list[list[int]] = field(default_factory=list)
     vocabulary: list[str] = field(default_factory=list)
