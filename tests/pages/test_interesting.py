@@ -42,22 +42,14 @@ def test_likeness_is_the_mean_cosine_of_pairs():
 
 
 def test_text_is_coherent_where_firing_tells_of_the_token():
-    tokens = [
-        np.array([0]),
-        np.array([1]),
-        np.array([2, 3, 4]),
-        np.array([], int),
-        np.array([5, 5]),
-    ]
-    shares = [np.array([1.0])] * 2 + [np.array([0.3, 0.3, 0.3]), np.array([]), np.array([0.5, 0.5])]
-    rates = np.array([0.1, 0.001, 0.001, 0.01, 0.002])
-    found = interesting.tells_of_tokens(tokens, shares, rates)
-    whole, most = rates.sum(), np.log(1e4)
-    assert found[0] == pytest.approx(np.log(whole / 0.1) / most)
-    assert found[1] == pytest.approx(np.log(whole / 0.001) / most)
-    assert found[2] == pytest.approx(0.9 * np.log(whole / 0.001) / most)
-    assert found[3] == 0.0
-    assert found[4] == pytest.approx(np.log(whole / 0.002) / most)
+    words = [" and", "king", "oak", "elm", "ash", "King ", "sea", "Sea", "of"]
+    tokens = [np.array(own, int) for own in ([0], [1], [2, 3, 4], [], [6, 7], [8])]
+    shares = [np.array(own) for own in ([1.0], [1.0], [0.3, 0.3, 0.3], [], [0.5, 0.5], [1.0])]
+    rates = np.array([0.1, 0.001, 0.001, 0.01, 0.002, 0.001])
+    found = interesting.tells_of_tokens(words, tokens, shares, rates)
+    told = np.log(rates.sum() / rates) / np.log(1e4)
+    # Of three even tokens each lists 0.3 of the firings of that latent, which are its own alone.
+    assert found == pytest.approx([told[0], told[1], 0.9 * told[2], 0.0, told[4], 0.5 * told[5]])
     assert interesting.above_chance([None, 0.5, 0.9, 0.3]) == pytest.approx([0, 0, 0.8, 0])
 
 

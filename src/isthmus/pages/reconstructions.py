@@ -38,7 +38,7 @@ def reconstructions(model: Autoencoder, source: Source, binary: Binary) -> list[
     if model.signal.kind == "tokens":
         return _texts(model, some)
     rows, rebuilt = some.rows(torch.arange(len(places))), model.reconstruct(some, as_read=True)
-    said = [f"row {int(n)}" for n in source.numbers(torch.tensor(places))]
+    numbers = [str(int(n)) for n in source.numbers(torch.tensor(places))]
     about = (
         f"the last {worst} are the worst rebuilt of {min(WORST, len(source)):,}" if worst else ""
     )
@@ -52,8 +52,9 @@ def reconstructions(model: Autoencoder, source: Source, binary: Binary) -> list[
             if inputs.is_image
             else _as_curves(inputs, groups, binary)
         )
+        captions = numbers if inputs.is_image else [f"row {n}" for n in numbers]
         note = "; ".join(filter(None, (look.pop("about"), about)))
-        looks.append({"title": title, "captions": said, "about": note, **look})
+        looks.append({"title": title, "captions": captions, "about": note, **look})
     return looks
 
 

@@ -30,7 +30,7 @@ function stripsOf(look) {
   const box = element("div", {}, grid);
   if (look.strips.length > 1) {
     const names = look.strips.map(({ name }) => name).join(", ");
-    box.append(element("p", { class: "quiet" }, `from top to bottom: ${names}`));
+    box.append(element("p", { class: "quiet" }, `from top to bottom: ${names}${look.captions.length ? ", number of the row" : ""}`));
   }
   return withPictures(look, box, (strips) => {
     for (let i = 0; i < look.count; i++) {

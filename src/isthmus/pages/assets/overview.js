@@ -1,7 +1,7 @@
 // The overview of the run.
 
 // Latents from which on a map of them says more than their list.
-const MAPPED = 50;
+const MAPPED = 100;
 
 function buildOverview() {
   const { about, looks, measures, curves, firing, notes } = run;
@@ -84,7 +84,7 @@ function measuresOf({ source, rows }) {
 }
 
 function curvesOf(curves) {
-  const grid = element("div", { class: "charts" });
+  const grid = element("div", { class: "charts small" });
   const varies = ({ title, lines }) => title === "loss" || lines.some(({ y }) => y.some((v) => v !== y[0]));
   for (const { title, lines } of curves.filter(varies)) {
     const values = lines.flatMap((line) => line.y).filter((v) => v !== null);
