@@ -4,8 +4,8 @@ It is the product of three numbers:
 
 - **band**: 1 for a latent that fires on a middling share of the rows, from 0.01 % (or ten rows) to
   3 % (or twice the mean rate, where latents fire more often than that). On either side it falls
-  with the logarithm of the rate and is 0 a factor of ten away: what never fires, fires on single
-  rows, or is always on gets nothing.
+  with the logarithm of the rate and is 0 a factor of ten away, or at half of the rows: what never
+  fires, fires on single rows, or is always on gets nothing.
 - **coherence**: how alike the strongest examples are. Of rows of numbers, the mean cosine between
   the twelve strongest, about the mean row. Of text, how much its firing tells of the token: the sum
   of ``p log(p / q)`` over the tokens that it fires on most, in shares of 9.2 nats (what a token of
@@ -26,6 +26,8 @@ RARE, COMMON = 1e-4, 0.03
 LEAST_ROWS = 10
 FADE = 10.0
 """The factor outside the band at which nothing is left of the interest."""
+ALWAYS = 0.5
+"""The rate above which nothing is left in any case, unless latents fire more often than that."""
 
 ALIKE = 12
 """Strongest examples that are compared."""
@@ -63,7 +65,8 @@ def band(rates: np.ndarray, rows: int) -> np.ndarray:
     with np.errstate(divide="ignore"):
         log = np.log10(rates)
     below = (np.log10(rare) - log) / np.log10(FADE)
-    above = (log - np.log10(common)) / np.log10(FADE)
+    end = max(min(FADE * common, ALWAYS), 1.001 * common)
+    above = (log - np.log10(common)) / np.log10(end / common)
     return np.asarray(1.0 - np.maximum(below, above).clip(0.0, 1.0))
 
 
