@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from isthmus.pages.kit.blocks import Detail, array
+from isthmus.pages.kit.blocks import Detail, array, packed
 
 CHUNK = 128
 """Latents whose details lie in one block of a page."""
@@ -76,6 +76,15 @@ class Latents:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def blocks(self) -> dict[str, str]:
+        """The packed blocks of a page by name: details in chunks, then what they refer to."""
+        found = {}
+        for start in range(0, len(self), CHUNK):
+            details, binary = self.details(start, min(start + CHUNK, len(self)))
+            found[f"chunk-{start // CHUNK}"] = packed(details, binary)
+        # The details come first: they say which rows the pools must hold.
+        return {**found, **self.pools()}
 
     def as_block(self) -> dict[str, Any]:
         """What the page reads when it opens."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from isthmus.anatomy import Autoencoder, Signal, Source, Tree
-from isthmus.anatomy.layout import like
+from isthmus.anatomy.layout import cut, like
 from isthmus.data import Subset
 from isthmus.errors import IsthmusError
 from isthmus.pages.drawn_rows import Inputs, inputs_of
@@ -125,7 +125,7 @@ def _inputs(part: Signal, rows: Any) -> Inputs:
 def _as_images(inputs: Inputs, groups: Mapping[str, np.ndarray], binary: Binary) -> Look:
     """Strips of images, and below them where they differ, in one scale for all."""
     drawn = {name: inputs.drawn(rows) for name, rows in groups.items()}
-    strips = [{"name": name, "place": binary.add(rows)} for name, rows in drawn.items()]
+    strips: list[Look] = [{"name": n, "place": binary.add(rows)} for n, rows in drawn.items()]
     first, second = drawn.values()
     away = second.astype(np.float64) - first
     most = max(1.0, float(np.quantile(np.abs(away), 0.995)))
@@ -154,7 +154,8 @@ def _as_curves(inputs: Inputs, groups: Mapping[str, np.ndarray], binary: Binary)
 def _texts(model: Autoencoder, some: Source) -> list[Look]:
     if model.signal.text is None:
         return []
-    rows = like(some, some.rows(torch.arange(len(some))))
+    batch = some.batch(torch.arange(len(some)))
+    rows = like(some, cut(batch.x, model.signal, batch.mask))
     back = model.reconstruct(some)
     pairs = [[_said(a), _said(b)] for a, b in zip(rows, back, strict=True)]
     heads = ["input", "rebuilt"]

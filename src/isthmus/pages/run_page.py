@@ -5,12 +5,10 @@ nothing be loaded from anywhere. Data lie in blocks that browsers do not run
 (:mod:`isthmus.pages.kit.blocks`), and the script writes them as text only.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from isthmus.anatomy import Autoencoder
-from isthmus.pages.kit import SCRIPTS, asset, block, document, packed, scripts, tag
-from isthmus.pages.latents import CHUNK, Latents
+from isthmus.pages.kit import SCRIPTS, asset, block, document, scripts, tag
 from isthmus.pages.opened import open_run
 from isthmus.pages.shown import Shown, collect
 from isthmus.recipes import RecipeLike
@@ -72,34 +70,19 @@ def written(
 
 def page_of(shown: Shown) -> str:
     """The page, with its data behind its script."""
-    latents = shown.latents
-    # The details of the latents come first: they say which rows the pools must hold.
-    chunks = [] if latents is None else list(_chunks(latents))
-    pools = {} if latents is None else latents.pools()
     body = [
         tag(
             "div", tag("noscript", "This page needs JavaScript, which it brings along."), id="page"
         ),
         "\n",
-        block("run", {"title": shown.title, "looks": shown.looks, **shown.run}),
-        block("words", [] if latents is None else latents.vocabulary),
-        block("latents", None if latents is None else latents.as_block()),
+        block("run", {"title": shown.title, "looks": shown.looks, **shown.overview}),
+        block("words", shown.words),
+        block("latents", shown.latents),
     ]
     return document(
         shown.title,
         body,
         style=asset(PACKAGE, "run.css"),
         script="\n".join((scripts(KIT, SCRIPTS), scripts(PACKAGE, OWN))),
-        # Pictures first: they are what the page opens with.
-        after=[
-            block("pictures", shown.pictures),
-            *chunks,
-            *(block(name, content) for name, content in pools.items()),
-        ],
+        after=[block(name, content) for name, content in shown.blocks.items()],
     )
-
-
-def _chunks(latents: Latents) -> Iterator[str]:
-    for start in range(0, len(latents), CHUNK):
-        details, binary = latents.details(start, min(start + CHUNK, len(latents)))
-        yield block(f"chunk-{start // CHUNK}", packed(details, binary))

@@ -25,19 +25,22 @@ class Shown:
     title
         The name of its folder.
     looks
-        What the page opens with, each a ``title``, a ``kind`` and what is drawn of it; the bytes
-        that they refer to are ``pictures``, a packed block.
-    run
+        What the page opens with, each a ``title``, a ``kind`` and what is drawn of it.
+    overview
         The rest of the overview: facts, options, measures, curves, firing rates, notes.
-    latents
-        Its latents, where it has any that can be shown.
+    latents, words
+        The table of its latents, where it has any that can be shown, and the words of their texts.
+    blocks
+        What the page's script unpacks when it is needed, by name: the pictures of ``looks``, the
+        details of the latents, the rows that these refer to.
     """
 
     title: str
     looks: list[Look]
-    pictures: str
-    run: dict[str, Any]
-    latents: Latents | None
+    overview: dict[str, Any]
+    latents: dict[str, Any] | None
+    words: list[str]
+    blocks: dict[str, str]
 
 
 def collect(run: Run, progress: Show = "auto") -> Shown:
@@ -57,8 +60,18 @@ def collect(run: Run, progress: Show = "auto") -> Shown:
     }
     if latents is not None and latents.rates is not None:
         shown["firing"] = overview.firing(latents.rates, *latents.rates_of)
-    title = run.folder.resolve().name or "run"
-    return Shown(title, looks, packed({}, binary.bytes()), shown, latents)
+    return Shown(
+        title=run.folder.resolve().name or "run",
+        looks=looks,
+        overview=shown,
+        latents=None if latents is None else latents.as_block(),
+        words=[] if latents is None else latents.vocabulary,
+        # Pictures first: they are what the page opens with.
+        blocks={
+            "pictures": packed({}, binary.bytes()),
+            **({} if latents is None else latents.blocks()),
+        },
+    )
 
 
 def _measured(run: Run) -> dict[str, Result] | None:
