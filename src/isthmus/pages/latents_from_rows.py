@@ -211,9 +211,10 @@ class _Builder:
             self.directed = np.sort(np.argsort(-self.strength, kind="stable")[: directions.MOVED])
             self.directions = directions.changes(model, codes, self.directed)
             self.sizes_about = "norm of how one standard deviation of it changes the reconstruction"
+        compared = self._standardised(self.directions)
         self.sizes = np.full(len(codes), np.nan)
-        self.sizes[self.directed] = np.linalg.norm(self.directions, axis=1)
-        unit = directions.unit(self.directions)
+        self.sizes[self.directed] = np.linalg.norm(compared, axis=1)
+        unit = directions.unit(compared)
         self.near = directions.nearest(unit)
         if self.near is None and len(unit) > 1:
             self.notes.append("There are too many latents to look for the nearest directions.")
@@ -222,6 +223,17 @@ class _Builder:
             self.points = np.full((len(codes), 2), np.nan)
             self.points[self.directed] = plane
             self.points_about = "first two principal components of the unit decoder directions"
+
+    def _standardised(self, found: np.ndarray) -> np.ndarray:
+        """Directions in standard deviations of the columns, where the model standardises these.
+
+        In the user's units the column of the largest numbers would be all that counts.
+        """
+        scale = None if self.inputs is None else self.inputs.scale
+        if scale is None or scale.size != found.shape[1]:
+            return found
+        self.sizes_about += ", in standard deviations of the columns"
+        return found / scale.ravel()
 
     def _choose_drawn(self) -> None:
         """Which directions the page has room to draw: those of whole inputs only."""
