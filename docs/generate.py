@@ -8,7 +8,7 @@ from pathlib import Path
 from isthmus.recipes import Recipe, list_recipes, option_table
 from isthmus.recipes.sizes import lengths
 from isthmus.reproduction.anchors import anchors_page
-from isthmus.reproduction.page import claim_lines, claims_page, stored
+from isthmus.reproduction.claims_page import claim_lines, claims_page, stored
 from isthmus.training import TrainingOptions
 
 ROOT = Path(__file__).parent.parent

@@ -8,13 +8,16 @@ from beartype import beartype
 from jaxtyping import AbstractArray, install_import_hook
 
 ROOT = Path(find_spec("isthmus").origin).parent
-PACKAGES = ("isthmus.kernels", "isthmus.networks", "isthmus.bottlenecks", "isthmus.objectives")
+PACKAGES = (
+    "isthmus.kernels", "isthmus.networks", "isthmus.bottlenecks", "isthmus.objectives",
+    "isthmus.corruptions", "isthmus.likelihoods", "isthmus.anatomy",
+)  # fmt: skip
 """Parts of models: every annotation is checked, with shapes or without."""
 
 STATING = [
     ".".join(("isthmus", *path.relative_to(ROOT).with_suffix("").parts))
     for path in sorted(ROOT.rglob("*.py"))
-    if "from isthmus._shapes import" in path.read_text()
+    if "from isthmus.shapes import" in path.read_text()
 ]
 """Every file that states shapes, wherever it is."""
 

@@ -24,8 +24,8 @@ def test_a_file_with_shapes_is_checked(name):
 
 def test_no_file_states_shapes_in_another_way():
     for path in shapes.ROOT.rglob("*.py"):
-        if path.name != "_shapes.py":
-            assert "jaxtyping" not in path.read_text(), f"{path} does not import isthmus._shapes"
+        if path.name != "shapes.py":
+            assert "jaxtyping" not in path.read_text(), f"{path} does not import isthmus.shapes"
 
 
 def test_a_wrong_shape_is_refused_of_arguments_of_what_is_returned_and_beside_none():

@@ -13,7 +13,7 @@ import lzma
 from pathlib import Path
 
 from isthmus.language import resident
-from isthmus.language.samples import TEMPERATURE, written
+from isthmus.language.resident_texts import TEMPERATURE, written
 
 
 def main() -> None:

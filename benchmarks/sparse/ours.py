@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import isthmus
-from isthmus import api, data, evaluation, kernels
+from isthmus import data, evaluation, kernels
 from isthmus.recipes import get_recipe
 from isthmus.training import Callback, Trainer
 

@@ -14,10 +14,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from isthmus.anatomy import Autoencoder
 from isthmus.anatomy.scoring import Kind
-from isthmus.api import fit
 from isthmus.errors import IsthmusError, unknown
 from isthmus.recipes import RecipeLike, as_recipe
 from isthmus.recipes.registry import REAL
+from isthmus.runs.fitting import fit
 from isthmus.tables import Table, TableSource, as_table
 from isthmus.tables.frames import is_framed
 
@@ -53,7 +53,8 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
     options : dict or None
         Any further options of the recipe or of training: ``{"hidden": (64,), "clip": 1.0}``.
     warm_start : bool
-        Whether a second ``fit`` goes on with the weights of the first (:mod:`isthmus.starting`).
+        Whether a second ``fit`` goes on with the weights of the first
+        (:mod:`isthmus.runs.warm_start`).
 
     Attributes
     ----------

@@ -6,7 +6,7 @@ from torch import nn
 
 from isthmus import notices
 from isthmus.activations import Store, harvest
-from isthmus.activations.cli import _axes
+from isthmus.cli.harvest import _axes
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
 

@@ -8,9 +8,9 @@ from torch import nn
 import isthmus
 from isthmus import notices
 from isthmus.activations import Store, Streamed, formats, harvest
-from isthmus.activations.feeds import TextFeed
-from isthmus.activations.moved import found_again
+from isthmus.activations.feed_factory import TextFeed
 from isthmus.activations.norms import checked_norm
+from isthmus.activations.relocation import found_again
 from isthmus.activations.spec import norm_named
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError

@@ -7,7 +7,7 @@ from torch import nn
 
 from isthmus import notices
 from isthmus.activations import Activations, Store, harvest, open_module
-from isthmus.activations.cli import run
+from isthmus.cli.harvest import run
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
 from isthmus.language import open_model, resident

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.activations import Streamed, harvest
-from isthmus.activations.feeds import TextFeed
+from isthmus.activations.feed_factory import TextFeed
 from isthmus.errors import IsthmusError
 from isthmus.language import Tokens
 from isthmus.language.calling import call_arguments

@@ -5,7 +5,7 @@ import torch
 
 import isthmus
 from isthmus.activations import Store, Streamed, harvest, spec, text_tokens
-from isthmus.activations.cli import run
+from isthmus.cli.harvest import run
 from isthmus.data import as_source, schemes
 from isthmus.errors import IsthmusError
 from isthmus.language import Document, open_model

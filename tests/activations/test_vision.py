@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from isthmus.activations import Activations
-from isthmus.activations.cli import run
-from isthmus.activations.opening import open_module
+from isthmus.activations.modules import open_module
 from isthmus.activations.store import Store
+from isthmus.cli.harvest import run
 
 transformers = pytest.importorskip("transformers")
 

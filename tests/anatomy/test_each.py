@@ -24,8 +24,9 @@ from isthmus.anatomy import (
     side_by_side,
 )  # fmt: skip
 from isthmus.anatomy.each import EachLikelihood, EachScaler
-from isthmus.bottlenecks import Dictionary, Identity
+from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError
+from isthmus.networks import Dictionary
 from isthmus.objectives import MSE, NegativeLogLikelihood
 
 ROWS = 7

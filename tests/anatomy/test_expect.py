@@ -6,9 +6,10 @@ from torch import nn
 
 from isthmus.anatomy import AnySparseCode, Autoencoder, Code, GaussianCode, Signal, SparseCode
 from isthmus.anatomy import ThresholdCode as Threshold
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder, Identity, TopK
-from isthmus.bottlenecks.sparse import FiringCounter
+from isthmus.bottlenecks import Identity, TopK
+from isthmus.bottlenecks.firing import FiringCounter
 from isthmus.errors import IsthmusError
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import L1, MSE, AuxK
 
 X = torch.randn(7, 5)

@@ -6,12 +6,13 @@ import torch
 
 from isthmus import kernels
 from isthmus.anatomy import Autoencoder, Signal, SparseCode, ThresholdCode, View
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder, Gated
+from isthmus.bottlenecks import Gated
 from isthmus.kernels import Preactivations
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import MSE
 
 WIDTH, D, ROWS = 640, 12, 9
-PATHS = ["torch", "native"] if kernels.paths.native() is not None else ["torch"]
+PATHS = ["torch", "native"] if kernels.library.native() is not None else ["torch"]
 
 
 def parameters(seed=0, bias=-2.2, dtype=np.float32):

@@ -12,7 +12,7 @@ from isthmus.kernels import Preactivations
 from isthmus.recipes import get_recipe
 
 WIDTH, D, ROWS = 640, 12, 9
-PATHS = ["torch", "native"] if kernels.paths.native() is not None else ["torch"]
+PATHS = ["torch", "native"] if kernels.library.native() is not None else ["torch"]
 
 
 def parameters(seed=0, bias=-2.5):

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from isthmus.anatomy import Autoencoder, Clock, Output, Signal, SparseCode, Step, View
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder, TopK
+from isthmus.bottlenecks import TopK
 from isthmus.bottlenecks.topk import WideSparseCode
 from isthmus.kernels import Preactivations, using
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import MSE
 
 ROWS, WIDTH, D = 9, 400, 6

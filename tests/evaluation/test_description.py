@@ -18,7 +18,7 @@ from isthmus.evaluation.description import (
     one_hot_length,
 )
 
-from .test_hierarchy import model
+from .test_feature_absorption import model
 
 RNG = np.random.default_rng(0)
 

@@ -9,7 +9,6 @@ from sklearn.metrics.pairwise import cosine_similarity
 from isthmus import IsthmusError
 from isthmus.anatomy import Scaler, SparseCode
 from isthmus.evaluation import (
-    _dictionaries,
     antipodal_share,
     decoder_cosine,
     dictionary,
@@ -17,6 +16,7 @@ from isthmus.evaluation import (
     mean_max_cosine,
     recovery,
 )
+from isthmus.evaluation import cosines as _dictionaries
 
 from .tiny import Dense, SparseDecoder, TopK, tiny
 

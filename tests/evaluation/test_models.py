@@ -8,8 +8,9 @@ from torch import nn
 
 from isthmus import IsthmusError
 from isthmus.anatomy import Bernoulli, Gaussian, Prior, Scaler, Signal, Source
-from isthmus.evaluation import error_per_element, evaluate, fvu, likelihoods, perplexity
-from isthmus.evaluation import kinds as kinds_module
+from isthmus.evaluation import code_kinds as kinds_module
+from isthmus.evaluation import error_per_element, evaluate, fvu, perplexity
+from isthmus.evaluation import gaussian_codes as likelihoods
 
 from .tiny import (
     FEATURES,

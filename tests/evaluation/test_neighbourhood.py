@@ -6,7 +6,8 @@ from scipy.stats import entropy
 from sklearn import manifold
 
 from isthmus import IsthmusError
-from isthmus.evaluation import _neighbours
+from isthmus.data.made.spheres import spheres
+from isthmus.evaluation import distances as _neighbours
 from isthmus.evaluation.neighbourhood import (
     continuity,
     density_kl,
@@ -15,7 +16,6 @@ from isthmus.evaluation.neighbourhood import (
     neighbourhood,
     trustworthiness,
 )
-from isthmus.studies.clustering.spheres import spheres
 
 EVERY = [
     trustworthiness,

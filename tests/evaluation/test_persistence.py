@@ -7,7 +7,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from scipy.spatial.distance import cdist
 
 from isthmus import IsthmusError
-from isthmus.evaluation import _neighbours
+from isthmus.evaluation import distances as _neighbours
 from isthmus.evaluation.persistence import h0_distance, h0_persistence, total_persistence
 
 

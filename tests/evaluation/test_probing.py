@@ -8,7 +8,7 @@ from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from isthmus import IsthmusError
-from isthmus.evaluation import _probes
+from isthmus.evaluation import predictors as _probes
 from isthmus.evaluation.probing import KS, STRENGTHS, knn_probe, linear_probe
 
 PROBES = [linear_probe, knn_probe]

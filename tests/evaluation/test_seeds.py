@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.evaluation.seeds import over_seeds
+from isthmus.evaluation.intervals import over_seeds
 
 numbers = st.floats(-1e6, 1e6)
 

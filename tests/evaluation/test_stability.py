@@ -6,8 +6,9 @@ from torch.nn import functional as F
 import isthmus
 from isthmus import IsthmusError
 from isthmus.anatomy import Scaler
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder
-from isthmus.evaluation import _dictionaries, seed_stability
+from isthmus.evaluation import cosines as _dictionaries
+from isthmus.evaluation import seed_stability
+from isthmus.networks import Dictionary, DictionaryEncoder
 
 from .tiny import Dense, TopK, tiny
 

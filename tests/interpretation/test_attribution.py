@@ -8,8 +8,8 @@ import torch
 from isthmus.anatomy import Signal, offset
 from isthmus.errors import IsthmusError
 from isthmus.interpretation import Splice, spliced
-from isthmus.interpretation._codes import coded, decoded
 from isthmus.interpretation.attribution import Node, Trace, edges
+from isthmus.interpretation.encoding import coded, decoded
 from isthmus.interpretation.heads import head_map
 from isthmus.recipes import get_recipe
 

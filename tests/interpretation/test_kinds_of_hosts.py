@@ -7,9 +7,9 @@ import torch
 from tests.activations.hosts import host
 
 import isthmus
+from isthmus.cli.steer import run
 from isthmus.errors import IsthmusError
 from isthmus.interpretation import behaviour
-from isthmus.interpretation.cli import run
 from isthmus.interpretation.splice import spliced
 from isthmus.language import generate
 from isthmus.pages.run_page import written

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from isthmus.language import Tokenizer, documents, open_model, pack, resident, samples
+from isthmus.language import Tokenizer, documents, open_model, pack, resident
+from isthmus.language import resident_texts as samples
 from isthmus.language.corpus import available, held_out_text
-from isthmus.language.fingerprint import fingerprint
+from isthmus.language.weight_fingerprint import fingerprint
 
 FOLDER = files("isthmus.language") / "resident"
 

@@ -7,7 +7,6 @@ import pytest
 
 from isthmus.errors import IsthmusError
 from isthmus.language import Document, default_text, documents
-from isthmus.language._masc import document_text, sentence_text
 from isthmus.language.corpus import (
     available,
     gutenberg12,
@@ -15,6 +14,7 @@ from isthmus.language.corpus import (
     masc,
     training_text,
 )
+from isthmus.language.masc import document_text, sentence_text
 
 needs_corpora = pytest.mark.skipif(not available(), reason="the corpora are not here")
 

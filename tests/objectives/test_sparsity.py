@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from isthmus.anatomy import Autoencoder, Code, Output, Signal, SparseCode, ThresholdCode, View
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder, Gated
+from isthmus.bottlenecks import Gated
 from isthmus.errors import IsthmusError
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import L1, ActiveLatents, GateError, GateL1
 
 WIDTH, D = 6, 4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import isthmus
-from isthmus import api
+from isthmus import runs
 from isthmus.data import ArraySource
 from isthmus.pages import anomalies
 from isthmus.pages.codes import codes_of
@@ -31,7 +31,7 @@ def wines(tmp_path_factory):
     model = isthmus.fit(
         "plain", str(place), latent_dim=2, steps=300, batch_size=32, lr=3e-3, progress=False, seed=0
     )
-    table = anomalies.table_of(model, api.held_out_source(str(place), model))
+    table = anomalies.table_of(model, runs.held_out_source(str(place), model))
     return frame, model, table
 
 

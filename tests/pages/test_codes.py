@@ -7,7 +7,7 @@ from sklearn.metrics import jaccard_score
 
 import isthmus
 from isthmus.data import ArraySource
-from isthmus.evaluation import _dictionaries
+from isthmus.evaluation import cosines as _dictionaries
 from isthmus.pages import codes, directions
 from isthmus.pages.latents_from_rows import latents_of
 

@@ -7,7 +7,7 @@ import pytest
 from isthmus import reproduction
 from isthmus.errors import IsthmusError
 from isthmus.reproduction import results, runner
-from isthmus.reproduction.page import claims_page, stored
+from isthmus.reproduction.claims_page import claims_page, stored
 from isthmus.studies import Check, Study
 
 

@@ -172,7 +172,7 @@ def test_infinity_is_named(tmp_path):
 
 
 def test_text_with_too_many_values_is_not_kept(tmp_path, monkeypatch):
-    from isthmus.tables import gathering
+    from isthmus.tables import text_columns as gathering
 
     monkeypatch.setattr(gathering, "KEPT", 100)
     rows = "".join(f"{i / 7:.6f},word {i},{i},2024-01-01T00:{i // 60:02d}:{i % 60:02d}\n"
@@ -184,7 +184,7 @@ def test_text_with_too_many_values_is_not_kept(tmp_path, monkeypatch):
 
 
 def test_a_table_is_read_in_parts(tmp_path, monkeypatch):
-    from isthmus.tables import reading
+    from isthmus.tables import files as reading
 
     monkeypatch.setattr(reading, "PART_CELLS", 1)
     values = [*range(500), 0.5, *["NA"] * 3, *range(70)]

@@ -15,11 +15,12 @@ from torch.utils.data import DataLoader, IterableDataset
 
 import isthmus
 from isthmus import notices
+from isthmus.cli.decode import decoded
+from isthmus.cli.encode import encoded
 from isthmus.comparison import compare
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
 from isthmus.estimators import AutoencoderTransformer
-from isthmus.exporting import decoded, encoded
 
 SMALL = {"latent_dim": 2, "steps": 20, "hidden": (8,), "progress": False}
 
@@ -223,7 +224,7 @@ STREAMS = {
 @pytest.mark.parametrize("limit", [1 << 30, 100])
 @pytest.mark.parametrize("form", STREAMS)
 def test_streams_and_data_sets_of_hugging_face(form, limit, monkeypatch):
-    from isthmus.data import spooling
+    from isthmus.data import streams as spooling
 
     monkeypatch.setattr(spooling, "MEMORY", limit)
     with notices.collected(quiet=True) as notes:

@@ -9,7 +9,7 @@ from isthmus.anatomy import Source
 from isthmus.data import ArraySource, Subset
 from isthmus.errors import IsthmusError
 from isthmus.training import Batches
-from isthmus.training.seeds import mix
+from isthmus.training.seeding import mix
 
 
 def source(rows):

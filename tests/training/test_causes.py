@@ -11,7 +11,7 @@ from isthmus.anatomy import Autoencoder, Signal, Term
 from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError
 from isthmus.objectives import MSE
-from isthmus.training.forensics import NonFiniteLoss, investigate
+from isthmus.training.non_finite_loss import NonFiniteLoss, investigate
 
 QUICK = {"steps": 60, "batch_size": 32, "progress": False}
 

@@ -8,11 +8,11 @@ from isthmus.anatomy import Autoencoder, Signal
 from isthmus.bottlenecks import Identity
 from isthmus.data import ArraySource
 from isthmus.kernels import path_in_use, portable
-from isthmus.kernels.paths import native_for
+from isthmus.kernels.dispatch import native_for
 from isthmus.objectives import MSE
 from isthmus.training import TrainingOptions
 from isthmus.training.cost import Counter, Work, counted, timed
-from isthmus.training.legs import legs_of
+from isthmus.training.stages import legs_of
 from isthmus.training.stepper import Stepper
 from training import toys
 

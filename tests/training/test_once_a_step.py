@@ -13,7 +13,7 @@ from isthmus.anatomy import Autoencoder, Clock, Player, Signal, Step, View
 from isthmus.bottlenecks import Identity
 from isthmus.objectives import MSE, L0Control
 from isthmus.testing.small import cut
-from isthmus.training.statistics import OncePerStep
+from isthmus.training.running_statistics import OncePerStep
 
 STEPS, ROWS = 5, 16
 CASES = [

@@ -10,7 +10,6 @@ from isthmus.data import ArraySource
 from isthmus.recipes import get_recipe
 from isthmus.training import Callback, TrainingOptions
 from isthmus.training import plan as plans
-from isthmus.training.legs import legs_of
 from isthmus.training.plan import (
     falls,
     is_auto,
@@ -21,6 +20,7 @@ from isthmus.training.plan import (
     steady,
     watching,
 )
+from isthmus.training.stages import legs_of
 from training import toys
 from training.test_trainer import Drift, linear
 

@@ -16,8 +16,8 @@ import isthmus
 import zoo
 from isthmus.anatomy import Autoencoder, Signal
 from isthmus.bottlenecks import Identity
-from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder
 from isthmus.kernels import RowGradient, library, sparse_decode, take_rows, using
+from isthmus.networks.dictionary import Dictionary, DictionaryEncoder
 from isthmus.objectives import MSE
 from isthmus.training import Callback
 from isthmus.training.row_adam import RowAdam, row_weights

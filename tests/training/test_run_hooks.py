@@ -15,7 +15,7 @@ from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError
 from isthmus.objectives import MSE
 from isthmus.training import journal, read_checkpoint
-from isthmus.training.seeds import mix
+from isthmus.training.seeding import mix
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,12 @@ from torch import nn
 
 import zoo
 from isthmus.anatomy import EMA, Autoencoder, Part, Signal, Stage, Term
-from isthmus.bottlenecks import BatchTopK, Dictionary, DictionaryEncoder, Identity
+from isthmus.bottlenecks import BatchTopK, Identity
 from isthmus.errors import IsthmusError
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import MSE
 from isthmus.training import Callback, journal, read_checkpoint
-from isthmus.training.forensics import NonFiniteLoss
+from isthmus.training.non_finite_loss import NonFiniteLoss
 
 
 @pytest.fixture(autouse=True)

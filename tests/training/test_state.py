@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.training.seeds import mix, seeded
+from isthmus.training.seeding import mix, seeded
 from isthmus.training.state import flatten, unflatten
 
 leaves = (

@@ -11,7 +11,7 @@ from isthmus.anatomy import Part, Term
 from isthmus.data import ArraySource
 from isthmus.objectives import MSE
 from isthmus.training import Callback, Run, Stepper, TrainingOptions, journal, read_checkpoint
-from isthmus.training.forensics import NonFiniteLoss
+from isthmus.training.non_finite_loss import NonFiniteLoss
 
 
 @pytest.fixture(autouse=True)

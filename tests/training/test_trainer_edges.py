@@ -16,7 +16,7 @@ from isthmus.data import as_source
 from isthmus.objectives import MSE
 from isthmus.training import Callback, Interrupted, Trainer, TrainingOptions
 from isthmus.training.checkpoint import METRICS, read_checkpoint
-from isthmus.training.forensics import NonFiniteLoss
+from isthmus.training.non_finite_loss import NonFiniteLoss
 
 X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
 

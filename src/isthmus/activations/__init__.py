@@ -3,7 +3,7 @@
 from isthmus.activations import spec
 from isthmus.activations.harvest import harvest, text_tokens
 from isthmus.activations.hooks import Activations
-from isthmus.activations.opening import open_module
+from isthmus.activations.modules import open_module
 from isthmus.activations.origin import Origin
 from isthmus.activations.store import Store, StoreSource
 from isthmus.activations.streamed import Streamed

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.activations import formats
+from isthmus.activations.appender import Appender, Piece, locked
 from isthmus.activations.axes import Axis
-from isthmus.activations.doubles import leave_out_stored
-from isthmus.activations.feeds import Feed, Kept, RowFeed, TextFeed, make_feed
+from isthmus.activations.duplicates import leave_out_stored
+from isthmus.activations.feed_factory import Feed, Kept, RowFeed, TextFeed, make_feed
 from isthmus.activations.norms import MaxNorm, checked_norm, medians, within
 from isthmus.activations.points import Side
-from isthmus.activations.provenance import Run
+from isthmus.activations.provenance import HarvestRun
 from isthmus.activations.store import Store
-from isthmus.activations.writing import Appender, Piece, locked
 from isthmus.anatomy import Source
 from isthmus.errors import IsthmusError
 from isthmus.language import LanguageModel, Tokens, documents, pack
@@ -55,7 +55,7 @@ def harvest(
 
     ``data`` are the :class:`~isthmus.language.tokens.Tokens` for a language model, whose padding
     and (with ``skip_special``) special tokens are left out, or a source of rows for any other
-    module (see :class:`~isthmus.activations.feeds.RowFeed` for what is a token then). ``batch``
+    module (:class:`~isthmus.activations.row_feed.RowFeed` says what is a token then). ``batch``
     rows go through at once. ``dtype`` is how they are stored: float32, float16, bfloat16 or int8
     (with a scale for each row of activations, its largest elements apart); what the model computes
     in is its own type. ``text`` and ``name`` say for provenance what the text and the module are.
@@ -97,7 +97,7 @@ def harvest(
                 "others are added"
             )
         documents = len(feed.tokens.names) if isinstance(feed, TextFeed) else len(feed.counts)
-        run = Run(
+        run = HarvestRun(
             what, fingerprint, rows=len(feed.counts), documents=documents,
             tokens=int(feed.counts.sum()), left_out=dict(feed.left_out),
         )  # fmt: skip

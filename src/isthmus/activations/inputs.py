@@ -5,11 +5,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.activations.images import ImageProcessor, first_line, processor_of, reads_images
+from isthmus.activations.image_processor import (
+    ImageProcessor,
+    first_line,
+    processor_of,
+    reads_images,
+)
 from isthmus.anatomy import Source, Tree
 from isthmus.errors import IsthmusError
 from isthmus.language.calling import is_encoder_decoder, shifted, signature_of
-from isthmus.language.computing import device_of, dtype_of
+from isthmus.language.devices import device_of, dtype_of
 from isthmus.notices import say
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from isthmus.activations.feeds import Feed, Kept, TextFeed
+from isthmus.activations.feed_factory import Feed, Kept, TextFeed
 from isthmus.errors import IsthmusError
 from isthmus.notices import say
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from isthmus.activations.moved import found_again
+from isthmus.activations.relocation import found_again
 from isthmus.errors import IsthmusError
 from isthmus.language import LanguageModel, Tokens, open_model
 

@@ -16,9 +16,9 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from isthmus.activations.harvest import text_tokens
-from isthmus.activations.moved import found_again
 from isthmus.activations.norms import MaxNorm, checked_norm
 from isthmus.activations.points import resolve
+from isthmus.activations.relocation import found_again
 from isthmus.activations.store import Store
 from isthmus.activations.streamed import MEMORY, Streamed
 from isthmus.anatomy import Source
@@ -88,7 +88,7 @@ def relocated(spec: str, beside: Path) -> str:
     """A spec with the places where its model, text and store are now.
 
     What is not where it says is looked for around the folder ``beside`` (of a run), which may have
-    been moved together with them: see :func:`isthmus.activations.moved.found_again`.
+    been moved together with them: see :func:`isthmus.activations.relocation.found_again`.
     """
     scheme, colon, rest = spec.partition(":")
     if not colon or scheme not in ("lm", "store"):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.activations.axes import Axis
-from isthmus.activations.feeds import TextFeed, make_feed
+from isthmus.activations.feed_factory import TextFeed, make_feed
 from isthmus.activations.formats import overflow
 from isthmus.activations.norms import MaxNorm, checked_norm, default_norm, leave_out_sinks
 from isthmus.activations.order import block_order

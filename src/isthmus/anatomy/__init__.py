@@ -1,8 +1,8 @@
 """The parts that every autoencoder is made of; see ``docs/architecture.md``."""
 
 from isthmus.anatomy import tree
-from isthmus.anatomy.asking import ask
 from isthmus.anatomy.autoencoder import Autoencoder, Bottleneck, scaler_for
+from isthmus.anatomy.axes import Array, Asked, Kind, Reading
 from isthmus.anatomy.batch import MODEL, Batch, Given, Step
 from isthmus.anatomy.code import Code, unstored
 from isthmus.anatomy.code_kinds import (
@@ -29,7 +29,7 @@ from isthmus.anatomy.dictionary import (
     read_rows,
 )
 from isthmus.anatomy.each import Each, Only, added, side_by_side, single
-from isthmus.anatomy.evaluating import evaluating
+from isthmus.anatomy.evaluation_mode import evaluating
 from isthmus.anatomy.expect import expect
 from isthmus.anatomy.likelihood import Bernoulli, Gaussian, Likelihood
 from isthmus.anatomy.objective import Losses, Objective, Term, Watch, Weighted, as_objective
@@ -37,7 +37,6 @@ from isthmus.anatomy.output import Output, View
 from isthmus.anatomy.part import EMA, Look, Part, Prior, Sampler
 from isthmus.anatomy.players import Player, Stage
 from isthmus.anatomy.ragged import Ragged
-from isthmus.anatomy.reading import Array, Asked, Kind, Reading
 from isthmus.anatomy.scaler import Scaler, Scaling
 from isthmus.anatomy.schedule import (
     Clock,
@@ -49,7 +48,8 @@ from isthmus.anatomy.schedule import (
     as_schedule,
 )
 from isthmus.anatomy.signal import Signal
-from isthmus.anatomy.solver import Report, Solver
+from isthmus.anatomy.signature import ask
+from isthmus.anatomy.solver import ReportProgress, Solver
 from isthmus.anatomy.source import Source
 from isthmus.anatomy.target import Target
 from isthmus.anatomy.tree import Rows, Tree
@@ -89,7 +89,7 @@ __all__ = [
     "Prior",
     "Ragged",
     "Reading",
-    "Report",
+    "ReportProgress",
     "Residual",
     "Rows",
     "Sampler",

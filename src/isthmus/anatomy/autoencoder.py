@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.anatomy import dictionary, tree
-from isthmus.anatomy.asking import ROLES, ask, check_role, needed_words
 from isthmus.anatomy.batch import Batch, Given, Step
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import LinearDecoder, Residual, reads_z
@@ -16,7 +15,6 @@ from isthmus.anatomy.each import Each, EachScaler, Only, select
 from isthmus.anatomy.expect import expect
 from isthmus.anatomy.inference import Inference
 from isthmus.anatomy.likelihood import Gaussian, Likelihood
-from isthmus.anatomy.misfit import check_misfit
 from isthmus.anatomy.objective import Critics, Objective, Term, as_objective
 from isthmus.anatomy.output import Output, View
 from isthmus.anatomy.part import EMA, Look, Part, Prior, Sampler, check_plain, parts_with
@@ -25,7 +23,9 @@ from isthmus.anatomy.preparation import Preparation
 from isthmus.anatomy.ragged import Ragged
 from isthmus.anatomy.scaler import Scaler
 from isthmus.anatomy.schedule import Clock
+from isthmus.anatomy.shape_errors import check_misfit
 from isthmus.anatomy.signal import Signal
+from isthmus.anatomy.signature import ROLES, ask, check_role, needed_words
 from isthmus.anatomy.target import Target
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError, unknown
@@ -48,8 +48,8 @@ class Autoencoder(Inference, nn.Module):
 
     Any :class:`~torch.nn.Module` is a part as it is. What a part wants besides its first argument
     it names as keyword-only parameters of its ``forward``: ``view``, ``batch``, ``mask``,
-    ``given``, ``step``, ``model``, ``code``, ... (:mod:`isthmus.anatomy.asking`). What may happen
-    to it besides being called, a :class:`~isthmus.anatomy.Part` says.
+    ``given``, ``step``, ``model``, ``code``, ... (:mod:`isthmus.anatomy.signature`). What may
+    happen to it besides being called, a :class:`~isthmus.anatomy.Part` says.
 
     encoder
         From ``(rows, *shape)``, or a tree of these, to what the bottleneck reads.

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy.asking import function_of, wanted
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.each import Each, EachScaler, sole
 from isthmus.anatomy.likelihood import Gaussian
 from isthmus.anatomy.scaler import Scaler
+from isthmus.anatomy.signature import function_of, wanted
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError
 

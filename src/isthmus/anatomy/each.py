@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy.asking import ask, function_of, wanted
 from isthmus.anatomy.likelihood import Likelihood
 from isthmus.anatomy.part import Part
 from isthmus.anatomy.scaler import Scaler
+from isthmus.anatomy.signature import ask, function_of, wanted
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError
 

@@ -8,18 +8,18 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import tree
+from isthmus.anatomy.axes import Array, spread_out
 from isthmus.anatomy.batch import Batch, Given, all_entries
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import code_of, decodes_latents
-from isthmus.anatomy.drawing import drawing
-from isthmus.anatomy.evaluating import evaluating
+from isthmus.anatomy.evaluation_mode import evaluating
 from isthmus.anatomy.layout import cut, like, raw_rows, restored
 from isthmus.anatomy.masks import check_rows, unmasked
-from isthmus.anatomy.misfit import Misfit
 from isthmus.anatomy.output import View
+from isthmus.anatomy.randomness import drawing
 from isthmus.anatomy.ranges import Extremes, check_units
-from isthmus.anatomy.reading import Array, spread_out
 from isthmus.anatomy.scoring import DRAWS, Kind, Scoring, kind_of_score, surprise
+from isthmus.anatomy.shape_errors import Misfit
 from isthmus.anatomy.signal import Signal
 from isthmus.anatomy.source import Source
 from isthmus.anatomy.spread import Spread, flattened, reads_positions

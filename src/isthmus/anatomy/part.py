@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy.asking import ask, check_hook
 from isthmus.anatomy.batch import Batch, Step
 from isthmus.anatomy.schedule import Schedule, as_schedule
+from isthmus.anatomy.signature import ask, check_hook
 from isthmus.anatomy.source import Source
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError
@@ -60,7 +60,7 @@ class Part(nn.Module):
 
     ``before_update``, ``after_update`` and ``constrain`` take nothing but ``self``, and may name as
     keyword-only parameters what they want: ``model``, ``step`` (see
-    :mod:`isthmus.anatomy.asking`). A method whose name is nearly one
+    :mod:`isthmus.anatomy.signature`). A method whose name is nearly one
     of these is refused when the class is made.
     """
 

@@ -8,8 +8,9 @@ from isthmus.anatomy.tree import Tree
 class Preparation(Protocol):
     """How data of the kind that a model was fitted to become its rows, and back.
 
-    It is learnt on the training rows before the model is built; ``isthmus.data.preparing`` has the
-    one that ``fit`` uses. What is prepared already (a batch, a source made by it) passes through.
+    It is learnt on the training rows before the model is built; ``isthmus.data.preparation`` has
+    the one that ``fit`` uses. What is prepared already (a batch, a source made by it) passes
+    through.
     """
 
     def read(self, X: Any) -> Any:

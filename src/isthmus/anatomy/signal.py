@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import tree
+from isthmus.anatomy.axes import Array, Asked, Kind, Reading, axes_of
 from isthmus.anatomy.batch import Batch, Given
 from isthmus.anatomy.masks import read_mask, within
 from isthmus.anatomy.ragged import Text, padded, shapes_of, text_of
 from isthmus.anatomy.ranges import check_range
-from isthmus.anatomy.reading import Array, Asked, Kind, Reading, axes_of
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError, unknown
 from isthmus.notices import say
@@ -37,7 +37,7 @@ class Signal:
 
     ``axis`` is where raw arrays have their features, where a model has them elsewhere: 1 for series
     ``(rows, channels, steps)``. A vector that has one was read from arrays of more axes than two,
-    all others of which are positions, each a row (:mod:`isthmus.anatomy.reading`).
+    all others of which are positions, each a row (:mod:`isthmus.anatomy.axes`).
 
     Tokens are whole numbers from 0 to ``high`` and stay so. ``ragged`` rows differ in their number
     of steps, the first axis; ``shape`` then has the largest that was seen, a batch is as long as
@@ -93,8 +93,8 @@ class Signal:
     def infer(cls, rows: Any, kind: Asked = None) -> "Signal":
         """Read the signal off an array of rows; ``low`` and ``high`` stay unknown.
 
-        The rules for its axes are at the top of :mod:`isthmus.anatomy.reading`; what was not
-        certain is said. ``kind`` is a kind, or a :class:`~isthmus.anatomy.reading.Reading`. Of a
+        The rules for its axes are at the top of :mod:`isthmus.anatomy.axes`; what was not
+        certain is said. ``kind`` is a kind, or a :class:`~isthmus.anatomy.axes.Reading`. Of a
         mapping each part is read; a list of arrays of one row each has rows of different lengths.
         """
         how = Reading.of(kind)

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.anatomy.axes import spread_out
 from isthmus.anatomy.dictionary import LinearDecoder
 from isthmus.anatomy.ragged import Ragged
-from isthmus.anatomy.reading import spread_out
 from isthmus.errors import IsthmusError
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """What makes it an autoencoder: modules ``(h, sample=False) -> Code``."""
 
 from isthmus.bottlenecks.batchtopk import BatchTopK
+from isthmus.bottlenecks.firing import FiringCounter
 from isthmus.bottlenecks.gated import Gated
 from isthmus.bottlenecks.gaussian import GaussianBottleneck, StandardNormal
 from isthmus.bottlenecks.identity import Identity
@@ -8,17 +9,10 @@ from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck
 from isthmus.bottlenecks.mixture import GaussianMixturePrior
 from isthmus.bottlenecks.projection import Projection
 from isthmus.bottlenecks.relu import ReLU
-from isthmus.bottlenecks.sparse import (
-    Dictionary,
-    DictionaryEncoder,
-    FiringCounter,
-    geometric_median,
-)
 from isthmus.bottlenecks.topk import TopK
 from isthmus.bottlenecks.vector_quantiser import VectorQuantiser
 
 __all__ = [
-    "BatchTopK", "Dictionary", "DictionaryEncoder", "FiringCounter", "Gated", "GaussianBottleneck",
-    "GaussianMixturePrior", "Identity", "JumpReLUBottleneck", "Projection", "ReLU",
-    "StandardNormal", "TopK", "VectorQuantiser", "geometric_median",
+    "BatchTopK", "FiringCounter", "Gated", "GaussianBottleneck", "GaussianMixturePrior", "Identity",
+    "JumpReLUBottleneck", "Projection", "ReLU", "StandardNormal", "TopK", "VectorQuantiser",
 ]  # fmt: skip

@@ -18,8 +18,8 @@ from isthmus.anatomy import (
     View,
     norms,
 )
-from isthmus.bottlenecks.sparse import FiringCounter
-from isthmus.bottlenecks.start import fit_scale, sampled, start_at_median
+from isthmus.bottlenecks.dictionary_start import fit_scale, sampled, start_at_median
+from isthmus.bottlenecks.firing import FiringCounter
 from isthmus.kernels import Preactivations
 
 _SAMPLE = 128

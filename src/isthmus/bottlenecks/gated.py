@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.anatomy import Autoencoder, Code, SparseCode, ThresholdCode
+from isthmus.bottlenecks.dictionary_start import EARLY, Control, Start, dictionary_of
 from isthmus.bottlenecks.penalised import Penalised
-from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder
-from isthmus.bottlenecks.start import EARLY, Control, Start, dictionary_of
 from isthmus.kernels import Preactivations, take_at
+from isthmus.networks.dictionary import Dictionary, DictionaryEncoder
 
 
 class Gated(Penalised):

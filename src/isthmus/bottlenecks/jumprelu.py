@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from isthmus.anatomy import Autoencoder, Code, SparseCode, ThresholdCode
+from isthmus.bottlenecks.dictionary_start import EARLY, Control, Start
 from isthmus.bottlenecks.penalised import Penalised
-from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder
-from isthmus.bottlenecks.start import EARLY, Control, Start
 from isthmus.kernels import Preactivations, take_at
+from isthmus.networks.dictionary import Dictionary, DictionaryEncoder
 
 BANDWIDTH = 0.5
 """Width of the kernel in standard deviations of the pre-activations, where it is estimated."""
@@ -46,7 +46,7 @@ class JumpReLU(Function):
         return to_u, to_threshold.sum_to_size(log_threshold.shape), None
 
 
-class Step(Function):
+class HeavisideStep(Function):
     """``H(u - theta)``: no gradient to u, ``-(1 / eps) K((u - theta) / eps)`` to theta (eq. 12)."""
 
     @staticmethod

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Code, Look, Part
-from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder, FiringCounter
-from isthmus.bottlenecks.start import Control, Start, dictionary_of, start_for
+from isthmus.bottlenecks.dictionary_start import Control, Start, dictionary_of, start_for
+from isthmus.bottlenecks.firing import FiringCounter
 from isthmus.kernels import Preactivations
+from isthmus.networks.dictionary import Dictionary, DictionaryEncoder
 
 
 class Penalised(Part):

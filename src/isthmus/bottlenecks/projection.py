@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from isthmus._shapes import Float
 from isthmus.anatomy import EmbeddingCode
 from isthmus.errors import IsthmusError
+from isthmus.shapes import Float
 
 
 class Projection(nn.Module):

@@ -4,10 +4,10 @@ import torch
 
 from isthmus.anatomy import Code
 from isthmus.bottlenecks.batchtopk import over
+from isthmus.bottlenecks.dictionary_start import EARLY, Control, Start
 from isthmus.bottlenecks.penalised import Penalised
-from isthmus.bottlenecks.sparse import Dictionary, DictionaryEncoder
-from isthmus.bottlenecks.start import EARLY, Control, Start
 from isthmus.kernels import Preactivations
+from isthmus.networks.dictionary import Dictionary, DictionaryEncoder
 
 
 class ReLU(Penalised):

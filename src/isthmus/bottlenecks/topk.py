@@ -17,8 +17,8 @@ from isthmus.anatomy import (
     norms,
     unstored,
 )
-from isthmus.bottlenecks.sparse import FiringCounter
-from isthmus.bottlenecks.start import fit_scale, sampled, start_at_median
+from isthmus.bottlenecks.dictionary_start import fit_scale, sampled, start_at_median
+from isthmus.bottlenecks.firing import FiringCounter
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
 

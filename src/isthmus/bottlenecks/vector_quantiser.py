@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus._shapes import Float, Int
 from isthmus.anatomy import (
     Autoencoder,
     Batch,
@@ -23,6 +22,7 @@ from isthmus.anatomy import (
     tree,
 )
 from isthmus.errors import IsthmusError
+from isthmus.shapes import Float, Int
 
 Start = Literal["encodings", "kmeans", "uniform"]
 

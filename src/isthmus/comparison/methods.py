@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from isthmus import api, data, notices, runs
+from isthmus import data, notices, runs
 from isthmus.anatomy import Autoencoder, GaussianCode
-from isthmus.anatomy.drawing import drawing
-from isthmus.comparison.layout import Layout
+from isthmus.anatomy.randomness import drawing
+from isthmus.comparison.collection_columns import Layout
 from isthmus.comparison.prepared import Split
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe
@@ -118,7 +118,7 @@ class Model(Base):
     def log_density(self, x: np.ndarray) -> np.ndarray | None:
         if not isinstance(self.model.encode(self._read(x[:2]), code=True), GaussianCode):
             return None
-        found = api.evaluate(self.model, self._read(x), samples=SAMPLES)
+        found = runs.evaluate(self.model, self._read(x), samples=SAMPLES)
         bound = found.get("importance_bound")
         return None if bound is None or "cross-entropy" in bound.note else np.array([bound.value])
 
@@ -146,7 +146,7 @@ def fit_recipe(
     if split.reads is not None and "kind" not in recipe.model_options.model_fields:
         chosen = {"kind": split.reads, **chosen}
     with notices.collected(quiet=True):  # the budget is the same for all, and said on the page
-        return Model(api.fit(recipe, rows, progress=False, **chosen), layout)
+        return Model(runs.fit(recipe, rows, progress=False, **chosen), layout)
 
 
 def untrained(recipe: Recipe, split: Split, budget: Budget, seed: int, options: Any) -> Model:

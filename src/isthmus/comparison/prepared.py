@@ -12,14 +12,14 @@ import torch
 
 from isthmus import data, notices, tables
 from isthmus.anatomy import Kind, Reading, Source
-from isthmus.comparison.layout import Layout
+from isthmus.comparison.collection_columns import Layout
 from isthmus.data.files import located, opened_npz
-from isthmus.data.preparing import DataPreparation
+from isthmus.data.preparation import DataPreparation
 from isthmus.errors import IsthmusError, unknown
 from isthmus.tables import PrepareOptions
 from isthmus.tables.cells import number
+from isthmus.tables.files import values_of
 from isthmus.tables.frames import is_framed
-from isthmus.tables.reading import values_of
 
 CLASSES = 30
 """Distinct numbers up to which a column of labels is taken for classes."""

@@ -25,7 +25,7 @@ class Task:
     """A question.
 
     ``measures`` says of each whether higher is better; the first is the one that ranks.
-    ``baselines`` are those of :mod:`isthmus.comparison.run`. ``labels`` are the kinds that it
+    ``baselines`` are those of :mod:`isthmus.comparison.runner`. ``labels`` are the kinds that it
     needs, empty where it needs none.
     """
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isthmus import api
+from isthmus import runs
 from isthmus.comparison.methods import budgeted
 from isthmus.comparison.prepared import Prepared
 from isthmus.errors import IsthmusError
@@ -14,7 +14,7 @@ from isthmus.recipes import Recipe
 from isthmus.runs import write_atomically
 
 if TYPE_CHECKING:
-    from isthmus.comparison.run import Settings
+    from isthmus.comparison.runner import ComparisonSettings
 
 WINNER = "winner"
 _ABOUT = "winner.json"
@@ -25,7 +25,7 @@ def save_winner(
     name: str | None,
     compared: Mapping[str, Recipe],
     prepared: Prepared,
-    settings: "Settings",
+    settings: "ComparisonSettings",
     key: str,
     state: Mapping[str, str],
 ) -> str | None:
@@ -45,7 +45,7 @@ def save_winner(
     options = {**budgeted(recipe, settings.budget), "seed": 0, **own}
     asked = asdict(prepared.options) if prepared.x is None else None
     try:
-        api.fit(
+        runs.fit(
             recipe.model or recipe, prepared.fits, out=folder / WINNER, overwrite=True,
             progress=False, prepare=asked, **options,
         )  # fmt: skip

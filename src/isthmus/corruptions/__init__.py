@@ -5,20 +5,21 @@ change the batch in place; and they are active at every call: the autoencoder de
 """
 
 from isthmus.corruptions.blur import GaussianBlur
-from isthmus.corruptions.images import (
+from isthmus.corruptions.image_changes import (
     HorizontalFlip,
     Jitter,
     RandomErasing,
     RandomResizedCrop,
     RandomShift,
 )
-from isthmus.corruptions.masks import BlockMask, CausalMask, Grid, RandomPatchMask
 from isthmus.corruptions.mixing import Mixup
 from isthmus.corruptions.noise import Binarise, GaussianNoise, MaskingNoise, SaltAndPepper
-from isthmus.corruptions.views import Compose, TwoViews
+from isthmus.corruptions.patch_masks import BlockMask, CausalMask, Grid, RandomPatchMask
+from isthmus.corruptions.views import Compose, TwoViews, two_views
 
 __all__ = [
     "Binarise", "BlockMask", "CausalMask", "Compose", "GaussianBlur", "GaussianNoise", "Grid",
     "HorizontalFlip", "Jitter", "MaskingNoise", "Mixup", "RandomErasing", "RandomPatchMask",
     "RandomResizedCrop", "RandomShift", "SaltAndPepper", "TwoViews",
+    "two_views",
 ]  # fmt: skip

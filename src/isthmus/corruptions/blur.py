@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus._shapes import Float
 from isthmus.anatomy import View
-from isthmus.corruptions._checks import at_least, images
+from isthmus.corruptions.arguments import at_least, images
+from isthmus.shapes import Float
 
 TRUNCATE = 4.0
 """Half the width of the kernel in standard deviations."""

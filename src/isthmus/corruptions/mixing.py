@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from isthmus._shapes import Float
 from isthmus.anatomy import View
-from isthmus.corruptions._checks import per_row
+from isthmus.corruptions.arguments import per_row
 from isthmus.errors import IsthmusError
+from isthmus.shapes import Float
 
 
 class Mixup(nn.Module):

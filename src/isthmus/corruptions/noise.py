@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Autoencoder, Look, Part, View
-from isthmus.corruptions import _checks as check
+from isthmus.corruptions import arguments as check
 from isthmus.errors import IsthmusError
+from isthmus.shapes import Float
 
 
 class GaussianNoise(nn.Module):

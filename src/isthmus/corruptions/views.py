@@ -2,9 +2,11 @@
 
 from torch import Tensor, nn
 
-from isthmus._shapes import Float
-from isthmus.anatomy import View
+from isthmus.anatomy import Signal, View
+from isthmus.corruptions.image_changes import RandomErasing, RandomResizedCrop
+from isthmus.corruptions.noise import GaussianNoise, MaskingNoise
 from isthmus.errors import IsthmusError
+from isthmus.shapes import Float
 
 
 class Compose(nn.Module):
@@ -47,3 +49,18 @@ class TwoViews(nn.Module):
 
     def forward(self, x: Float[Tensor, "rows *shape"]) -> list[View]:
         return [self.first(x), self.second(x)]
+
+
+def two_views(signal: Signal, crop: float, noise: float, erase: float) -> TwoViews:
+    """Two views of each row, drawn alike.
+
+    Images are cropped, noised and erased in part, which any image allows; everything else gets
+    Gaussian noise and masked elements.
+    """
+    if signal.kind == "image":
+        return TwoViews(
+            Compose(
+                RandomResizedCrop(scale=(crop, 1.0)), GaussianNoise(noise), RandomErasing(erase)
+            )
+        )
+    return TwoViews(Compose(GaussianNoise(noise), MaskingNoise(erase)))

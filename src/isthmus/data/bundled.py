@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from isthmus.data.made.planted import Planted
+from isthmus.data.made.sprites import FACTOR_NAMES, Sprites
 from isthmus.data.named import Data
-from isthmus.data.planted import Planted
-from isthmus.data.sprites import FACTOR_NAMES, Sprites
 
 TEST_SHARE = 0.25
 SPLIT_SEED = 0

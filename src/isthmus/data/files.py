@@ -20,7 +20,7 @@ from isthmus.data.ragged import RaggedSource
 from isthmus.data.sources import ArraySource, collection
 from isthmus.errors import IsthmusError, unknown
 from isthmus.tables import parquet
-from isthmus.tables.reading import chosen
+from isthmus.tables.files import chosen
 from isthmus.tables.source import plain
 
 MEMBERS = ("x_train", "x", "X", "data")
@@ -126,7 +126,7 @@ def _table(path: Path, choice: str | None, kind: Asked) -> Source:
 
 def _part_of_table(path: Path, choice: str | None, kind: Asked) -> Source:
     """The chosen columns of a table, or the matrix that a single column of lists is."""
-    if tables.packing.endings(path)[0] == ".parquet":
+    if tables.compression.endings(path)[0] == ".parquet":
         matrix = parquet.matrix(path, lambda names: chosen(path, names, choice))
         if matrix is not None:
             return ArraySource(matrix, kind, columns=None, name=path.name)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import Array, Reading, Source
-from isthmus.anatomy.reading import CHANNELS, axes_of, looks_like_images, spread_out
+from isthmus.anatomy.axes import CHANNELS, axes_of, looks_like_images, spread_out
 from isthmus.anatomy.signal import dtype_name
 from isthmus.data.images import as_images
 from isthmus.data.ragged import RaggedSource, is_ragged

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import Array, Asked, Batch, Reading, Rows, Signal, Source, Tree
-from isthmus.anatomy.reading import spread_out
+from isthmus.anatomy.axes import spread_out
 from isthmus.data.ragged import RaggedSource, RowsSource, is_ragged
 from isthmus.errors import IsthmusError
 from isthmus.tables import TableSource, as_table

@@ -8,8 +8,8 @@ from scipy.optimize import linear_sum_assignment
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError
-from isthmus.evaluation._intervals import DRAWS, STILL, blocks, percentile
-from isthmus.evaluation._rows import classes, same_rows, whole
+from isthmus.evaluation.arrays import classes, same_rows, whole
+from isthmus.evaluation.intervals import DRAWS, STILL, blocks, percentile
 from isthmus.evaluation.result import Result
 
 LARGEST_TABLE = 4096**2

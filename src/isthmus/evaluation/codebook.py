@@ -8,7 +8,7 @@ from torch import Tensor
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError
-from isthmus.evaluation._arrays import need_rows
+from isthmus.evaluation.arrays import need_rows
 from isthmus.evaluation.result import Result
 
 LARGEST_TABLE = 2**24

@@ -9,11 +9,11 @@ from scipy.sparse import csr_array, issparse
 
 from isthmus.anatomy import Array, Autoencoder, Code
 from isthmus.errors import IsthmusError
-from isthmus.evaluation._arrays import flat_rows, need_rows
-from isthmus.evaluation._dictionaries import decoder_rows
-from isthmus.evaluation._firing import nonzero
+from isthmus.evaluation.arrays import flat_rows, need_rows
+from isthmus.evaluation.cosines import decoder_rows
 from isthmus.evaluation.moments import Moments
 from isthmus.evaluation.result import Result
+from isthmus.evaluation.sparse_codes import nonzero
 
 PIECE = 2**22
 """Elements of reconstructions held at once."""

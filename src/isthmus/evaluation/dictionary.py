@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isthmus.anatomy import Array, Autoencoder
 from isthmus.errors import IsthmusError
-from isthmus.evaluation._dictionaries import (
+from isthmus.evaluation.cosines import (
     LARGEST_ASSIGNMENT,
     alike,
     assigned,

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError
-from isthmus.evaluation._arrays import float64, need_rows
+from isthmus.evaluation.arrays import float64, need_rows
 
 
 class Moments:

@@ -17,8 +17,8 @@ import numpy as np
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError, unknown
-from isthmus.evaluation._neighbours import all_pairs, own_distances, pieces
-from isthmus.evaluation._rows import matrix, same_rows, whole
+from isthmus.evaluation.arrays import matrix, same_rows, whole
+from isthmus.evaluation.distances import all_pairs, own_distances, pieces
 from isthmus.evaluation.result import Result
 
 Direction = Literal["mean", "latent", "data"]

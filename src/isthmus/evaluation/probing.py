@@ -12,9 +12,9 @@ import numpy as np
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError
-from isthmus.evaluation._intervals import DRAWS, STILL, blocks, percentile, resample, wilson
-from isthmus.evaluation._probes import logistic, neighbour_means, neighbour_votes, ridge
-from isthmus.evaluation._rows import classes, matrix, plain, same_rows, vector, whole
+from isthmus.evaluation.arrays import classes, matrix, plain, same_rows, vector, whole
+from isthmus.evaluation.intervals import DRAWS, STILL, blocks, percentile, resample, wilson
+from isthmus.evaluation.predictors import logistic, neighbour_means, neighbour_votes, ridge
 from isthmus.evaluation.result import Result
 
 STRENGTHS = (100.0, 10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5)

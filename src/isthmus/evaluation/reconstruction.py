@@ -9,7 +9,7 @@ from torch import Tensor
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError
-from isthmus.evaluation._arrays import flat_rows
+from isthmus.evaluation.arrays import flat_rows
 from isthmus.evaluation.moments import Moments
 from isthmus.evaluation.result import Result
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from isthmus.anatomy import Array, Code, SparseCode
 from isthmus.errors import IsthmusError
-from isthmus.evaluation._arrays import need_rows
+from isthmus.evaluation.arrays import need_rows
 from isthmus.evaluation.moments import Moments
 from isthmus.evaluation.result import Result
 

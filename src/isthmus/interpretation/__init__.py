@@ -1,35 +1,184 @@
-"""Looking into a model through a dictionary: what is kept of it, features, labels and steering."""
+"""Looking into a model through a dictionary: features, labels, circuits and steering.
 
-from isthmus.interpretation._losses import Losses
-from isthmus.interpretation._where import Places
-from isthmus.interpretation.behaviour import Batch, behaviour, losses, losses_on
-from isthmus.interpretation.latents import (
-    Example,
-    Features,
-    Settings,
-    features,
-    read_features,
-    source_features,
-)
-from isthmus.interpretation.splice import Edit, Splice, spliced
-from isthmus.interpretation.steering import Steering, steered_generate
+Everything is loaded on first use, so that importing this costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isthmus.interpretation import (
+        attribution,
+        encoding,
+        features,
+        fidelity,
+        geometry,
+        heads,
+        labels,
+        places,
+        selection,
+        splice,
+        steering,
+    )
+    from isthmus.interpretation.attribution import Trace, edges
+    from isthmus.interpretation.encoding import coded, decoded
+    from isthmus.interpretation.features import (
+        Example,
+        Features,
+        Settings,
+        read_features,
+        source_features,
+        text_features,
+    )
+    from isthmus.interpretation.fidelity import Batch, Losses, behaviour, losses, losses_on
+    from isthmus.interpretation.geometry import (
+        ErrorParts,
+        Family,
+        Irreducibility,
+        direction_clusters,
+        error_decomposition,
+        feature_families,
+        gradient_pursuit,
+        irreducibility,
+        mixture,
+        rebuilt_by,
+        separability,
+        split_error,
+    )
+    from isthmus.interpretation.heads import direct_attribution, head_shares
+    from isthmus.interpretation.labels import (
+        Label,
+        Labelling,
+        Rules,
+        label,
+        mean_score,
+        read_labels,
+        score_difference,
+        write_labels,
+    )
+    from isthmus.interpretation.places import Places
+    from isthmus.interpretation.selection import firing_shares, ranked_latents, separation
+    from isthmus.interpretation.splice import Edit, Splice, spliced
+    from isthmus.interpretation.steering import Steering, steered_generate
+
+_NAMES = {
+    "attribution": ("Trace", "edges"),
+    "encoding": ("coded", "decoded"),
+    "features": (
+        "Example",
+        "Features",
+        "Settings",
+        "read_features",
+        "source_features",
+        "text_features",
+    ),
+    "fidelity": ("Batch", "Losses", "behaviour", "losses", "losses_on"),
+    "geometry": (
+        "ErrorParts",
+        "Family",
+        "Irreducibility",
+        "direction_clusters",
+        "error_decomposition",
+        "feature_families",
+        "gradient_pursuit",
+        "irreducibility",
+        "mixture",
+        "rebuilt_by",
+        "separability",
+        "split_error",
+    ),
+    "heads": ("direct_attribution", "head_shares"),
+    "labels": (
+        "Label",
+        "Labelling",
+        "Rules",
+        "label",
+        "mean_score",
+        "read_labels",
+        "score_difference",
+        "write_labels",
+    ),
+    "places": ("Places",),
+    "selection": ("firing_shares", "ranked_latents", "separation"),
+    "splice": ("Edit", "Splice", "spliced"),
+    "steering": ("Steering", "steered_generate"),
+}
+"""Public names by the module that has them."""
+
+_FROM = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name or a module of this package, loaded when it is first asked for."""
+    if name in _NAMES:
+        return import_module(f"{__name__}.{name}")
+    if name in _FROM:
+        found = getattr(import_module(f"{__name__}.{_FROM[name]}"), name)
+        globals()[name] = found
+        return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 __all__ = [
     "Batch",
     "Edit",
+    "ErrorParts",
     "Example",
+    "Family",
     "Features",
+    "Irreducibility",
+    "Label",
+    "Labelling",
     "Losses",
     "Places",
+    "Rules",
     "Settings",
     "Splice",
     "Steering",
+    "Trace",
+    "attribution",
     "behaviour",
+    "coded",
+    "decoded",
+    "direct_attribution",
+    "direction_clusters",
+    "edges",
+    "encoding",
+    "error_decomposition",
+    "feature_families",
     "features",
+    "fidelity",
+    "firing_shares",
+    "geometry",
+    "gradient_pursuit",
+    "head_shares",
+    "heads",
+    "irreducibility",
+    "label",
+    "labels",
     "losses",
     "losses_on",
+    "mean_score",
+    "mixture",
+    "places",
+    "ranked_latents",
     "read_features",
+    "read_labels",
+    "rebuilt_by",
+    "score_difference",
+    "selection",
+    "separability",
+    "separation",
     "source_features",
+    "splice",
     "spliced",
+    "split_error",
     "steered_generate",
+    "steering",
+    "text_features",
+    "write_labels",
 ]

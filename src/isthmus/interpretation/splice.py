@@ -1,20 +1,22 @@
 """Replacing activations inside a model's forward pass, by a reconstruction or by anything else."""
 
+import copy
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from isthmus.activations.feeds import evaluating
-from isthmus.activations.points import resolve
-from isthmus.anatomy import Autoencoder
+from isthmus.activations.hooks import needed_tensor
+from isthmus.activations.points import Point, resolve
+from isthmus.anatomy import Autoencoder, evaluating
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
-from isthmus.interpretation._codes import coded, decoded
-from isthmus.interpretation._points import hooked, one_point
-from isthmus.interpretation._where import Places, Surroundings, TextCall, WholeCall, chosen
+from isthmus.interpretation.encoding import coded, decoded
+from isthmus.interpretation.places import Places, Surroundings, TextCall, WholeCall, chosen
 from isthmus.language import LanguageModel
 
 
@@ -69,7 +71,7 @@ class Splice(Edit):
         self.autoencoder, self.keep_error = autoencoder, keep_error
 
     def rows(self, x: Tensor, read: Tensor) -> Tensor:
-        with evaluating(self.autoencoder):
+        with evaluating(self.autoencoder, gradients=True):
             parts = [
                 decoded(self.autoencoder, coded(self.autoencoder, part))
                 for part in read.split(ENCODE_BATCH)
@@ -160,8 +162,8 @@ class _Replacement:
             return new if where is None else torch.where(where[..., None], new, x)
         read = x if self.read is None else self.read.take()
         if edit.places is not None:
-            own = chosen(edit.places, x, self.around.offset, self.point, self.around.order)
-            where = own if where is None else where & own
+            here = chosen(edit.places, x, self.around.offset, self.point, self.around.order)
+            where = here if where is None else where & here
         if read.shape[:-1] != x.shape[:-1]:
             raise IsthmusError(
                 f"{edit.reads!r} has the shape {tuple(read.shape)} and {self.point!r} "
@@ -185,3 +187,62 @@ class _Replacement:
                 f"{tuple(x.shape)}: return a tensor of that shape"
             )
         return new.to(x)
+
+
+def one_point(model: nn.Module, point: str) -> Point:
+    """The point of that name; an error where a pattern names several."""
+    points = resolve(model, point)
+    if len(points) > 1:
+        raise IsthmusError(
+            f"{point!r} names {len(points)} points, from {points[0].name!r} to "
+            f"{points[-1].name!r}: name one"
+        )
+    return points[0]
+
+
+def hooked(point: Point, edit: Callable[[Tensor], Tensor]) -> RemovableHandle:
+    """Replace the activation at a point by ``edit`` of it, until the handle is removed.
+
+    Which tensor counts is decided as :class:`isthmus.activations.Activations` does.
+    """
+    if point.side == "input":
+
+        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            named = {key: kwargs[key] for key in ("hidden_states",) if key in kwargs}
+            old = needed_tensor((args, named, kwargs), point)
+            new = edit(old)
+            return _with(args, old, new), _with(kwargs, old, new)
+
+        return point.module.register_forward_pre_hook(before, with_kwargs=True)
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        old = needed_tensor(output, point)
+        return _with(output, old, edit(old))
+
+    return point.module.register_forward_hook(after)
+
+
+def _with(structure: Any, old: Tensor, new: Tensor) -> Any:
+    """The same structure with one tensor in another's place; what does not hold it is kept."""
+    if structure is old:
+        return new
+    if isinstance(structure, Mapping):
+        changed = {key: _with(value, old, new) for key, value in structure.items()}
+        changed = {key: value for key, value in changed.items() if value is not structure[key]}
+        if not changed:
+            return structure
+        twin: Any = copy.copy(structure)
+        for key, value in changed.items():
+            twin[key] = value
+        return twin
+    if isinstance(structure, (list, tuple)):
+        items = [_with(value, old, new) for value in structure]
+        if all(a is b for a, b in zip(items, structure, strict=True)):
+            return structure
+        return type(structure)(*items) if hasattr(structure, "_fields") else type(structure)(items)
+    if dataclasses.is_dataclass(structure) and not isinstance(structure, type):
+        values = {f.name: getattr(structure, f.name) for f in dataclasses.fields(structure)}
+        fields = {name: _with(value, old, new) for name, value in values.items()}
+        fields = {name: value for name, value in fields.items() if value is not values[name]}
+        return dataclasses.replace(structure, **fields) if fields else structure
+    return structure

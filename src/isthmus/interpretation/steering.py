@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from isthmus.activations.feeds import evaluating
-from isthmus.anatomy import Autoencoder, Code, SparseCode, atoms, code_of
+from isthmus.anatomy import Autoencoder, Code, SparseCode, atoms, code_of, evaluating
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
-from isthmus.interpretation._codes import coded, decoded
-from isthmus.interpretation._where import Places
+from isthmus.interpretation.encoding import coded, decoded
+from isthmus.interpretation.places import Places
 from isthmus.interpretation.splice import Edit, spliced
 from isthmus.language import LanguageModel, generate
 
@@ -77,7 +76,7 @@ class Steering(Edit):
         self.factor, self.shift = lines.unbind(1)
 
     def rows(self, x: Tensor, read: Tensor) -> Tensor:
-        with evaluating(self.autoencoder):
+        with evaluating(self.autoencoder, gradients=True):
             parts = [self._difference(part) for part in read.split(ENCODE_BATCH)]
         return x + torch.cat(parts).to(x)
 

@@ -1,7 +1,7 @@
 """Sparse products: a reference in plain PyTorch, and faster paths that equal it."""
 
 from isthmus.kernels.decode import adaptive_decode, sparse_decode
-from isthmus.kernels.paths import path_in_use, portable, use, using
+from isthmus.kernels.dispatch import path_in_use, portable, use, using
 from isthmus.kernels.preactivations import Preactivations, sum_by_latent, take_at, take_rows
 from isthmus.kernels.residual import Residual, residual
 from isthmus.kernels.row_gradient import RowGradient

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from isthmus._shapes import Float, Int
+from isthmus.kernels.dispatch import is_reference, native_for
 from isthmus.kernels.library import pointer, threads
-from isthmus.kernels.paths import is_reference, native_for
 from isthmus.kernels.row_gradient import RowGradient, sparse_gradient
+from isthmus.shapes import Float, Int
 
 with warnings.catch_warnings():
     # PyTorch says once per process that compressed sparse tensors are in beta; let it say so here.

@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from isthmus._shapes import Float, Int
 from isthmus.kernels.decode import sparse_pays, weighted_rows
+from isthmus.kernels.dispatch import is_reference, native_for
 from isthmus.kernels.library import pointer
-from isthmus.kernels.paths import is_reference, native_for
 from isthmus.kernels.row_gradient import RowGradient, beside, sparse_gradient
 from isthmus.kernels.select import select_above, select_top
+from isthmus.shapes import Float, Int
 
 _MOST = 8
 """A row may have width / 8 latents above a cutoff before the dense product is preferred."""

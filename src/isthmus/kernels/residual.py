@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from isthmus.kernels.decode import products_at, sparse_pays
+from isthmus.kernels.dispatch import native_for
 from isthmus.kernels.library import pointer, threads
-from isthmus.kernels.paths import native_for
 from isthmus.kernels.row_gradient import RowGradient, sparse_gradient
 
 

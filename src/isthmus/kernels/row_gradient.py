@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from isthmus.kernels.dispatch import native_for
 from isthmus.kernels.library import Factor, Library, RowUpdate, pointer, threads
-from isthmus.kernels.paths import native_for
 
 _ATTRIBUTE = "_isthmus_row_gradient"
 

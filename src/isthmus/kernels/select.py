@@ -6,8 +6,8 @@ import threading
 import torch
 from torch import Tensor
 
+from isthmus.kernels.dispatch import native_for
 from isthmus.kernels.library import ABOVE, TOP, TOP_MAGNITUDE, Library, Selection, pointer, threads
-from isthmus.kernels.paths import native_for
 
 _BLOCK = 1 << 22
 """Pre-activations that are held at once where they have to be stored."""

@@ -4,7 +4,7 @@ from isthmus.language.decoder import Cache, Decoder, Shape
 from isthmus.language.document import Document
 from isthmus.language.generate import generate
 from isthmus.language.host import LanguageModel, Tokenizer
-from isthmus.language.open import open_model
+from isthmus.language.loading import open_model
 from isthmus.language.resident import resident
 from isthmus.language.texts import default_text, documents
 from isthmus.language.tokenizer import ByteTokenizer

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus._shapes import Bool, Int
 from isthmus.errors import IsthmusError
+from isthmus.shapes import Bool, Int
 
 ORDER: ContextVar[Tensor | None] = ContextVar("where the tokens of packed rows stood", default=None)
 """While packed rows go through a model: the place of each token before, ``(rows, long)``."""

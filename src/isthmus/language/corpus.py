@@ -8,8 +8,8 @@ from typing import Any
 
 from isthmus.data import catalogue
 from isthmus.errors import IsthmusError
-from isthmus.language._masc import document_text
 from isthmus.language.document import Document
+from isthmus.language.masc import document_text
 
 HELD_OUT_SHARE = 0.04
 """Share of each book's characters, at its end, cut between paragraphs."""

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus._shapes import Float, Int
 from isthmus.errors import IsthmusError
 from isthmus.language.calling import call_arguments, logits_of, signature_of
 from isthmus.language.decoder import Cache, Decoder
 from isthmus.language.host import LanguageModel
+from isthmus.shapes import Float, Int
 
 
 def generate(

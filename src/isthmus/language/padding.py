@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isthmus._shapes import Bool, Int
 from isthmus.errors import IsthmusError
+from isthmus.shapes import Bool, Int
 
 
 def as_mask(mask: Any, shape: tuple[int, ...] | None = None) -> Bool[Tensor, "rows places"]:

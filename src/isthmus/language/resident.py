@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 
 from isthmus.errors import IsthmusError
 from isthmus.language.decoder import Decoder, Shape
-from isthmus.language.fingerprint import fingerprint
 from isthmus.language.host import LanguageModel
 from isthmus.language.tokenizer import ByteTokenizer
+from isthmus.language.weight_fingerprint import fingerprint
 
 
 @cache

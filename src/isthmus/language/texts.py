@@ -5,9 +5,9 @@ from pathlib import Path
 from isthmus.data import catalogue
 from isthmus.errors import IsthmusError, unknown
 from isthmus.language import corpus
-from isthmus.language._files import is_text_file, read_file, read_folder
 from isthmus.language.document import Document
-from isthmus.language.samples import samples
+from isthmus.language.resident_texts import samples
+from isthmus.language.text_files import is_text_file, read_file, read_folder
 
 _CORPORA = {
     "gutenberg12": corpus.gutenberg12,

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus._shapes import Int
 from isthmus.errors import IsthmusError
 from isthmus.language.document import Document
 from isthmus.language.host import Tokenizer
 from isthmus.language.padding import as_mask, packed
+from isthmus.shapes import Int
 
 
 @dataclass(frozen=True)

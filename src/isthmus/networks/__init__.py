@@ -1,7 +1,8 @@
 """Encoders and decoders that build themselves for a signal."""
 
-from isthmus.networks.build import NETWORKS, decoder_for, encoder_for, network_name, numbers_last
 from isthmus.networks.conv import ConvDecoder, ConvEncoder
+from isthmus.networks.dictionary import Dictionary, DictionaryEncoder
+from isthmus.networks.factory import NETWORKS, decoder_for, encoder_for, network_name, numbers_last
 from isthmus.networks.grid import GridDecoder, GridEncoder, ResidualStack, grid_shape
 from isthmus.networks.layers import ACTIVATIONS
 from isthmus.networks.mlp import MLPDecoder, MLPEncoder
@@ -18,7 +19,8 @@ from isthmus.networks.transformer import (
 )
 
 __all__ = [
-    "ACTIVATIONS", "NETWORKS", "ConvDecoder", "ConvEncoder", "Ended", "GridDecoder", "GridEncoder",
+    "ACTIVATIONS", "NETWORKS", "ConvDecoder", "ConvEncoder", "Dictionary", "DictionaryEncoder",
+    "Ended", "GridDecoder", "GridEncoder",
     "MLPDecoder", "MLPEncoder", "PatchDecoder", "PatchEncoder", "Patches", "Projector",
     "ResidualStack", "TokenDecoder", "TokenEncoder", "TransformerDecoder", "TransformerEncoder",
     "VisibleTokens", "decoder_for", "encoder_for", "grid_shape", "network_name", "numbers_last",

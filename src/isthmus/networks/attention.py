@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus._shapes import Float
 from isthmus.errors import IsthmusError
+from isthmus.shapes import Float
 
 MLP_RATIO = 4
 EPSILON = 1e-6
@@ -32,7 +32,7 @@ class SelfAttention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """``x + attention(norm(x))``, then ``x + mlp(norm(x))``; GELU, hidden width four times."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -51,7 +51,7 @@ class Block(nn.Module):
 
 def blocks(width: int, depth: int, heads: int) -> nn.Sequential:
     """``depth`` blocks and the layer normalisation that a pre-norm stack ends with."""
-    stack = [Block(width, heads) for _ in range(depth)]
+    stack = [TransformerBlock(width, heads) for _ in range(depth)]
     return nn.Sequential(*stack, nn.LayerNorm(width, EPSILON))
 
 

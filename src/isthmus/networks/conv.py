@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Signal
 from isthmus.errors import IsthmusError
-from isthmus.networks.initial import init_hidden
+from isthmus.networks.initialisation import init_hidden
 from isthmus.networks.layers import (
     activation_layer,
     after,
@@ -17,6 +16,7 @@ from isthmus.networks.layers import (
     norm_layer,
     sizes,
 )
+from isthmus.shapes import Float
 
 SHORTEST = 4
 """The shortest side, in pixels, that a layer still halves."""

@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Signal
 from isthmus.networks.conv import Stride, strides
-from isthmus.networks.initial import init_hidden
+from isthmus.networks.initialisation import init_hidden
 from isthmus.networks.layers import image_shape
+from isthmus.shapes import Float
 
 KERNEL = 4
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Signal
-from isthmus.networks.initial import init_hidden
+from isthmus.networks.initialisation import init_hidden
 from isthmus.networks.layers import activation_layer, after, dense_stack, plain, sizes
+from isthmus.shapes import Float
 
 
 class MLPEncoder(nn.Module):

@@ -4,10 +4,10 @@ from math import prod
 
 from torch import Tensor
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Signal
 from isthmus.errors import IsthmusError
 from isthmus.networks.layers import plain
+from isthmus.shapes import Float
 
 MOST = {1: 32, 2: 8}
 """Most patches along an axis that a patch size chosen by us gives, by the number of axes."""

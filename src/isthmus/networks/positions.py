@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from isthmus._shapes import Float
 from isthmus.errors import IsthmusError
+from isthmus.shapes import Float
 
 BASE = 10_000.0
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from isthmus._shapes import Float
 from isthmus.networks.layers import dense_stack, sizes
+from isthmus.shapes import Float
 
 
 class Projector(nn.Module):

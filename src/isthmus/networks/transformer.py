@@ -5,12 +5,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Signal, TokenCode, View
 from isthmus.networks.attention import blocks, init_linears
 from isthmus.networks.layers import activation_layer
 from isthmus.networks.patches import Patches
 from isthmus.networks.positions import sincos
+from isthmus.shapes import Float
 
 __all__ = [
     "PatchDecoder", "PatchEncoder", "Patches", "TransformerDecoder", "TransformerEncoder",

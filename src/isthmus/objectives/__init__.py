@@ -1,7 +1,7 @@
 """Terms that several recipes share. Terms of one recipe only live on its page."""
 
-from isthmus.objectives.control import ActiveLatents, Coefficient, Held, L0Control
 from isthmus.objectives.divergence import KL, kl_to_standard_normal
+from isthmus.objectives.l0_control import ActiveLatents, Coefficient, Held, L0Control
 from isthmus.objectives.prediction import CrossPrediction, cosine_distance
 from isthmus.objectives.quantisation import Commit, Perplexity, Quantise
 from isthmus.objectives.reconstruction import MSE, NegativeLogLikelihood, SquaredError

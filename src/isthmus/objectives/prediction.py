@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Autoencoder, EmbeddingCode, Output, Term
+from isthmus.shapes import Float
 
 
 def cosine_distance(

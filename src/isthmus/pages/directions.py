@@ -5,7 +5,7 @@ from scipy.sparse import csc_array, csr_array
 
 from isthmus.anatomy import Autoencoder, Tree, tree
 from isthmus.errors import IsthmusError
-from isthmus.evaluation._dictionaries import neighbours
+from isthmus.evaluation.cosines import neighbours
 from isthmus.pages.codes import Codes
 
 NEIGHBOURS = 8

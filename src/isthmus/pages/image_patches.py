@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from isthmus.activations.feeds import RowFeed
+from isthmus.activations.feed_factory import RowFeed
 from isthmus.activations.store import StoreSource
 from isthmus.anatomy import Source
 from isthmus.data import as_source

@@ -3,7 +3,7 @@
 import numpy as np
 
 from isthmus.anatomy import Autoencoder, Source, decodes_latents, tree
-from isthmus.evaluation.density import ACTIVE_VARIANCE
+from isthmus.evaluation.likelihood_bounds import ACTIVE_VARIANCE
 from isthmus.pages import directions, interesting
 from isthmus.pages.codes import Codes, histogram
 from isthmus.pages.drawn_rows import BLOCK, POOL, Inputs, first_rows, inputs_of, pool

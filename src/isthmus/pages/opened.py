@@ -1,22 +1,20 @@
 """What a run's folder holds, with its model and its data where these can be had."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from isthmus import api, data
+from isthmus import data, runs
 from isthmus.activations.spec import relocated
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.data import Subset
 from isthmus.errors import IsthmusError
 from isthmus.notices import say
 from isthmus.recipes import RecipeLike
-from isthmus.runs import Data, check_fit, described
-from isthmus.training.checkpoint import METRICS, read_config
-from isthmus.training.journal import located
+from isthmus.runs import DataLike, check_fit, described
+from isthmus.training.checkpoint import read_config, read_log
 from isthmus.training.many import read_manifest
 
 MOST_ROWS = 10_000
@@ -72,7 +70,7 @@ class Run:
 
 def open_run(
     folder: Path,
-    X: Data | None = None,
+    X: DataLike | None = None,
     model: Autoencoder | None = None,
     recipe: RecipeLike | None = None,
 ) -> Run:
@@ -87,9 +85,9 @@ def open_run(
         raise IsthmusError(
             f"{folder} holds several runs of one pass: report on each by its own folder"
         )
-    run = Run(folder, read_config(folder), _records(folder))
+    run = Run(folder, read_config(folder), read_log(folder))
     try:
-        run.model = api.load(folder, model, recipe=recipe)
+        run.model = runs.load(folder, model, recipe=recipe)
     except IsthmusError as problem:
         # A damaged folder is an error; a model of the user's own parts only cannot be shown.
         if run.config["recipe"] is not None and not _is_own(run.config):
@@ -100,11 +98,8 @@ def open_run(
     return run
 
 
-def _find_rows(run: Run, model: Autoencoder, X: Data | None) -> None:
-    wanted = X
-    if X is None and run.spec is not None:
-        wanted = relocated(run.spec, run.folder)
-    if wanted is None:
+def _find_rows(run: Run, model: Autoencoder, X: DataLike | None) -> None:
+    if X is None and run.spec is None:
         sentence = (
             "The data of this run were not a name or a file, so nothing was measured on them: "
             "name them after the folder."
@@ -112,11 +107,13 @@ def _find_rows(run: Run, model: Autoencoder, X: Data | None) -> None:
         run.notes.append(sentence)
         say(f"the page of {run.folder} has no rows: {sentence.rstrip('.')}")
         return
+    part = "the rows given"
     try:
-        source = api.held_out_source(wanted, model)
-        check_fit(model, source)
         if X is None:
-            _same_data(run, wanted, source)
+            source, part = _own_rows(run, model)
+        else:
+            source = runs.held_out_source(X, model)
+            check_fit(model, source)
     except IsthmusError as problem:
         if X is not None:
             raise
@@ -126,23 +123,28 @@ def _find_rows(run: Run, model: Autoencoder, X: Data | None) -> None:
         )
         return
     run.source, run.rows = source, spread(source, _most(model))
-    part = "the rows given" if X is not None else _which_part(wanted)
     taken = f"{len(run.rows):,} rows"
     if len(run.rows) < len(source):
         taken = f"{len(run.rows):,} of {len(source):,} rows, in {STRETCHES} stretches"
     run.about_rows = f"{part}: {taken}"
 
 
-def _same_data(run: Run, spec: str, source: Source) -> None:
-    whole = data.as_source(spec) if data.is_name(spec) else source
+def _own_rows(run: Run, model: Autoencoder) -> tuple[Source, str]:
+    """The test part of the data that a run names, or else these data, and which of them it is.
+
+    They are read once: of a named set a whole archive has to be gone through.
+    """
+    assert run.spec is not None
+    spec = relocated(run.spec, run.folder)
+    named = data.load(spec) if data.is_name(spec) else None
+    source = runs.held_out_source(spec if named is None else named, model)
+    check_fit(model, source)
+    whole = source if named is None else data.ArraySource(named.train, named.kind, name=named.name)
     if described(spec, whole)["fingerprint"] != run.config["data"]["fingerprint"]:
         raise IsthmusError(f"{spec} has changed since the run")
-
-
-def _which_part(spec: str) -> str:
-    if data.is_name(spec) and data.load(spec).test is not None:
-        return f"the test part of {spec}"
-    return "the rows that the run was fitted to, as no others are known"
+    if named is not None and named.test is not None:
+        return source, f"the test part of {spec}"
+    return source, "the rows that the run was fitted to, as no others are known"
 
 
 def _most(model: Autoencoder) -> int:
@@ -165,19 +167,3 @@ def _is_own(config: dict[str, Any]) -> bool:
     return "origin" in config or any(
         isinstance(v, dict) and "module" in v for v in config["options"].values()
     )
-
-
-def _records(folder: Path) -> list[dict[str, Any]]:
-    """The log's lines; a last one that was cut short is left out."""
-    path = located(folder, METRICS)
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            records.append(record)
-    return records

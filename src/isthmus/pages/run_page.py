@@ -12,7 +12,7 @@ from isthmus.pages.kit import SCRIPTS, asset, block, document, scripts, tag
 from isthmus.pages.opened import open_run
 from isthmus.pages.shown import Shown, collect
 from isthmus.recipes import RecipeLike
-from isthmus.runs import Data, write_atomically
+from isthmus.runs import DataLike, write_atomically
 from isthmus.training.progress import Show
 
 NAME = "report.html"
@@ -25,7 +25,7 @@ def report(
     folder: str | Path,
     out: str | Path | None = None,
     *,
-    X: Data | None = None,
+    X: DataLike | None = None,
     model: Autoencoder | None = None,
     recipe: RecipeLike | None = None,
     progress: Show = "auto",
@@ -54,7 +54,7 @@ def written(
     folder: str | Path,
     out: str | Path | None = None,
     *,
-    X: Data | None = None,
+    X: DataLike | None = None,
     model: Autoencoder | None = None,
     recipe: RecipeLike | None = None,
     progress: Show = "auto",

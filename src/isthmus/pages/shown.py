@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from isthmus import api
+from isthmus import runs
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
 from isthmus.pages import anomalies, overview, reconstructions
@@ -78,7 +78,7 @@ def _measured(run: Run) -> dict[str, Result] | None:
     if run.model is None or run.rows is None:
         return None
     try:
-        return {**api.evaluate(run.model, run.rows), **kept_behaviour(run)}
+        return {**runs.evaluate(run.model, run.rows), **kept_behaviour(run)}
     except IsthmusError as problem:
         run.miss(f"The measures were not taken: {problem}.")
         return None

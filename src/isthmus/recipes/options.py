@@ -101,6 +101,21 @@ COUNTS = {
     "zero-inflated-negative-binomial",
     "zero-inflated-poisson",
 }
+Crop = Annotated[
+    float, Field(gt=0, le=1, description="smallest share of an image that a crop keeps")
+]
+Noise = Annotated[
+    NonNegative, Field(description="standard deviation of gaussian noise, in the model's units")
+]
+Erase = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1,
+        description="probability that a rectangle of an image is erased; for other signals, "
+        "share of the elements set to zero",
+    ),
+]
 
 
 def likelihood_for(signal: Signal, name: LikelihoodName, sigma: float) -> Likelihood:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from isthmus.evaluation.seeds import Estimate, over_seeds
+from isthmus.evaluation.intervals import Estimate, over_seeds
 from isthmus.studies import Check, Figures, Study
 
 Verdict = Literal["holds", "fails", "undecided"]

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from isthmus.errors import IsthmusError, MissingExtra
-from isthmus.tables.gathering import KEPT
 from isthmus.tables.table import Column, Table, check_names
+from isthmus.tables.text_columns import KEPT
 
 ROW_NAMES = "__index_level_"
 """With what the columns begin in which pandas keeps the rows' names."""

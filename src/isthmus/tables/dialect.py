@@ -11,7 +11,7 @@ from pathlib import Path
 from isthmus import notices
 from isthmus.errors import IsthmusError
 from isthmus.tables import cells
-from isthmus.tables.packing import DAMAGE, damaged, endings, opened
+from isthmus.tables.compression import DAMAGE, damaged, endings, opened
 from isthmus.tables.table import check_names
 
 SAMPLE = 1 << 18

@@ -12,8 +12,8 @@ import numpy as np
 from isthmus.errors import IsthmusError
 from isthmus.tables.arrow import in_order, table_of
 from isthmus.tables.cells import Marks
-from isthmus.tables.gathering import KEPT, crowded, typed
 from isthmus.tables.table import Column, Table, check_names
+from isthmus.tables.text_columns import KEPT, crowded, typed
 
 FRAME = "the data frame"
 

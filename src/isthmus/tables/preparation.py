@@ -9,11 +9,11 @@ import numpy as np
 
 from isthmus import notices
 from isthmus.errors import IsthmusError
-from isthmus.tables.gathering import times_of
-from isthmus.tables.levels import Levels, listed
 from isthmus.tables.numbers import Numbers
+from isthmus.tables.one_hot import Levels, listed
 from isthmus.tables.options import PrepareOptions
 from isthmus.tables.table import Column, Table, as_text
+from isthmus.tables.text_columns import times_of
 
 Encoder = Numbers | Levels
 

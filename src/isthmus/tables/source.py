@@ -8,7 +8,7 @@ from torch import Tensor
 
 from isthmus.anatomy import Signal, Source
 from isthmus.errors import IsthmusError
-from isthmus.tables.levels import listed
+from isthmus.tables.one_hot import listed
 from isthmus.tables.preparation import Preparation
 from isthmus.tables.table import Table
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus import api
+from isthmus import runs
 from isthmus.anatomy import Autoencoder, Clock, Prior, tree
 from isthmus.errors import IsthmusError
 from isthmus.recipes import RecipeLike, as_recipe
@@ -81,7 +81,7 @@ def _run(check: Callable[[Case], None], small: Callable[[], Case]) -> None:
 def fitted(small: Case, **options: Any) -> Autoencoder:
     """The small model after a few steps."""
     settings = {"steps": 6, "batch_size": 16, "progress": False, **small.options, **options}
-    return api.fit(small.recipe, small.rows, given=small.given or None, **settings)
+    return runs.fit(small.recipe, small.rows, given=small.given or None, **settings)
 
 
 def _terms(small: Case) -> None:
@@ -206,7 +206,7 @@ def _saved(small: Case) -> None:
         folder = Path(place)
         model = fitted(small, out=folder / "run")
         try:
-            loaded = api.load(folder / "run", **how)
+            loaded = runs.load(folder / "run", **how)
         except IsthmusError as problem:
             raise AssertionError(
                 f"{name}: what was saved cannot be loaded ({problem}): keep what training changes "
@@ -220,8 +220,8 @@ def _saved(small: Case) -> None:
             f"{name}: saved and loaded it gives other codes: keep what training changes in "
             "parameters or buffers"
         )
-        api.save(loaded, folder / "copy")
-        assert sha(api.load(folder / "copy", **how)) == sha(model), (
+        runs.save(loaded, folder / "copy")
+        assert sha(runs.load(folder / "copy", **how)) == sha(model), (
             f"{name}: a copy that save wrote loads with other weights"
         )
 

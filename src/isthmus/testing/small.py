@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Batch, Code, Output, Signal, View, tree
-from isthmus.anatomy.drawing import drawing
+from isthmus.anatomy.randomness import drawing
 from isthmus.data import as_source
 from isthmus.data.ragged import is_ragged
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
 from isthmus.recipes import Recipe
-from isthmus.training.seeds import mix
+from isthmus.training.seeding import mix
 
 SMALL: dict[str, Any] = {
     "latent_dim": 8,

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from isthmus.anatomy import Batch, Source
 from isthmus.errors import IsthmusError
-from isthmus.training.seeds import mix
+from isthmus.training.seeding import mix
 
 
 class Batches:

@@ -16,9 +16,9 @@ from torch.utils.flop_counter import flop_registry
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.kernels import portable
 from isthmus.training.batches import Batches
-from isthmus.training.legs import Leg
 from isthmus.training.options import TrainingOptions
-from isthmus.training.seeds import seeded
+from isthmus.training.seeding import seeded
+from isthmus.training.stages import Leg
 from isthmus.training.stepper import Stepper
 
 SECONDS_PER_OPERATION = 1.5e-5

@@ -5,7 +5,7 @@ import torch
 from isthmus.anatomy import Autoencoder, Source, ask
 from isthmus.anatomy.part import parts_with
 from isthmus.errors import IsthmusError
-from isthmus.training.seeds import seeded
+from isthmus.training.seeding import seeded
 
 
 def tell_finished(model: Autoencoder, source: Source, device: torch.device, seed: int) -> None:

@@ -19,10 +19,10 @@ import torch
 from isthmus.anatomy import EMA, Autoencoder, Clock, Schedule, Source
 from isthmus.errors import IsthmusError
 from isthmus.training.cost import counted, timed
-from isthmus.training.legs import Leg, legs_of
-from isthmus.training.machine import resolve_device
+from isthmus.training.device import resolve_device
 from isthmus.training.optimisers import LR_SCHEDULES
 from isthmus.training.options import TrainingOptions
+from isthmus.training.stages import Leg, legs_of
 
 WORK_SECONDS = 75.0
 MOST_PASSES = 300

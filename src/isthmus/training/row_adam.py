@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from isthmus.anatomy.part import parts_with
 from isthmus.kernels import RowGradient
+from isthmus.kernels.dispatch import native_for
 from isthmus.kernels.library import native, pointer
-from isthmus.kernels.paths import native_for
 from isthmus.kernels.row_gradient import RowPass
 
 RowWeights = dict[int, bool]

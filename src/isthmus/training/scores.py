@@ -10,7 +10,7 @@ from isthmus.anatomy import AnySparseCode, Autoencoder, Batch, Source
 from isthmus.anatomy.scoring import DRAWS, kind_of_score
 from isthmus.anatomy.thresholds import summary
 from isthmus.errors import IsthmusError
-from isthmus.training.seeds import seeded
+from isthmus.training.seeding import seeded
 
 ROWS = 10_000
 """Most training rows whose scores are kept: the share of anomalies is known to a tenth of a %."""

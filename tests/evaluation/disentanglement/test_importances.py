@@ -4,7 +4,7 @@ from scipy.stats import entropy
 
 from isthmus import IsthmusError
 from isthmus.evaluation.disentanglement import dci
-from isthmus.evaluation.disentanglement._scores import concentration, dominance, gaps
+from isthmus.evaluation.disentanglement.score_matrix import concentration, dominance, gaps
 
 from .grids import grid, noise, rotated, standardised
 

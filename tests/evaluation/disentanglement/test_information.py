@@ -7,7 +7,7 @@ from scipy.special import digamma
 from sklearn.feature_selection import mutual_info_classif
 from sklearn.metrics import mutual_info_score
 
-from isthmus.evaluation.disentanglement._information import (
+from isthmus.evaluation.disentanglement.information import (
     entropies,
     entropy,
     label_information,

@@ -4,7 +4,7 @@ import torch
 
 from isthmus.anatomy import Code, SparseCode
 from isthmus.errors import IsthmusError
-from isthmus.evaluation import _dictionaries
+from isthmus.evaluation import cosines as _dictionaries
 from isthmus.interpretation.geometry import direction_clusters, rebuilt_by
 
 

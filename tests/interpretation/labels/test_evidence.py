@@ -8,19 +8,14 @@ import pytest
 from pyarrow import parquet
 
 from isthmus.errors import IsthmusError
-from isthmus.interpretation.labels.evidence import (
-    for_explaining,
-    for_scoring,
-    silent_windows,
-)
-from isthmus.interpretation.labels.folder import blocks, explained_latents
-from isthmus.interpretation.labels.windows import SCORING
+from isthmus.interpretation.labels.evidence import for_explaining, for_scoring, silent_windows
+from isthmus.interpretation.labels.windows import SCORING, explained_latents, read_windows
 
 from .made import chance, folder, word
 
 
 def read(where, latents=None, **options):
-    ((_, windows),) = blocks(where, explained_latents(where, latents), **options)
+    ((_, windows),) = read_windows(where, explained_latents(where, latents), **options)
     return windows
 
 
@@ -51,27 +46,27 @@ def test_no_row_is_both_shown_and_scored_on(features):
         shown = for_explaining(windows, latent, rng())
         unseen = for_scoring(windows, latent, rng())
         rows = [
-            set(windows.row[np.concatenate([e.own, e.silent])].tolist()) for e in (shown, unseen)
+            set(windows.row[np.concatenate([e.firing, e.silent])].tolist()) for e in (shown, unseen)
         ]
         assert rows[0]
         assert rows[1]
         assert not rows[0] & rows[1]
-        assert len(unseen.silent) <= len(unseen.own)
+        assert len(unseen.silent) <= len(unseen.firing)
 
 
 def test_examples_are_spread_over_the_groups(features):
     windows = read(features)
     shown = for_explaining(windows, 0, rng(), examples=22)
-    assert len(shown.own) == 22
-    counts = Counter(windows.group[shown.own].tolist())
-    every = Counter(windows.group[for_explaining(windows, 0, rng(), examples=1000).own].tolist())
+    assert len(shown.firing) == 22
+    counts = Counter(windows.group[shown.firing].tolist())
+    every = Counter(windows.group[for_explaining(windows, 0, rng(), examples=1000).firing].tolist())
     for group, there in every.items():
         # As many as of any other group, unless it has no more.
         assert counts[group] in (there, max(counts.values()), max(counts.values()) - 1)
     top = for_explaining(windows, 0, rng(), sample="top", examples=11)
-    assert set(windows.group[top.own].tolist()) == {0}
+    assert set(windows.group[top.firing].tolist()) == {0}
     scored = for_scoring(windows, 0, rng(), examples=10)
-    assert 0 not in windows.group[scored.own]
+    assert 0 not in windows.group[scored.firing]
 
 
 def test_silent_windows_are_silent(tmp_path):
@@ -88,14 +83,14 @@ def test_what_was_printed_twice_is_not_scored_on(tmp_path):
     where = folder(tmp_path, [word("king")], rows=60)
     windows = read(where)
     shown = for_explaining(windows, 0, rng(), examples=1000)
-    key = windows.text_key(shown.own[0])
+    key = windows.text_key(shown.firing[0])
     scored = for_scoring(windows, 0, rng(), examples=1000)
-    assert key not in {windows.text_key(w) for w in scored.own}
-    one, other = shown.own[0], scored.own[0]
+    assert key not in {windows.text_key(w) for w in scored.firing}
+    one, other = shown.firing[0], scored.firing[0]
     part = slice(windows.start[one], windows.start[one + 1])
     windows.token[windows.start[other] : windows.start[other + 1]] = windows.token[part]
     again = for_scoring(windows, 0, rng(), examples=1000)
-    assert set(scored.own) - set(again.own) == {other}
+    assert set(scored.firing) - set(again.firing) == {other}
 
 
 def test_a_row_in_both_parts_is_refused(tmp_path):
@@ -114,7 +109,7 @@ def test_random_windows_in_the_wrong_part_are_refused(tmp_path):
 
 
 def test_blocks_hold_the_latents_asked_for(features):
-    found = list(blocks(features, [0, 2], size=1))
+    found = list(read_windows(features, [0, 2], size=1))
     assert [some for some, _ in found] == [[0], [2]]
     assert [set(w.of_latent) - {-1} for _, w in found] == [{0}, {2}]
 

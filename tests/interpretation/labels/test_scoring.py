@@ -4,16 +4,25 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from isthmus.interpretation.labels import Explanation, Literal, Rule, Rules
+from isthmus.errors import IsthmusError
+from isthmus.interpretation.labels import (
+    Explanation,
+    Label,
+    Literal,
+    Rule,
+    Rules,
+    mean_score,
+    score_difference,
+)
 from isthmus.interpretation.labels.evidence import for_scoring
-from isthmus.interpretation.labels.folder import blocks, explained_latents
-from isthmus.interpretation.labels.methods import Question
+from isthmus.interpretation.labels.explainers import Question
 from isthmus.interpretation.labels.scoring import (
     balanced_accuracy,
     contamination,
     detection,
     fuzzing,
 )
+from isthmus.interpretation.labels.windows import explained_latents, read_windows
 
 from .made import folder, word
 
@@ -23,7 +32,7 @@ KING = Explanation("king", Rule(((Literal("token", "word", ("king",)),),)))
 @pytest.fixture(scope="module")
 def unseen(tmp_path_factory):
     where = folder(tmp_path_factory.mktemp("scoring"), [word("king"), word("of", "in")])
-    ((_, windows),) = blocks(where, explained_latents(where, None))
+    ((_, windows),) = read_windows(where, explained_latents(where, None))
     return for_scoring(windows, 0, np.random.default_rng(0))
 
 
@@ -47,12 +56,12 @@ def test_fuzzing_asks_of_each_window_with_right_and_with_wrong_tokens(unseen):
         assert {texts[p] == " king" for p in marks} == {bool(truth)}
         (right if truth else wrong)[w] = len(marks)
     assert right == wrong
-    assert set(right) == set(unseen.own)
+    assert set(right) == set(unseen.firing)
     assert (Rules().judge([exam.question])[0] == exam.truth).all()
 
 
 def test_highlights_are_right_where_the_rule_fires_on_half_of_them(unseen):
-    w = next(w for w in unseen.own if unseen.windows.texts(w).count(" king") == 1)
+    w = next(w for w in unseen.firing if unseen.windows.texts(w).count(" king") == 1)
     texts = unseen.windows.texts(w)
     king = texts.index(" king")
     other = [p for p in range(len(texts)) if p != king]
@@ -104,3 +113,54 @@ def test_contamination_is_the_chance_to_fire_anywhere_in_a_window():
     fires = source.random((20000, 32)) < 0.01
     assert contamination(0.01, [32]) == pytest.approx(fires.any(axis=1).mean(), abs=0.01)
     assert contamination(0.0, [32]) == 0
+
+
+def labels(scores, metric="detection"):
+    return [Label(i, "x", "rules", s, metric) for i, s in enumerate(scores)]
+
+
+def test_a_mean_with_its_interval():
+    scores = np.random.default_rng(0).normal(0.7, 0.1, 200)
+    found = mean_score([*labels(scores), Label(999, "x", "rules", None, "detection")])
+    assert found.value == pytest.approx(scores.mean())
+    error = scores.std() / np.sqrt(200)
+    assert found.interval == pytest.approx(
+        (scores.mean() - 1.96 * error, scores.mean() + 1.96 * error), abs=error / 4
+    )
+    assert found.n == 200
+    assert found.per.tolist() == scores.tolist()
+    assert "1 latents without a score" in found.note
+
+
+def test_a_difference_with_its_interval():
+    source = np.random.default_rng(1)
+    ours, theirs = source.normal(0.8, 0.1, 150), source.normal(0.7, 0.05, 80)
+    found = score_difference(labels(ours), labels(theirs))
+    assert found.value == pytest.approx(ours.mean() - theirs.mean())
+    error = np.sqrt(ours.var() / 150 + theirs.var() / 80)
+    half = (found.interval[1] - found.interval[0]) / 2
+    assert half == pytest.approx(1.96 * error, rel=0.1)
+    assert found.interval[0] < found.value < found.interval[1]
+
+
+def test_one_latent_has_no_interval():
+    assert mean_score(labels([0.5])).interval is None
+    assert score_difference(labels([0.5]), labels([0.5, 0.6])).interval is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "0 metrics"),
+        (labels([0.5]) + labels([0.5], "fuzzing"), "2 metrics"),
+        (labels([None]), "no label has a detection score"),
+    ],
+)
+def test_what_has_no_mean(given, message):
+    with pytest.raises(IsthmusError, match=message):
+        mean_score(given)
+
+
+def test_measures_that_do_not_compare():
+    with pytest.raises(IsthmusError, match="cannot subtract"):
+        score_difference(labels([0.5]), labels([0.5], "fuzzing"))

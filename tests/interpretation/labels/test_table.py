@@ -57,7 +57,7 @@ def test_nothing_is_left_of_a_table_that_could_not_be_written(features):
 
 def test_what_is_no_table(features):
     (features / "features" / "labels.parquet").write_bytes(b"PAR1 nothing")
-    with pytest.raises(IsthmusError, match="as a table of labels"):
+    with pytest.raises(IsthmusError, match="delete it and label again"):
         read_labels(features)
 
 

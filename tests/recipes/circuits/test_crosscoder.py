@@ -338,9 +338,9 @@ def test_no_dense_code_is_built(monkeypatch, select):
         raise AssertionError("the sparse code was built densely")
 
     monkeypatch.setattr(SparseCode, "z", property(watched))
-    look = isthmus.bottlenecks.sparse.FiringCounter.count
+    look = isthmus.bottlenecks.firing.FiringCounter.count
     monkeypatch.setattr(
-        isthmus.bottlenecks.sparse.FiringCounter,
+        isthmus.bottlenecks.firing.FiringCounter,
         "count",
         lambda self, code: kinds.add(type(code)) or look(self, code),
     )

@@ -13,9 +13,9 @@ import zoo
 from isthmus.anatomy import Clock, Signal
 from isthmus.errors import IsthmusError
 from isthmus.evaluation.clustering import clustering_accuracy
+from isthmus.networks.clean_noisy import LayeredDecoder, LayeredEncoder
 from isthmus.recipes import get_recipe
 from isthmus.recipes.clustering.depict import cluster_target, clusters, memberships
-from isthmus.recipes.clustering.layers import LayeredDecoder, LayeredEncoder
 from steps import step_forward
 
 

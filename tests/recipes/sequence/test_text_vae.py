@@ -16,7 +16,7 @@ from isthmus.comparison import compare
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
 from isthmus.estimators import AutoencoderTransformer
-from isthmus.language.samples import samples
+from isthmus.language.resident_texts import samples
 from isthmus.pages import report
 from isthmus.recipes.sequence.text_vae import SigmoidRise
 from isthmus.training import Callback
@@ -287,3 +287,9 @@ def test_where_texts_do_not_fit(quick):
         quick.encode(["a", ""])
     with pytest.raises(IsthmusError, match="reads vectors"):
         isthmus.fit("plain", SENTENCES, progress=False)
+
+
+def test_rows_of_several_axes_are_refused_in_one_sentence():
+    grids = np.zeros((6, 4, 4, 3), dtype=np.uint8)
+    with pytest.raises(IsthmusError, match=r"one sequence of tokens.*reshape"):
+        isthmus.fit("text-vae", as_source(grids, kind="tokens"), steps=1, progress=False)

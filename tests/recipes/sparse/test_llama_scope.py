@@ -8,7 +8,7 @@ import isthmus
 from isthmus.anatomy import Clock
 from isthmus.errors import IsthmusError
 from isthmus.kernels import using
-from isthmus.recipes.sparse.conversion import to_jumprelu
+from isthmus.recipes.sparse.jumprelu import to_jumprelu
 
 X = np.random.default_rng(0).normal(1.0, 2.0, (300, 10)).astype(np.float32)
 

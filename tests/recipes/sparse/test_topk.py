@@ -8,7 +8,7 @@ import isthmus
 import isthmus.training
 import zoo
 from isthmus.anatomy import Clock, Signal, SparseCode
-from isthmus.bottlenecks import geometric_median
+from isthmus.bottlenecks.dictionary_start import geometric_median
 from isthmus.errors import IsthmusError
 from isthmus.kernels import using
 from isthmus.recipes import get_recipe

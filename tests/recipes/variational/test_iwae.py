@@ -24,8 +24,7 @@ from isthmus.corruptions import Binarise
 from isthmus.errors import IsthmusError
 from isthmus.objectives.importance import AveragedBound, ImportanceWeightedBound, log_weights
 from isthmus.recipes.registry import get_recipe
-from isthmus.recipes.variational.burda import DataMean
-from isthmus.recipes.variational.iwae import iwae
+from isthmus.recipes.variational.iwae import DataMean, iwae
 
 LATENT, DATA, NOISE = 2, 3, 0.6
 # Orthogonal columns make the exact posterior a diagonal Gaussian, which the encoder can hold.

@@ -16,10 +16,10 @@ from commands import command
 from isthmus.data import ArraySource
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import frechet_distance
-from isthmus.evaluation.samples import density_and_coverage, precision_and_recall
+from isthmus.evaluation.sample_quality import density_and_coverage, precision_and_recall
 from isthmus.recipes import get_recipe
 from isthmus.training import Batches, Callback, journal, read_checkpoint
-from isthmus.training.seeds import mix
+from isthmus.training.seeding import mix
 
 NAME = "two-stage-vae"
 QUICK = {"device": "cpu", "progress": False, "scaling": "none", "lr_schedule": "constant"}

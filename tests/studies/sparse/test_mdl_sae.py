@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.bottlenecks import Dictionary
+from isthmus.networks import Dictionary
 from isthmus.studies.sparse.mdl_sae import (
     GRID,
     MADE_GRID,

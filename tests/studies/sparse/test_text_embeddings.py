@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.bottlenecks import Dictionary
+from isthmus.data.made.topic_tree import FIELDS, SUBTOPICS, topic_corpus
+from isthmus.networks import Dictionary
 from isthmus.studies.sparse.text_embeddings import (
     GENTLER,
     Labelled,
@@ -10,7 +11,6 @@ from isthmus.studies.sparse.text_embeddings import (
     _splits,
     _tree,
 )
-from isthmus.studies.sparse.topic_tree import FIELDS, SUBTOPICS, topic_corpus
 
 
 def labelled():

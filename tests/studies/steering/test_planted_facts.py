@@ -6,11 +6,12 @@ import torch
 
 import isthmus
 from isthmus.activations import Activations
+from isthmus.data.made.domains import Domains
+from isthmus.data.made.names import FIRST, LAST, RELATIONS, UNKNOWN, Entities
+from isthmus.data.made.words import BOS, Chain, Words
 from isthmus.interpretation import behaviour
 from isthmus.language import Shape, Tokenizer
-from isthmus.studies.steering.domains import Domains
-from isthmus.studies.steering.names import FIRST, LAST, RELATIONS, UNKNOWN, Entities
-from isthmus.studies.steering.planted_facts import BOS, Chain, Words, as_tokens, trained
+from isthmus.studies.steering.planted_facts import as_tokens, trained
 from isthmus.studies.steering.rmu import rmu
 
 WORDS = Words([f"plain-{i}" for i in range(12)])

@@ -4,7 +4,7 @@ import numpy as np
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError
-from isthmus.evaluation.disentanglement._inputs import (
+from isthmus.evaluation.disentanglement.factors import (
     N_BINS,
     Discrete,
     active,

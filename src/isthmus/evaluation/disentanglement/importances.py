@@ -7,7 +7,7 @@ import numpy as np
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError, unknown
-from isthmus.evaluation.disentanglement._inputs import (
+from isthmus.evaluation.disentanglement.factors import (
     Discrete,
     held_out,
     left_out,
@@ -15,7 +15,7 @@ from isthmus.evaluation.disentanglement._inputs import (
     notes,
     tables,
 )
-from isthmus.evaluation.disentanglement._scores import concentration
+from isthmus.evaluation.disentanglement.score_matrix import concentration
 from isthmus.evaluation.result import Result
 
 Predictor = Literal["boosted", "forest", "lasso"]

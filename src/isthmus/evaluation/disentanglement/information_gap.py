@@ -4,8 +4,7 @@ import numpy as np
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError
-from isthmus.evaluation.disentanglement._information import entropies, label_information
-from isthmus.evaluation.disentanglement._inputs import (
+from isthmus.evaluation.disentanglement.factors import (
     N_BINS,
     Discrete,
     left_out,
@@ -16,8 +15,9 @@ from isthmus.evaluation.disentanglement._inputs import (
     table,
     tables,
 )
-from isthmus.evaluation.disentanglement._jackknifed import intervals, said
-from isthmus.evaluation.disentanglement._scores import gaps
+from isthmus.evaluation.disentanglement.information import entropies, label_information
+from isthmus.evaluation.disentanglement.intervals import intervals, said
+from isthmus.evaluation.disentanglement.score_matrix import gaps
 from isthmus.evaluation.result import Result
 
 N_SAMPLES = 10_000

@@ -8,12 +8,7 @@ from scipy import sparse
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError
-from isthmus.evaluation.disentanglement._information import (
-    entropies,
-    label_information,
-    neighbour_information,
-)
-from isthmus.evaluation.disentanglement._inputs import (
+from isthmus.evaluation.disentanglement.factors import (
     N_BINS,
     Discrete,
     Table,
@@ -23,8 +18,13 @@ from isthmus.evaluation.disentanglement._inputs import (
     notes,
     tables,
 )
-from isthmus.evaluation.disentanglement._jackknifed import intervals, said
-from isthmus.evaluation.disentanglement._scores import dominance
+from isthmus.evaluation.disentanglement.information import (
+    entropies,
+    label_information,
+    neighbour_information,
+)
+from isthmus.evaluation.disentanglement.intervals import intervals, said
+from isthmus.evaluation.disentanglement.score_matrix import dominance
 from isthmus.evaluation.result import Result
 
 NEIGHBOURS = 10

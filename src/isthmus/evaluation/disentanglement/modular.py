@@ -5,8 +5,7 @@ import warnings
 import numpy as np
 
 from isthmus.anatomy import Array
-from isthmus.evaluation.disentanglement._information import label_information
-from isthmus.evaluation.disentanglement._inputs import (
+from isthmus.evaluation.disentanglement.factors import (
     N_BINS,
     Discrete,
     held_out,
@@ -16,7 +15,8 @@ from isthmus.evaluation.disentanglement._inputs import (
     notes,
     tables,
 )
-from isthmus.evaluation.disentanglement._jackknifed import intervals, said
+from isthmus.evaluation.disentanglement.information import label_information
+from isthmus.evaluation.disentanglement.intervals import intervals, said
 from isthmus.evaluation.result import Result
 
 _STEPS = 500

@@ -7,7 +7,7 @@ from scipy import sparse
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError, unknown
-from isthmus.evaluation.disentanglement._inputs import (
+from isthmus.evaluation.disentanglement.factors import (
     N_BINS,
     Discrete,
     active,
@@ -17,7 +17,7 @@ from isthmus.evaluation.disentanglement._inputs import (
     notes,
     tables,
 )
-from isthmus.evaluation.disentanglement._jackknifed import intervals, said
+from isthmus.evaluation.disentanglement.intervals import intervals, said
 from isthmus.evaluation.result import Result
 
 MIN_STD = 0.05

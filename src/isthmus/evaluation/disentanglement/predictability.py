@@ -6,7 +6,7 @@ import numpy as np
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError, unknown
-from isthmus.evaluation.disentanglement._inputs import (
+from isthmus.evaluation.disentanglement.factors import (
     Discrete,
     Table,
     left_out,
@@ -14,7 +14,7 @@ from isthmus.evaluation.disentanglement._inputs import (
     notes,
     tables,
 )
-from isthmus.evaluation.disentanglement._scores import gaps
+from isthmus.evaluation.disentanglement.score_matrix import gaps
 from isthmus.evaluation.result import Result
 
 Classifier = Literal["thresholds", "svm"]

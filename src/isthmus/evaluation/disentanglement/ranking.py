@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError, unknown
-from isthmus.evaluation.disentanglement._inputs import Table, active, table
+from isthmus.evaluation.disentanglement.factors import Table, active, table
 from isthmus.evaluation.result import Result
 
 KL_FLOOR = 0.01

@@ -16,12 +16,12 @@ SAMPLES = ("deciles", "top")
 class Evidence:
     """Windows of one latent and windows in which it is silent, for one purpose.
 
-    ``own`` and ``silent`` are numbers of ``windows``.
+    ``firing`` and ``silent`` are numbers of ``windows``.
     """
 
     latent: int
     windows: Windows
-    own: np.ndarray
+    firing: np.ndarray
     silent: np.ndarray
 
 
@@ -40,11 +40,13 @@ def for_explaining(
     """
     if sample not in SAMPLES:
         raise unknown("sample of examples", sample, SAMPLES)
-    own = _of(windows, latent, EXPLAINING)
+    firing = _of(windows, latent, EXPLAINING)
     if sample == "top":
-        own = own[windows.group[own] == 0]
-    own = _evenly(windows, own, examples, rng)
-    return Evidence(latent, windows, own, silent_windows(windows, latent, EXPLAINING, silent, rng))
+        firing = firing[windows.group[firing] == 0]
+    firing = _evenly(windows, firing, examples, rng)
+    return Evidence(
+        latent, windows, firing, silent_windows(windows, latent, EXPLAINING, silent, rng)
+    )
 
 
 def for_scoring(
@@ -55,19 +57,21 @@ def for_scoring(
     No row of text is one of the explainer's, and windows whose text is, token by token, that of an
     explainer's window of the latent (what is printed twice) are left out.
     """
-    shown = _of(windows, latent, EXPLAINING)
-    own = _of(windows, latent, SCORING)
-    if np.isin(windows.row[own], windows.row[shown]).any():
+    explained = _of(windows, latent, EXPLAINING)
+    firing = _of(windows, latent, SCORING)
+    if np.isin(windows.row[firing], windows.row[explained]).any():
         raise IsthmusError(
             f"a scoring window of latent {latent} lies in a row that the explainer saw: find the "
             "features again"
         )
-    seen = {windows.text_key(w) for w in shown}
-    own = own[np.array([windows.text_key(w) not in seen for w in own], dtype=bool)]
+    seen = {windows.text_key(w) for w in explained}
+    firing = firing[np.array([windows.text_key(w) not in seen for w in firing], dtype=bool)]
     # The strongest examples belong to a decile, too: they would weigh twice.
-    deciles = own[windows.group[own] > 0]
-    own = _evenly(windows, deciles if len(deciles) else own, examples, rng)
-    return Evidence(latent, windows, own, silent_windows(windows, latent, SCORING, len(own), rng))
+    deciles = firing[windows.group[firing] > 0]
+    firing = _evenly(windows, deciles if len(deciles) else firing, examples, rng)
+    return Evidence(
+        latent, windows, firing, silent_windows(windows, latent, SCORING, len(firing), rng)
+    )
 
 
 def silent_windows(
@@ -81,35 +85,36 @@ def silent_windows(
     pool = windows.of_latent.get(SILENT, np.zeros(0, dtype=np.int64))
     pool = pool[windows.split[pool] == split]
     if not windows.exact:
-        own = windows.of_latent.get(latent, np.zeros(0, dtype=np.int64))
-        pool = pool[~np.isin(windows.row[pool], windows.row[own])]
+        firing = windows.of_latent.get(latent, np.zeros(0, dtype=np.int64))
+        pool = pool[~np.isin(windows.row[pool], windows.row[firing])]
     pool = rng.permutation(pool)
-    kept: list[int] = []
+    silent: list[int] = []
     for window in pool:
-        if len(kept) == number:
+        if len(silent) == number:
             break
         fired = windows.fired[window]
         if fired is None or latent not in fired:
-            kept.append(int(window))
-    return np.array(kept, dtype=np.int64)
+            silent.append(int(window))
+    return np.array(silent, dtype=np.int64)
 
 
 def _of(windows: Windows, latent: int, split: int) -> np.ndarray:
     """Windows of one latent in one part of the rows in which it fires at all."""
-    own = windows.of_latent.get(latent, np.zeros(0, dtype=np.int64))
-    own = own[windows.split[own] == split]
-    kept = [w for w in own if (windows.values(w) != 0).any()]
-    return np.array(kept, dtype=np.int64)
+    firing = windows.of_latent.get(latent, np.zeros(0, dtype=np.int64))
+    firing = firing[windows.split[firing] == split]
+    return np.array([w for w in firing if (windows.values(w) != 0).any()], dtype=np.int64)
 
 
-def _evenly(windows: Windows, own: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+def _evenly(
+    windows: Windows, firing: np.ndarray, number: int, rng: np.random.Generator
+) -> np.ndarray:
     """At most ``number`` windows, as evenly over the groups as they go; none shown twice."""
     _, first = np.unique(
-        np.stack([windows.row[own], windows.begin[own]], axis=1), axis=0, return_index=True
+        np.stack([windows.row[firing], windows.begin[firing]], axis=1), axis=0, return_index=True
     )
-    own = rng.permutation(own[np.sort(first)])
-    turn = np.zeros(len(own), dtype=np.int64)
-    for group in np.unique(windows.group[own]):
-        here = np.flatnonzero(windows.group[own] == group)
+    firing = rng.permutation(firing[np.sort(first)])
+    turn = np.zeros(len(firing), dtype=np.int64)
+    for group in np.unique(windows.group[firing]):
+        here = np.flatnonzero(windows.group[firing] == group)
         turn[here] = np.arange(len(here))
-    return np.sort(own[np.argsort(turn, kind="stable")[:number]])
+    return np.sort(firing[np.argsort(turn, kind="stable")[:number]])

@@ -9,8 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from isthmus.errors import IsthmusError, unknown
-from isthmus.interpretation.labels.characters import CLASSES, KINDS, features_of
-from isthmus.interpretation.labels.reading import CONTEXTS, NEAR, SLOTS, Reading
+from isthmus.interpretation.labels.text import (
+    CLASSES,
+    CONTEXTS,
+    KINDS,
+    NEAR,
+    SLOTS,
+    Reading,
+    features_of,
+)
 
 CONTEXT, NEARBY = "context", "nearby"
 """Slots besides the texts of :data:`SLOTS`: what holds at the place, words shortly before it."""
@@ -24,7 +31,7 @@ class Literal:
     """One question: does one of ``values`` hold of the text in ``slot`` (or, ``negated``, none)?
 
     ``slot`` is one of :data:`SLOTS` with a kind and values of
-    :data:`~isthmus.interpretation.labels.characters.KINDS`; or ``context`` with kind ``context``
+    :data:`~isthmus.interpretation.labels.text.KINDS`; or ``context`` with kind ``context``
     and names of :data:`CONTEXTS`; or ``nearby`` with kind ``word``: the word is one of the last
     8 tokens before the place. Where a text is missing (before the window), nothing holds of it.
     """
@@ -48,13 +55,13 @@ class Literal:
     def holds(self, reading: Reading) -> bool:
         """Whether it holds at the last place of a reading."""
         if self.slot == CONTEXT:
-            found = any(v in reading.contexts for v in self.values)
+            any_holds = any(v in reading.contexts for v in self.values)
         elif self.slot == NEARBY:
-            found = any(v in reading.near for v in self.values)
+            any_holds = any(v in reading.near for v in self.values)
         else:
             features = features_of(reading.texts[self.slot])
-            found = any((self.kind, v) in features for v in self.values)
-        return found != self.negated
+            any_holds = any((self.kind, v) in features for v in self.values)
+        return any_holds != self.negated
 
     @property
     def size(self) -> int:
@@ -201,8 +208,8 @@ def _text_in_words(literal: Literal) -> str:
 
 
 def _quoted(values: Sequence[str]) -> str:
-    shown = [f"“{v}”".replace("\n", "\\n").replace("\t", "\\t") for v in values]
-    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " or " + shown[-1]
+    quoted = [f"“{v}”".replace("\n", "\\n").replace("\t", "\\t") for v in values]
+    return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " or " + quoted[-1]
 
 
 __all__ = ["CONTEXT", "NEARBY", "ORDER", "SLOTS", "Clause", "Literal", "Rule"]

@@ -8,13 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from isthmus.errors import IsthmusError, MissingExtra
+from isthmus.errors import IsthmusError
+from isthmus.interpretation.features.format import (
+    arrow,
+    features_folder,
+    read_table,
+    schema,
+)
 from isthmus.runs import write_atomically
 
 LABELS, CONTROLS = "labels.parquet", "controls.parquet"
 """Names of the files of labels, and of scores that labels of other latents get."""
 
-COLUMNS = ("latent", "label", "method", "score", "metric", "examples", "detail")
+COLUMNS = {
+    "latent": "int32", "label": "string", "method": "string", "score": "float32",
+    "metric": "string", "examples": "int32", "detail": "string",
+}  # fmt: skip
+"""The columns of both files and their types, as in :data:`features.format.COLUMNS`."""
+
+REMEDY = "delete it and label again"
 
 
 @dataclass(frozen=True)
@@ -60,15 +72,14 @@ def write_labels(folder: str | Path, labels: Iterable[Label], *, name: str = LAB
     path = features_folder(folder) / name
     every = {label.key: label for label in read_labels(folder, name=name)}
     every.update((label.key, label) for label in labels)
-    pa, pq = _arrow()
+    pa = arrow()
     rows = [every[key] for key in sorted(every)]
-    kinds = [pa.int32(), pa.string(), pa.string(), pa.float32(), pa.string(), pa.int32()]
     columns = {
-        name: pa.array([_cell(row, name) for row in rows], type=kind)
-        for name, kind in zip(COLUMNS, [*kinds, pa.string()], strict=True)
+        field.name: pa.array([_cell(row, field.name) for row in rows], type=field.type)
+        for field in schema(COLUMNS)
     }
     memory = io.BytesIO()
-    pq.write_table(pa.table(columns), memory)
+    pa.parquet.write_table(pa.table(columns), memory)
     write_atomically(path, memory.getvalue())
     return path
 
@@ -84,31 +95,16 @@ def read_labels(
     path = features_folder(folder) / name
     if not path.exists():
         return []
-    _, pq = _arrow()
+    rows = read_table(path, list(COLUMNS), remedy=REMEDY).to_pylist()
     try:
-        found = pq.read_table(path, columns=list(COLUMNS)).to_pylist()
-    except (OSError, ValueError, KeyError) as problem:
-        raise IsthmusError(
-            f"cannot read {path} as a table of labels ({problem}): delete it and label again"
-        ) from None
-    labels = [Label(**{**row, "detail": json.loads(row["detail"] or "{}")}) for row in found]
+        labels = [Label(**{**row, "detail": json.loads(row["detail"] or "{}")}) for row in rows]
+    except ValueError as problem:
+        raise IsthmusError(f"{path} is damaged ({problem}): {REMEDY}") from problem
     return [
         label
         for label in labels
         if (method is None or label.method == method) and (metric is None or label.metric == metric)
     ]
-
-
-def features_folder(folder: str | Path) -> Path:
-    """The folder with the features: ``folder`` itself, or ``features`` in the folder of a run."""
-    folder = Path(folder)
-    for place in (folder, folder / "features"):
-        if (place / "examples.parquet").exists():
-            return place
-    raise IsthmusError(
-        f"{folder} has no features (features/examples.parquet): isthmus report {folder} finds "
-        "those of a dictionary on a language model's activations"
-    )
 
 
 def _cell(label: Label, column: str) -> Any:
@@ -118,13 +114,3 @@ def _cell(label: Label, column: str) -> Any:
     if column == "score" and value is not None and not math.isfinite(value):
         return None
     return value
-
-
-def _arrow() -> tuple[Any, Any]:
-    """pyarrow and its module for Parquet."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingExtra("pyarrow", "tables", "reading and writing features") from None
-    return pyarrow, parquet

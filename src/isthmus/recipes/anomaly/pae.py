@@ -10,16 +10,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Array, Autoencoder, Likelihood, Output, Signal, Source, Term, evaluating
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError, unknown
-from isthmus.evaluation.anomaly import mean_shift
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.networks.layers import plain
 from isthmus.recipes.options import Hidden, LatentDim, Network, OwnModule, Positive
 from isthmus.recipes.registry import recipe
+from isthmus.shapes import Float
 
 FLOOR = math.log(1e-4)
 """The least log variance, for data in the model's units: a constant feature has no other bound."""
@@ -129,6 +128,8 @@ def mean_shift_scores(
 
     A model without what ``by`` needs is an :class:`IsthmusError`.
     """
+    from isthmus.evaluation.anomaly import mean_shift
+
     if by not in ("mse", "wnll"):
         raise unknown("score", by, ("mse", "wnll"))
     if model.decoder is None:

@@ -7,10 +7,9 @@ from typing import Annotated
 import numpy as np
 import torch
 from pydantic import Field
-from scipy.linalg import eigh
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Report, Signal, Source
+from isthmus.anatomy import Autoencoder, ReportProgress, Signal, Source
 from isthmus.bottlenecks import GaussianBottleneck, StandardNormal
 from isthmus.errors import IsthmusError
 from isthmus.likelihoods import LearnedGaussian
@@ -82,6 +81,8 @@ def principal(covariance: Tensor, number: int) -> tuple[Tensor, Tensor]:
         values, vectors = values[size - number :], vectors[:, size - number :]
     else:
         # Only the largest: of wide rows that takes half the time.
+        from scipy.linalg import eigh
+
         found = eigh(covariance.numpy(), subset_by_index=[size - number, size - 1], driver="evr")
         values, vectors = (torch.from_numpy(np.ascontiguousarray(part)) for part in found)
     return values.flip(0).clamp_min(0.0), vectors.flip(1)
@@ -101,7 +102,7 @@ class TrimmedSolver:
     def __init__(self, latents: int | None, share: float, trim: float, rounds: int) -> None:
         self.latents, self.share, self.trim, self.rounds = latents, share, trim, rounds
 
-    def fit(self, model: Autoencoder, source: Source, report: Report) -> dict[str, float]:
+    def fit(self, model: Autoencoder, source: Source, report: ReportProgress) -> dict[str, float]:
         """Set encoder, decoder and sigma; the figures say what was kept."""
         total = len(source)
         kept = torch.ones(total, dtype=torch.bool)

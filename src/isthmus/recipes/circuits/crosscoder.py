@@ -28,8 +28,8 @@ from isthmus.anatomy import (
     norms,
 )
 from isthmus.anatomy.each import EachLikelihood
-from isthmus.bottlenecks import BatchTopK, Dictionary, ReLU, TopK
-from isthmus.bottlenecks.start import (
+from isthmus.bottlenecks import BatchTopK, ReLU, TopK
+from isthmus.bottlenecks.dictionary_start import (
     EARLY,
     best_scale,
     cutoffs_for,
@@ -39,6 +39,7 @@ from isthmus.bottlenecks.start import (
 )
 from isthmus.errors import IsthmusError, unknown
 from isthmus.kernels import Preactivations, take_at
+from isthmus.networks import Dictionary
 from isthmus.objectives import (
     MSE,
     ActiveLatents,

@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from isthmus.anatomy import Autoencoder, Each, Only, Signal, Watch, single
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder
-from isthmus.bottlenecks.transcode import TranscoderReLU, TranscoderTopK
+from isthmus.bottlenecks.transcoder import TranscoderReLU, TranscoderTopK
 from isthmus.errors import IsthmusError
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import L1, MSE, ActiveLatents, AuxK, Coefficient, Held, L0Control, dead_used
 from isthmus.recipes.options import DeadAfter, Meant, NonNegative, TargetL0, check_active
 from isthmus.recipes.registry import REAL, recipe

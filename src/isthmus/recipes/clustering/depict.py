@@ -10,7 +10,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus._shapes import Float
 from isthmus.anatomy import (
     Array,
     Autoencoder,
@@ -25,9 +24,10 @@ from isthmus.anatomy import (
     Term,
 )
 from isthmus.errors import IsthmusError
-from isthmus.recipes.clustering.layers import ClearAndNoisy, LayeredDecoder, LayeredEncoder, Paths
+from isthmus.networks.clean_noisy import ClearAndNoisy, LayeredDecoder, LayeredEncoder, Paths
 from isthmus.recipes.options import NonNegative
 from isthmus.recipes.registry import recipe
+from isthmus.shapes import Float
 
 STARTS = 20
 """Starts of k-means, of which the best is kept."""

@@ -6,7 +6,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus._shapes import Float
 from isthmus.anatomy import (
     Autoencoder,
     Gaussian,
@@ -26,6 +25,7 @@ from isthmus.networks.layers import image_shape
 from isthmus.objectives import KL, NegativeLogLikelihood
 from isthmus.recipes.options import Hidden, LatentDim, OwnModule, Sigma, likelihood_for
 from isthmus.recipes.registry import recipe
+from isthmus.shapes import Float
 
 
 class GradientOrigin(Part):

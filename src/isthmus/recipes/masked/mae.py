@@ -7,13 +7,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Autoencoder, Output, Signal, Term, TokenCode, View, ask
 from isthmus.corruptions import RandomPatchMask
 from isthmus.errors import IsthmusError
 from isthmus.networks import PatchDecoder, PatchEncoder, Patches, VisibleTokens
 from isthmus.recipes.options import OwnModule
 from isthmus.recipes.registry import recipe
+from isthmus.shapes import Float
 
 PATCH = 4
 """The side of a patch that is looked for, in pixels (or elements)."""

@@ -6,7 +6,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus._shapes import Float, Int
 from isthmus.anatomy import Autoencoder, DiscreteCode, Signal
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.objectives import Commit, NegativeLogLikelihood, Quantise
@@ -21,6 +20,7 @@ from isthmus.recipes.options import (
     likelihood_for,
 )
 from isthmus.recipes.registry import recipe
+from isthmus.shapes import Float, Int
 
 
 class ScalarCodebooks(nn.Module):

@@ -6,13 +6,23 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Autoencoder, EmbeddingCode, Output, Signal, Term
 from isthmus.bottlenecks import Projection
+from isthmus.corruptions import two_views
 from isthmus.networks import Projector, encoder_for
-from isthmus.recipes.options import Hidden, LatentDim, Meant, Network, NonNegative, OwnModule
+from isthmus.recipes.options import (
+    Crop,
+    Erase,
+    Hidden,
+    LatentDim,
+    Meant,
+    Network,
+    Noise,
+    NonNegative,
+    OwnModule,
+)
 from isthmus.recipes.registry import recipe
-from isthmus.recipes.self_supervised.augmentation import Crop, Erase, Noise, two_views
+from isthmus.shapes import Float
 
 EPSILON = 1e-5
 """Added to the variance of each dimension, as batch normalisation does in the authors' code."""

@@ -8,12 +8,11 @@ from torch import Tensor, nn
 
 from isthmus.anatomy import EMA, Autoencoder, Cosine, Signal, View
 from isthmus.bottlenecks import Projection
-from isthmus.corruptions import TwoViews
+from isthmus.corruptions import TwoViews, two_views
 from isthmus.networks import Projector, encoder_for
 from isthmus.objectives import CrossPrediction
-from isthmus.recipes.options import Hidden, LatentDim, Meant, Network, OwnModule
+from isthmus.recipes.options import Crop, Erase, Hidden, LatentDim, Meant, Network, Noise, OwnModule
 from isthmus.recipes.registry import recipe
-from isthmus.recipes.self_supervised.augmentation import Crop, Erase, Noise, two_views
 
 
 class TaughtViews(nn.Module):

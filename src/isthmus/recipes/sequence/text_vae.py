@@ -9,6 +9,7 @@ from pydantic import Field
 from isthmus.anatomy import Autoencoder, Clock, Objective, Schedule, Signal
 from isthmus.bottlenecks import GaussianBottleneck, StandardNormal
 from isthmus.bottlenecks.identity import Identity
+from isthmus.errors import IsthmusError
 from isthmus.likelihoods import Categorical
 from isthmus.networks import Ended, TokenDecoder, TokenEncoder
 from isthmus.objectives import KL, NegativeLogLikelihood
@@ -95,6 +96,11 @@ def text_vae(
     and share the weights of both LSTMs; here the code is ``latent_dim`` numbers.
     """
     tokens, drawn = signal.vocabulary, variational and beta > 0.0
+    if len(signal.shape) != 1:
+        raise IsthmusError(
+            f"text-vae reads each row as one sequence of tokens, and these rows have the shape "
+            f"{signal.shape}: reshape the data to (rows, steps)"
+        )
     decoder = TokenDecoder(
         tokens,
         latent_dim,

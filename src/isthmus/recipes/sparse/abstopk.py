@@ -1,7 +1,8 @@
 """The AbsTopK sparse autoencoder, whose latents have two signs."""
 
 from isthmus.anatomy import Autoencoder, Signal
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder, TopK
+from isthmus.bottlenecks import TopK
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import MSE, AuxK
 from isthmus.recipes.options import (
     ActiveLatents,

@@ -1,7 +1,8 @@
 """The BatchTopK sparse autoencoder."""
 
 from isthmus.anatomy import Autoencoder, Signal
-from isthmus.bottlenecks import BatchTopK, Dictionary, DictionaryEncoder
+from isthmus.bottlenecks import BatchTopK
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import MSE, AuxK
 from isthmus.recipes.options import (
     ActiveLatents,

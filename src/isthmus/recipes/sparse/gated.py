@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from isthmus.anatomy import Autoencoder, Linear, Signal, Watch
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder, Gated
+from isthmus.bottlenecks import Gated
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import (
     ActiveLatents,
     AuxK,

@@ -16,9 +16,9 @@ from isthmus.anatomy import (
     Step,
     linear_decoder,
 )
-from isthmus.bottlenecks import Dictionary
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
+from isthmus.networks import Dictionary
 from isthmus.objectives import SquaredError
 from isthmus.recipes.options import ActiveLatents, DictionaryDim, check_active
 from isthmus.recipes.registry import recipe

@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from isthmus.anatomy import Autoencoder, Signal
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder, TopK
+from isthmus.bottlenecks import TopK
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import MSE
 from isthmus.recipes.options import ActiveLatents, DeadAfter, DictionaryDim, check_active
 from isthmus.recipes.registry import recipe
@@ -48,7 +49,7 @@ def llama_scope(
 
     A latent is chosen by what it would contribute, ``h_i |d_i|``, so that no decoder row needs to
     be normalised. k falls linearly to its end over the first tenth of the run: early on every
-    latent is used and learns. :func:`isthmus.recipes.sparse.conversion.to_jumprelu` replaces k by
+    latent is used and learns. :func:`isthmus.recipes.sparse.jumprelu.to_jumprelu` replaces k by
     one threshold after training; k itself is the rule at inference until then.
 
     Published: k = 50 from a start at the width of the activations, dictionaries 8 and 32 times as

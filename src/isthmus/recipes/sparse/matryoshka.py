@@ -9,9 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Code, Output, Signal, SparseCode, Term
-from isthmus.bottlenecks import BatchTopK, Dictionary, DictionaryEncoder
+from isthmus.bottlenecks import BatchTopK
 from isthmus.errors import IsthmusError
 from isthmus.kernels import adaptive_decode
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import AuxK
 from isthmus.recipes.options import (
     ActiveLatents,

@@ -17,9 +17,9 @@ from isthmus.anatomy import (
     Term,
     ThresholdCode,
 )
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations, adaptive_decode
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.recipes.options import ActiveLatents, DictionaryDim, check_active
 from isthmus.recipes.registry import recipe
 

@@ -6,8 +6,9 @@ from pydantic import Field
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Output, Signal, Term
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder, TopK
+from isthmus.bottlenecks import TopK
 from isthmus.bottlenecks.topk import WideSparseCode
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import MSE, AuxK
 from isthmus.recipes.options import (
     ActiveLatents,

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Autoencoder, Code, Part, Signal
 from isthmus.errors import IsthmusError
 from isthmus.networks.layers import plain
 from isthmus.objectives import SquaredError
 from isthmus.recipes.options import Positive
 from isthmus.recipes.registry import recipe
+from isthmus.shapes import Float
 
 C1 = math.sqrt(2.0 / math.pi)
 """``E[u sign(u)]`` of a standard normal u, the first Hermite coefficient of the sign."""

@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Autoencoder, GaussianCode, Output, Signal, Term
 from isthmus.bottlenecks import GaussianBottleneck, StandardNormal
 from isthmus.networks import decoder_for, encoder_for
@@ -26,6 +25,7 @@ from isthmus.recipes.options import (
     likelihood_for,
 )
 from isthmus.recipes.registry import recipe
+from isthmus.shapes import Float
 
 Estimator = Literal["weighted", "stratified"]
 

@@ -24,8 +24,8 @@ from isthmus.anatomy import (
     evaluating,
     tree,
 )  # fmt: skip
-from isthmus.anatomy.drawing import drawing
 from isthmus.anatomy.likelihood import filled, over
+from isthmus.anatomy.randomness import drawing
 from isthmus.bottlenecks import StandardNormal
 from isthmus.bottlenecks.experts import (
     Family,

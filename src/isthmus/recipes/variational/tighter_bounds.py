@@ -9,7 +9,7 @@ from isthmus.bottlenecks import GaussianBottleneck
 from isthmus.objectives.importance import Combination, Importance, RoutedBound
 from isthmus.recipes.options import Hidden, LatentDim, LikelihoodName, Network, OwnModule, Sigma
 from isthmus.recipes.registry import recipe
-from isthmus.recipes.variational.burda import TRAINING, Binarised, Doubly, burda_autoencoder
+from isthmus.recipes.variational.iwae import TRAINING, Binarised, Doubly, burda_autoencoder
 
 PAPER = (
     "Rainforth, Kosiorek, Le, Maddison, Igl, Wood, Teh, Tighter Variational Bounds are Not "

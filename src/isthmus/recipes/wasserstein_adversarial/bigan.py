@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Autoencoder, Code, Output, Prior, Signal, Term, expect
 from isthmus.bottlenecks import Identity, StandardNormal
 from isthmus.networks import decoder_for, encoder_for
@@ -23,6 +22,7 @@ from isthmus.recipes.options import (
     likelihood_for,
 )
 from isthmus.recipes.registry import recipe
+from isthmus.shapes import Float
 
 CRITIC = "critic"
 HIDDEN = (1024, 1024)

@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from isthmus._shapes import Float
 from isthmus.anatomy import (
     Autoencoder,
     Bernoulli,
@@ -23,7 +22,7 @@ from isthmus.anatomy import (
     Term,
     expect,
 )
-from isthmus.anatomy.drawing import drawing
+from isthmus.anatomy.randomness import drawing
 from isthmus.bottlenecks import Identity, StandardNormal
 from isthmus.errors import IsthmusError, unknown
 from isthmus.networks import decoder_for, encoder_for
@@ -38,6 +37,7 @@ from isthmus.recipes.options import (
     likelihood_for,
 )
 from isthmus.recipes.registry import recipe
+from isthmus.shapes import Float
 
 EPOCHS = 30
 """Length of the authors' run, over which the weight of the distance grows."""

@@ -13,9 +13,9 @@ import isthmus
 from isthmus.activations import Activations
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.interpretation import Splice, spliced
-from isthmus.interpretation._codes import coded
 from isthmus.interpretation.attribution import Trace, edges, writes
 from isthmus.interpretation.attribution import reads as read_weights
+from isthmus.interpretation.encoding import coded
 from isthmus.language import Decoder, Tokens
 from isthmus.language.decoder import rotations
 from isthmus.studies import Check, Figures, Trial, study

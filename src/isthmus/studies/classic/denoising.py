@@ -11,7 +11,7 @@ from isthmus import data
 from isthmus.evaluation import Result, fvu
 from isthmus.evaluation.probing import linear_probe
 from isthmus.studies import Check, Trial, study
-from isthmus.studies.images import halved
+from isthmus.studies.small_images import halved
 
 SIDE = 14
 WIDTH = 500

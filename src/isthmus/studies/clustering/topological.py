@@ -7,10 +7,10 @@ from scipy.spatial import ConvexHull
 from sklearn.decomposition import PCA
 
 import isthmus
+from isthmus.data.made.spheres import Spheres, spheres
 from isthmus.evaluation import Result, error_per_element
 from isthmus.evaluation.neighbourhood import density_kl, distance_rmse, neighbourhood
 from isthmus.studies import Check, Trial, study
-from isthmus.studies.clustering.spheres import Spheres, spheres
 
 STEPS = 8000
 SCALES = (0.01, 0.1, 1.0)

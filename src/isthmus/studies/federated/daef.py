@@ -14,10 +14,10 @@ from isthmus.anatomy import Array, Autoencoder, Scaler
 from isthmus.bottlenecks import Identity
 from isthmus.evaluation.anomaly import auroc
 from isthmus.networks import decoder_for, encoder_for
+from isthmus.networks.merged_statistics import merge
 from isthmus.objectives import MSE
 from isthmus.recipes import get_recipe
 from isthmus.recipes.federated.daef import DAEFSolver, Solved
-from isthmus.recipes.federated.merging import merge
 from isthmus.studies import Check, Trial, study
 
 LATENT = 4

@@ -5,10 +5,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Autoencoder, Signal, View
 from isthmus.networks.conv import strides
 from isthmus.recipes.implicit.gon import GradientOrigin
+from isthmus.shapes import Float
 
 
 class Mirror(nn.Module):

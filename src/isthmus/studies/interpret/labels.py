@@ -12,10 +12,11 @@ from torch import Tensor
 import isthmus
 from isthmus.activations import Store, StoreSource
 from isthmus.anatomy import Autoencoder, Signal
-from isthmus.bottlenecks import Dictionary, DictionaryEncoder, TopK
+from isthmus.bottlenecks import TopK
 from isthmus.evaluation import Result
 from isthmus.interpretation import Settings, source_features
 from isthmus.interpretation.labels import Label, Labelling, label, score_difference
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import MSE
 from isthmus.studies import Check, Figures, Trial, study
 from isthmus.studies.interpret import resident

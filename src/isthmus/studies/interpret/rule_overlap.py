@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from isthmus.interpretation.labels import Label, Rule, Windows
-from isthmus.interpretation.labels.folder import blocks
-from isthmus.interpretation.labels.windows import SILENT
+from isthmus.interpretation.labels.rule_matching import matcher_of
+from isthmus.interpretation.labels.windows import SILENT, read_windows
 
 
 def shared_windows(folder: Path, latent: int) -> Windows:
@@ -15,7 +15,7 @@ def shared_windows(folder: Path, latent: int) -> Windows:
 
     Folders of the same text and settings have the same random windows.
     """
-    _, windows = next(blocks(folder, [latent]))
+    _, windows = next(read_windows(folder, [latent]))
     return windows
 
 
@@ -26,7 +26,7 @@ def applies(labels: Sequence[Label], windows: Windows) -> np.ndarray:
     """
     at, _ = windows.places(windows.of_latent[SILENT])
     rules = [Rule.from_dict(one.detail["rule"]) for one in labels]
-    found = np.stack([windows.scene.fires(rule, at) for rule in rules])
+    found = np.stack([matcher_of(windows).fires(rule, at) for rule in rules])
     return found[found.any(1)]
 
 

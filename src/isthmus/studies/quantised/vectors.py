@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from isthmus._shapes import Float, Int
 from isthmus.anatomy import DiscreteCode
+from isthmus.shapes import Float, Int
 
 
 class VectorCodebook(nn.Module):

@@ -14,8 +14,8 @@ from isthmus.evaluation.probing import linear_probe
 from isthmus.networks import ConvDecoder, ConvEncoder
 from isthmus.recipes.self_supervised.barlow_twins import barlow_twins
 from isthmus.studies import Check, Figures, Trial, study
-from isthmus.studies.images import halved
 from isthmus.studies.self_supervised.contrastive import InfoNCE
+from isthmus.studies.small_images import halved
 
 ROWS = 20_000
 LABELLED = 2_000

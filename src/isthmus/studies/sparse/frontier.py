@@ -8,7 +8,7 @@ import numpy as np
 
 import isthmus
 from isthmus.evaluation import Shrinkage, fvu
-from isthmus.runs import Data
+from isthmus.runs import DataLike
 
 ASKED = {"relu-l1": "l0", "gated": "l0", "topk": "k", "batchtopk": "k", "jumprelu": "l0"}
 """How each kind is told its sparsity: the recipe's option."""
@@ -54,7 +54,7 @@ def moved_at_random(model: isthmus.Autoencoder, held: np.ndarray, seed: int) -> 
     return {"fvu": fvu(held, moved).value, "shrinkage": shrinkage.value}
 
 
-def measured(model: isthmus.Autoencoder, held: Data) -> dict[str, float]:
+def measured(model: isthmus.Autoencoder, held: DataLike) -> dict[str, float]:
     """FVU, L0, dead share and the two figures of lengths, on held-out rows."""
     found = isthmus.evaluate(model, held)
     names = ("fvu", "l0", "dead_share", "shrinkage", "norm_ratio")

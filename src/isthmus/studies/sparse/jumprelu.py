@@ -8,7 +8,7 @@ import numpy as np
 import isthmus
 from isthmus.data import Planted
 from isthmus.evaluation import mean_max_cosine, recovery
-from isthmus.runs import Data
+from isthmus.runs import DataLike
 from isthmus.studies import Check, Figures, Trial, study
 from isthmus.studies.interpret import resident
 from isthmus.studies.sparse.frontier import (
@@ -168,7 +168,7 @@ def jumprelu(trial: Trial) -> dict[str, Measured]:
 
 
 def _fitted(
-    rows: Data, name: str, trial: Trial, figures: Mapping[str, Measured], held: np.ndarray
+    rows: DataLike, name: str, trial: Trial, figures: Mapping[str, Measured], held: np.ndarray
 ) -> dict[str, isthmus.Autoencoder]:
     """Every kind at every level from one pass, and their figures on held-out rows."""
     field = FIELDS[name]

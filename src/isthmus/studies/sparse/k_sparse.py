@@ -10,7 +10,7 @@ import isthmus
 from isthmus import data
 from isthmus.evaluation import Result, dead_share, fvu, linear_probe
 from isthmus.studies import Check, Figures, Trial, study
-from isthmus.studies.images import halved
+from isthmus.studies.small_images import halved
 
 SIDE = 14
 WIDTH = 500

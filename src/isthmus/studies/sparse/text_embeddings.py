@@ -6,12 +6,12 @@ import numpy as np
 
 import isthmus
 from isthmus.anatomy import linear_decoder
+from isthmus.data.made import topic_tree
+from isthmus.data.made.topic_tree import DIMENSIONS, FIELDS, SUBTOPICS, Corpus, Embedding
 from isthmus.evaluation import Result
 from isthmus.interpretation.geometry import feature_families
 from isthmus.language import documents
 from isthmus.studies import Check, Figures, Trial, study
-from isthmus.studies.sparse import topic_tree
-from isthmus.studies.sparse.topic_tree import DIMENSIONS, FIELDS, SUBTOPICS, Corpus, Embedding
 
 TEXTS, HELD = 8000, 2000
 SIZES = {4: 2 * DIMENSIONS, 8: 4 * DIMENSIONS, 16: 6 * DIMENSIONS}

@@ -12,9 +12,10 @@ from scipy.optimize import least_squares
 import isthmus
 from isthmus.activations import StoreSource
 from isthmus.anatomy import Autoencoder
-from isthmus.bottlenecks import DictionaryEncoder, TopK
+from isthmus.bottlenecks import TopK
 from isthmus.evaluation import Result
 from isthmus.interpretation import behaviour
+from isthmus.networks import DictionaryEncoder
 from isthmus.recipes import get_recipe
 from isthmus.runs import build
 from isthmus.studies import Check, Figures, Trial, study

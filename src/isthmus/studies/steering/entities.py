@@ -9,13 +9,7 @@ from torch import Tensor
 import isthmus
 from isthmus.activations import Activations, Streamed
 from isthmus.anatomy import Autoencoder
-from isthmus.evaluation import auroc
-from isthmus.interpretation import Steering, spliced
-from isthmus.interpretation.selection import firing_shares, ranked_latents, separation
-from isthmus.language import Decoder, LanguageModel, Shape, Tokens
-from isthmus.language.decoder import rotated, rotations
-from isthmus.studies import Check, Trial, study
-from isthmus.studies.steering.names import (
+from isthmus.data.made.names import (
     FINAL,
     FIRST,
     KINDS,
@@ -24,6 +18,12 @@ from isthmus.studies.steering.names import (
     UNKNOWN,
     Entities,
 )
+from isthmus.evaluation import auroc
+from isthmus.interpretation import Steering, spliced
+from isthmus.interpretation.selection import firing_shares, ranked_latents, separation
+from isthmus.language import Decoder, LanguageModel, Shape, Tokens
+from isthmus.language.decoder import rotated, rotations
+from isthmus.studies import Check, Trial, study
 from isthmus.studies.steering.planted_facts import as_tokens, trained
 
 POINT = "layers.0"

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from isthmus.activations import Activations
+from isthmus.data.made.words import Words
 from isthmus.language import Decoder, LanguageModel
-from isthmus.studies.steering.planted_facts import Draw, Words, hosted
+from isthmus.studies.steering.planted_facts import Draw, hosted
 
 
 def rmu(

@@ -10,11 +10,11 @@ from torch import Tensor
 import isthmus
 from isthmus.activations import Activations, Streamed
 from isthmus.anatomy import Autoencoder
+from isthmus.data.made.domains import Domains, Questions
 from isthmus.interpretation import Steering, spliced
 from isthmus.interpretation.selection import firing_shares, ranked_latents
 from isthmus.language import Decoder, LanguageModel, Shape
 from isthmus.studies import Check, Figures, Trial, study
-from isthmus.studies.steering.domains import Domains, Questions
 from isthmus.studies.steering.planted_facts import as_tokens, cross_entropy, trained
 from isthmus.studies.steering.rmu import rmu
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus._shapes import Float
 from isthmus.anatomy import Autoencoder, Output, Term
+from isthmus.shapes import Float
 
 CRITIC = "critic"
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)

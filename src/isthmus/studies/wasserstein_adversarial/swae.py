@@ -13,7 +13,7 @@ from isthmus import data
 from isthmus.anatomy import Autoencoder, Bernoulli, GaussianCode, Objective, Signal
 from isthmus.bottlenecks import Identity, StandardNormal
 from isthmus.evaluation import Result, error_per_element
-from isthmus.evaluation.samples import frechet_distance
+from isthmus.evaluation.sample_quality import frechet_distance
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.recipes.wasserstein_adversarial.swae import (
     AbsoluteError,

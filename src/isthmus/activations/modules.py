@@ -1,0 +1,93 @@
+"""Models that are no language models, by name: of transformers, or of one's own."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from isthmus.activations.image_processor import first_line, open_processor, remember
+from isthmus.errors import IsthmusError, MissingExtra
+from isthmus.language.devices import device_named, dtype_name, dtype_named, dtype_of
+from isthmus.notices import say
+
+
+def open_module(spec: str, *, dtype: Any = None, device: Any = None) -> nn.Module:
+    """The module that a name stands for, in evaluation mode.
+
+    - ``package.module:factory``: an ``nn.Module``, or a function without arguments that returns one
+    - a folder, or a name on the Hugging Face hub: any model of ``transformers`` without its head
+      (needs ``isthmus[lm]``), and with it the image processor of a vision model, through which
+      byte images go
+
+    ``dtype`` and ``device`` are as in :func:`isthmus.language.open_model`: models of
+    ``transformers`` come in float32 unless told otherwise, one's own as they are made.
+
+    Raises :class:`IsthmusError` where there is no such model.
+    """
+    wanted = None if dtype is None else dtype_named(dtype)
+    where = None if device is None else device_named(device)
+    place = Path(spec).expanduser()
+    if ":" in spec and not place.exists():
+        made = _made(spec)
+        return made.to(device=where, dtype=wanted)
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingExtra("transformers", "lm", f"the model {spec!r}") from error
+    name = str(place.absolute()) if place.is_dir() else spec
+    try:
+        model = transformers.AutoModel.from_pretrained(name, dtype="auto")
+    except Exception as error:  # transformers raises many kinds; each means that it did not open
+        first = str(error).strip().split("\n")[0]
+        raise IsthmusError(
+            f"there is no model {spec!r} that transformers can open ({first}): give a folder, a "
+            "name on the hub, or 'package.module:factory'"
+        ) from error
+    if dtype is None:
+        stored, wanted = dtype_of(model), torch.float32
+        if stored != wanted:
+            say(
+                f"{spec} is stored in {dtype_name(stored)} and computed in float32 "
+                f"(host dtype=auto computes in {dtype_name(stored)})"
+            )
+    module: nn.Module = model.to(device=where, dtype=wanted).eval().requires_grad_(False)
+    remember(module, open_processor(name, module))
+    return module
+
+
+def _made(spec: str) -> nn.Module:
+    name, _, path = spec.rpartition(":")
+    here = str(Path.cwd())
+    added = here not in sys.path  # console scripts do not look in the current folder
+    if added:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(name)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise IsthmusError(
+            f"{spec!r} cannot be imported ({error}): write it as 'package.module:factory', and "
+            "run where Python finds the package"
+        ) from error
+    finally:
+        if added:
+            sys.path.remove(here)
+    is_factory = callable(found) and not isinstance(found, nn.Module)
+    try:
+        made = found() if is_factory else found
+    except IsthmusError:
+        raise
+    except Exception as error:  # of code that is not ours
+        raise IsthmusError(
+            f"{spec!r} fails when it is called ({type(error).__name__}: "
+            f"{first_line(error)}): mend it, or run where it finds its files"
+        ) from error
+    if not isinstance(made, nn.Module):
+        raise IsthmusError(
+            f"{spec!r} gives a {type(made).__name__} and no nn.Module: return a module"
+        )
+    return made.eval()

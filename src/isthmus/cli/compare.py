@@ -1,0 +1,144 @@
+"""``isthmus compare``: which recipe suits the data."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from isthmus.cli import completion
+from isthmus.cli.common import Data, Options, Quiet, interruptible, out, parse_options
+from isthmus.errors import unknown
+
+if TYPE_CHECKING:
+    from isthmus.comparison import Comparison
+
+OWN = ("steps", "batch_size", "latents", "width", "clusters", "kind", "axis", "size", "mode")
+
+
+def compare(
+    data: Data,
+    options: Options = None,
+    recipes: Annotated[
+        str,
+        typer.Option(
+            help="names or package.module:function, by comma",
+            autocompletion=completion.recipes_by_comma,
+        ),
+    ] = "plain,vae,topk",
+    task: Annotated[
+        str, typer.Option(help="reconstruct, cluster, anomaly, probe, density or compress")
+    ] = "reconstruct",
+    seeds: Annotated[int, typer.Option(min=1, help="splits and initialisations")] = 3,
+    labels: Annotated[
+        str | None, typer.Option(help="a column of the table, or a file with one label a row")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="for the page and the tables")
+    ] = Path("comparison"),
+    quiet: Quiet = False,
+) -> None:
+    """Compare recipes on your data: same split, same budget, baselines beside them.
+
+    Options of the comparison (steps=, batch_size=, latents=, width=, clusters=) and of single
+    recipes (vae.sigma=0.3) follow as NAME=VALUE. Fits are kept; the same command goes on.
+    """
+    given = parse_options(options)
+    with interruptible():
+        out.print(run(data, given, recipes.split(","), task, seeds, labels, output, not quiet))
+
+
+def run(
+    data: str,
+    given: Mapping[str, Any],
+    recipes: Sequence[str],
+    task: str,
+    seeds: int,
+    labels: str | None,
+    output: Path,
+    progress: bool,
+) -> RenderableType:
+    """Compare, write the page and the tables, and return what is printed."""
+    from isthmus.comparison.comparison_page import as_csv, page
+    from isthmus.comparison.naming import named
+    from isthmus.comparison.runner import BASELINES
+    from isthmus.comparison.runner import compare as compared_by
+    from isthmus.comparison.winner import WINNER
+    from isthmus.runs import write_atomically
+    from isthmus.training.progress import ProgressBar
+
+    compared = named(recipes, BASELINES)
+    own, of_recipes = _sorted(given, list(compared))
+    with ProgressBar("comparison", 1, "fits", progress) as bar:
+        found = compared_by(
+            data, compared, task, labels=labels, seeds=seeds, options=of_recipes, out=output,
+            report=lambda what, done, total: bar.draw(done, done, what, total=total), **own,
+        )  # fmt: skip
+    write_atomically(output / "index.html", page(found).encode())
+    write_atomically(output / "results.csv", as_csv(found).encode())
+    notes = [Text(f"  {note}", style="dim") for note in found.prepared.notes]
+    left = [Text(f"  left out: {name}: {why}") for name, why in found.left_out.items()]
+    ends = [Text(f"written to {output / 'index.html'}")]
+    if found.winner is not None:
+        ends.append(
+            Text(
+                f"{found.winner} fitted to all rows is saved in {output / WINNER}; next: isthmus "
+                f"score {output / WINNER} new.csv"
+            )
+        )
+    return Group(table(found), *notes, *left, *ends)
+
+
+def table(found: "Comparison") -> Table:
+    """Methods, the best first, with the first measures: what fits into 80 columns.
+
+    The page has the others, all intervals and the numbers of parameters.
+    """
+    from isthmus.comparison.comparison_page import number
+    from isthmus.comparison.runner import BASELINES
+
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("method", no_wrap=True)
+    shown = found.measures[:3]
+    for measure in shown:
+        grid.add_column(
+            f"{measure.replace('_', ' ')} {'↑' if found.task.measures[measure] else '↓'}",
+            overflow="fold", no_wrap=measure == found.measures[0],
+        )  # fmt: skip
+    grid.add_column("seconds", justify="right")
+    for name in found.ranking:
+        cells = []
+        for place, measure in enumerate(shown):
+            at = found.estimate(name, measure)
+            # The page has all intervals; a terminal has room for those that rank.
+            interval = f" [{number(at.low)}, {number(at.high)}]"
+            cells.append(number(at.mean) + (interval if not place and at.low < at.high else ""))
+        runs = found.of(name)
+        cells.append(f"{sum(r.seconds for r in runs) / len(runs):.1f}")
+        style = "dim" if name in BASELINES else ""
+        grid.add_row(*(Text(cell, style) for cell in (name, *cells)))
+    return grid
+
+
+def _sorted(
+    given: Mapping[str, Any], recipes: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Options of the comparison, and those of single recipes, ``recipe.option``."""
+    own: dict[str, Any] = {}
+    of_recipes: dict[str, dict[str, Any]] = {}
+    names = {name.replace("-", "_"): name for name in recipes}
+    for key, value in given.items():
+        head, dot, option = key.partition(".")
+        if dot and head in names:
+            of_recipes.setdefault(names[head], {})[option] = value
+        elif head == "prepare" and dot:
+            own.setdefault("prepare", {})[option] = value
+        elif key in OWN:
+            own[key] = value
+        else:
+            raise unknown("option of compare", key, [*OWN, *(f"{name}.OPTION" for name in recipes)])
+    return own, of_recipes

@@ -1,0 +1,345 @@
+"""The preparation of a fit: learnt on the training rows, for tables and arrays that need one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus import notices
+from isthmus.anatomy import Autoencoder, Batch, Source, Tree
+from isthmus.data.conversion import as_source
+from isthmus.data.ragged import GivenSource
+from isthmus.data.sources import ArraySource, CollectionSource, Subset
+from isthmus.errors import IsthmusError
+from isthmus.tables import CentredSource, Centring, PrepareOptions, Table, TableSource, as_table
+from isthmus.tables import Preparation as OfTable
+from isthmus.tables.frames import is_framed
+from isthmus.tables.restoring import array, given_back
+
+OfPart = OfTable | Centring
+Leaf = Callable[[Source, str], Source]
+
+
+@dataclass(frozen=True, eq=False)
+class DataPreparation:
+    """The preparations of the parts of the data, by name; of data that are no collection ``""``."""
+
+    parts: Mapping[str, OfPart]
+
+    @classmethod
+    def learn(
+        cls, source: Source, index: np.ndarray | None, options: PrepareOptions
+    ) -> "DataPreparation | None":
+        """From the rows ``index`` of a source; None where its rows are read as they are."""
+        parts: dict[str, OfPart] = {}
+
+        def look(leaf: Source, name: str) -> Source:
+            found = _learnt(leaf, index, options, name)
+            if found is not None:
+                parts[name] = found
+            return leaf
+
+        _each(source, look)
+        if options != PrepareOptions() and not any(isinstance(p, OfTable) for p in parts.values()):
+            raise IsthmusError("prepare is for tables, and these data are none: leave it out")
+        return cls(parts) if parts else None
+
+    def source(self, source: Source) -> Source:
+        """The source with its parts prepared; what is prepared already stays."""
+
+        def prepared(leaf: Source, name: str) -> Source:
+            own = self.parts.get(name)
+            if isinstance(own, OfTable):
+                return _as_table_has_it(leaf, own)
+            if isinstance(own, Centring) and isinstance(leaf, ArraySource | TableSource):
+                raw = _raw(leaf)
+                if raw is not None and raw(np.arange(1)).shape[-1] == len(own.offset):
+                    return CentredSource(leaf, raw, own)
+            return leaf
+
+        return _each(source, prepared)
+
+    def read(self, X: Any) -> Any:
+        """See :class:`isthmus.anatomy.Preparation`."""
+        if isinstance(X, Batch):
+            return X
+        if isinstance(X, Source):
+            return self.source(X)
+        if "" not in self.parts:
+            return self._read_parts(X) if isinstance(X, Mapping) else self.source(as_source(X))
+        own = self.parts[""]
+        whole = isinstance(X, (np.ndarray, Tensor)) and not isinstance(X, np.ma.MaskedArray)
+        if whole and not is_framed(X):
+            return _array_read(X, own)
+        if isinstance(X, (list, tuple)) and not is_framed(X):
+            return _array_read(np.asarray(X), own)
+        return self.source(as_source(X))
+
+    def _read_parts(self, X: Mapping[Any, Any]) -> Any:
+        if any(_is_framed(part) for part in X.values()) or _is_framed(X):
+            return self.source(as_source(X))
+        own = {name: self.parts.get(str(name)) for name in X}
+        return {
+            name: part if own[name] is None else DataPreparation({"": own[name]}).read(part)  # type: ignore[dict-item]
+            for name, part in X.items()
+        }
+
+    def layout(self, X: Any) -> Any:
+        """See :class:`isthmus.anatomy.Preparation`."""
+        if isinstance(X, Source):
+            return None if _table_of(X) is not None else X
+        return np.empty(0) if isinstance(X, (str, Path)) or _is_framed(X) else X
+
+    def restored(self, rows: Tree, X: Any, part: str = "") -> Any:
+        """See :class:`isthmus.anatomy.Preparation`."""
+        if isinstance(X, Batch) or (isinstance(X, Source) and _is_prepared(X)):
+            return rows
+        if isinstance(rows, Mapping):
+            return {
+                name: _restored(part, self.parts[name], _part(X, name))
+                if name in self.parts
+                else part
+                for name, part in rows.items()
+            }
+        own = self.parts.get(part)
+        if own is None or not _fits(rows, own):
+            return rows
+        return _restored(rows, own, _part(X, part) if part else X)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary; :func:`recorded` reads it back."""
+        return {name: part.to_dict() for name, part in self.parts.items()}
+
+
+def asked(prepare: Mapping[str, Any] | None, options: dict[str, Any]) -> PrepareOptions:
+    """What a user asked of the preparation: ``prepare``, and ``prepare.NAME`` among options, from
+    which these are taken."""
+    named = {n: options.pop(n) for n in [*options] if n.startswith("prepare.")}
+    own = {name.removeprefix("prepare."): value for name, value in named.items()}
+    if own and prepare is not None and not isinstance(prepare, Mapping):
+        return PrepareOptions.of(prepare)
+    return PrepareOptions.of({**prepare, **own} if prepare and own else prepare or own or None)
+
+
+def attached(model: Autoencoder, preparation: DataPreparation | None) -> None:
+    """Leave a preparation on the model, and in what is saved of its run."""
+    model.preparation = preparation
+    if preparation is not None:
+        model.config["preparation"] = preparation.to_dict()
+
+
+def recorded(config: Mapping[str, Any] | None) -> DataPreparation | None:
+    """The preparation that a run's configuration holds; None where it has none."""
+    plain = (config or {}).get("preparation")
+    if not plain:
+        return None
+    kinds: dict[str, Any] = {"table": OfTable, "centring": Centring}
+    return DataPreparation({n: kinds[part["kind"]].from_dict(part) for n, part in plain.items()})
+
+
+def prepared(
+    source: Source,
+    train: Source,
+    held: Source | None,
+    options: PrepareOptions,
+    model: Autoencoder | None = None,
+) -> tuple[Source, Source, Source | None, DataPreparation | None]:
+    """The data, the training and the validation rows as a preparation makes them that was learnt
+    on the training rows; as they are, and None, where there is nothing to prepare.
+
+    A ``model`` that has been fitted before keeps the preparation that it was fitted with.
+    """
+    index = train.index.numpy() if isinstance(train, Subset) and train is not source else None
+    if model is not None and model.prepared:
+        if options != PrepareOptions():
+            raise IsthmusError("a fitted model keeps its preparation: leave prepare out")
+        own = model.preparation
+        found = own if isinstance(own, DataPreparation) else None
+    else:
+        found = DataPreparation.learn(source, index, options)
+    if found is None:
+        return source, train, held, None
+    whole = found.source(source)
+
+    def part(of: Source) -> Source:
+        if of is source:
+            return whole
+        inside = isinstance(of, Subset) and of.source is _inmost(source)
+        return _rebased(of, source, whole) if inside else found.source(of)
+
+    return whole, part(train), None if held is None else part(held), found
+
+
+def _inmost(source: Source) -> Source:
+    return source.source if isinstance(source, Subset) else source
+
+
+def _rebased(part: Source, source: Source, whole: Source) -> Source:
+    """A subset of ``source`` as one of ``whole``."""
+    assert isinstance(part, Subset)
+    return Subset(_inmost(whole), part.index)
+
+
+def _each(source: Source, change: Leaf, name: str = "") -> Source:
+    """A source whose innermost sources are changed; the same where none is."""
+    if isinstance(source, Subset):
+        inner = _each(source.source, change, name)
+        return source if inner is source.source else Subset(inner, source.index)
+    if isinstance(source, GivenSource):
+        inner = _each(source.source, change, name)
+        return source if inner is source.source else GivenSource(inner, source.given, source.mask)
+    if isinstance(source, CollectionSource):
+        parts = {key: _each(part, change, key) for key, part in source.parts.items()}
+        same = all(parts[key] is part for key, part in source.parts.items())
+        return source if same else CollectionSource(parts)
+    return change(source, name)
+
+
+def _learnt(
+    leaf: Source, index: np.ndarray | None, options: PrepareOptions, name: str
+) -> OfPart | None:
+    if isinstance(leaf, TableSource):
+        return OfTable.learn(leaf.table, index, options) if leaf.preparation is None else None
+    raw = _raw(leaf)
+    if raw is None:
+        return None
+    found = Centring.learn(raw, np.arange(len(leaf)) if index is None else index)
+    if found is not None:
+        moved = int((found.offset != 0).sum())
+        of = f" of the part {name!r}" if name else ""
+        notices.say(
+            f"{moved} of {len(found.offset)} features{of} are centred in double precision, since "
+            "float32 is too coarse for them as they stand: subtract an offset yourself to choose it"
+        )
+    return found
+
+
+def _raw(leaf: Source) -> Callable[[np.ndarray], np.ndarray] | None:
+    """How rows are read as they are stored, of arrays of vectors and series."""
+    if not isinstance(leaf, ArraySource) or leaf.signal.kind not in ("vector", "series"):
+        return None
+
+    def read(index: np.ndarray) -> np.ndarray:
+        rows = leaf.raw(torch.from_numpy(np.asarray(index, np.int64)))
+        return rows.numpy(force=True) if isinstance(rows, Tensor) else np.asarray(rows)
+
+    try:
+        read(np.arange(1))
+    except TypeError:  # a type that NumPy has not, which float32 holds
+        return None
+    return read
+
+
+def _as_table_has_it(leaf: Source, own: OfTable) -> Source:
+    if isinstance(leaf, TableSource):
+        return leaf.prepared(own) if leaf.preparation is None else leaf
+    if isinstance(leaf, ArraySource) and leaf.signal.kind == "vector":
+        rows = leaf.raw(torch.arange(len(leaf)))
+        found = _array_read(rows, own)
+        return found if isinstance(found, Source) else leaf
+    return leaf
+
+
+def _array_read(X: Any, own: OfPart) -> Any:
+    """An array, whose columns have no names, as the model reads it."""
+    width = X.shape[-1] if X.ndim > 1 else -1
+    if isinstance(own, Centring):
+        plain = X.numpy(force=True) if isinstance(X, Tensor) else X
+        if width != len(own.offset) or plain.dtype.kind not in "iuf":
+            return X
+        centred = own.apply(plain)
+        return torch.from_numpy(centred).to(X.device) if isinstance(X, Tensor) else centred
+    if own.is_plain:
+        return X
+    numeric = own.is_numeric and width == len(own.columns)
+    if not numeric:
+        if width == len(own.features) != len(own.columns):
+            return X  # rows that are prepared already: nothing else has as many columns
+        raise IsthmusError(
+            f"the columns of an array have no names, and this model reads {len(own.columns)} "
+            f"columns of a table{'' if own.is_numeric else ', text or times among them'}: pass a "
+            "data frame or a file"
+        )
+    plain = X.numpy(force=True) if isinstance(X, Tensor) else X
+    table = as_table({name: plain[:, i] for i, name in enumerate(own.columns)})
+    assert table is not None
+    found = own.apply(table)
+    return torch.from_numpy(found).to(X.device) if isinstance(X, Tensor) else found
+
+
+def _restored(rows: Any, own: OfPart, X: Any) -> Any:
+    if isinstance(own, Centring):
+        return own.restored(rows)
+    plain = rows.numpy(force=True) if isinstance(rows, Tensor) else np.asarray(rows)
+    like = _table_of(X)
+    if like is not None and like.like:
+        return given_back(own.restored(plain), like)
+    if own.is_numeric:
+        if own.is_plain:
+            return rows
+        found = array(own.restored(plain), [one.is_plain for one in own.encoders])
+        return torch.from_numpy(found) if isinstance(rows, Tensor) else found
+    if isinstance(X, (np.ndarray, Tensor)):
+        return rows  # which were given as features
+    return given_back(own.restored(plain), like)
+
+
+def _fits(rows: Any, own: OfPart) -> bool:
+    width = len(own.offset) if isinstance(own, Centring) else len(own.features)
+    return getattr(rows, "ndim", 0) > 1 and rows.shape[-1] == width
+
+
+def _table_of(X: Any) -> Table | None:
+    """The table that data are, where they are one."""
+    if X is None or isinstance(X, (np.ndarray, Tensor, str, Path)):
+        return None
+    if isinstance(X, (Subset, GivenSource)):
+        return _table_of(X.source)
+    return X.table if isinstance(X, TableSource) else as_table(X)
+
+
+def _part(X: Any, name: str) -> Any:
+    if isinstance(X, CollectionSource):
+        return X.parts.get(name)
+    return X.get(name) if isinstance(X, Mapping) else None
+
+
+def _is_framed(X: Any) -> bool:
+    """Whether data are a table in memory, and not arrays or sources."""
+    return not isinstance(X, (Tensor, Source, Batch)) and is_framed(X)
+
+
+def has_tables(source: Source) -> bool:
+    """Whether some of the rows are a table's of which nothing was learnt yet."""
+    found: list[bool] = []
+
+    def look(leaf: Source, name: str) -> Source:
+        found.append(isinstance(leaf, TableSource) and leaf.preparation is None)
+        return leaf
+
+    _each(source, look)
+    return any(found)
+
+
+def names_of(source: Source) -> tuple[str, ...]:
+    """The features of a table, by name; none where the rows are not those of one table."""
+    inner, _ = source.base(torch.arange(0))
+    return tuple(inner.columns) if isinstance(inner, TableSource) else ()
+
+
+def _is_prepared(source: Source) -> bool:
+    found: list[bool] = []
+
+    def look(leaf: Source, name: str) -> Source:
+        found.append(
+            isinstance(leaf, CentredSource)
+            or (isinstance(leaf, TableSource) and leaf.preparation is not None)
+        )
+        return leaf
+
+    _each(source, look)
+    return any(found)

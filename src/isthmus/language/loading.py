@@ -1,0 +1,113 @@
+"""Open a language model by name."""
+
+import importlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from isthmus.errors import IsthmusError
+from isthmus.language.devices import device_named, dtype_named
+from isthmus.language.host import LanguageModel, Tokenizer, blocks
+from isthmus.language.weight_fingerprint import fingerprint
+
+
+def open_model(spec: str, *, dtype: Any = None, device: Any = None) -> LanguageModel:
+    """The language model that a name stands for, in evaluation mode.
+
+    - ``resident``: the one that ships in the package
+    - a folder, or a name on the Hugging Face hub: a causal or masked model of ``transformers``, or
+      an encoder-decoder (needs ``isthmus[lm]``)
+    - ``package.module:factory``: a function without arguments that returns a ``LanguageModel``, or
+      an ``nn.Module`` with an attribute ``tokenizer`` (also looked for: ``context``, else 256;
+      ``causal``, else True; ``unembedding``; ``layers``)
+
+    ``dtype`` is what it computes in: ``float32``, which models of ``transformers`` come in whatever
+    they are stored in, for activations that depend on no kernel; ``bfloat16`` or ``float16``
+    (``bf16``, ``half``, ...) for half the memory; ``auto`` for the type it is stored in. A model of
+    one's own stays as it is made. ``device`` is where: ``cpu``, ``cuda``, ``gpu``, ``cuda:1``,
+    ``auto``; by default where it is made, the CPU for others. What is fitted to a model in a folder
+    notes the absolute path (``opened``), so that it is found from elsewhere.
+
+    Raises ``IsthmusError`` where there is no such model, type or device.
+    """
+    wanted = None if dtype is None else dtype_named(dtype)
+    place = None if device is None else device_named(device)
+    if spec == "resident":
+        from isthmus.language.resident import resident
+
+        return resident().to(dtype=wanted, device=place)
+    path = Path(spec).expanduser()
+    if path.exists() or ":" not in spec:
+        from isthmus.language.hub import open_hub
+
+        if dtype is None:
+            wanted = torch.float32
+        folder = path.absolute() if path.is_dir() else None
+        return open_hub(spec, folder, wanted).to(device=place)
+    return _made(spec).to(dtype=wanted, device=place)
+
+
+def _made(spec: str) -> LanguageModel:
+    module, _, name = spec.rpartition(":")
+    found: Any = _imported(module, spec)
+    try:
+        for part in name.split("."):
+            found = getattr(found, part)
+    except AttributeError as error:
+        raise IsthmusError(f"{module!r} has no {name!r}: check the name after the colon") from error
+    is_factory = callable(found) and not isinstance(found, nn.Module)
+    made = _called(found, spec) if is_factory else found
+    if isinstance(made, LanguageModel):
+        known = made.name in ("resident", spec) or made.opened
+        return made if known else replace(made, opened=spec)
+    if not isinstance(made, nn.Module) or not isinstance(
+        getattr(made, "tokenizer", None), Tokenizer
+    ):
+        raise IsthmusError(
+            f"{spec!r} gives neither a LanguageModel nor an nn.Module with a tokenizer that has "
+            "encode, decode, pieces, vocabulary, bos and special: return one of these"
+        )
+    tokenizer: Any = made.tokenizer
+    return LanguageModel(
+        name=spec,
+        revision=fingerprint(made),
+        module=made.eval(),
+        tokenizer=tokenizer,
+        context=int(getattr(made, "context", 256)),
+        causal=bool(getattr(made, "causal", True)),
+        unembedding=getattr(made, "unembedding", None),
+        layers=getattr(made, "layers_path", None) or blocks(made),
+    )
+
+
+def _called(factory: Any, spec: str) -> Any:
+    try:
+        return factory()
+    except IsthmusError:
+        raise
+    except Exception as error:  # of code that is not ours
+        raise IsthmusError(
+            f"{spec!r} fails when it is called ({type(error).__name__}: "
+            f"{str(error).strip().partition(chr(10))[0]}): mend it, or run where it finds its files"
+        ) from error
+
+
+def _imported(module: str, spec: str) -> Any:
+    here = str(Path.cwd())
+    added = here not in sys.path  # console scripts do not look in the current folder
+    if added:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(module)
+    except (ImportError, ValueError) as error:
+        raise IsthmusError(
+            f"{spec!r} cannot be imported ({error}): write it as 'package.module:factory', and "
+            "run where Python finds the package"
+        ) from error
+    finally:
+        if added:
+            sys.path.remove(here)

@@ -1,0 +1,146 @@
+"""The picture that suits a model or a run: chosen by what it reads and what its codes are."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus import data
+from isthmus.anatomy import Autoencoder, Source, decodes_latents
+from isthmus.errors import IsthmusError
+from isthmus.pages import overview
+from isthmus.pages.codes import codes_of
+from isthmus.pages.opened import Run, open_run, spread
+from isthmus.pictures import panels
+from isthmus.pictures.dictionary import atoms, densities
+from isthmus.pictures.examples import drawn_of, opened
+from isthmus.pictures.reconstructing import rebuilt, where_codes_lie
+from isthmus.pictures.sampling import can_sample, samples
+from isthmus.pictures.sheet import Panel, Picture, need_matplotlib
+from isthmus.pictures.traversal import traverse
+
+ROWS = 2000
+"""Rows whose codes are drawn."""
+CHARTS = 6
+
+
+def plot(folder: str | Path, X: Any = None) -> Picture:
+    """The picture of a run: its curves, and what suits its data and its codes.
+
+    Images, series and texts beside their reconstructions, columns of a table over what they were;
+    codes in the plane, or how often and how many latents fire where they are sparse, with the
+    strongest atoms of images. ``X`` are the rows, by default the test part of the run's data, or
+    else these data; without either the curves alone are drawn, which is said.
+    """
+    need_matplotlib()
+    run = open_run(Path(folder), X)
+    charts = [chart for chart in overview.curves(run) if _moves(chart)][:CHARTS]
+    made: list[Panel] = []
+    if charts:
+        made.append(panels.lines("learning curves", charts))
+    about, where = ["learning curves"] if charts else [], ""
+    if run.model is not None and run.rows is not None:
+        shown, said = suited(run.model, run.rows, labels_of(run, X))
+        made += shown
+        about += said
+        where = f"; {run.about_rows}"
+    if not made:
+        raise IsthmusError(
+            f"{folder} has no curves, and its data are not to be found: name rows after the folder"
+        )
+    title = run.folder.resolve().name
+    return Picture(tuple(made), ", ".join(about) + where, title)
+
+
+def _moves(chart: Mapping[str, Any]) -> bool:
+    """Whether a figure of the log says anything: not where it was the same all along."""
+    return any(len(set(line["y"])) > 1 for line in chart["lines"])
+
+
+def suited(
+    model: Autoencoder, source: Source, labels: np.ndarray | None = None
+) -> tuple[list[Panel], list[str]]:
+    """The panels that suit a model and rows, and what they show."""
+    made, said = rebuilt(model, source), []
+    if made:
+        said.append("reconstructions")
+    rows = spread(source, ROWS)
+    codes = codes_of(model, rows)
+    if codes.sparse:
+        if model.signal.kind == "image":
+            panel = atoms(model, codes, drawn_of(model)[""])
+            if panel is not None:
+                made.append(panel)
+                said.append("the strongest atoms")
+        made += densities(codes)
+        said.append("how often and how many latents fire")
+        return made, said
+    if labels is not None and len(labels) != codes.rows:
+        labels = None
+    panel = where_codes_lie(codes, labels)
+    if panel is not None:
+        made.append(panel)
+        said.append("codes in the plane" + ("" if labels is None else ", coloured by label"))
+    return made, said
+
+
+def labels_of(run: Run, X: Any) -> np.ndarray | None:
+    """The labels of the rows looked at, where these are a named set's or its test part's."""
+    name = run.spec if X is None else X
+    if run.source is None or run.rows is None or not isinstance(name, str):
+        return None
+    if not data.is_name(name):
+        return None
+    held = data.load(name)
+    labels = held.train_labels if held.test is None else held.test_labels
+    if labels is None or len(labels) != len(run.source):
+        return None
+    if len(run.rows) < len(run.source) or len(run.rows) > ROWS:
+        return None
+    return labels if labels.ndim == 1 else labels[:, 0]
+
+
+def portrait(
+    model: Autoencoder, X: Any, *, title: str = "", seed: int = 0, labels: Any = None
+) -> Picture:
+    """A model at a glance: what it rebuilds, what it samples, what its strongest latents do.
+
+    Each part is left out where the model cannot do it; where it neither samples nor moves single
+    latents its codes are drawn. Sparse codes have their strongest atoms and how often they fire.
+    """
+    need_matplotlib()
+    source = opened(model, X)
+    rows = spread(source, ROWS)
+    made, about = [*rebuilt(model, source)], []
+    if made:
+        about.append("inputs and reconstructions")
+    codes = codes_of(model, rows)
+    if codes.sparse:
+        panel = None
+        if model.signal.kind == "image":
+            panel = atoms(model, codes, drawn_of(model)[""])
+        if panel is not None:
+            made.append(panel)
+            about.append("the strongest atoms")
+        made.append(densities(codes)[0])
+        about.append("how often latents fire")
+        return Picture(tuple(made), ", ".join(about), title)
+    if can_sample(model):
+        drawn = samples(model, 24 if model.signal.kind == "image" else 8, seed=seed)
+        made += [_titled(panel, "drawn from the prior") for panel in drawn.panels]
+        about.append("samples")
+    if decodes_latents(model) and model.signal.kind != "tokens":
+        made += traverse(model, source, seed=seed).panels
+        about.append("traversals of the strongest latents")
+    if len(about) < 2:
+        panel = where_codes_lie(codes, labels)
+        if panel is not None:
+            made.append(panel)
+            about.append("codes in the plane")
+    return Picture(tuple(made), ", ".join(about), title)
+
+
+def _titled(panel: Panel, title: str) -> Panel:
+    name = f"{panel.title}: {title}" if panel.title else title
+    return Panel(name, panel.height, panel.draw, panel.width)

@@ -1,0 +1,128 @@
+"""Pictures of inputs beside their reconstructions, and of where codes lie."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from isthmus.anatomy import Autoencoder, Batch, Source
+from isthmus.data import Subset
+from isthmus.pages.codes import Codes
+from isthmus.pictures import panels
+from isthmus.pictures.examples import COLUMNS, Drawn, drawn_of, opened, some
+from isthmus.pictures.sheet import Panel, Picture, need_matplotlib
+
+SHOWN = {"image": 12, "series": 8, "vector": 8, "tokens": 8}
+SCATTERED = 500
+"""Rows of a table whose reconstructions are drawn over what they were."""
+
+
+def reconstructions(model: Autoencoder, X: Any, n: int | None = None) -> Picture:
+    """``n`` rows of ``X``, spread over all of them, beside their reconstructions.
+
+    Of a table every column's values over what was there (of 500 rows). A model that has no decoder,
+    or rebuilds something else than its input, is an :class:`IsthmusError`.
+    """
+    need_matplotlib()
+    source = opened(model, X)
+    made = rebuilt(model, source, n)
+    if not made:
+        from isthmus.errors import IsthmusError
+
+        raise IsthmusError("this model does not rebuild its input: isthmus plot shows its codes")
+    return Picture(tuple(made), "inputs and reconstructions")
+
+
+def rebuilds(model: Autoencoder) -> bool:
+    """Whether what comes out is what went in."""
+    return model.decoder is not None and model.target is None
+
+
+def rebuilt(model: Autoencoder, source: Source, n: int | None = None) -> list[Panel]:
+    """The panels; none where the model does not rebuild its input."""
+    if model.decoder is None or (model.target is not None and model.signal.kind != "tokens"):
+        return []
+    if model.signal.kind == "tokens":
+        return [_texts(model, source, n or SHOWN["tokens"])]
+    index = some(source, SCATTERED)
+    rows = source.rows(index)
+    batch = source.batch(index)
+    recon = model.reconstruct(Batch(batch.x, batch.rows, batch.mask, batch.given), as_read=True)
+    made = []
+    for name, drawn in drawn_of(model, rows, source).items():
+        true, found = (part[name] if name else part for part in (rows, recon))
+        if np.asarray(true).shape != np.asarray(found).shape:
+            continue
+        made.append(_panel(drawn, name, np.asarray(true), np.asarray(found), n))
+    return made
+
+
+def _panel(drawn: Drawn, name: str, true: np.ndarray, found: np.ndarray, n: int | None) -> Panel:
+    head = f"{name}: " if name else ""
+    if drawn.columns:
+        pairs = _worst_first(drawn.columns, true, found)
+        some_of = "" if len(drawn.columns) <= len(pairs) else f" ({len(pairs)} columns)"
+        title = f"{head}rebuilt over true, the column that is rebuilt worst first{some_of}"
+        return panels.scatters(title, pairs)
+    number = n or SHOWN.get(drawn.signal.kind, 8)
+    at = np.linspace(0, len(true) - 1, min(number, len(true))).astype(int)
+    groups = {"input": true[at], "rebuilt": found[at]}
+    return drawn.side_by_side(f"{head}inputs and reconstructions", groups)
+
+
+def _worst_first(
+    names: tuple[str, ...], true: np.ndarray, found: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Columns by the share of their variance that is not rebuilt."""
+    true, found = true.reshape(len(true), -1), found.reshape(len(found), -1)
+    spread = true.var(0)
+    lost = np.square(true - found).mean(0) / np.where(spread > 0, spread, np.inf)
+    order = np.argsort(-lost, kind="stable")[: COLUMNS - COLUMNS % 5]
+    return {f"{names[k]}: {1 - lost[k]:.0%}": (true[:, k], found[:, k]) for k in order}
+
+
+def _texts(model: Autoencoder, source: Source, n: int) -> Panel:
+    from isthmus.pictures.examples import texts_of
+
+    index = some(source, n)
+    found = texts_of(model.reconstruct(Subset(source, index)))
+    shown = texts_of(_raw_texts(model, source, index))
+    rows = [*zip(shown, found, strict=True)]
+    return panels.texts("inputs and reconstructions", rows, ("input", "rebuilt"))
+
+
+def _raw_texts(model: Autoencoder, source: Source, index: torch.Tensor) -> Any:
+    """Rows of tokens at their own lengths, as texts where the model reads texts."""
+    batch = source.batch(index)
+    tokens = batch.x.numpy()
+    if isinstance(batch.mask, torch.Tensor):
+        parts = [row[seen] for row, seen in zip(tokens, batch.mask.numpy(), strict=True)]
+    else:
+        parts = [*tokens]
+    if model.signal.text is None:
+        return parts
+    return [bytes(int(t) for t in row).decode(errors="replace") for row in parts]
+
+
+def where_codes_lie(
+    codes: Codes, labels: np.ndarray | None = None, about: str = ""
+) -> Panel | None:
+    """Codes in the plane: their two latents, or their first two principal components.
+
+    None where a code is one number, or does not vary.
+    """
+    if len(codes) < 2 or codes.rows < 3:
+        return None
+    z = codes.matrix.toarray().astype(np.float64)
+    if np.ptp(z, axis=0).max() == 0:
+        return None
+    said = f", {about}" if about else ""
+    if len(codes) == 2:
+        return panels.points(f"codes{said}", z, ("latent 0", "latent 1"), labels)
+    from sklearn.decomposition import PCA
+
+    found = PCA(2, svd_solver="full").fit(z)
+    first, second = found.explained_variance_ratio_
+    names = (f"first component, {first:.0%} of the variance", f"second, {second:.0%}")
+    title = f"codes: two principal components of {len(codes):,} latents{said}"
+    return panels.points(title, found.transform(z), names, labels)

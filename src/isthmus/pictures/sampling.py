@@ -1,0 +1,74 @@
+"""Pictures of what a model draws from its prior."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from isthmus.anatomy import Autoencoder
+from isthmus.errors import IsthmusError
+from isthmus.pictures.examples import COLUMNS, drawn_of, opened, some
+from isthmus.pictures.sheet import Panel, Picture, need_matplotlib
+
+MOST = {"image": 400, "series": 64, "vector": 64, "tokens": 40}
+"""How many are drawn of each kind."""
+COMPARED = 2000
+"""Rows of the data that stand beside samples of a table."""
+
+
+def can_sample(model: Autoencoder) -> bool:
+    """Whether there is a prior to draw codes from, and a decoder to make examples of them."""
+    return model.prior is not None and model.decoder is not None
+
+
+def check_samples(model: Autoencoder, n: int) -> None:
+    """An error for a model that cannot sample, and for a number that is none."""
+    if not can_sample(model):
+        raise IsthmusError(
+            "this model has no prior to draw codes from, so it cannot sample: isthmus traverse and "
+            "isthmus plot show what it has learnt, and isthmus recipes variational lists recipes "
+            "that sample"
+        )
+    if n < 1:
+        raise IsthmusError(f"{n} samples are none: ask for 1 or more")
+
+
+def samples(
+    model: Autoencoder,
+    n: int = 64,
+    *,
+    seed: int = 0,
+    given: Mapping[str, Any] | None = None,
+    against: Any = None,
+) -> Picture:
+    """``n`` examples from the prior, the same for the same ``seed``.
+
+    Images in a square, in the units and colours of the data; series as curves; of a table each
+    column's histogram, beside that of the rows ``against`` where these are passed; texts as texts.
+    ``given`` is what a conditional model asks for. A model without a prior is an
+    :class:`IsthmusError`.
+    """
+    need_matplotlib()
+    check_samples(model, n)
+    found = model.sample(n, seed=seed, given=given, as_read=True)
+    source = None if against is None else opened(model, against)
+    made: list[Panel] = []
+    for name, drawn in drawn_of(model, found, source).items():
+        rows = found[name] if name else found
+        beside = None
+        if drawn.columns:
+            if source is not None and not name:
+                beside = np.asarray(source.rows(some(source, COMPARED)))
+        else:
+            rows = rows[: MOST.get(drawn.signal.kind, n)]
+        made.append(drawn.many(name, rows, beside))
+    drawn_number = min([n, *(MOST.get(d.signal.kind, n) for d in drawn_of(model, found).values())])
+    columns = [d for d in drawn_of(model, found, source).values() if d.columns]
+    number = f"{n} samples from the prior" if columns or drawn_number == n else (
+        f"{drawn_number} of {n} samples from the prior"
+    )  # fmt: skip
+    cut = "" if not columns or len(columns[0].columns) <= COLUMNS else (
+        f", the first {COLUMNS} of {len(columns[0].columns)} columns"
+    )  # fmt: skip
+    grey = " (grey: the data)" if source is not None and columns else ""
+    return Picture(tuple(made), f"{number}, seed {seed}{cut}{grey}")

@@ -1,0 +1,70 @@
+"""The ReLU sparse autoencoder with an L1 penalty."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from isthmus.anatomy import Autoencoder, Signal, Watch
+from isthmus.bottlenecks import ReLU
+from isthmus.networks import Dictionary, DictionaryEncoder
+from isthmus.objectives import L1, MSE, ActiveLatents, AuxK, Coefficient, Held, L0Control, dead_used
+from isthmus.recipes.options import AuxWeight, DeadAfter, DictionaryDim, NonNegative, TargetL0
+from isthmus.recipes.registry import recipe
+
+
+@recipe(
+    "relu-l1",
+    family="sparse",
+    catalogue=29,
+    paper="Cunningham, Ewart, Riggs, Huben, Sharkey, Sparse Autoencoders Find Highly "
+    "Interpretable Features in Language Models, 2023, arXiv:2309.08600",
+    formula="z = ReLU(W_e (x - b) + b_e),  x^ = W_d z + b,  L = |x - x^|^2 / d + alpha |z|_1",
+    claim="Directions found by an L1 dictionary are easier to interpret than principal or "
+    "independent components and neurons, and single out a behaviour with fewer directions.",
+    training={"steps": 10_000, "lr": 1e-3, "batch_size": 4096},
+    scaling="global",
+)
+def relu_l1(
+    signal: Signal,
+    *,
+    latent_dim: DictionaryDim = 4096,
+    l0: TargetL0 = None,
+    sparsity: Annotated[NonNegative, Field(description="alpha: price of the L1 norm")] = 8.6e-4,
+    tied: Annotated[bool, Field(description="one weight for encoder and decoder")] = False,
+    auxk_weight: AuxWeight = 0.0,
+    dead_after: DeadAfter = 10_000_000,
+) -> Autoencoder:
+    """A wide dictionary whose latents pay for their size, which drives most of them to zero.
+
+    The oldest of these dictionaries, and the one the others are measured against: the penalty also
+    shrinks the latents that remain. Inputs are scaled to a mean squared element of 1, on which
+    alpha depends; atoms keep norm 1.
+
+    With ``l0`` no alpha has to be chosen: biases start where that many latents are active, and a
+    control holds L0 at the target by alpha and by a common shift of the biases.
+
+    Published: Adam at 1e-3, alpha 8.6e-4 for the residual stream (swept from 1e-4 to 1e-2), and a
+    decoder tied to the encoder, which has no bias. Here the decoder has one, and is a weight of its
+    own that the encoder starts from, as in most dictionaries since; ``tied`` gives the paper's.
+    """
+    dictionary = Dictionary(latent_dim, signal.shape)
+    encoder = DictionaryEncoder(dictionary)
+    if tied:
+        encoder.weight = dictionary.weight
+    control = None if l0 is None else L0Control(l0, latent_dim)
+    price = 2.0 / dictionary.bias.numel()
+    bottleneck = ReLU(latent_dim, dead_after, control=control, price=price)
+    if control is None:
+        objective = MSE() + sparsity * L1() + Watch(ActiveLatents())
+    else:
+        watched = Watch(ActiveLatents()) + Watch(Coefficient())
+        objective = MSE() + L1() * Held(control) + watched
+    if auxk_weight:
+        objective = objective + auxk_weight * AuxK(dead_used(dictionary))
+    return Autoencoder(
+        signal,
+        encoder=encoder,
+        bottleneck=bottleneck,
+        decoder=dictionary,
+        objective=objective,
+    )

@@ -1,0 +1,181 @@
+"""Going on with a fitted model: its weights, scaling and options, on new data or with new options.
+
+Kept are the weights and buffers (so the scaling, thresholds and counters of the parts, too) and,
+unless they are given anew, the options of the model and of its training. What a run has of its own
+begins afresh: the optimiser's state, the learning rate's schedule and warm-up, schedules of the
+objective, the order of the rows, early stopping, averages of the weights, the log. A model of
+several stages passes through all of them again.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from isthmus.anatomy import Autoencoder
+from isthmus.errors import IsthmusError
+from isthmus.recipes import Recipe, RecipeLike, as_recipe
+from isthmus.recipes.registry import validated
+from isthmus.recipes.scaling import rescale
+from isthmus.runs.record import storable
+from isthmus.training import TrainingOptions
+from isthmus.training.checkpoint import CONFIG
+
+LENGTHS = ("steps", "epochs", "length", "minutes")
+"""Options that say how long a run is: one of them replaces the others."""
+Load = Callable[..., Autoencoder]
+
+
+def fitted(recipe: RecipeLike) -> Autoencoder | None:
+    """The model, where an autoencoder was passed that has been fitted or loaded."""
+    if not isinstance(recipe, Autoencoder) or recipe.solver is not None:
+        return None
+    return recipe if recipe.prepared else None
+
+
+def meant(start: Any, recipe: Recipe, options: dict[str, Any]) -> Any:
+    """What to go on with; of a recipe that has an option ``start`` all that names no run is that.
+
+    It is put among ``options`` then, and None comes back.
+    """
+    if start is None or "start" not in recipe.model_options.model_fields:
+        return start
+    if isinstance(start, (Autoencoder, Path)):
+        return start
+    if isinstance(start, str) and (Path(start) / CONFIG).exists():
+        return start
+    options["start"] = start
+    return None
+
+
+def started(
+    recipe: RecipeLike, start: str | Path | Autoencoder, options: Mapping[str, Any], load: Load
+) -> tuple[Recipe, Autoencoder, dict[str, Any], TrainingOptions]:
+    """The model to go on with, a copy of what ``start`` holds, and both kinds of options.
+
+    ``start`` is a run's folder or a fitted model, and ``recipe`` the one that built it.
+    """
+    if isinstance(recipe, Autoencoder):
+        raise IsthmusError(
+            "an autoencoder and start= are two models: pass the fitted autoencoder alone, or the "
+            "recipe's name with start="
+        )
+    chosen = as_recipe(recipe)
+    if isinstance(start, Autoencoder):
+        model, where = start, "the model passed as start"
+        if not start.prepared:
+            raise IsthmusError(f"{where} was never fitted: pass it alone, in the recipe's place")
+    elif not isinstance(start, (str, Path)):
+        raise IsthmusError(f"start={start!r} is none: pass the folder of a run or a fitted model")
+    else:
+        modules = {n: v for n, v in options.items() if isinstance(v, nn.Module)}
+        own = {} if chosen.builtin else {"recipe": chosen}
+        model, where = load(start, **own, **modules), str(start)
+    if model.solver is not None:
+        raise IsthmusError(
+            f"{where} was fitted in closed form, from all rows at once: there is nothing to go on "
+            "with, so leave start out"
+        )
+    name = model.config.get("recipe")
+    if name not in (chosen.name if chosen.builtin else chosen.source, chosen.name):
+        raise IsthmusError(
+            f"{where} holds {name or 'an autoencoder of your own parts'}, and {chosen.name} was "
+            f"asked for: write {name or 'the fitted model'} in its place"
+        )
+    given, training = _split(chosen, model, options)
+    recorded = _recorded(chosen, model, options)
+    changed = _changed(chosen, recorded, given)
+    if not changed:
+        model = copy.deepcopy(model) if isinstance(start, Autoencoder) else model
+        return chosen, model, dict(model.config["options"]), training
+    parsed, _ = chosen.parse({**recorded, **changed})
+    made = chosen.build(model.signal, parsed)
+    if "scaling" in model.config and "scaling" not in changed:
+        rescale(made, model.config["scaling"])
+    try:
+        made.load_state_dict(model.state_dict())
+    except RuntimeError:
+        names = " and ".join(f"{n}={v}" for n, v in changed.items())
+        raise IsthmusError(
+            f"the weights of {where} do not fit a model with {names}: leave that out, or fit "
+            "afresh without start"
+        ) from None
+    made.prepared, made.preparation = set(model.prepared), model.preparation
+    return chosen, made, parsed, training
+
+
+def continued(
+    model: Autoencoder, options: Mapping[str, Any]
+) -> tuple[Recipe, dict[str, Any], TrainingOptions]:
+    """Of a fitted model that is trained on in place: its recipe, and both kinds of options."""
+    name = model.config.get("recipe")
+    chosen = as_recipe(model) if name is None else _recipe_of(model)
+    given, training = _split(chosen, model, chosen.spelt(options))
+    recorded = model.config.get("options", {}) if name is not None else {"scaling": "auto"}
+    changed = _changed(chosen, _recorded(chosen, model, options), given)
+    if changed:
+        names = " and ".join(changed)
+        way = f'; isthmus.fit("{name}", X, start=model, ...) trains a copy' if name else ""
+        raise IsthmusError(
+            f"{names} cannot be changed in a model that is fitted already: leave it out{way}"
+        )
+    return chosen, dict(recorded), training
+
+
+def _recipe_of(model: Autoencoder) -> Recipe:
+    """The model's own recipe; where that cannot be imported here, the model stands for itself."""
+    try:
+        return as_recipe(model.config["recipe"])
+    except IsthmusError:
+        return as_recipe(model)
+
+
+def _split(
+    chosen: Recipe, model: Autoencoder, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], TrainingOptions]:
+    """The model's options as given, and those of training: the run's own, but for what is given."""
+    training_names = TrainingOptions.model_fields
+    given = {n: v for n, v in options.items() if n not in training_names}
+    training = {n: v for n, v in options.items() if n in training_names}
+    before = dict(model.config.get("training") or {})
+    # Whatever is wrong with an option is said as it is for any fit.
+    usual = chosen.parse(options)[1]
+    if not before:
+        return given, usual
+    if any(name in training for name in LENGTHS):
+        for name in LENGTHS:
+            before.pop(name, None)
+        length = {n: getattr(usual, n) for n in LENGTHS if n in training_names}
+        before.update({n: v for n, v in length.items() if n in training})
+        if "epochs" not in training and "epochs" in length:
+            before["epochs"] = None
+    known = {n: v for n, v in before.items() if n in training_names}
+    return given, validated(TrainingOptions, {**known, **training})
+
+
+def _recorded(chosen: Recipe, model: Autoencoder, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's options as recorded, modules of the user's own as they are in the model."""
+    found: dict[str, Any] = {}
+    for name, value in (model.config.get("options") or {}).items():
+        if name not in chosen.model_options.model_fields:
+            continue
+        if isinstance(value, dict) and "module" in value:
+            own = options.get(name, getattr(model, name, None))
+            if own is None:
+                continue
+            value = own
+        found[name] = value
+    return found
+
+
+def _changed(
+    chosen: Recipe, recorded: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Those of the options given that differ from the recorded ones."""
+    if not given:
+        return {}
+    before = storable(chosen.parse(recorded)[0])
+    after = storable(chosen.parse({**recorded, **given})[0])
+    return {n: v for n, v in given.items() if after[n] != before[n]}
