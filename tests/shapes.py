@@ -8,7 +8,10 @@ from beartype import beartype
 from jaxtyping import AbstractArray, install_import_hook
 
 ROOT = Path(find_spec("isthmus").origin).parent
-PACKAGES = ("isthmus.kernels", "isthmus.networks", "isthmus.bottlenecks", "isthmus.objectives")
+PACKAGES = (
+    "isthmus.kernels", "isthmus.networks", "isthmus.bottlenecks", "isthmus.objectives",
+    "isthmus.corruptions", "isthmus.likelihoods", "isthmus.anatomy",
+)  # fmt: skip
 """Parts of models: every annotation is checked, with shapes or without."""
 
 STATING = [

@@ -4,71 +4,102 @@
 >>> model = isthmus.fit("topk", X, latent_dim=256, k=16, seed=0)
 >>> codes = model.encode(X)
 >>> isthmus.evaluate(model, X)
+>>> isthmus.report("run")  # of fit(..., out="run")
+
+Every package is an attribute, imported when it is first named: ``isthmus.interpretation``.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from isthmus.errors import IsthmusError
 
 if TYPE_CHECKING:
-    import isthmus.data as data
-    import isthmus.estimators as estimators
-    import isthmus.evaluation as evaluation
-    import isthmus.pages as pages
-    import isthmus.recipes as recipes
+    from isthmus import activations as activations
+    from isthmus import anatomy as anatomy
+    from isthmus import bottlenecks as bottlenecks
+    from isthmus import cli as cli
+    from isthmus import comparison as comparison
+    from isthmus import corruptions as corruptions
+    from isthmus import data as data
+    from isthmus import demo as demo
+    from isthmus import errors as errors
+    from isthmus import estimators as estimators
+    from isthmus import evaluation as evaluation
+    from isthmus import interpretation as interpretation
+    from isthmus import kernels as kernels
+    from isthmus import language as language
+    from isthmus import likelihoods as likelihoods
+    from isthmus import networks as networks
+    from isthmus import notices as notices
+    from isthmus import objectives as objectives
+    from isthmus import pages as pages
+    from isthmus import pictures as pictures
+    from isthmus import recipes as recipes
+    from isthmus import reproduction as reproduction
+    from isthmus import runs as runs
+    from isthmus import shapes as shapes
+    from isthmus import spelling as spelling
+    from isthmus import studies as studies
+    from isthmus import tables as tables
+    from isthmus import testing as testing
+    from isthmus import training as training
     from isthmus.anatomy import Autoencoder, Signal
     from isthmus.comparison import compare
     from isthmus.pages import report
     from isthmus.recipes import list_recipes
     from isthmus.reproduction import reproduce
-    from isthmus.runs import evaluate, fit, fit_many, load, resume, resume_many, save
+    from isthmus.runs import encode, evaluate, fit, fit_many, load, resume, resume_many, save
 
-_FROM = {
-    "fit": "isthmus.runs",
-    "load": "isthmus.runs",
-    "save": "isthmus.runs",
-    "resume": "isthmus.runs",
-    "fit_many": "isthmus.runs",
-    "resume_many": "isthmus.runs",
-    "evaluate": "isthmus.runs",
-    "list_recipes": "isthmus.recipes",
-    "compare": "isthmus.comparison",
-    "report": "isthmus.pages",
-    "reproduce": "isthmus.reproduction",
-    "Autoencoder": "isthmus.anatomy",
-    "Signal": "isthmus.anatomy",
+__all__ = [
+    "Autoencoder", "IsthmusError", "Signal", "compare", "data", "encode", "evaluate", "fit",
+    "fit_many", "list_recipes", "load", "recipes", "report", "reproduce", "resume", "resume_many",
+    "save",
+]  # fmt: skip
+
+_HOMES = {
+    "Autoencoder": "anatomy",
+    "Signal": "anatomy",
+    "compare": "comparison",
+    "encode": "runs",
+    "evaluate": "runs",
+    "fit": "runs",
+    "fit_many": "runs",
+    "list_recipes": "recipes",
+    "load": "runs",
+    "report": "pages",
+    "reproduce": "reproduction",
+    "resume": "runs",
+    "resume_many": "runs",
+    "save": "runs",
 }
-_MODULES = (
-    "activations", "anatomy", "data", "estimators", "evaluation", "pages", "recipes", "studies",
-    "testing", "training",
-)  # fmt: skip
+"""Where what is no package is defined."""
 
 
-def __getattr__(name: str) -> Any:
+def _packages() -> list[str]:
+    """The packages and modules of this one, as they lie on disk."""
+    import pkgutil
+
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return [name for name in found if not name.startswith("_") and name not in _HOMES]
+
+
+def __getattr__(name: str) -> object:
     """Load a public name on first use: ``import isthmus`` stays quick."""
     import random
     from importlib import import_module
 
+    if name not in _HOMES and (name.startswith("_") or name not in _packages()):
+        raise AttributeError(f"module 'isthmus' has no attribute {name!r}")
     # A package that is imported on the way draws from Python's generator, which is the user's.
     state = random.getstate()
     try:
-        return _loaded(name, import_module)
+        found = import_module(f"isthmus.{_HOMES.get(name, name)}")
     finally:
         random.setstate(state)
+    value = getattr(found, name) if name in _HOMES else found
+    globals()[name] = value
+    return value
 
 
-def _loaded(name: str, import_module: Any) -> Any:
-    if name in _FROM:
-        return getattr(import_module(_FROM[name]), name)
-    if name == "data":
-        import_module("isthmus.activations")  # lets it open lm: and store:
-    if name in _MODULES:
-        return import_module(f"isthmus.{name}")
-    raise AttributeError(f"module 'isthmus' has no attribute {name!r}")
-
-
-__all__ = [
-    "Autoencoder", "IsthmusError", "Signal", "compare", "data", "estimators", "evaluate",
-    "evaluation", "fit", "fit_many", "list_recipes", "load", "pages", "recipes", "report",
-    "reproduce", "resume", "resume_many", "save",
-]  # fmt: skip
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_packages()})

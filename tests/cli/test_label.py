@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from interpretation.labels.made import folder, word
-from isthmus.cli.label import numbers, run, table
+from isthmus.cli.common import parse_numbers
+from isthmus.cli.label import run, table
 from isthmus.errors import IsthmusError
 from isthmus.interpretation.labels import Label, Labelling, read_labels
 from isthmus.interpretation.labels.chat import Spend
@@ -38,10 +39,10 @@ def test_hostile_labels_and_costs(tmp_path):
 
 
 def test_lists_of_latents():
-    assert numbers("0-2, 7") == [0, 1, 2, 7]
+    assert parse_numbers("0-2, 7") == [0, 1, 2, 7]
     for wrong in ("", "a", "1-", "-1", "1,,2"):
         with pytest.raises(IsthmusError, match="no list of latents"):
-            numbers(wrong)
+            parse_numbers(wrong)
 
 
 @pytest.mark.parametrize("method", ["endpoint", "local"])

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, IterableDataset
 
 import isthmus
 from isthmus import notices
-from isthmus.cli.encode import decoded, encoded
+from isthmus.cli.decode import decoded
+from isthmus.cli.encode import encoded
 from isthmus.comparison import compare
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError

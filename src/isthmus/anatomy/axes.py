@@ -23,6 +23,7 @@ import numpy as np
 from torch import Tensor
 
 from isthmus.errors import IsthmusError, unknown
+from isthmus.spelling import folded
 
 if TYPE_CHECKING:
     from isthmus.anatomy.signal import Signal
@@ -75,10 +76,10 @@ class Reading:
                 "(the last)"
             )
         if mode is not None:
-            known = {"grey": "grey", "gray": "grey", "l": "grey", "rgb": "rgb", "colour": "rgb"}
-            if str(mode).lower() not in known:
+            known = {"grey": "grey", "l": "grey", "rgb": "rgb", "colour": "rgb"}
+            if (said := folded(str(mode).lower())) not in known:
                 raise unknown("mode", str(mode), ("grey", "rgb"))
-            mode = known[str(mode).lower()]
+            mode = known[said]
         return cls(kind, axis, _size(size), mode)
 
     @classmethod

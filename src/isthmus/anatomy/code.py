@@ -9,15 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import Field, field, fields, is_dataclass
 from functools import cached_property
 from inspect import get_annotations
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from isthmus.errors import IsthmusError, unknown
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _UNSTORED = "unstored"
 _STORED: WeakKeyDictionary[type, tuple[str, ...]] = WeakKeyDictionary()
@@ -84,12 +86,14 @@ class Code:
         row = torch.arange(rows, device=z.device).repeat_interleave(width)
         return row, torch.arange(width, device=z.device).repeat(rows), z.reshape(-1)
 
-    def matrix(self) -> csr_array:
+    def matrix(self) -> "csr_array":
         """What :meth:`active` says, as a sparse matrix ``(rows, width)``, off the graph.
 
         Values are stored in that order, zeros as well; what a row names twice is there twice, and
         counts with its sum.
         """
+        from scipy.sparse import csr_array
+
         row, latent, value = (part.detach().cpu() for part in self.active())
         value = value if value.dtype in (torch.float32, torch.float64) else value.float()
         counts = torch.bincount(row, minlength=len(self)).numpy()

@@ -1,23 +1,55 @@
-"""The command ``isthmus compare``: its options, the files it writes, the table it prints."""
+"""``isthmus compare``: which recipe suits the data."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from isthmus.comparison.comparison_page import as_csv, number, page
-from isthmus.comparison.naming import named
-from isthmus.comparison.runner import BASELINES, Comparison, compare
-from isthmus.comparison.winner import WINNER
+from isthmus.cli import completion
+from isthmus.cli.common import Data, Options, Quiet, interruptible, out, parse_options
 from isthmus.errors import unknown
-from isthmus.runs import write_atomically
-from isthmus.training.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from isthmus.comparison import Comparison
 
 OWN = ("steps", "batch_size", "latents", "width", "clusters", "kind", "axis", "size", "mode")
+
+
+def compare(
+    data: Data,
+    options: Options = None,
+    recipes: Annotated[
+        str,
+        typer.Option(
+            help="names or package.module:function, by comma",
+            autocompletion=completion.recipes_by_comma,
+        ),
+    ] = "plain,vae,topk",
+    task: Annotated[
+        str, typer.Option(help="reconstruct, cluster, anomaly, probe, density or compress")
+    ] = "reconstruct",
+    seeds: Annotated[int, typer.Option(min=1, help="splits and initialisations")] = 3,
+    labels: Annotated[
+        str | None, typer.Option(help="a column of the table, or a file with one label a row")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="for the page and the tables")
+    ] = Path("comparison"),
+    quiet: Quiet = False,
+) -> None:
+    """Compare recipes on your data: same split, same budget, baselines beside them.
+
+    Options of the comparison (steps=, batch_size=, latents=, width=, clusters=) and of single
+    recipes (vae.sigma=0.3) follow as NAME=VALUE. Fits are kept; the same command goes on.
+    """
+    given = parse_options(options)
+    with interruptible():
+        out.print(run(data, given, recipes.split(","), task, seeds, labels, output, not quiet))
 
 
 def run(
@@ -31,10 +63,18 @@ def run(
     progress: bool,
 ) -> RenderableType:
     """Compare, write the page and the tables, and return what is printed."""
+    from isthmus.comparison.comparison_page import as_csv, page
+    from isthmus.comparison.naming import named
+    from isthmus.comparison.runner import BASELINES
+    from isthmus.comparison.runner import compare as compared_by
+    from isthmus.comparison.winner import WINNER
+    from isthmus.runs import write_atomically
+    from isthmus.training.progress import ProgressBar
+
     compared = named(recipes, BASELINES)
     own, of_recipes = _sorted(given, list(compared))
     with ProgressBar("comparison", 1, "fits", progress) as bar:
-        found = compare(
+        found = compared_by(
             data, compared, task, labels=labels, seeds=seeds, options=of_recipes, out=output,
             report=lambda what, done, total: bar.draw(done, done, what, total=total), **own,
         )  # fmt: skip
@@ -53,11 +93,14 @@ def run(
     return Group(table(found), *notes, *left, *ends)
 
 
-def table(found: Comparison) -> Table:
+def table(found: "Comparison") -> Table:
     """Methods, the best first, with the first measures: what fits into 80 columns.
 
     The page has the others, all intervals and the numbers of parameters.
     """
+    from isthmus.comparison.comparison_page import number
+    from isthmus.comparison.runner import BASELINES
+
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     grid.add_column("method", no_wrap=True)
     shown = found.measures[:3]

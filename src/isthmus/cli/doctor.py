@@ -1,19 +1,38 @@
-"""What serves on this machine, and why."""
+"""``isthmus doctor``: what serves on this machine, and why."""
 
 import os
 import platform
+from typing import Annotated
 
-import torch
+import typer
+from rich.markup import escape
+from rich.table import Table
 
+from isthmus.cli.common import out
 from isthmus.errors import IsthmusError
-from isthmus.kernels import path_in_use
-from isthmus.kernels.allocator import keep_freed_memory
-from isthmus.kernels.library import BuildError, explain, native, rebuild
-from isthmus.kernels.select import screening
+
+
+def doctor(
+    build: Annotated[bool, typer.Option("--build", help="compile the native kernels now")] = False,
+) -> None:
+    """Say which kernels serve on this machine, and why."""
+    if build:
+        build_kernels()
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, text in findings().items():
+        table.add_row(f"[bold]{name}[/]", escape(text))
+    out.print(table)
 
 
 def findings() -> dict[str, str]:
     """Each thing looked at, and what was found, in one line each."""
+    import torch
+
+    from isthmus.kernels import path_in_use
+    from isthmus.kernels.allocator import keep_freed_memory
+    from isthmus.kernels.library import explain, native
+    from isthmus.kernels.select import screening
+
     path = path_in_use()
     why = {
         "native": f"compiled kernels, {explain()}",
@@ -37,6 +56,8 @@ def findings() -> dict[str, str]:
 
 def build_kernels() -> None:
     """Compile the native kernels; why that cannot be done is an :class:`IsthmusError`."""
+    from isthmus.kernels.library import BuildError, rebuild
+
     try:
         rebuild()
     except BuildError as problem:

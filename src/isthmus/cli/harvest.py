@@ -1,19 +1,85 @@
-"""``isthmus harvest``: activations of a model to a folder, from the command line."""
+"""``isthmus harvest``: activations of a model to a folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.markup import escape
 from rich.table import Table
 
-from isthmus.activations.axes import Axis
-from isthmus.activations.harvest import harvest, text_tokens
-from isthmus.activations.modules import open_module
-from isthmus.activations.spec import TOKENS, absolute, norm_named
-from isthmus.activations.store import Store
-from isthmus.data import as_source
+from isthmus.cli.common import Quiet, interruptible, out
 from isthmus.errors import IsthmusError
-from isthmus.language import default_text, open_model
+
+if TYPE_CHECKING:
+    from isthmus.activations.axes import Axis
+    from isthmus.activations.store import Store
+
+
+def harvest(
+    model: Annotated[
+        str, typer.Argument(help="resident, a folder or name for transformers, module:factory")
+    ] = "resident",
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="module paths, wildcards allowed: layers.*, layers.1.mlp:in, lstm:0; by "
+            "default a language model's blocks"
+        ),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="a file, a folder, gutenberg12, masc, samples")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="rows, for a module that is no language model")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="at most so many; by default 200,000")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="all tokens of the text")] = False,
+    context: Annotated[int | None, typer.Option(min=2, help="tokens of one row")] = None,
+    dtype: Annotated[
+        str, typer.Option(help="as which they are stored: float32, float16, bfloat16 or int8")
+    ] = "float16",
+    host_dtype: Annotated[
+        str | None,
+        typer.Option(help="what the model computes in: float32, bf16, half, auto (as stored)"),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="where it computes: cpu, cuda, gpu, auto")
+    ] = None,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(help="of the features: -1, 1, or POINT=1; by default found out"),
+    ] = None,
+    max_norm: Annotated[
+        str | None,
+        typer.Option(
+            help="leave out tokens of more than so many times the median norm; none keeps all;"
+            " by default 10 for language models"
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="rows of a forward pass")] = 32,
+    keep_special: Annotated[bool, typer.Option(help="keep tokens that are no text")] = False,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="the store")] = Path(
+        "activations"
+    ),
+    quiet: Quiet = False,
+) -> None:
+    """Store the activations of a model: a language model on text, any module on data.
+
+    Special tokens and padding are left out, and tokens whose norm is far beyond all others
+    (attention sinks). A killed harvest goes on by the same command, and more text can be added
+    to the same store: what is there already is not added again. Byte images go through the
+    image processor that lies beside a vision model.
+    """
+    with interruptible():
+        found = run(
+            model, at or [], output, text=text, data=data, tokens=tokens, every=every,
+            context=context, dtype=dtype, host_dtype=host_dtype, device=device, axis=axis or [],
+            max_norm=max_norm, batch=batch, keep_special=keep_special, progress=not quiet,
+        )  # fmt: skip
+    out.print(found)
 
 
 def run(
@@ -23,7 +89,8 @@ def run(
     *,
     text: str | None = None,
     data: str | None = None,
-    tokens: int | None = TOKENS,
+    tokens: int | None = None,
+    every: bool = False,
     context: int | None = None,
     dtype: str = "float16",
     host_dtype: str | None = None,
@@ -40,8 +107,14 @@ def run(
     ``dtype`` is how activations are stored; ``host_dtype`` and ``device`` are the model's. ``axis``
     are numbers or ``POINT=NUMBER``, ``max_norm`` a number, ``none`` or ``auto``. ``data`` are rows
     for a module that is no language model; otherwise ``text`` is read, of which ``tokens`` are
-    taken (None for all).
+    taken (by default 200,000), or ``every`` one.
     """
+    from isthmus.activations.harvest import harvest, text_tokens
+    from isthmus.activations.modules import open_module
+    from isthmus.activations.spec import TOKENS, absolute, norm_named
+    from isthmus.data import as_source
+    from isthmus.language import default_text, open_model
+
     points = [point for entry in at for point in entry.split(",") if point]
     if data is not None and text is not None:
         raise IsthmusError("both a text and data were given: choose one of --text and --data")
@@ -64,7 +137,7 @@ def run(
         )
     host = open_model(model, dtype=host_dtype, device=device)
     named = text or default_text()
-    rows = text_tokens(host, named, tokens, context)
+    rows = text_tokens(host, named, None if every else tokens or TOKENS, context)
     store = harvest(
         host, rows, points or [host.layers], output, dtype=dtype, batch=batch,
         skip_special=not keep_special, text=absolute(named), max_norm=norm_named(max_norm),
@@ -73,7 +146,7 @@ def run(
     return summary(store)
 
 
-def _axes(given: Sequence[str]) -> Axis:
+def _axes(given: Sequence[str]) -> "Axis":
     """``-1`` for all points, or ``POINT=1`` for each."""
     named: dict[str, int] = {}
     plain: int | None = None
@@ -96,7 +169,7 @@ def _axes(given: Sequence[str]) -> Axis:
     return named or plain
 
 
-def summary(store: Store) -> Table:
+def summary(store: "Store") -> Table:
     """What a store holds, point by point."""
     facts = store.provenance
     size = sum(path.stat().st_size for path in store.path.rglob("*.npy"))

@@ -1,22 +1,55 @@
-"""The command ``isthmus label``: its options, and the table it prints."""
+"""``isthmus label``: what latents fire on, in words."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from isthmus.cli.common import Options, Quiet, interruptible, out, parse_numbers, parse_options
 from isthmus.errors import IsthmusError
-from isthmus.interpretation.features.format import features_folder
-from isthmus.interpretation.labels.labelling import Labelling, label
-from isthmus.interpretation.labels.scoring import SCORERS
-from isthmus.interpretation.labels.table import CONTROLS, LABELS, Label
+
+if TYPE_CHECKING:
+    from isthmus.interpretation.labels.labelling import Labelling
+    from isthmus.interpretation.labels.table import Label
+
+SCORED = "detection,fuzzing"
+"""The scores that are asked for by default: all that there are."""
 
 SHOWN = 12
 """Labels that are printed, those with the best scores."""
+
+
+def label(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a run, or its features")],
+    options: Options = None,
+    method: Annotated[str, typer.Option(help="rules, endpoint or local")] = "rules",
+    judge: Annotated[str | None, typer.Option(help="by default the method's own")] = None,
+    scorers: Annotated[str, typer.Option(help="by comma; empty: none")] = SCORED,
+    latents: Annotated[str | None, typer.Option(help="such as 0-99,512")] = None,
+    sample: Annotated[str, typer.Option(help="examples by deciles, or top ones")] = "deciles",
+    examples: Annotated[int, typer.Option(min=2, help="for the explainer")] = 40,
+    scored: Annotated[int, typer.Option(min=2, help="for the judge")] = 50,
+    seed: Annotated[int, typer.Option(help="of what is drawn")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Say in words what latents fire on, and score the words on examples kept apart.
+
+    Rules need no other model; endpoint (any OpenAI-compatible one: model=, base_url=) and local
+    (a transformers model: model=) do. Answers are kept, so the same command goes on.
+    """
+    with interruptible():
+        out.print(
+            run(
+                folder, method, parse_options(options), judge=judge, scorers=scorers,
+                latents=latents, sample=sample, examples=examples, scored=scored, seed=seed,
+                progress=not quiet,
+            )
+        )  # fmt: skip
 
 
 def run(
@@ -25,7 +58,7 @@ def run(
     given: Mapping[str, Any] | None = None,
     *,
     judge: str | None = None,
-    scorers: str = ",".join(SCORERS),
+    scorers: str = SCORED,
     latents: str | None = None,
     sample: str = "deciles",
     examples: int = 40,
@@ -40,14 +73,17 @@ def run(
     ``base_url=...``); ``scorers`` and ``latents`` are lists with commas, the latter with ranges:
     ``0-99,512``. ``scorers=""`` only explains.
     """
+    from isthmus.interpretation.features.format import features_folder
+    from isthmus.interpretation.labels.labelling import label as labelled
+
     options = dict(given or {})
     if method in ("endpoint", "local") and "model" not in options:
         raise IsthmusError(f"the method {method!r} needs a model: add model=NAME")
-    found = label(
+    found = labelled(
         folder,
         method,
         [name.strip() for name in scorers.split(",") if name.strip()],
-        None if latents is None else numbers(latents),
+        None if latents is None else parse_numbers(latents),
         seed,
         progress,
         judge=judge,
@@ -60,19 +96,11 @@ def run(
     return table(found, features_folder(folder))
 
 
-def numbers(text: str) -> list[int]:
-    """``0-2,7`` is 0, 1, 2, 7."""
-    found: list[int] = []
-    for part in text.split(","):
-        low, dash, high = part.strip().partition("-")
-        if not low.isdigit() or (dash and not high.isdigit()):
-            raise IsthmusError(f"{text!r} is no list of latents: write numbers such as 0-99,512")
-        found += range(int(low), int(high if dash else low) + 1)
-    return found
-
-
-def table(found: Labelling, folder: Path) -> RenderableType:
+def table(found: "Labelling", folder: Path) -> RenderableType:
     """The best labels with their scores, the means with those of shuffled labels, the cost."""
+    from isthmus.interpretation.labels.scoring import SCORERS
+    from isthmus.interpretation.labels.table import CONTROLS, LABELS
+
     latents = _by_latent(found.labels)
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     grid.add_column("latent", justify="right")
@@ -92,14 +120,14 @@ def table(found: Labelling, folder: Path) -> RenderableType:
     return Group(grid, *notes, Text(f"{len(latents)} latents; written to {where}"))
 
 
-def _by_latent(labels: Sequence[Label]) -> dict[int, dict[str, Label]]:
+def _by_latent(labels: Sequence["Label"]) -> dict[int, dict[str, "Label"]]:
     found: dict[int, dict[str, Label]] = {}
     for one in labels:
         found.setdefault(one.latent, {})[one.metric] = one
     return found
 
 
-def _worth(scores: Mapping[str, Label]) -> float:
+def _worth(scores: Mapping[str, "Label"]) -> float:
     known = [x.score for x in scores.values() if x.score is not None]
     return sum(known) / len(known) if known else 0.0
 

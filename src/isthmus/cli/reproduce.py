@@ -1,24 +1,73 @@
-"""An outcome on the terminal: the claim, the arms, every seed, the checks, the verdict."""
+"""``isthmus reproduce``: whether published claims hold: the arms, every seed, the verdict."""
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich import box
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from isthmus.evaluation.intervals import over_seeds
-from isthmus.reproduction.results import Outcome, read_trials
-from isthmus.reproduction.runner import is_current
-from isthmus.reproduction.verdict import Finding, judge
-from isthmus.studies import Check, studies
+from isthmus.cli import completion
+from isthmus.cli.common import Quiet, interruptible, out
+
+if TYPE_CHECKING:
+    from isthmus.reproduction.results import Outcome
+    from isthmus.reproduction.verdict import Finding
+    from isthmus.studies import Check
 
 COLOURS = {"holds": "green", "fails": "red", "undecided": "yellow"}
 
 
-def shown(outcome: Outcome) -> RenderableType:
+def reproduce(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="studies",
+            show_default=False,
+            autocompletion=completion.studies,
+        ),
+    ] = None,
+    family: Annotated[str | None, typer.Option(help="all of this family")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="all there are")] = False,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="how many; by default each study's own number")
+    ] = None,
+    budget: Annotated[float, typer.Option(help="scales the work; verdicts count at 1")] = 1.0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="processes")] = None,
+    pilot: Annotated[bool, typer.Option(help="run seed 0, which counts for nothing")] = False,
+    again: Annotated[bool, typer.Option(help="run what is there already, too")] = False,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="where results are kept")
+    ] = Path("reproductions"),
+    quiet: Quiet = False,
+) -> None:
+    """Check published claims: run the experiments of studies and give the verdicts.
+
+    Without a name, list the studies and what is known of each.
+    """
+    from isthmus import reproduction
+    from isthmus.studies import studies
+    from isthmus.training.progress import ProgressBar
+
+    chosen = [*studies(family)] if everything or family else [*(names or [])]
+    if not chosen:
+        out.print(listed(output))
+        return
+    with interruptible(), ProgressBar("trials", 1, "trials", not quiet) as bar:
+        outcomes = reproduction.reproduce(
+            chosen, seeds=seeds, budget=budget, jobs=jobs, folder=output, pilot=pilot,
+            again=again, report=lambda what, done, total: bar.draw(done, done, what, total=total),
+        )  # fmt: skip
+    for outcome in outcomes.values():
+        out.print(shown(outcome))
+
+
+def shown(outcome: "Outcome") -> RenderableType:
     """Everything that a reader needs to judge the verdict by."""
     about = outcome.study
     verdict, findings = outcome.judged()
@@ -41,6 +90,11 @@ def shown(outcome: Outcome) -> RenderableType:
 
 def listed(folder: Path) -> Table:
     """All studies with the verdicts that are kept in ``folder``."""
+    from isthmus.reproduction.results import read_trials
+    from isthmus.reproduction.runner import is_current
+    from isthmus.reproduction.verdict import judge
+    from isthmus.studies import studies
+
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("study", "verdict", "claim"):
         grid.add_column(column, no_wrap=column != "claim")
@@ -53,7 +107,7 @@ def listed(folder: Path) -> Table:
     return grid
 
 
-def _measures(outcome: Outcome) -> list[str]:
+def _measures(outcome: "Outcome") -> list[str]:
     found: dict[str, None] = {}
     for trial in outcome.trials:
         for measures in trial.figures.values():
@@ -61,8 +115,10 @@ def _measures(outcome: Outcome) -> list[str]:
     return list(found)
 
 
-def _figures(outcome: Outcome, measure: str) -> Table:
+def _figures(outcome: "Outcome", measure: str) -> Table:
     """One measure: arms down, seeds across, then the mean with its interval."""
+    from isthmus.evaluation.intervals import over_seeds
+
     grid = Table(box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     grid.add_column(measure, no_wrap=True)
     for trial in outcome.trials:
@@ -75,7 +131,7 @@ def _figures(outcome: Outcome, measure: str) -> Table:
     return grid
 
 
-def _check(found: Finding) -> Text:
+def _check(found: "Finding") -> Text:
     check = found.check
     lines = Text.assemble(
         (found.verdict, COLOURS[found.verdict]),
@@ -90,7 +146,7 @@ def _check(found: Finding) -> Text:
     return lines
 
 
-def _role(check: Check) -> str:
+def _role(check: "Check") -> str:
     if check.premise:
         return "  (a premise)"
     return "" if check.required else "  (not part of the verdict)"

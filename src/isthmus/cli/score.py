@@ -1,19 +1,17 @@
-"""The command that answers about rows: which of them are anomalies, and why."""
+"""``isthmus score``: which rows are anomalies, and why."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
-from rich.console import Console
 from rich.markup import escape
 
+from isthmus.cli.common import Data, Folder, Options, interruptible, out, parse_options
 from isthmus.errors import IsthmusError, unknown
 
-Parse = Callable[[list[str]], dict[str, Any]]
-Interruptible = Callable[[], AbstractContextManager[None]]
+if TYPE_CHECKING:
+    import numpy as np
 
 CONTAMINATION = 0.05
 """Share of the training rows that are flagged where nothing is said."""
@@ -25,49 +23,41 @@ OPTIONS = {
 }
 
 
-def add_to(app: typer.Typer, out: Console, parse: Parse, interruptible: Interruptible) -> None:
-    """Register the command; what it needs is imported when it runs."""
+def score(
+    folder: Folder,
+    data: Data,
+    options: Options = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE.csv", help="where to write")
+    ] = Path("scores.csv"),
+    contamination: Annotated[
+        float | None,
+        typer.Option(
+            help="share of the training rows that lie below the threshold; by default 0.05"
+        ),
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="flag rows that score below this")] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", metavar="COLUMN", help="names the rows")
+    ] = None,
+    drivers: Annotated[
+        int | None, typer.Option(min=0, help="columns to name for each row; by default 3")
+    ] = None,
+) -> None:
+    """Score rows by how normal they are, flag anomalies, and name the columns that speak so.
 
-    @app.command()
-    def score(
-        folder: Annotated[Path, typer.Argument(metavar="DIR", help="the folder of a run")],
-        data: Annotated[str, typer.Argument(help="a name, a file or a folder")],
-        options: Annotated[
-            list[str] | None, typer.Argument(metavar="[option=value]...", show_default=False)
-        ] = None,
-        output: Annotated[
-            Path, typer.Option("-o", "--output", metavar="FILE.csv", help="where to write")
-        ] = Path("scores.csv"),
-        contamination: Annotated[
-            float | None,
-            typer.Option(
-                help="share of the training rows that lie below the threshold; by default 0.05"
-            ),
-        ] = None,
-        threshold: Annotated[
-            float | None, typer.Option(help="flag rows that score below this")
-        ] = None,
-        id_column: Annotated[
-            str | None, typer.Option("--id", metavar="COLUMN", help="names the rows")
-        ] = None,
-        drivers: Annotated[
-            int | None, typer.Option(min=0, help="columns to name for each row; by default 3")
-        ] = None,
-    ) -> None:
-        """Score rows by how normal they are, flag anomalies, and name the columns that speak so.
-
-        Higher is more normal: the bound on the log-likelihood in nats where the model has one, else
-        minus the squared error. Options are kind=error or kind=bound, draws=, seed=; or
-        method=mean-shift with k=, rounds=, by=mse or by=wnll (of a pae): rows are scored by what is
-        rebuilt from where their neighbours among the training rows (or among=FILE) lie.
-        """
-        given = parse([*(options or [])])
-        with interruptible():
-            said = run(
-                folder, data, output, given, contamination=contamination, threshold=threshold,
-                id_column=id_column, drivers=drivers,
-            )  # fmt: skip
-        out.print(escape(said))
+    Higher is more normal: the bound on the log-likelihood in nats where the model has one, else
+    minus the squared error. Options are kind=error or kind=bound, draws=, seed=; or
+    method=mean-shift with k=, rounds=, by=mse or by=wnll (of a pae): rows are scored by what is
+    rebuilt from where their neighbours among the training rows (or among=FILE) lie.
+    """
+    given = parse_options(options)
+    with interruptible():
+        said = run(
+            folder, data, output, given, contamination=contamination, threshold=threshold,
+            id_column=id_column, drivers=drivers,
+        )  # fmt: skip
+    out.print(escape(said))
 
 
 def run(
@@ -87,9 +77,12 @@ def run(
     ``id_column`` under that name), ``score``, ``anomaly`` (1 or 0, where there is a threshold), and
     for each driver its name and how much it speaks against the row, in the unit of the score.
     """
+    import numpy as np
+
     from isthmus import notices, runs
-    from isthmus.cli.encode import as_csv, row_names
+    from isthmus.data.naming import column_names, row_names
     from isthmus.runs import write_atomically
+    from isthmus.tables.writing import as_csv
 
     if output.suffix != ".csv":
         raise IsthmusError(f"{output} should end in .csv: scores are written as a table")
@@ -131,7 +124,7 @@ def run(
     if number:
         own = {k: v for k, v in options.items() if k in OPTIONS["score"]}
         weights = np.asarray(model.drivers(source, **own)).reshape(len(scores), -1)
-        table.update(_driven(weights, columns_of(model, source, weights.shape[1]), number))
+        table.update(_driven(weights, column_names(model, source, weights.shape[1]), number))
     write_atomically(output, as_csv(table))
     if limit is None:
         return f"{output}: {len(scores):,} rows"
@@ -148,18 +141,6 @@ def opened(data: Any, model: Any) -> Any:
     source, _ = runs.opened(data, None, None, model.config, kind=runs.kind_of(model))
     runs.check_fit(model, source)
     return source
-
-
-def columns_of(model: Any, source: Any, number: int) -> list[str]:
-    """The names of a row's elements, or their numbers from 0 where they have none."""
-    import torch
-
-    own = (getattr(model.preparation, "parts", None) or {}).get("")
-    base, _ = source.base(torch.arange(0))
-    for names in (getattr(own, "features", None), source.columns, base.columns):
-        if names is not None and len(names) == number:
-            return [str(name) for name in names]
-    return [str(i) for i in range(number)]
 
 
 def _limit(
@@ -185,7 +166,7 @@ def _mean_shift(
     options: dict[str, Any],
     contamination: float | None,
     threshold: float | None,
-) -> tuple[np.ndarray, float]:
+) -> tuple["np.ndarray", float]:
     """Mean-shift scores among the training rows, and their threshold by the same scores of these.
 
     Training rows are no neighbours of their own; rows that are training rows are, as any other.
@@ -208,8 +189,10 @@ def _mean_shift(
     return scores, quantile_of(kept, CONTAMINATION if contamination is None else contamination)
 
 
-def _driven(weights: np.ndarray, names: Sequence[str], number: int) -> dict[str, list[Any]]:
+def _driven(weights: "np.ndarray", names: Sequence[str], number: int) -> dict[str, list[Any]]:
     """The columns with the largest weights of each row, the first first."""
+    import numpy as np
+
     number = min(number, weights.shape[1])
     order = np.argsort(-weights, axis=1, kind="stable")[:, :number]
     found: dict[str, list[Any]] = {}

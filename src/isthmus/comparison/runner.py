@@ -182,6 +182,7 @@ def compare(
     for name, own in options.items():
         if name not in compared:
             raise unknown("compared recipe", name, compared)
+        options[name] = compared[name].spelt(own)
         compared[name].parse(own)
     reading = Reading.checked(kind, axis, size, mode)
     prepared = ready(X, labels, prepare, reading)

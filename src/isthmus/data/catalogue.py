@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from isthmus.data.files import npz_member, opened_npz
 from isthmus.data.named import Data
@@ -216,6 +215,8 @@ def _archive(entry: Entry, stem: str, archive: Any, channel: str | None) -> _Par
         train, test, label = (member(f"{channel}.{part}") for part in ("train", "test", "label"))
         return train, test, np.zeros(len(train), label.dtype), label
     if stem in _SPARSE:
+        from scipy.sparse import csr_array
+
         counts = csr_array(
             (member("data"), member("indices").astype(np.int32), member("indptr")),
             shape=tuple(member("shape")),

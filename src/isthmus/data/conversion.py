@@ -1,12 +1,12 @@
 """Whatever the user has, as a source; and its division into training and validation rows."""
 
+import sys
 from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
@@ -53,7 +53,7 @@ def as_source(
         found = huggingface.opened(X)
         if found is not X:
             return as_source(found, kind)
-    if issparse(X):  # before mappings: SciPy's dictionaries of keys are mappings too
+    if _is_sparse(X):  # before mappings: SciPy's dictionaries of keys are mappings too
         return sparse.opened(X)
     if is_framed(X):
         table = as_table(X)
@@ -131,3 +131,9 @@ def _masked(X: np.ma.MaskedArray, kind: Asked) -> Source:
     )
     filled = np.where(masked, np.zeros((), X.dtype), X.data)
     return GivenSource(ArraySource(filled, kind), {}, ~masked)
+
+
+def _is_sparse(X: Any) -> bool:
+    """Whether it is a sparse matrix; whoever has one has imported SciPy's already."""
+    sparse_matrices = sys.modules.get("scipy.sparse")
+    return sparse_matrices is not None and bool(sparse_matrices.issparse(X))

@@ -9,8 +9,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import rankdata
 
 from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError
@@ -33,6 +31,8 @@ def auroc(scores: Array, labels: Array, *, higher_is_anomalous: bool) -> Result:
 
     Labels of one class, equal scores and NaN are an :class:`IsthmusError`.
     """
+    from scipy.stats import rankdata
+
     score, anomalous = _checked(scores, labels, higher_is_anomalous)
     high, low = score[anomalous], score[~anomalous]
     m, n = len(high), len(low)
@@ -56,6 +56,8 @@ def auroc(scores: Array, labels: Array, *, higher_is_anomalous: bool) -> Result:
 
 def _newcombe(value: float, m: int, n: int) -> float:
     """The lower end: the area that lies just Z95 of its own standard errors under ``value``."""
+    from scipy.optimize import brentq
+
     if value == 0:
         return 0.0
     size = (m + n) / 2 - 1

@@ -28,13 +28,13 @@ def reads(autoencoder: Autoencoder) -> tuple[Tensor, Tensor]:
     ``(latents, width read)`` and ``(latents,)``; the scaler is multiplied in. An encoder that is
     not linear is an :class:`IsthmusError`.
     """
-    found = autoencoder.read_rows()
-    if found is None:
+    rows_and_bias = autoencoder.read_rows()
+    if rows_and_bias is None:
         raise IsthmusError(
             "the autoencoder's encoder is not linear, so that no weight says what a latent reads: "
             "pass a transcoder or a sparse dictionary"
         )
-    return found
+    return rows_and_bias
 
 
 def writes(autoencoder: Autoencoder) -> tuple[Tensor, Tensor]:
@@ -264,7 +264,7 @@ class Trace:
         """
         end = Node("latent", layer, latent, place)
         frontier = [(self.reading(layer, latent, place), Path(0.0, (end,)))]
-        found: list[Path] = []
+        paths: list[Path] = []
         for _ in range(length):
             longer = [
                 (reading, node, path, value)
@@ -275,13 +275,13 @@ class Trace:
             frontier = []
             for reading, node, path, value in longer[:keep]:
                 chain = Path(value, (node, *path.nodes))
-                found.append(chain)
+                paths.append(chain)
                 if node.kind == "head":
                     behind = self.through_head(reading, node.layer, node.number, node.place)
                 else:
                     behind = self.through_latent(reading, node.layer, node.number)
                 frontier.append((behind, chain))
-        return sorted(found, key=lambda path: -abs(path.value))
+        return sorted(paths, key=lambda path: -abs(path.value))
 
     def _strongest(self, reading: Reading, keep: int) -> list[tuple[Node, float]]:
         """The nodes before a reading that it is most made of."""

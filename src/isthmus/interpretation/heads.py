@@ -113,10 +113,10 @@ def direct_attribution(
             f"{model.name} is a {type(module).__name__}, whose heads are not known here: use the "
             "resident model"
         )
-    found = dictionary.read_rows()
-    if found is None:
+    read = dictionary.read_rows()
+    if read is None:
         raise IsthmusError("the encoder is not linear: pass a sparse dictionary")
-    rows, bias = found
+    rows, bias = read
     if not 0 <= latent < len(rows):
         raise IsthmusError(f"there is no latent {latent}: name one from 0 to {len(rows) - 1}")
     point = f"layers.{layer}.attention:in"

@@ -62,8 +62,8 @@ def separation(
                 )
             shares.append(firing_shares(autoencoder, rows[torch.from_numpy(here)]))
         scores.append(shares[0] - shares[1])
-    found: np.ndarray = np.min(scores, 0)
-    return found
+    least: np.ndarray = np.min(scores, 0)
+    return least
 
 
 def ranked_latents(
@@ -89,8 +89,8 @@ def ranked_latents(
     if count is not None and count < 0:
         raise IsthmusError(f"count={count} latents cannot be chosen: pass 0 or more")
     order = np.argsort(-scores, kind="stable")
-    kept: np.ndarray = order[(scores[order] > 0) & (shares[order] <= at_most)][:count]
-    return kept
+    ranked: np.ndarray = order[(scores[order] > 0) & (shares[order] <= at_most)][:count]
+    return ranked
 
 
 def _column(values: Array, rows: Tensor, name: str) -> np.ndarray:

@@ -21,12 +21,14 @@ from isthmus.errors import IsthmusError, unknown
 from isthmus.recipes import origin
 from isthmus.recipes.scaling import as_scaled, modes_of, rescale, scale_own, scaler_of
 from isthmus.recipes.signature import (
+    literals,
     module_options,
     only_scaling,
     option_table,
     options_model,
     validated,
 )
+from isthmus.spelling import known_names, known_value
 from isthmus.training import TrainingOptions
 
 Build = Callable[..., Autoencoder]
@@ -118,11 +120,25 @@ class Recipe:
         package = origin.distribution(self.source.partition(":")[0])
         return self.source if package is None else f"{self.source} ({' '.join(package)})"
 
+    def spelt(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options with those of the recipe and of training by their names here.
+
+        American spellings (``optimizer``, ``scaling="centered"``) are understood; an option in
+        both at once is an :class:`IsthmusError`.
+        """
+        fields = {**self.model_options.model_fields, **TrainingOptions.model_fields}
+        found = known_names(options, fields)
+        return {
+            name: known_value(value, literals(fields[name].annotation)) if name in fields else value
+            for name, value in found.items()
+        }
+
     def parse(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], TrainingOptions]:
         """Split flat options into validated model and training options.
 
         An unknown name or a value out of range is an :class:`IsthmusError`.
         """
+        options = self.spelt(options)
         model_names, training_names = self.model_options.model_fields, TrainingOptions.model_fields
         what = (
             "training option" if self.model is not None else f"option of the recipe {self.name!r}"

@@ -169,6 +169,13 @@ def _named(kind: Any) -> str:
     return getattr(kind, "__name__", str(kind))
 
 
+def literals(kind: Any) -> list[Any]:
+    """The values that a type names one by one, wherever in it."""
+    if get_origin(kind) is Literal:
+        return [*get_args(kind)]
+    return [value for inside in get_args(kind) for value in literals(inside)]
+
+
 def module_options(options: Mapping[str, Any]) -> dict[str, nn.Module]:
     """Those options that are modules of the user's own: they cannot be stored in a checkpoint."""
     return {name: value for name, value in options.items() if isinstance(value, nn.Module)}

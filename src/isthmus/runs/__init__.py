@@ -1,4 +1,4 @@
-"""Everything about a run and its folder: fit, load, save, resume, evaluate, and several at once.
+"""Everything about a run and its folder: fit, load, save, resume, encode, evaluate, and many.
 
 The names are loaded when they are first used, so that importing this package costs nothing.
 """
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from isthmus.runs.building import build
     from isthmus.runs.data import DataLike, check_fit, kind_of, opened
+    from isthmus.runs.encoding import encode
     from isthmus.runs.evaluating import evaluate, held_out_source
     from isthmus.runs.fitting import fit
     from isthmus.runs.folder import write_atomically
@@ -21,6 +22,7 @@ _FROM = {
     "build": "building",
     "check_fit": "data",
     "described": "record",
+    "encode": "encoding",
     "evaluate": "evaluating",
     "fit": "fitting",
     "fit_many": "many",
@@ -54,7 +56,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "DataLike", "build", "check_fit", "described", "evaluate", "fit", "fit_many",
+    "DataLike", "build", "check_fit", "described", "encode", "evaluate", "fit", "fit_many",
     "held_out_source", "kind_of", "load", "opened", "reopened", "resume", "resume_many", "save",
     "title_of", "write_atomically",
 ]  # fmt: skip

@@ -94,6 +94,7 @@ def fit(
     """
     own = recipe if isinstance(recipe, Autoencoder) else None
     chosen = as_recipe(recipe)
+    options = chosen.spelt(options)
     asked = data_preparation.asked(prepare, options)
     # A label may be named like an option: label=kind.
     own_given = {name: options.pop(name) for name in chosen.given if name in options}

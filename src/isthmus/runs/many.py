@@ -280,11 +280,14 @@ def _options(variant: Variant, shared: Mapping[str, Any]) -> dict[str, Any]:
             f'the variant {variant!r} is none: pass ("topk", {{"k": 32}}) or {{"recipe": "topk", '
             '"k": 32}'
         )
-    options = {**shared, **own}
+    asked: Any = own.get("recipe", shared.get("recipe"))
+    if not _is_recipe(asked):
+        raise IsthmusError('a variant names no recipe: add "recipe" to its options')
+    recipe = as_recipe(asked)
+    own = recipe.spelt(own)
+    options = {**recipe.spelt(shared), **own}
     if "epochs" in own and "steps" not in own:
         options.pop("steps", None)  # a variant's own length wins over the shared one
-    if not _is_recipe(options.get("recipe")):
-        raise IsthmusError('a variant names no recipe: add "recipe" to its options')
     return options
 
 

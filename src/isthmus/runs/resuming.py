@@ -7,7 +7,6 @@ from typing import Any
 from torch import nn
 
 from isthmus import notices
-from isthmus.activations.spec import relocated
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.data import options as data_options
 from isthmus.errors import IsthmusError
@@ -142,6 +141,8 @@ def reopened(
         X = (config["data"] or {}).get("spec")
         if X is None:
             raise IsthmusError(f"the data of {folder} were not a file: pass them again as X")
+        from isthmus.activations.spec import relocated
+
         X = relocated(X, folder)
     source, _ = opened(X, given, mask, config)
     if described(X, source)["fingerprint"] != config["data"]["fingerprint"]:

@@ -112,7 +112,7 @@ def continued(
     """Of a fitted model that is trained on in place: its recipe, and both kinds of options."""
     name = model.config.get("recipe")
     chosen = as_recipe(model) if name is None else _recipe_of(model)
-    given, training = _split(chosen, model, options)
+    given, training = _split(chosen, model, chosen.spelt(options))
     recorded = model.config.get("options", {}) if name is not None else {"scaling": "auto"}
     changed = _changed(chosen, _recorded(chosen, model, options), given)
     if changed:

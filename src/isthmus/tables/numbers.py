@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from isthmus.errors import IsthmusError
 from isthmus.tables.table import Column, ColumnKind
@@ -19,7 +18,6 @@ LOSS = 1e-4
 QUANTILES = 1000
 """Quantiles that are kept of a column."""
 _LARGE, _SMALL = 1e15, 1e-15
-_FAR = float(ndtri(1.0 - 1e-7))
 _CLIP = 1e-7
 _EXACT = 2.0**62
 
@@ -160,6 +158,8 @@ class Numbers:
 
     def _normal(self, x: np.ndarray) -> np.ndarray:
         """By the quantiles to a standard normal, as scikit-learn's QuantileTransformer does."""
+        from scipy.special import ndtri
+
         marks = np.array(self.quantiles)
         shares = np.linspace(0.0, 1.0, len(marks))
         up = np.interp(x, marks, shares)
@@ -167,12 +167,15 @@ class Numbers:
         share = 0.5 * (up - down)
         share[x <= marks[0]] = 0.0
         share[x >= marks[-1]] = 1.0
-        return np.clip(ndtri(np.clip(share, _CLIP, 1.0 - _CLIP)), -_FAR, _FAR)
+        far = float(ndtri(1.0 - _CLIP))
+        return np.clip(ndtri(np.clip(share, _CLIP, 1.0 - _CLIP)), -far, far)
 
     def restored(self, rows: np.ndarray) -> Column:
         """The column of features ``(rows, width)``, float64."""
         x = rows[:, 0]
         if self.quantiles:
+            from scipy.special import ndtr
+
             marks = np.array(self.quantiles)
             share = ndtr(x)
             # What _normal clips stands for the first and the last mark.

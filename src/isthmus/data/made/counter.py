@@ -1,7 +1,6 @@
 """Random numbers that are functions of a counter: any of them, in any order, without a state."""
 
 import numpy as np
-from scipy.special import ndtri
 
 from isthmus.anatomy.splitmix import STEP, finished_array
 
@@ -25,7 +24,15 @@ def uniform(random: np.ndarray) -> np.ndarray:
 
 def normal(random: np.ndarray) -> np.ndarray:
     """Standard normal float64 from random bits, by the inverse distribution function."""
-    return ndtri(uniform(random))
+    return inverse_normal(uniform(random))
+
+
+def inverse_normal(share: np.ndarray) -> np.ndarray:
+    """The standard normal value below which that share lies."""
+    from scipy.special import ndtri
+
+    found: np.ndarray = ndtri(share)
+    return found
 
 
 def threshold(probability: np.ndarray) -> np.ndarray:

@@ -1,17 +1,18 @@
 """Made data with known truth: sparse combinations of planted directions."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
-from scipy.special import ndtri
 from torch import Tensor
 
 from isthmus.anatomy import Signal, Source
 from isthmus.data.made import counter
 from isthmus.errors import IsthmusError, unknown
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Frequencies = Literal["uniform", "log", "zipf"]
 Magnitudes = Literal["constant", "uniform", "exponential", "lognormal"]
@@ -103,14 +104,14 @@ class Planted:
             )
         self._threshold = counter.threshold(self.frequencies / np.maximum(given, 1e-300))
 
-    def sample(self, n: int, seed: int = 0) -> tuple[np.ndarray, csr_array]:
+    def sample(self, n: int, seed: int = 0) -> tuple[np.ndarray, "csr_array"]:
         """Rows ``(n, width)`` and their coefficients ``(n, truths)``, sparse, both float32.
 
         The rows are the first ``n`` of the endless stream that ``seed`` names.
         """
         return self.at(np.arange(n), seed)
 
-    def at(self, index: np.ndarray, seed: int = 0) -> tuple[np.ndarray, csr_array]:
+    def at(self, index: np.ndarray, seed: int = 0) -> tuple[np.ndarray, "csr_array"]:
         """The rows of those numbers (any, in any order) of the stream ``seed``, as `sample`."""
         row = np.asarray(index, np.int64)[:, None]
         stream = 4 * seed
@@ -118,6 +119,8 @@ class Planted:
         fires = counter.bits(self.seed, stream + _FIRE, row, column) < self._threshold
         for level in self._levels[1:]:
             fires[:, level] &= fires[:, self.parents[level]]
+        from scipy.sparse import csr_array
+
         at, which = np.nonzero(fires)
         share = counter.uniform(counter.bits(self.seed, stream + _SIZE, row[at, 0], which))
         values = (self._magnitude(share) * self.scale[which]).astype(np.float32)
@@ -159,7 +162,7 @@ class PlantedSource(Source):
         """Float32 rows ``(len(index), width)``."""
         return torch.from_numpy(self.planted.at(self._checked(index), self.seed)[0])
 
-    def coefficients(self, index: Tensor) -> csr_array:
+    def coefficients(self, index: Tensor) -> "csr_array":
         """The coefficients behind those rows, ``(len(index), truths)``."""
         return self.planted.at(self._checked(index), self.seed)[1]
 
@@ -177,7 +180,7 @@ _INVERSE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "constant": lambda share: np.ones_like(share),
     "uniform": lambda share: 0.5 + share,
     "exponential": lambda share: -np.log1p(-share),
-    "lognormal": lambda share: np.exp(0.5 * ndtri(share)),
+    "lognormal": lambda share: np.exp(0.5 * counter.inverse_normal(share)),
 }
 
 

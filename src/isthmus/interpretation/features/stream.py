@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from isthmus.activations.feed_factory import TextFeed
-from isthmus.anatomy import Code, Source, SparseCode, Tree, tree
+from isthmus.anatomy import Code, Source, Tree, tree
 from isthmus.anatomy.splitmix import STEP, finished_array
 from isthmus.language import LanguageModel, Tokens
 
@@ -48,10 +48,10 @@ def text_blocks(
     """
     feed = TextFeed(model, tokens, point, skip_special=skip_special)
     for rows in torch.arange(len(tokens)).split(batch):
-        kept = feed.run(rows)
-        row, place = kept.row, kept.place
+        harvest = feed.run(rows)
+        row, place = harvest.row, harvest.place
         yield Block(
-            kept.values[feed.points[0]],
+            harvest.values[feed.points[0]],
             row.numpy(),
             place.numpy(),
             tokens.document[row].numpy(),
@@ -127,7 +127,7 @@ def active(code: Code) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     the value one.
     """
     token, latent, value = code.active()
-    if not isinstance(code, SparseCode):
+    if not code.is_sparse:
         on = value > 0
         token, latent, value = token[on], latent[on], value[on]
     return token.cpu().numpy(), latent.cpu().numpy(), value.float().cpu().numpy()

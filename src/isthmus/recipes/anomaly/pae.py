@@ -14,7 +14,6 @@ from isthmus.anatomy import Array, Autoencoder, Likelihood, Output, Signal, Sour
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError, unknown
-from isthmus.evaluation.anomaly import mean_shift
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.networks.layers import plain
 from isthmus.recipes.options import Hidden, LatentDim, Network, OwnModule, Positive
@@ -129,6 +128,8 @@ def mean_shift_scores(
 
     A model without what ``by`` needs is an :class:`IsthmusError`.
     """
+    from isthmus.evaluation.anomaly import mean_shift
+
     if by not in ("mse", "wnll"):
         raise unknown("score", by, ("mse", "wnll"))
     if model.decoder is None:

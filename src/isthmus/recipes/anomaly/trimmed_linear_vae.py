@@ -7,7 +7,6 @@ from typing import Annotated
 import numpy as np
 import torch
 from pydantic import Field
-from scipy.linalg import eigh
 from torch import Tensor, nn
 
 from isthmus.anatomy import Autoencoder, ReportProgress, Signal, Source
@@ -82,6 +81,8 @@ def principal(covariance: Tensor, number: int) -> tuple[Tensor, Tensor]:
         values, vectors = values[size - number :], vectors[:, size - number :]
     else:
         # Only the largest: of wide rows that takes half the time.
+        from scipy.linalg import eigh
+
         found = eigh(covariance.numpy(), subset_by_index=[size - number, size - 1], driver="evr")
         values, vectors = (torch.from_numpy(np.ascontiguousarray(part)) for part in found)
     return values.flip(0).clamp_min(0.0), vectors.flip(1)

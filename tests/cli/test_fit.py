@@ -1,4 +1,4 @@
-"""The command line as a user meets it: in processes of its own, and its parsing in this one."""
+"""``isthmus fit`` and what goes on with its run: evaluate, encode, resume."""
 
 import json
 
@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from commands import run
-from isthmus.cli import parse_options, parse_value
-from isthmus.errors import IsthmusError
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +43,6 @@ def test_a_toml_file_says_the_same(workplace):
     assert config["options"]["k"] == 3
 
 
-def test_lists_and_pages():
-    assert "jumprelu" in run("recipes")
-    found = run("recipes", "sparse")
-    assert "topk" in found
-    assert "beta-vae" not in found
-    page = run("show", "topk")
-    for expected in ("AuxK", "2406.04093", "latent_dim", "4096", "batch_size"):
-        assert expected in page
-    assert "digits" in run("data")
-
-
 def test_mistakes_are_one_sentence_with_exit_code_2(workplace):
     (workplace / "stray.csv").write_text("a,b\n" + "1,2\n" * 7 + "1,n.a.\n" + "3,4\n" * 40)
     (workplace / "words.csv").write_text("a\n" + "".join(f"word {i}\n" for i in range(80)))
@@ -83,21 +70,3 @@ def test_mistakes_are_one_sentence_with_exit_code_2(workplace):
         assert expected in error, error
         assert len(error.splitlines()) == 1, error
     assert not (workplace / "o").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("3", 3), ("1e-3", 1e-3), ("true", True), ("none", None), ("gaussian", "gaussian"),
-        ("512,256", [512, 256]), ("[512, 256]", [512, 256]), ("()", ()), ("'a,b'", "a,b"),
-        ("{eps = 1e-4}", {"eps": 1e-4}),
-    ],
-)  # fmt: skip
-def test_option_values(text, value):
-    assert parse_value(text) == value
-
-
-def test_dashes_in_option_names_are_underscores():
-    assert parse_options(["latent-dim=3"]) == {"latent_dim": 3}
-    with pytest.raises(IsthmusError, match="NAME=VALUE"):
-        parse_options(["=3"])

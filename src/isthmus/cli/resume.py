@@ -1,0 +1,43 @@
+"""``isthmus resume``: go on with a run."""
+
+from pathlib import Path
+
+from rich.markup import escape
+
+from isthmus.cli.common import (
+    Folder,
+    MaybeData,
+    Options,
+    Quiet,
+    interruptible,
+    out,
+    parse_options,
+)
+from isthmus.errors import IsthmusError
+
+
+def resume(
+    folder: Folder, data: MaybeData = None, options: Options = None, quiet: Quiet = False
+) -> None:
+    """Go on with an interrupted run, or the runs of fit-many, exactly where it was saved.
+
+    By default the data are those of the run. steps=N or epochs=N make a run longer, a finished one
+    too, to so many in all.
+    """
+    import isthmus
+    from isthmus.training.many import read_manifest
+
+    pairs = [*(options or [])]
+    if data is not None and "=" in data and not Path(data.partition(":")[0]).exists():
+        pairs, data = [data, *pairs], None
+    longer = parse_options(pairs)
+    with interruptible():
+        if read_manifest(folder) is None:
+            isthmus.resume(folder, data, progress=not quiet, **longer)
+        elif longer:
+            raise IsthmusError(
+                f"{folder} holds several runs of one pass: make each longer by its own folder"
+            )
+        else:
+            isthmus.resume_many(folder, data, progress=not quiet)
+    out.print(f"finished: {escape(str(folder))}")

@@ -1,0 +1,37 @@
+"""What the rows of data and the elements of a row are called, where they have names."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isthmus import tables
+from isthmus.data.files import located
+from isthmus.errors import IsthmusError, unknown
+
+
+def row_names(data: str, source: Any, id_column: str | None) -> tuple[list[str], Any]:
+    """What the rows are called: the ids of a table, or the files of a folder."""
+    if id_column is None:
+        base, numbers = source.base(torch.arange(len(source)))
+        files = getattr(base, "files", None) or getattr(base, "paths", None)
+        if files is None:
+            return [], []
+        return ["file"], [Path(files[place]).name for place in numbers.tolist()]
+    found = located(data)
+    if found is None or not tables.is_table(found[0]):
+        raise IsthmusError(f"--id {id_column}: {data!r} is no table, and has no columns by name")
+    names = tables.header(found[0])
+    if id_column not in names:
+        raise unknown(f"column of {found[0].name!r}", id_column, names)
+    return [id_column], tables.columns(found[0], [id_column])[id_column]
+
+
+def column_names(model: Any, source: Any, number: int) -> list[str]:
+    """The names of a row's elements, or their numbers from 0 where they have none."""
+    own = (getattr(model.preparation, "parts", None) or {}).get("")
+    base, _ = source.base(torch.arange(0))
+    for names in (getattr(own, "features", None), source.columns, base.columns):
+        if names is not None and len(names) == number:
+            return [str(name) for name in names]
+    return [str(i) for i in range(number)]
