@@ -9,7 +9,7 @@ import torch
 from isthmus import kernels
 from isthmus.anatomy import Autoencoder, Signal, ThresholdCode
 from isthmus.bottlenecks import JumpReLUBottleneck
-from isthmus.bottlenecks.jumprelu import Step
+from isthmus.bottlenecks.jumprelu import HeavisideStep
 from isthmus.kernels import Preactivations
 from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import MSE
@@ -35,7 +35,7 @@ def test_sparse_equals_dense_with_all_gradients(path):
     for way in ("reference", path):
         with kernels.using(way):
             code = made(Preactivations(**given))
-            active = Step.apply(*code.gates, float(made.bandwidth))
+            active = HeavisideStep.apply(*code.gates, float(made.bandwidth))
             ((code.z * upstream).sum() + 0.3 * active.sum()).backward()
         results.append({"z": code.z.detach(), "l0": active.sum(1).detach()})
         for name, tensor in {**given, **dict(made.named_parameters())}.items():

@@ -7,7 +7,7 @@ import torch
 import isthmus
 from isthmus import notices
 from isthmus.data import as_source
-from isthmus.data.options import Asked, within_norm
+from isthmus.data.options import DataOptions, within_norm
 from isthmus.errors import IsthmusError
 from isthmus.runs import reopened
 
@@ -58,12 +58,12 @@ def test_the_factor_wins():
 @pytest.mark.parametrize("value", [0, 1, -3, True, "big", 0.5])
 def test_a_bound_that_is_none_is_one_sentence(value):
     with pytest.raises(IsthmusError, match=r"max_norm=.* is no bound"):
-        Asked.taken({"max_norm": value})
+        DataOptions.taken({"max_norm": value})
 
 
 def test_a_name_of_the_recipes_own_wins():
     options = {"size": 3, "kind": "image", "k": 4}
-    assert Asked.taken(options, {"size"}).reading.kind == "image"
+    assert DataOptions.taken(options, {"size"}).reading.kind == "image"
     assert options == {"size": 3, "k": 4}
 
 

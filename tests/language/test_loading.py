@@ -9,7 +9,7 @@ from torch import nn
 from isthmus.errors import IsthmusError, MissingExtra
 from isthmus.language import LanguageModel, generate, open_model, pack, resident
 from isthmus.language.document import Document
-from isthmus.language.loading import blocks
+from isthmus.language.host import blocks
 
 
 class Own(nn.Module):

@@ -12,7 +12,7 @@ from isthmus.networks import (
     TransformerDecoder,
     TransformerEncoder,
 )
-from isthmus.networks.attention import Block, SelfAttention
+from isthmus.networks.attention import SelfAttention, TransformerBlock
 
 IMAGE = Signal("image", (2, 8, 12))
 COUNT = 6
@@ -121,7 +121,7 @@ def test_attention_follows_its_formula():
 
 def test_a_block_agrees_with_the_pre_norm_layer_of_torch():
     torch.manual_seed(0)
-    block = lively(Block(12, 3))
+    block = lively(TransformerBlock(12, 3))
     peer = nn.TransformerEncoderLayer(
         12, 3, 48, 0.0, "gelu", 1e-6, batch_first=True, norm_first=True
     ).double()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from isthmus.errors import IsthmusError
+from isthmus.interpretation.features.format import Lists
 from isthmus.pages import latents_from_text, vocabulary
 from isthmus.pages.latents import CHUNK
-from isthmus.pages.parquet import Lists
 from pages.made import write_features
 
 

@@ -8,11 +8,12 @@ import torch
 
 import isthmus
 import zoo
-from isthmus import notices, runs
+from isthmus import notices
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
 from isthmus.recipes import as_recipe
 from isthmus.runs import planning
+from isthmus.runs.record import config_of
 from isthmus.training import Callback
 from isthmus.training import plan as plans
 
@@ -245,7 +246,7 @@ def test_few_rows_are_not_overfitted():
 
 def test_runs_knows_the_plan():
     found = ready("plain", X)
-    config = runs.config_of(
+    config = config_of(
         as_recipe("plain"), found.model, found.options, found.training, {}, own_validation=False,
         plan=found.plan,
     )  # fmt: skip

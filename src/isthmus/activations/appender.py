@@ -24,7 +24,7 @@ from isthmus.activations import formats, provenance
 from isthmus.activations.duplicates import HASHES, row_hashes
 from isthmus.activations.feed_factory import Feed, RowFeed, TextFeed
 from isthmus.activations.norms import MaxNorm, default_norm
-from isthmus.activations.provenance import PointFacts, Provenance, Run, Shard
+from isthmus.activations.provenance import HarvestRun, PointFacts, Provenance, Shard
 from isthmus.activations.shards import ArrayWriter, sync_folder
 from isthmus.activations.store import NAMES, TOKEN_FILES, WHERE
 from isthmus.errors import IsthmusError
@@ -93,7 +93,7 @@ class Appender:
         self._fed = 0
         self._failed = False
 
-    def open(self, run: Run) -> None:
+    def open(self, run: HarvestRun) -> None:
         """Begin the run, or find it in the store and go on with it."""
         self._clear()
         known = self.number(run.fingerprint)
@@ -137,7 +137,7 @@ class Appender:
         return self.facts.points[point].outliers
 
     @property
-    def run(self) -> Run:
+    def run(self) -> HarvestRun:
         """The run that is written."""
         return self.facts.runs[self._run]
 

@@ -1,7 +1,5 @@
 """What every feed of a model has in common."""
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,19 +46,6 @@ class Feed(Protocol):
     def fingerprint(self) -> str:
         """A hash of the input, not of the model."""
         ...
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while, each module's own mode restored after."""
-    modes = [(module, module.training) for module in model.modules() if module.training]
-    if modes:
-        model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def class_name(thing: object) -> str:

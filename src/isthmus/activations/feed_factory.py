@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from isthmus.activations.feed import Feed, Kept, evaluating
+from isthmus.activations.feed import Feed, Kept
 from isthmus.activations.points import Side
 from isthmus.activations.row_feed import Axis, RowFeed
 from isthmus.activations.text_feed import TextFeed, tokens_fingerprint
@@ -14,7 +14,7 @@ from isthmus.language import LanguageModel, Tokens
 from isthmus.language.devices import device_of
 
 __all__ = [
-    "Feed", "Kept", "RowFeed", "TextFeed", "device_of", "evaluating", "make_feed",
+    "Feed", "Kept", "RowFeed", "TextFeed", "device_of", "make_feed",
     "tokens_fingerprint",
 ]  # fmt: skip
 

@@ -18,7 +18,7 @@ from isthmus.activations.duplicates import leave_out_stored
 from isthmus.activations.feed_factory import Feed, Kept, RowFeed, TextFeed, make_feed
 from isthmus.activations.norms import MaxNorm, checked_norm, medians, within
 from isthmus.activations.points import Side
-from isthmus.activations.provenance import Run
+from isthmus.activations.provenance import HarvestRun
 from isthmus.activations.store import Store
 from isthmus.anatomy import Source
 from isthmus.errors import IsthmusError
@@ -97,7 +97,7 @@ def harvest(
                 "others are added"
             )
         documents = len(feed.tokens.names) if isinstance(feed, TextFeed) else len(feed.counts)
-        run = Run(
+        run = HarvestRun(
             what, fingerprint, rows=len(feed.counts), documents=documents,
             tokens=int(feed.counts.sum()), left_out=dict(feed.left_out),
         )  # fmt: skip

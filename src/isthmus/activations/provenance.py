@@ -37,7 +37,7 @@ class PointFacts:
 
 
 @dataclass
-class Run:
+class HarvestRun:
     """One text (or source of rows) that was harvested into the store.
 
     ``tokens`` is how many it gives in all; how many are there already follows from the shards.
@@ -82,7 +82,7 @@ class Provenance:
     skip_special: bool
     shard_tokens: int
     points: dict[str, PointFacts]
-    runs: list[Run] = field(default_factory=list)
+    runs: list[HarvestRun] = field(default_factory=list)
     shards: list[Shard] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     max_norm: float | None = None
@@ -150,7 +150,7 @@ def read(folder: Path) -> Provenance:
         plain["skip_special"],
         plain["shard_tokens"],
         {name: PointFacts(**point) for name, point in plain["points"].items()},
-        [Run(**run) for run in plain["runs"]],
+        [HarvestRun(**run) for run in plain["runs"]],
         [Shard(**shard) for shard in plain["shards"]],
         plain["versions"],
         plain.get("max_norm"),

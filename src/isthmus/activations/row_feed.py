@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.activations.axes import Axis, Made, asked_axis, feature_axis, outputs
-from isthmus.activations.feed import Kept, class_name, evaluating
+from isthmus.activations.feed import Kept, class_name
 from isthmus.activations.hooks import Activations
 from isthmus.activations.inputs import Inputs, cannot_read
 from isthmus.activations.points import Point, Side
-from isthmus.anatomy import Source
+from isthmus.anatomy import Source, evaluating
 from isthmus.errors import IsthmusError
 from isthmus.language.devices import dtype_name, dtype_of
 from isthmus.language.weight_fingerprint import fingerprint
@@ -89,7 +89,7 @@ class RowFeed:
     def _forward(self, rows: Tensor) -> dict[str, Tensor]:
         args, kwargs = self.inputs(rows)
         try:
-            with evaluating(self.model):
+            with evaluating(self.model, gradients=True):
                 return self.acts(*args, **kwargs)
         except IsthmusError:
             raise

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isthmus.activations.feed import Kept, class_name, evaluating
+from isthmus.activations.feed import Kept, class_name
 from isthmus.activations.hooks import Activations
 from isthmus.activations.points import Side
 from isthmus.activations.text_layout import Layout, layouts
+from isthmus.anatomy import evaluating
 from isthmus.errors import IsthmusError
 from isthmus.language import Decoder, LanguageModel, Tokens
 from isthmus.language.calling import alike, call_arguments, is_encoder_decoder, takes_mask
@@ -117,7 +118,7 @@ class TextFeed:
         # A mask of nothing but ones would cost attention its fastest path.
         mask = None if bool(seen.all()) else seen.to(device)
         args, kwargs = call_arguments(self.model, ids.to(device), mask)
-        with evaluating(self.model):
+        with evaluating(self.model, gradients=True):
             held = self.acts(*args, **kwargs)
         chosen = keep.flatten().nonzero().flatten()
         values = {}
@@ -155,7 +156,7 @@ class TextFeed:
             repeated = row.repeat(1 + places // len(row))[:places]
             ids = repeated.expand(rows, places).contiguous().to(self.host.device)
             args, kwargs = call_arguments(self.model, ids, None)
-            with evaluating(self.model):
+            with evaluating(self.model, gradients=True):
                 held = self.acts(*args, **kwargs)
             return {point: tuple(tensor.shape) for point, tensor in held.items()}
 

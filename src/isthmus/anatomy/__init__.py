@@ -49,7 +49,7 @@ from isthmus.anatomy.schedule import (
 )
 from isthmus.anatomy.signal import Signal
 from isthmus.anatomy.signature import ask
-from isthmus.anatomy.solver import Report, Solver
+from isthmus.anatomy.solver import ReportProgress, Solver
 from isthmus.anatomy.source import Source
 from isthmus.anatomy.target import Target
 from isthmus.anatomy.tree import Rows, Tree
@@ -89,7 +89,7 @@ __all__ = [
     "Prior",
     "Ragged",
     "Reading",
-    "Report",
+    "ReportProgress",
     "Residual",
     "Rows",
     "Sampler",

@@ -8,7 +8,7 @@ from isthmus.anatomy.source import Source
 if TYPE_CHECKING:
     from isthmus.anatomy.autoencoder import Autoencoder
 
-Report = Callable[[int, int, str], None]
+ReportProgress = Callable[[int, int, str], None]
 """Called as ``report(done, total, what)`` while a solver works, for the progress bar."""
 
 
@@ -18,4 +18,6 @@ class Solver(Protocol):
     Returns figures for the log.
     """
 
-    def fit(self, model: "Autoencoder", source: Source, report: Report) -> dict[str, float]: ...
+    def fit(
+        self, model: "Autoencoder", source: Source, report: ReportProgress
+    ) -> dict[str, float]: ...

@@ -46,7 +46,7 @@ class JumpReLU(Function):
         return to_u, to_threshold.sum_to_size(log_threshold.shape), None
 
 
-class Step(Function):
+class HeavisideStep(Function):
     """``H(u - theta)``: no gradient to u, ``-(1 / eps) K((u - theta) / eps)`` to theta (eq. 12)."""
 
     @staticmethod

@@ -1,6 +1,6 @@
 """Any recipes on the user's own data, on equal terms and with baselines beside them."""
 
-from isthmus.comparison.runner import Comparison, Settings, compare
+from isthmus.comparison.runner import Comparison, ComparisonSettings, compare
 from isthmus.comparison.tasks import TASKS
 
-__all__ = ["TASKS", "Comparison", "Settings", "compare"]
+__all__ = ["TASKS", "Comparison", "ComparisonSettings", "compare"]

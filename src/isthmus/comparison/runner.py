@@ -14,7 +14,7 @@ import numpy as np
 from isthmus.anatomy import Kind, Reading
 from isthmus.comparison import methods
 from isthmus.comparison.methods import Budget, Fitted, Model
-from isthmus.comparison.named import fingerprint, named
+from isthmus.comparison.naming import fingerprint, named
 from isthmus.comparison.prepared import Prepared, Split, split
 from isthmus.comparison.prepared import prepare as ready
 from isthmus.comparison.tasks import TASKS, Task
@@ -33,12 +33,12 @@ BASELINES = {
     "untrained": "the first recipe's network before its first step",
 }
 RESULTS = "results.json"
-Report = Callable[[str, int, int], None]
+ReportProgress = Callable[[str, int, int], None]
 """Called as ``report(what ended, fits done, fits in all)``."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class ComparisonSettings:
     """Everything that the figures depend on, beside the data."""
 
     task: str
@@ -50,7 +50,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Run:
+class MethodRun:
     """One method on one seed's split; ``problem`` says why there are no measures."""
 
     method: str
@@ -66,8 +66,8 @@ class Comparison:
     """What was found, for every method and seed."""
 
     prepared: Prepared
-    settings: Settings
-    runs: list[Run]
+    settings: ComparisonSettings
+    runs: list[MethodRun]
     winner: str | None = None
 
     @property
@@ -81,7 +81,7 @@ class Comparison:
         taken = {name for run in self.runs for name in run.measures}
         return [name for name in self.task.measures if name in taken]
 
-    def of(self, method: str) -> list[Run]:
+    def of(self, method: str) -> list[MethodRun]:
         """A method's runs, by seed."""
         return sorted((r for r in self.runs if r.method == method), key=lambda r: r.seed)
 
@@ -137,7 +137,7 @@ def compare(
     mode: Any = None,
     prepare: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
-    report: Report | None = None,
+    report: ReportProgress | None = None,
 ) -> Comparison:
     """Compare recipes, and the baselines of the task, on data of any kind.
 
@@ -201,7 +201,7 @@ def compare(
     )
     if clusters is None:
         clusters = _clusters(prepared) if chosen.name == "cluster" else 2
-    settings = Settings(task, tuple(compared), seeds, budget, clusters, options)
+    settings = ComparisonSettings(task, tuple(compared), seeds, budget, clusters, options)
     folder = None if out is None else Path(out)
     state = {name: fingerprint(recipe) for name, recipe in compared.items()}
     runs = [] if folder is None else _kept(folder, prepared, settings, state)
@@ -266,7 +266,7 @@ def _fill(
     compared: Mapping[str, Recipe],
     folder: Path | None,
     state: Mapping[str, str],
-    report: Report | None,
+    report: ReportProgress | None,
 ) -> None:
     """Fit what is missing, and keep each fit at once."""
     settings, prepared = comparison.settings, comparison.prepared
@@ -288,9 +288,9 @@ def _fill(
             taken = time.perf_counter() - begun
             measured = comparison.task.measure(fitted, part, settings.clusters, seed)
             problem = "" if measured is not None else f"it has no answer to {settings.task!r}"
-            run = Run(name, seed, measured or {}, fitted.parameters, taken, problem)
+            run = MethodRun(name, seed, measured or {}, fitted.parameters, taken, problem)
         except IsthmusError as failure:
-            run = Run(name, seed, {}, 0, time.perf_counter() - begun, str(failure))
+            run = MethodRun(name, seed, {}, 0, time.perf_counter() - begun, str(failure))
         comparison.runs.append(run)
         if folder is not None:
             _keep(folder, comparison, state)
@@ -301,7 +301,7 @@ def _fill(
 def _fitted(
     name: str,
     part: Split,
-    settings: Settings,
+    settings: ComparisonSettings,
     seed: int,
     plain: Model | None,
     compared: Mapping[str, Recipe],
@@ -329,7 +329,7 @@ def _fitted(
 # --- what is kept ----------------------------------------------------------------------------
 
 
-def _key(prepared: Prepared, settings: Settings) -> str:
+def _key(prepared: Prepared, settings: ComparisonSettings) -> str:
     """A hash of the data and of the settings but for the recipes and the number of seeds."""
     plain = asdict(settings)
     first = plain.pop("recipes")[0]
@@ -356,8 +356,8 @@ def _keep(folder: Path, comparison: Comparison, state: Mapping[str, str]) -> Non
 
 
 def _kept(
-    folder: Path, prepared: Prepared, settings: Settings, state: Mapping[str, str]
-) -> list[Run]:
+    folder: Path, prepared: Prepared, settings: ComparisonSettings, state: Mapping[str, str]
+) -> list[MethodRun]:
     """Fits that are there, but for those of recipes that are not what they were."""
     path = folder / RESULTS
     if not path.exists():
@@ -365,7 +365,7 @@ def _kept(
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         runs = [
-            Run(
+            MethodRun(
                 **{
                     **run,
                     "measures": {

@@ -14,7 +14,7 @@ from isthmus.recipes import Recipe
 from isthmus.runs import write_atomically
 
 if TYPE_CHECKING:
-    from isthmus.comparison.runner import Settings
+    from isthmus.comparison.runner import ComparisonSettings
 
 WINNER = "winner"
 _ABOUT = "winner.json"
@@ -25,7 +25,7 @@ def save_winner(
     name: str | None,
     compared: Mapping[str, Recipe],
     prepared: Prepared,
-    settings: "Settings",
+    settings: "ComparisonSettings",
     key: str,
     state: Mapping[str, str],
 ) -> str | None:

@@ -22,7 +22,7 @@ _LOOKS: WeakKeyDictionary[Source, Tree] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
-class Asked:
+class DataOptions:
     """How data are to be read, and ``max_norm``: ``"auto"``, None, or the factor of the median
     size above which rows are left out of a fit."""
 
@@ -30,7 +30,7 @@ class Asked:
     max_norm: float | str | None = "auto"
 
     @classmethod
-    def taken(cls, options: dict[str, Any], own: Collection[str] = ()) -> "Asked":
+    def taken(cls, options: dict[str, Any], own: Collection[str] = ()) -> "DataOptions":
         """What ``options`` say of the data, taken out of them; ``own`` are a recipe's own names."""
         said = {n: options.pop(n) for n in OPTIONS if n in options and n not in own}
         factor = said.pop("max_norm", "auto")
@@ -42,7 +42,7 @@ class Asked:
             )
         return cls(Reading.checked(**said), factor)
 
-    def of_features(self, features: bool) -> "Asked":
+    def of_features(self, features: bool) -> "DataOptions":
         """The same for a model that reads rows of features, where ``features``."""
         return replace(self, reading=replace(self.reading, features=features))
 

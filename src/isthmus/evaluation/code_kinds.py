@@ -18,7 +18,7 @@ from isthmus.evaluation.codebook import CodebookCounts
 from isthmus.evaluation.likelihood_bounds import GaussianPosterior
 from isthmus.evaluation.rank import Spectrum, Spread
 from isthmus.evaluation.reconstruction import FVU, ErrorPerElement, MaskedFVU
-from isthmus.evaluation.registry import Batch, Setting, measures
+from isthmus.evaluation.registry import MeasuredBatch, MeasureOptions, measures
 from isthmus.evaluation.result import Result
 from isthmus.evaluation.sparsity import Firing
 from isthmus.evaluation.token_measures import TokenMeasures, same_rows
@@ -34,7 +34,7 @@ class _Reconstruction:
     of different lengths each step is a row.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: MeasureOptions) -> None:
         self.model = setting.model
         self.foreign = self.model.target is not None
         self.unit = (
@@ -44,7 +44,7 @@ class _Reconstruction:
         )
         self.parts: dict[str, tuple[FVU | MaskedFVU, ErrorPerElement]] = {}
 
-    def update(self, batch: Batch) -> None:
+    def update(self, batch: MeasuredBatch) -> None:
         recon = self.model.likelihood.mean(batch.params)
         target = batch.target
         if not self.foreign:
@@ -86,7 +86,7 @@ class _Tokens:
     def __init__(self, model: Autoencoder) -> None:
         self.model, self.tokens = model, TokenMeasures(bytes_=model.signal.text is not None)
 
-    def update(self, batch: Batch) -> None:
+    def update(self, batch: MeasuredBatch) -> None:
         params, target, mask = batch.params, batch.target, batch.mask
         more = {} if mask is None else {"mask": mask}
         self.tokens.update(
@@ -105,7 +105,7 @@ class _Rank:
     def __init__(self) -> None:
         self.spectrum = Spectrum()
 
-    def update(self, batch: Batch) -> None:
+    def update(self, batch: MeasuredBatch) -> None:
         self.spectrum.update(batch.code)
 
     def results(self) -> list[Result]:
@@ -116,7 +116,7 @@ class _Spread:
     def __init__(self) -> None:
         self.spread = Spread()
 
-    def update(self, batch: Batch) -> None:
+    def update(self, batch: MeasuredBatch) -> None:
         self.spread.update(batch.code.z)
 
     def results(self) -> list[Result]:
@@ -124,7 +124,7 @@ class _Spread:
 
 
 @measures(Code)
-def _reconstruction(setting: Setting) -> _Reconstruction | _Tokens | None:
+def _reconstruction(setting: MeasureOptions) -> _Reconstruction | _Tokens | None:
     if setting.model.decoder is None:
         return None
     target = setting.first.target
@@ -133,7 +133,7 @@ def _reconstruction(setting: Setting) -> _Reconstruction | _Tokens | None:
 
 
 @measures(Code)
-def _rank(setting: Setting) -> _Rank | None:
+def _rank(setting: MeasureOptions) -> _Rank | None:
     code = setting.first.code
     # A codebook's entries are many more than the elements of z, whose rank it is.
     width = code.width if code.is_sparse else Code(code.z).width
@@ -141,17 +141,17 @@ def _rank(setting: Setting) -> _Rank | None:
 
 
 @measures(Code)
-def _spread(setting: Setting) -> _Spread | None:
+def _spread(setting: MeasureOptions) -> _Spread | None:
     return _Spread() if setting.model.decoder is None else None
 
 
 @measures(SparseCode)
 @measures(ThresholdCode)
 class _Sparsity:
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: MeasureOptions) -> None:
         self.firing = Firing()
 
-    def update(self, batch: Batch) -> None:
+    def update(self, batch: MeasuredBatch) -> None:
         self.firing.update(batch.code)
 
     def results(self) -> list[Result]:
@@ -160,12 +160,12 @@ class _Sparsity:
 
 @measures(DiscreteCode)
 class _Codebook:
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: MeasureOptions) -> None:
         code = setting.first.code
         assert isinstance(code, DiscreteCode)
         self.counts = CodebookCounts(code.codebook_size, per_position=code.per_position)
 
-    def update(self, batch: Batch) -> None:
+    def update(self, batch: MeasuredBatch) -> None:
         assert isinstance(batch.code, DiscreteCode)
         self.counts.update(batch.code.indices)
 
@@ -175,10 +175,10 @@ class _Codebook:
 
 @measures(GaussianCode)
 class _Posterior:
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: MeasureOptions) -> None:
         self.posterior = GaussianPosterior()
 
-    def update(self, batch: Batch) -> None:
+    def update(self, batch: MeasuredBatch) -> None:
         assert isinstance(batch.code, GaussianCode)
         self.posterior.update(batch.code.mean, batch.code.logvar)
 

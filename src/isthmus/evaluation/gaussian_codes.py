@@ -10,6 +10,7 @@ from torch import Tensor
 
 from isthmus.anatomy import (
     Autoencoder,
+    Batch,
     Bernoulli,
     GaussianCode,
     Tree,
@@ -17,11 +18,10 @@ from isthmus.anatomy import (
     scoring,
     tree,
 )
-from isthmus.anatomy import Batch as Rows
 from isthmus.bottlenecks import StandardNormal
 from isthmus.evaluation.arrays import float64
 from isthmus.evaluation.likelihood_bounds import ImportanceBound, as_bits_per_dim
-from isthmus.evaluation.registry import Batch, Setting, measures
+from isthmus.evaluation.registry import MeasuredBatch, MeasureOptions, measures
 from isthmus.evaluation.result import Result
 
 CHUNK_ELEMENTS = 2**22
@@ -35,7 +35,7 @@ class _Bounds:
     not on the batch size or the device.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: MeasureOptions) -> None:
         self.model, self.samples = setting.model, setting.samples
         self.noise = np.random.default_rng(setting.seed)
         self.importance = ImportanceBound(self.samples)
@@ -45,7 +45,7 @@ class _Bounds:
         self.masked = False
         self.numel = self.model.signal.numel
 
-    def update(self, batch: Batch) -> None:
+    def update(self, batch: MeasuredBatch) -> None:
         code = batch.code
         assert isinstance(code, GaussianCode)
         target, mask = batch.target, batch.mask
@@ -63,7 +63,7 @@ class _Bounds:
         total = len(code)
         for start in range(0, total, rows):
             stop = min(start + rows, total)
-            wanted = Rows(target, None, mask).part(start, stop)
+            wanted = Batch(target, None, mask).part(start, stop)
             given = batch.rows.part(start, stop)
             view = View(tree.sliced(batch.scaled, start, stop), mask=given.mask)
             taken = code.take(slice(start, stop))
@@ -71,7 +71,7 @@ class _Bounds:
             self.importance.update(torch.cat(pieces) + shift)
 
     def _log_weights(
-        self, code: GaussianCode, wanted: Rows, view: View, rows: Rows, chunk: int
+        self, code: GaussianCode, wanted: Batch, view: View, rows: Batch, chunk: int
     ) -> Iterator[Tensor]:
         shape = (len(code), self.samples, *code.mean.shape[1:])
         more = {} if wanted.mask is None else {"mask": wanted.mask}
@@ -120,7 +120,7 @@ class _Bounds:
 
 
 @measures(GaussianCode)
-def _bounds(setting: Setting) -> _Bounds | None:
+def _bounds(setting: MeasureOptions) -> _Bounds | None:
     return None if setting.model.decoder is None else _Bounds(setting)
 
 

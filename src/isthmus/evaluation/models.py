@@ -1,10 +1,10 @@
 """Every measure that suits a model, in one pass over the data."""
 
-from isthmus.anatomy import Array, Autoencoder, Report, Source, evaluating
+from isthmus.anatomy import Array, Autoencoder, ReportProgress, Source, evaluating
 from isthmus.anatomy.randomness import drawing
 from isthmus.errors import IsthmusError
-from isthmus.evaluation import code_kinds, likelihood_bounds  # noqa: F401  (they fill the registry)
-from isthmus.evaluation.registry import Batch, Measure, Setting, measures_for
+from isthmus.evaluation import code_kinds, gaussian_codes  # noqa: F401  (they fill the registry)
+from isthmus.evaluation.registry import Measure, MeasuredBatch, MeasureOptions, measures_for
 from isthmus.evaluation.result import Result
 
 
@@ -15,7 +15,7 @@ def evaluate(
     samples: int = 64,
     batch_size: int = 1024,
     seed: int = 0,
-    progress: Report | None = None,
+    progress: ReportProgress | None = None,
 ) -> dict[str, Result]:
     """What can be measured of a model on ``X``, by name, in one pass over the data.
 
@@ -49,9 +49,9 @@ def evaluate(
     done, total = 0, len(X)
     with evaluating(model), drawing(model.device, seed):
         for rows in model.batches(X, batch_size):
-            batch = Batch.of(model, rows)
+            batch = MeasuredBatch.of(model, rows)
             if built is None:
-                built = measures_for(Setting(model, batch, samples, seed))
+                built = measures_for(MeasureOptions(model, batch, samples, seed))
             for measure in built:
                 measure.update(batch)
             done += len(rows)

@@ -13,7 +13,7 @@ from isthmus.errors import IsthmusError
 from isthmus.evaluation.arrays import float64
 from isthmus.evaluation.intervals import grouped_interval
 from isthmus.evaluation.reconstruction import GROUPS, _pair, group_of_row
-from isthmus.evaluation.registry import Batch, Setting, measures
+from isthmus.evaluation.registry import MeasuredBatch, MeasureOptions, measures
 from isthmus.evaluation.result import Result
 
 UNRELATED = 1e-12
@@ -185,7 +185,7 @@ class _OfModel:
         self.model = model
         self.shrinkage = Shrinkage()
 
-    def update(self, batch: Batch) -> None:
+    def update(self, batch: MeasuredBatch) -> None:
         recon, target = self.model.likelihood.mean(batch.params), batch.target
         if self.model.target is None:
             target, recon = batch.x, self.model.scaler.inverse(recon)
@@ -203,7 +203,7 @@ def _flat(tree: Tree, mask: Tree) -> Tensor:
 
 @measures(SparseCode)
 @measures(ThresholdCode)
-def shrinkage_measure(setting: Setting) -> _OfModel | None:
+def shrinkage_measure(setting: MeasureOptions) -> _OfModel | None:
     """What ``evaluate`` reports of sparse and thresholded codes and of kinds that extend them.
 
     Another kind of code asks for it by ``measures(MyCode)(shrinkage_measure)``.

@@ -1,5 +1,6 @@
 """0-dimensional persistence: the scales at which separate points become one component."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +29,32 @@ class Persistence:
     lengths: np.ndarray
 
 
+def spanning_tree(
+    rows: int, distances_of: Callable[[int], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A minimum spanning tree: its edges ``(rows - 1, 2)``, in the order found, and their lengths.
+
+    ``distances_of(row)`` ``(rows,)`` are the distances of one row from all; zeros are distances
+    like any other, since rows may coincide. By Prim's algorithm (1957), from row 0: time grows with
+    the square of the rows, memory linearly. Of equally short edges the one whose new row has the
+    lowest number is taken, from the row that came first.
+    """
+    reach, nearest = np.full(rows, np.inf), np.zeros(rows, np.int64)
+    outside = np.ones(rows, bool)
+    edges, lengths = np.zeros((max(0, rows - 1), 2), np.int64), np.zeros(max(0, rows - 1))
+    newest = 0
+    for number in range(rows - 1):
+        outside[newest] = False
+        distances = distances_of(newest)
+        closer = outside & (distances < reach)
+        reach[closer], nearest[closer] = distances[closer], newest
+        newest = int(np.where(outside, reach, np.inf).argmin())
+        if not outside[newest]:  # every row left is infinitely far
+            newest = int(outside.argmax())
+        edges[number], lengths[number] = (nearest[newest], newest), reach[newest]
+    return edges, lengths
+
+
 def h0_persistence(X: Array, *, metric: Metric = "euclidean") -> Persistence:
     """0-dimensional persistence of the Vietoris-Rips filtration: its minimum spanning tree.
 
@@ -35,10 +62,9 @@ def h0_persistence(X: Array, *, metric: Metric = "euclidean") -> Persistence:
     matrix of distances, of which the diagonal is not read. A scale is the distance at which an edge
     appears, not half of it (as in Moor et al. 2020, and in Ripser).
 
-    By Prim's algorithm (1957): time grows with the square of the rows, memory linearly. Among edges
-    of one length the vertex of the lowest number is reached first, from the vertex that came first;
-    the lengths do not depend on the order of the rows. Fewer than two or more than 50,000 rows, NaN
-    and a matrix that is not symmetric are an :class:`IsthmusError`.
+    By Prim's algorithm (:func:`spanning_tree`); lengths do not depend on the order of the rows.
+    Fewer than two or more than 50,000 rows, NaN and a matrix that is not symmetric are an
+    :class:`IsthmusError`.
     """
     if metric not in ("euclidean", "precomputed"):
         raise unknown("metric", metric, ("euclidean", "precomputed"))
@@ -52,19 +78,10 @@ def h0_persistence(X: Array, *, metric: Metric = "euclidean") -> Persistence:
             )
         if (x < 0).any():
             raise IsthmusError("the distances are negative somewhere: pass distances, not kernels")
-    rows = len(x)
-    nearest, parent = np.full(rows, np.inf), np.zeros(rows, dtype=np.int64)
-    outside = np.ones(rows, dtype=bool)
-    edges, lengths = np.zeros((rows - 1, 2), dtype=np.int64), np.zeros(rows - 1)
-    newest = 0
-    for step in range(rows - 1):
-        outside[newest] = False
-        nearest[newest] = np.inf
-        reach = cdist(x[newest : newest + 1], x)[0] if metric == "euclidean" else x[newest]
-        closer = outside & (reach < nearest)
-        nearest[closer], parent[closer] = reach[closer], newest
-        newest = int(nearest.argmin())
-        edges[step], lengths[step] = (parent[newest], newest), nearest[newest]
+    euclidean = metric == "euclidean"
+    edges, lengths = spanning_tree(
+        len(x), lambda row: cdist(x[row : row + 1], x)[0] if euclidean else x[row]
+    )
     edges.sort(1)
     order = np.lexsort((edges[:, 1], edges[:, 0], lengths))
     return Persistence(edges[order], lengths[order])

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from isthmus.anatomy import Autoencoder, Code, Tree
-from isthmus.anatomy import Batch as Rows
+from isthmus.anatomy import Autoencoder, Batch, Code, Tree
 from isthmus.evaluation.result import Result
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class MeasuredBatch:
     """One batch as measures see it.
 
     ``x`` is in the user's units and ``scaled`` in the model's, both ``(rows, *shape)`` or trees;
@@ -25,20 +24,20 @@ class Batch:
     params: Tree
     target: Tree
     mask: Tree
-    rows: Rows
+    rows: Batch
 
     @classmethod
-    def of(cls, model: Autoencoder, rows: Rows) -> "Batch":
+    def of(cls, model: Autoencoder, rows: Batch) -> "MeasuredBatch":
         """Push checked rows through the model."""
         return cls(rows.x, *model.looked_at(rows), rows)
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class MeasureOptions:
     """What a measure is built from: the model, the first batch, and the options of ``evaluate``."""
 
     model: Autoencoder
-    first: Batch
+    first: MeasuredBatch
     samples: int
     seed: int
 
@@ -46,12 +45,12 @@ class Setting:
 class Measure(Protocol):
     """A streamed measure: sees every batch once, in order, without gradients."""
 
-    def update(self, batch: Batch) -> None: ...
+    def update(self, batch: MeasuredBatch) -> None: ...
 
     def results(self) -> list[Result]: ...
 
 
-Factory = Callable[[Setting], Measure | None]
+Factory = Callable[[MeasureOptions], Measure | None]
 """Builds a measure for a model, or returns None where it does not apply."""
 
 _F = TypeVar("_F", bound=Factory)
@@ -72,7 +71,7 @@ def measures(kind: type[Code]) -> Callable[[_F], _F]:
     return add
 
 
-def measures_for(setting: Setting) -> list[Measure]:
+def measures_for(setting: MeasureOptions) -> list[Measure]:
     """The measures that suit a model, those of the most general kind of code first."""
     kinds = reversed(type(setting.first.code).__mro__)
     factories = [factory for kind in kinds for factory in _TABLE.get(kind, [])]

@@ -137,11 +137,8 @@ def _pushes(at: np.ndarray) -> np.ndarray:
         return weighted
 
     ones = np.ones(len(at))
-    # On a grid that is coarse beside the points, what a point does to itself is not quite one:
-    # the sum over the others is never less than with all of them at opposite corners.
-    least = len(at) * (len(at) - 1) / (1.0 + 2.0 * span**2)
     total = field(ones, fft.rfft2(near)).sum() - len(at)
     kernel = fft.rfft2(near**2)
     here = field(ones, kernel)
     push = np.stack([at[:, i] * here - field(at[:, i], kernel) for i in (0, 1)], 1)
-    return push * (len(at) / max(least, total))
+    return push * (len(at) / max(1e-12, total))

@@ -19,17 +19,17 @@ class _Seen(BaseException):
 
 def seen(module: nn.Module, point: str, run: Callable[[], object]) -> Tensor:
     """The activation at one point of the forward pass that ``run`` starts, which ends there."""
-    found: list[Tensor] = []
+    activations: list[Tensor] = []
 
     def look(x: Tensor) -> Tensor:
-        found.append(x.detach())
+        activations.append(x.detach())
         raise _Seen
 
     with spliced(module, {point: look}):
         try:
             run()
         except _Seen:
-            return found[0]
+            return activations[0]
     raise IsthmusError(f"{point!r} does not run in the model's forward pass: name one that does")
 
 
@@ -93,8 +93,8 @@ class Ablations:
             touched = torch.ones(shape, dtype=torch.bool)
         count = int(touched.sum())
         chosen = (self._random.random(count) * len(self._keys)).astype(np.int64)
-        own = self._origins[chosen] == np.arange(self.at, self.at + count)
-        chosen[own] = (chosen[own] + 1) % len(self._keys)
+        itself = self._origins[chosen] == np.arange(self.at, self.at + count)
+        chosen[itself] = (chosen[itself] + 1) % len(self._keys)
         self.at += count
         drawn = self._rows.new_zeros((*touched.shape, self._rows.shape[1]))
         drawn[touched.cpu()] = self._rows[torch.from_numpy(chosen)]

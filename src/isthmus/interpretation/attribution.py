@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from isthmus.activations import Activations
-from isthmus.activations.feed_factory import evaluating
-from isthmus.anatomy import Autoencoder, offset
+from isthmus.anatomy import Autoencoder, evaluating, offset
 from isthmus.errors import IsthmusError
 from isthmus.interpretation.encoding import coded
 from isthmus.interpretation.heads import attention_pattern, head_map
 from isthmus.language import Decoder, LanguageModel
-from isthmus.language.decoder import Block, RMSNorm
+from isthmus.language.decoder import DecoderBlock, RMSNorm
 
 
 def reads(autoencoder: Autoencoder) -> tuple[Tensor, Tensor]:
@@ -29,13 +28,13 @@ def reads(autoencoder: Autoencoder) -> tuple[Tensor, Tensor]:
     ``(latents, width read)`` and ``(latents,)``; the scaler is multiplied in. An encoder that is
     not linear is an :class:`IsthmusError`.
     """
-    found = autoencoder.read_rows()
-    if found is None:
+    rows_and_bias = autoencoder.read_rows()
+    if rows_and_bias is None:
         raise IsthmusError(
             "the autoencoder's encoder is not linear, so that no weight says what a latent reads: "
             "pass a transcoder or a sparse dictionary"
         )
-    return found
+    return rows_and_bias
 
 
 def writes(autoencoder: Autoencoder) -> tuple[Tensor, Tensor]:
@@ -174,7 +173,7 @@ class Trace:
         for i in layers:
             points += [f"layers.{i}:in", f"layers.{i}.attention:in", f"layers.{i}.mlp_norm:in"]
             points += [f"layers.{i}.mlp:in", f"layers.{i}.mlp"]
-        with evaluating(module):
+        with evaluating(module, gradients=True):
             taken = Activations(module, points)(tokens[None])
         self._taken = {point: tensor[0] for point, tensor in taken.items()}
         self.places = len(tokens)
@@ -265,7 +264,7 @@ class Trace:
         """
         end = Node("latent", layer, latent, place)
         frontier = [(self.reading(layer, latent, place), Path(0.0, (end,)))]
-        found: list[Path] = []
+        paths: list[Path] = []
         for _ in range(length):
             longer = [
                 (reading, node, path, value)
@@ -276,13 +275,13 @@ class Trace:
             frontier = []
             for reading, node, path, value in longer[:keep]:
                 chain = Path(value, (node, *path.nodes))
-                found.append(chain)
+                paths.append(chain)
                 if node.kind == "head":
                     behind = self.through_head(reading, node.layer, node.number, node.place)
                 else:
                     behind = self.through_latent(reading, node.layer, node.number)
                 frontier.append((behind, chain))
-        return sorted(found, key=lambda path: -abs(path.value))
+        return sorted(paths, key=lambda path: -abs(path.value))
 
     def _strongest(self, reading: Reading, keep: int) -> list[tuple[Node, float]]:
         """The nodes before a reading that it is most made of."""
@@ -300,9 +299,9 @@ class Trace:
 
     # --- the model's run ---------------------------------------------------------------------
 
-    def _block(self, layer: int) -> Block:
+    def _block(self, layer: int) -> DecoderBlock:
         block = self.module.layers[layer]
-        assert isinstance(block, Block)
+        assert isinstance(block, DecoderBlock)
         return block
 
     def _transcoder(self, layer: int) -> Autoencoder:
@@ -317,7 +316,7 @@ class Trace:
     def _encode(self, layer: int, transcoder: Autoencoder) -> None:
         rows, bias = writes(transcoder)
         x, out = (self._taken[f"layers.{layer}.mlp{side}"] for side in (":in", ""))
-        with evaluating(transcoder):
+        with evaluating(transcoder, gradients=True):
             z = coded(transcoder, x).z.double()
         if rows.shape[1] != out.shape[1]:
             raise IsthmusError(

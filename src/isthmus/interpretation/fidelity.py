@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isthmus.activations.feed_factory import device_of, evaluating
-from isthmus.anatomy import Autoencoder
+from isthmus.activations.feed_factory import device_of
+from isthmus.anatomy import Autoencoder, evaluating
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
 from isthmus.evaluation.intervals import DRAWS, STILL, blocks, percentile, resample
@@ -25,17 +25,13 @@ from isthmus.language import LanguageModel, Tokens
 PIECE = 2**22
 """Log-probabilities that are compared at once."""
 
-
 LOGITS = 2**24
 """Logits of one batch, where no size of batch is given."""
-
 
 MASKED = 0.15
 """Share of the tokens that a masked language model has to fill in (Devlin et al. 2018)."""
 
-
 VARIANTS = ("ce", "ce_spliced", "ce_zero", "ce_mean", "ce_resample")
-
 
 _WHAT = {
     "ce": "cross-entropy of the prediction",
@@ -84,8 +80,8 @@ class Losses:
     def results(self, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Result]:
         """The measures that ``behaviour`` describes, by name."""
         sums = self._by_document()
-        found = {name: self._mean(name, what, sums, draws, seed) for name, what in _WHAT.items()}
-        found["added_ce"] = self._ratio(
+        measures = {name: self._mean(name, what, sums, draws, seed) for name, what in _WHAT.items()}
+        measures["added_ce"] = self._ratio(
             "added_ce",
             (sums["ce_spliced"] - sums["ce"], sums["tokens"]),
             "cross-entropy added by the reconstruction, mean over tokens",
@@ -93,13 +89,13 @@ class Losses:
         )  # fmt: skip
         for kind in ("zero", "mean", "resample"):
             ablated = sums[f"ce_{kind}"]
-            found[f"loss_recovered_{kind}"] = self._ratio(
+            measures[f"loss_recovered_{kind}"] = self._ratio(
                 f"loss_recovered_{kind}",
                 (ablated - sums["ce_spliced"], ablated - sums["ce"]),
                 f"(ce_{kind} - ce_spliced) / (ce_{kind} - ce), each a mean over tokens",
                 True, "fraction", draws, seed,
             )  # fmt: skip
-        return found
+        return measures
 
     def _by_document(self) -> dict[str, np.ndarray]:
         """Sums over the tokens of each document, ``(documents,)``."""
@@ -175,11 +171,11 @@ def behaviour(
     ``batch`` is the number of rows at once; it changes no value but for rounding. The same call of
     :func:`losses` gives the numbers of each token.
     """
-    found = losses(
+    every_token = losses(
         model, point, autoencoder, tokens, reads=reads, skip_special=skip_special, batch=batch,
         seed=seed,
     )  # fmt: skip
-    return found.results(draws=draws, seed=seed)
+    return every_token.results(draws=draws, seed=seed)
 
 
 def losses(
@@ -217,7 +213,7 @@ def losses_on(
     does not grow with their number, but for the result (32 bytes a token).
     """
     one_point(module, point)
-    with torch.no_grad(), evaluating(module):
+    with evaluating(module):
         ablations = Ablations(seed)
         for batch in batches():
             ablations.see(module, point, batch.run, batch.touched)

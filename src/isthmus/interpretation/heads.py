@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from isthmus.activations import Activations
-from isthmus.activations.feed_factory import evaluating
-from isthmus.anatomy import Autoencoder
+from isthmus.anatomy import Autoencoder, evaluating
 from isthmus.errors import IsthmusError
 from isthmus.language import Decoder, LanguageModel
 from isthmus.language.decoder import Attention, rotated
@@ -114,14 +113,14 @@ def direct_attribution(
             f"{model.name} is a {type(module).__name__}, whose heads are not known here: use the "
             "resident model"
         )
-    found = dictionary.read_rows()
-    if found is None:
+    read = dictionary.read_rows()
+    if read is None:
         raise IsthmusError("the encoder is not linear: pass a sparse dictionary")
-    rows, bias = found
+    rows, bias = read
     if not 0 <= latent < len(rows):
         raise IsthmusError(f"there is no latent {latent}: name one from 0 to {len(rows) - 1}")
     point = f"layers.{layer}.attention:in"
-    with evaluating(module):
+    with evaluating(module, gradients=True):
         x = Activations(module, point)(tokens[None])[point][0]
     attention = module.get_submodule(f"layers.{layer}.attention")
     assert isinstance(attention, Attention)

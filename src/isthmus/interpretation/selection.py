@@ -4,8 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.activations.feed_factory import evaluating
-from isthmus.anatomy import Array, Autoencoder
+from isthmus.anatomy import Array, Autoencoder, evaluating
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Firing
@@ -24,7 +23,7 @@ def firing_shares(autoencoder: Autoencoder, x: Array) -> np.ndarray:
             f"activations have the shape {tuple(rows.shape)}: pass (rows, width), one row at least"
         )
     firing = Firing()
-    with torch.no_grad(), evaluating(autoencoder):
+    with evaluating(autoencoder):
         for part in rows.split(ENCODE_BATCH):
             firing.update(coded(autoencoder, part))
     return firing.rates
@@ -63,8 +62,8 @@ def separation(
                 )
             shares.append(firing_shares(autoencoder, rows[torch.from_numpy(here)]))
         scores.append(shares[0] - shares[1])
-    found: np.ndarray = np.min(scores, 0)
-    return found
+    least: np.ndarray = np.min(scores, 0)
+    return least
 
 
 def ranked_latents(
@@ -90,8 +89,8 @@ def ranked_latents(
     if count is not None and count < 0:
         raise IsthmusError(f"count={count} latents cannot be chosen: pass 0 or more")
     order = np.argsort(-scores, kind="stable")
-    kept: np.ndarray = order[(scores[order] > 0) & (shares[order] <= at_most)][:count]
-    return kept
+    ranked: np.ndarray = order[(scores[order] > 0) & (shares[order] <= at_most)][:count]
+    return ranked
 
 
 def _column(values: Array, rows: Tensor, name: str) -> np.ndarray:

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from isthmus.activations.feed_factory import evaluating
 from isthmus.activations.hooks import needed_tensor
 from isthmus.activations.points import Point, resolve
-from isthmus.anatomy import Autoencoder
+from isthmus.anatomy import Autoencoder, evaluating
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
 from isthmus.interpretation.encoding import coded, decoded
@@ -72,7 +71,7 @@ class Splice(Edit):
         self.autoencoder, self.keep_error = autoencoder, keep_error
 
     def rows(self, x: Tensor, read: Tensor) -> Tensor:
-        with evaluating(self.autoencoder):
+        with evaluating(self.autoencoder, gradients=True):
             parts = [
                 decoded(self.autoencoder, coded(self.autoencoder, part))
                 for part in read.split(ENCODE_BATCH)
@@ -163,8 +162,8 @@ class _Replacement:
             return new if where is None else torch.where(where[..., None], new, x)
         read = x if self.read is None else self.read.take()
         if edit.places is not None:
-            own = chosen(edit.places, x, self.around.offset, self.point, self.around.order)
-            where = own if where is None else where & own
+            here = chosen(edit.places, x, self.around.offset, self.point, self.around.order)
+            where = here if where is None else where & here
         if read.shape[:-1] != x.shape[:-1]:
             raise IsthmusError(
                 f"{edit.reads!r} has the shape {tuple(read.shape)} and {self.point!r} "
@@ -192,13 +191,13 @@ class _Replacement:
 
 def one_point(model: nn.Module, point: str) -> Point:
     """The point of that name; an error where a pattern names several."""
-    found = resolve(model, point)
-    if len(found) > 1:
+    points = resolve(model, point)
+    if len(points) > 1:
         raise IsthmusError(
-            f"{point!r} names {len(found)} points, from {found[0].name!r} to {found[-1].name!r}: "
-            "name one"
+            f"{point!r} names {len(points)} points, from {points[0].name!r} to "
+            f"{points[-1].name!r}: name one"
         )
-    return found[0]
+    return points[0]
 
 
 def hooked(point: Point, edit: Callable[[Tensor], Tensor]) -> RemovableHandle:
@@ -223,27 +222,27 @@ def hooked(point: Point, edit: Callable[[Tensor], Tensor]) -> RemovableHandle:
     return point.module.register_forward_hook(after)
 
 
-def _with(held: Any, old: Tensor, new: Tensor) -> Any:
+def _with(structure: Any, old: Tensor, new: Tensor) -> Any:
     """The same structure with one tensor in another's place; what does not hold it is kept."""
-    if held is old:
+    if structure is old:
         return new
-    if isinstance(held, Mapping):
-        changed = {key: _with(value, old, new) for key, value in held.items()}
-        changed = {key: value for key, value in changed.items() if value is not held[key]}
+    if isinstance(structure, Mapping):
+        changed = {key: _with(value, old, new) for key, value in structure.items()}
+        changed = {key: value for key, value in changed.items() if value is not structure[key]}
         if not changed:
-            return held
-        twin: Any = copy.copy(held)
+            return structure
+        twin: Any = copy.copy(structure)
         for key, value in changed.items():
             twin[key] = value
         return twin
-    if isinstance(held, (list, tuple)):
-        items = [_with(value, old, new) for value in held]
-        if all(a is b for a, b in zip(items, held, strict=True)):
-            return held
-        return type(held)(*items) if hasattr(held, "_fields") else type(held)(items)
-    if dataclasses.is_dataclass(held) and not isinstance(held, type):
-        values = {f.name: getattr(held, f.name) for f in dataclasses.fields(held)}
+    if isinstance(structure, (list, tuple)):
+        items = [_with(value, old, new) for value in structure]
+        if all(a is b for a, b in zip(items, structure, strict=True)):
+            return structure
+        return type(structure)(*items) if hasattr(structure, "_fields") else type(structure)(items)
+    if dataclasses.is_dataclass(structure) and not isinstance(structure, type):
+        values = {f.name: getattr(structure, f.name) for f in dataclasses.fields(structure)}
         fields = {name: _with(value, old, new) for name, value in values.items()}
         fields = {name: value for name, value in fields.items() if value is not values[name]}
-        return dataclasses.replace(held, **fields) if fields else held
-    return held
+        return dataclasses.replace(structure, **fields) if fields else structure
+    return structure

@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from isthmus.activations.feed_factory import evaluating
-from isthmus.anatomy import Autoencoder, Code, SparseCode, atoms, code_of
+from isthmus.anatomy import Autoencoder, Code, SparseCode, atoms, code_of, evaluating
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
 from isthmus.interpretation.encoding import coded, decoded
@@ -77,7 +76,7 @@ class Steering(Edit):
         self.factor, self.shift = lines.unbind(1)
 
     def rows(self, x: Tensor, read: Tensor) -> Tensor:
-        with evaluating(self.autoencoder):
+        with evaluating(self.autoencoder, gradients=True):
             parts = [self._difference(part) for part in read.split(ENCODE_BATCH)]
         return x + torch.cat(parts).to(x)
 

@@ -111,7 +111,7 @@ class FeedForward(nn.Module):
         return out
 
 
-class Block(nn.Module):
+class DecoderBlock(nn.Module):
     """Attention, then the feed-forward part; the output is the residual stream."""
 
     def __init__(self, shape: Shape) -> None:
@@ -148,7 +148,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.shape = shape = shape or Shape()
         self.embed = nn.Embedding(shape.vocabulary, shape.width)
-        self.layers = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.layers = nn.ModuleList(DecoderBlock(shape) for _ in range(shape.layers))
         self.norm = RMSNorm(shape.width)
         cosine, sine = rotations(shape.context, shape.width // shape.heads, shape.base)
         self.register_buffer("_cosine", cosine, persistent=False)

@@ -127,3 +127,23 @@ class LanguageModel:
             return self
         module = copy.deepcopy(self.module).to(device=place, dtype=wanted)
         return replace(self, module=module)
+
+
+def blocks(module: nn.Module, number: int | None = None) -> str:
+    """Path pattern of a model's blocks: ``model.layers.*``, ``transformer.h.*``.
+
+    They are the longest list of equal modules, or the one with that ``number`` of them; of equal
+    ones the outermost.
+    """
+    lists = [
+        (len(part), -path.count("."), path)
+        for path, part in module.named_modules()
+        if isinstance(part, nn.ModuleList | nn.Sequential)
+        and len({type(child) for child in part}) == 1
+        and any(True for _ in part.parameters())
+    ]
+    fitting = [entry for entry in lists if number is None or entry[0] == number] or lists
+    if not fitting:
+        return "*"
+    path = max(fitting, key=lambda entry: entry[:2])[2]
+    return f"{path}.*" if path else "*"

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from isthmus.errors import IsthmusError, MissingExtra
 from isthmus.language.devices import dtype_name, dtype_of
-from isthmus.language.host import LanguageModel
-from isthmus.language.loading import blocks
+from isthmus.language.host import LanguageModel, blocks
 from isthmus.language.tokenizer import byte_characters
 from isthmus.language.weight_fingerprint import fingerprint
 from isthmus.notices import say

@@ -11,7 +11,7 @@ from torch import nn
 
 from isthmus.errors import IsthmusError
 from isthmus.language.devices import device_named, dtype_named
-from isthmus.language.host import LanguageModel, Tokenizer
+from isthmus.language.host import LanguageModel, Tokenizer, blocks
 from isthmus.language.weight_fingerprint import fingerprint
 
 
@@ -111,23 +111,3 @@ def _imported(module: str, spec: str) -> Any:
     finally:
         if added:
             sys.path.remove(here)
-
-
-def blocks(module: nn.Module, number: int | None = None) -> str:
-    """Path pattern of a model's blocks: ``model.layers.*``, ``transformer.h.*``.
-
-    They are the longest list of equal modules, or the one with that ``number`` of them; of equal
-    ones the outermost.
-    """
-    lists = [
-        (len(part), -path.count("."), path)
-        for path, part in module.named_modules()
-        if isinstance(part, nn.ModuleList | nn.Sequential)
-        and len({type(child) for child in part}) == 1
-        and any(True for _ in part.parameters())
-    ]
-    fitting = [entry for entry in lists if number is None or entry[0] == number] or lists
-    if not fitting:
-        return "*"
-    path = max(fitting, key=lambda entry: entry[:2])[2]
-    return f"{path}.*" if path else "*"

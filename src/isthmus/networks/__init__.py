@@ -1,8 +1,8 @@
 """Encoders and decoders that build themselves for a signal."""
 
-from isthmus.networks.build import NETWORKS, decoder_for, encoder_for, network_name, numbers_last
 from isthmus.networks.conv import ConvDecoder, ConvEncoder
 from isthmus.networks.dictionary import Dictionary, DictionaryEncoder
+from isthmus.networks.factory import NETWORKS, decoder_for, encoder_for, network_name, numbers_last
 from isthmus.networks.grid import GridDecoder, GridEncoder, ResidualStack, grid_shape
 from isthmus.networks.layers import ACTIVATIONS
 from isthmus.networks.mlp import MLPDecoder, MLPEncoder

@@ -32,7 +32,7 @@ class SelfAttention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """``x + attention(norm(x))``, then ``x + mlp(norm(x))``; GELU, hidden width four times."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -51,7 +51,7 @@ class Block(nn.Module):
 
 def blocks(width: int, depth: int, heads: int) -> nn.Sequential:
     """``depth`` blocks and the layer normalisation that a pre-norm stack ends with."""
-    stack = [Block(width, heads) for _ in range(depth)]
+    stack = [TransformerBlock(width, heads) for _ in range(depth)]
     return nn.Sequential(*stack, nn.LayerNorm(width, EPSILON))
 
 

@@ -32,7 +32,7 @@ class Statistics:
 
 
 @dataclass(frozen=True)
-class Moments(Statistics):
+class MergedMoments(Statistics):
     """Row count, mean and summed squared deviation of each element, both ``(d,)``."""
 
     rows: int
@@ -40,17 +40,17 @@ class Moments(Statistics):
     squares: Tensor
 
     @classmethod
-    def of(cls, chunks: Iterable[Tensor]) -> "Moments":
+    def of(cls, chunks: Iterable[Tensor]) -> "MergedMoments":
         """Of rows ``(n, d)``, chunk by chunk."""
         parts = ((x, x.mean(0)) for x in chunks)
         return merge([cls(len(x), mean, (x - mean).square().sum(0)) for x, mean in parts])
 
-    def merge(self, other: "Moments") -> "Moments":
+    def merge(self, other: "MergedMoments") -> "MergedMoments":
         rows = self.rows + other.rows
         gap = other.mean - self.mean
         mean = self.mean + gap * (other.rows / rows)
         between = gap.square() * (self.rows * other.rows / rows)
-        return Moments(rows, mean, self.squares + other.squares + between)
+        return MergedMoments(rows, mean, self.squares + other.squares + between)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from isthmus.anatomy import (
     norms,
 )
 from isthmus.bottlenecks.firing import FiringCounter
-from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck, Step
+from isthmus.bottlenecks.jumprelu import HeavisideStep, JumpReLUBottleneck
 from isthmus.kernels import Preactivations, adaptive_decode, take_rows
 from isthmus.networks.dictionary import Dictionary
 
@@ -44,7 +44,7 @@ class L0(Term):
         code = out.code_as(AnySparseCode, self)
         bottleneck = model.part_as("bottleneck", JumpReLUBottleneck, self)
         assert code.gates is not None
-        active: Tensor = Step.apply(*code.gates, bottleneck.width_of_kernel)  # type: ignore[no-untyped-call]
+        active: Tensor = HeavisideStep.apply(*code.gates, bottleneck.width_of_kernel)  # type: ignore[no-untyped-call]
         return active.sum(1)
 
 

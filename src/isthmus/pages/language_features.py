@@ -10,12 +10,11 @@ from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
 from isthmus.interpretation import behaviour, source_features
 from isthmus.interpretation.encoding import parts_read
+from isthmus.interpretation.features.format import ABOUT, FOLDER
 from isthmus.pages.opened import Run
 from isthmus.training.checkpoint import MODEL
 from isthmus.training.journal import located
 from isthmus.training.progress import Show
-
-FOLDER, ABOUT = "features", "about.json"
 
 SPLICED = 16_384
 """Tokens on which the reconstruction is spliced into the model."""

@@ -1,6 +1,5 @@
 """The latents of a dictionary on a language model, from the features stored beside its run."""
 
-import json
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -9,13 +8,21 @@ from typing import Any
 import numpy as np
 
 from isthmus.errors import IsthmusError
+from isthmus.interpretation.features.format import (
+    AGAIN,
+    COLUMNS,
+    EXAMPLES,
+    LATENTS,
+    Lists,
+    read_about,
+    read_columns,
+)
+from isthmus.interpretation.labels.table import LABELS
 from isthmus.pages.kit.blocks import Binary, Detail, number, packed, short
 from isthmus.pages.latents import CHUNK, Column, Latents
-from isthmus.pages.parquet import Lists, read
 from isthmus.pages.stored_labels import Labels, read_labels
 from isthmus.pages.vocabulary import Vocabulary
 
-FORMAT = 1
 ROOM = 24 << 20
 """Characters that the details may take in a page."""
 
@@ -25,35 +32,22 @@ LIMITS = ((100, 100), (24, 8), (20, 6), (16, 5), (12, 4), (10, 3), (8, 2), (6, 1
 SAMPLED = 4
 """Chunks whose size says how large all will be."""
 
-NUMBERS = {
-    "latent": "int32", "rate": "float64", "mean": "float64", "top": "float64", "norm": "float64",
-    "x": "float64", "y": "float64", "histogram_low": "float64", "histogram_high": "float64",
-}  # fmt: skip
-LISTS = {
-    "histogram": "float64", "tokens": "string", "token_shares": "float64", "up": "string",
-    "up_values": "float64", "down": "string", "down_values": "float64", "near": "int64",
-    "near_cosine": "float64", "joint": "int64", "joint_value": "float64",
-}  # fmt: skip
-OF_EXAMPLES = {
-    "latent": "int64", "group": "int64", "document": "int64", "row": "int64", "place": "int64",
-    "begin": "int64", "value": "float64",
-}  # fmt: skip
 SHOWN = ("group", "document", "place", "begin")
 
 
 def text_latents(folder: Path) -> Latents:
     """The latents of a features folder; :class:`IsthmusError` where one of its files is unsound."""
-    about = _about(folder / "about.json")
-    table = read(folder / "latents.parquet", NUMBERS, LISTS)
+    about = read_about(folder)
+    table = read_columns(folder / LATENTS, COLUMNS["latents"])
     if not len(table["latent"]):
-        raise IsthmusError(f"{folder / 'latents.parquet'} has no rows: make the features again")
+        raise IsthmusError(f"{folder / LATENTS} has no rows: {AGAIN}")
     order = np.argsort(table["latent"], kind="stable")
     table = {k: v.taken(order) if isinstance(v, Lists) else v[order] for k, v in table.items()}
     vocabulary = Vocabulary()
     for name in ("tokens", "up", "down"):
         table[name] = _renumbered(table[name], vocabulary)
-    labels = read_labels(folder / "labels.parquet", table["latent"])
-    examples = _Examples.read(folder / "examples.parquet", table["latent"], vocabulary)
+    labels = read_labels(folder / LABELS, table["latent"])
+    examples = _Examples.read(folder / EXAMPLES, table["latent"], vocabulary)
     details = _Details(table, labels, examples, vocabulary)
     note = details.fit()
     first = [labels[i][0] if i in labels else None for i in range(len(order))]
@@ -78,19 +72,6 @@ def text_latents(folder: Path) -> Latents:
         about=_said(about),
         notes=[note] if note else [],
     )
-
-
-def _about(path: Path) -> dict[str, Any]:
-    try:
-        about = json.loads(path.read_text())
-        version = int(about["format"])
-    except FileNotFoundError:
-        raise IsthmusError(f"{path} is missing: make the features again") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise IsthmusError(f"{path} is damaged: make the features again") from None
-    if version > FORMAT:
-        raise IsthmusError(f"{path} was written by a newer version: upgrade isthmus to read it")
-    return about
 
 
 def _said(about: dict[str, Any]) -> str:
@@ -150,12 +131,12 @@ class _Examples:
 
     @classmethod
     def read(cls, path: Path, latents: np.ndarray, vocabulary: Vocabulary) -> "_Examples":
-        table = read(path, OF_EXAMPLES, {"tokens": "string", "values": "float32"})
+        table = read_columns(path, COLUMNS["examples"], {"values": "float32"})
         tokens, values = _renumbered(table.pop("tokens"), vocabulary), table.pop("values")
         if not len(tokens.flat):  # of activations without a text
             values = Lists(values.flat[:0], tokens.start, [])
         if not np.array_equal(tokens.start, values.start):
-            raise IsthmusError(f"{path} has examples of unequal lengths: make the features again")
+            raise IsthmusError(f"{path} has examples of unequal lengths: {AGAIN}")
         place = np.searchsorted(latents, table["latent"]).clip(0, len(latents) - 1)
         known = np.flatnonzero(latents[place] == table["latent"])
         turn = np.where(table["group"] == 0, 11, table["group"])

@@ -1,6 +1,5 @@
 """What a run's folder holds, with its model and its data where these can be had."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ from isthmus.errors import IsthmusError
 from isthmus.notices import say
 from isthmus.recipes import RecipeLike
 from isthmus.runs import DataLike, check_fit, described
-from isthmus.training.checkpoint import METRICS, read_config
-from isthmus.training.journal import located
+from isthmus.training.checkpoint import read_config, read_log
 from isthmus.training.many import read_manifest
 
 MOST_ROWS = 10_000
@@ -87,7 +85,7 @@ def open_run(
         raise IsthmusError(
             f"{folder} holds several runs of one pass: report on each by its own folder"
         )
-    run = Run(folder, read_config(folder), _records(folder))
+    run = Run(folder, read_config(folder), read_log(folder))
     try:
         run.model = runs.load(folder, model, recipe=recipe)
     except IsthmusError as problem:
@@ -165,19 +163,3 @@ def _is_own(config: dict[str, Any]) -> bool:
     return "origin" in config or any(
         isinstance(v, dict) and "module" in v for v in config["options"].values()
     )
-
-
-def _records(folder: Path) -> list[dict[str, Any]]:
-    """The log's lines; a last one that was cut short is left out."""
-    path = located(folder, METRICS)
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            records.append(record)
-    return records

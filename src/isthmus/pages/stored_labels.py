@@ -7,13 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.interpretation.features.format import read_columns
+from isthmus.interpretation.labels.table import COLUMNS, REMEDY
 from isthmus.pages.kit.blocks import number, short
-from isthmus.pages.parquet import read
-
-COLUMNS = {
-    "latent": "int64", "label": "string", "method": "string", "score": "float64",
-    "metric": "string", "examples": "int64", "detail": "string",
-}  # fmt: skip
 
 Labels = dict[int, list[dict[str, Any]]]
 """The labels of latents by place, the best scored first."""
@@ -29,7 +25,7 @@ def read_labels(path: Path, latents: np.ndarray) -> Labels:
         return {}
     place = {int(latent): i for i, latent in enumerate(latents)}
     found: dict[int, dict[tuple[str, str], dict[str, Any]]] = defaultdict(dict)
-    for row in zip(*read(path, COLUMNS, {}).values(), strict=True):
+    for row in zip(*read_columns(path, COLUMNS, remedy=REMEDY).values(), strict=True):
         latent, label, method, score, metric, examples, detail = row
         if int(latent) not in place or label is None:
             continue

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -312,9 +313,7 @@ def _of_model(model: Autoencoder, name: str | None = None, source: str = "") -> 
 @cache
 def _discover() -> None:
     """Import every page of this library."""
-    import isthmus.recipes as package
-
-    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    for module in pkgutil.walk_packages([str(Path(__file__).parent)], "isthmus.recipes."):
         importlib.import_module(module.name)
 
 

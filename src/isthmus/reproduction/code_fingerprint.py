@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-import isthmus
 from isthmus.recipes import get_recipe
 from isthmus.studies import Study
 
-ROOT = Path(isthmus.__file__).parent
+ROOT = Path(__file__).parents[1]
 NATIVE = ROOT / "kernels" / "native"
 
 TEXTS = {

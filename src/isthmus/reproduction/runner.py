@@ -19,12 +19,12 @@ from isthmus.reproduction.results import Outcome, TrialResult
 from isthmus.studies import PILOT, Study, Trial, get_study
 
 RESULTS = Path("reproductions")
-Report = Callable[[str, int, int], None]
+ReportProgress = Callable[[str, int, int], None]
 """Called as ``report(what ended, trials done, trials in all)``."""
 
 
 @dataclass(frozen=True)
-class Task:
+class PendingTrial:
     """One trial to be run."""
 
     name: str
@@ -52,7 +52,7 @@ def reproduce(
     folder: str | Path | None = RESULTS,
     pilot: bool = False,
     again: bool = False,
-    report: Report | None = None,
+    report: ReportProgress | None = None,
 ) -> dict[str, Outcome]:
     """Run studies and return what they found, by name.
 
@@ -85,7 +85,7 @@ def reproduce(
         kept = [t for t in there if t.code == code and t.seed in asked and not again]
         outcomes[study.name] = Outcome(study, budget, kept)
         missing = set(asked) - {trial.seed for trial in kept}
-        tasks += [Task(study.name, seed, budget, code) for seed in sorted(missing)]
+        tasks += [PendingTrial(study.name, seed, budget, code) for seed in sorted(missing)]
     # Longest first, as far as earlier results tell: the processes then end together.
     tasks.sort(key=lambda task: -lasted[task.name])
     if tasks:
@@ -107,18 +107,18 @@ def is_current(study: Study, folder: Path) -> bool | None:
 
 
 def _run(
-    tasks: Sequence[Task],
+    tasks: Sequence[PendingTrial],
     outcomes: dict[str, Outcome],
     keep: Path | None,
     jobs: int | None,
-    report: Report | None,
+    report: ReportProgress | None,
 ) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     jobs = min(len(tasks), jobs or cores or 1)
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_begin)
     problems = []
     try:
-        running: dict[Future[TrialResult | str], Task] = {
+        running: dict[Future[TrialResult | str], PendingTrial] = {
             pool.submit(_trial, task): task for task in tasks
         }
         for done, future in enumerate(as_completed(running), 1):
@@ -152,7 +152,7 @@ def _begin() -> None:
     warnings.simplefilter("ignore")
 
 
-def _trial(task: Task) -> TrialResult | str:
+def _trial(task: PendingTrial) -> TrialResult | str:
     """Runs in a process of its own; a problem comes back as a sentence."""
     begun = time.perf_counter()
     try:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import isthmus.activations  # noqa: F401  (lets names that begin with lm: and store: be data)
 from isthmus import data
 from isthmus.anatomy import Asked, Autoencoder, Reading, Source, tree
 from isthmus.anatomy.spread import reads_positions
@@ -19,10 +20,10 @@ DataLike = Any
 """Anything ``isthmus.data.as_source`` takes: an array, a tensor, a name, a file, a folder, ..."""
 
 
-def asked_of(options: dict[str, Any], recipe: Recipe | None = None) -> data_options.Asked:
+def asked_of(options: dict[str, Any], recipe: Recipe | None = None) -> data_options.DataOptions:
     """What options say of the data, taken out of them, for a recipe whose own names win."""
     own = {} if recipe is None else recipe.model_options.model_fields
-    found = data_options.Asked.taken(options, own)
+    found = data_options.DataOptions.taken(options, own)
     return found if recipe is None else found.of_features(_takes_positions(recipe))
 
 
@@ -32,7 +33,7 @@ def _takes_positions(recipe: Recipe) -> bool:
 
 
 def within_norm(
-    source: Source, found: data_options.Asked, recipe: Recipe
+    source: Source, found: data_options.DataOptions, recipe: Recipe
 ) -> tuple[Source, dict[str, Any] | None]:
     """The rows to fit to, and what was left out (:func:`isthmus.data.options.within_norm`)."""
     auto = found.reading.features and reads_features(recipe)

@@ -6,6 +6,7 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from isthmus import data
@@ -161,9 +162,7 @@ def study(name: str, **about: Any) -> Callable[[_F], _F]:
 
 @cache
 def _discover() -> None:
-    import isthmus.studies as package
-
-    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    for module in pkgutil.walk_packages([str(Path(__file__).parent)], "isthmus.studies."):
         importlib.import_module(module.name)
 
 

@@ -161,3 +161,18 @@ def _sha256(path: Path) -> str:
 
 def _own_hash(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The records of a run's ``metrics.jsonl``; what follows a line that was torn is left out."""
+    path = located(folder, METRICS)
+    records: list[dict[str, Any]] = []
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if not isinstance(record, dict):
+            break
+        records.append(record)
+    return records

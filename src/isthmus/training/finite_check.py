@@ -8,7 +8,7 @@ import torch
 
 from isthmus.anatomy import Batch, Losses, Output
 
-Report = Callable[[Output, str, Batch, Losses], Exception]
+Investigate = Callable[[Output, str, Batch, Losses], Exception]
 """Makes the error to raise, of an output, its player, its batch and its losses."""
 
 EVERY = 16
@@ -31,7 +31,7 @@ class FiniteCheck:
     is needed to say which one it was is kept until then. ``first`` is the number of the first step.
     """
 
-    def __init__(self, device: torch.device, report: Report | None, first: int = 0) -> None:
+    def __init__(self, device: torch.device, report: Investigate | None, first: int = 0) -> None:
         self.every = 1 if device.type == "cpu" else EVERY
         self.report, self.first = report, first
         self._seen: list[_Seen] = []

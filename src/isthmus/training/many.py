@@ -18,7 +18,7 @@ from isthmus.training.lock import claims
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS
 from isthmus.training.run import PREPARE_ROWS, SAVE_SECONDS, Run
-from isthmus.training.validation import Judge, held_parts
+from isthmus.training.validation import Validation, held_parts
 
 MANIFEST = "many.json"
 FORMAT = 1
@@ -154,11 +154,11 @@ class Together:
             return
         assert self.validation is not None
         with contextlib.ExitStack() as stack:
-            judges = {name: stack.enter_context(Judge(t)) for name, t in due.items()}
+            judges = {name: stack.enter_context(Validation(t)) for name, t in due.items()}
             for number, batch in held_parts(self.validation, self.batches.batch_size):
-                self._each(judges, partial(Judge.see, number=number, batch=batch))
-            self._each(judges, Judge.weigh)
-        self._each(judges, Judge.report)
+                self._each(judges, partial(Validation.see, number=number, batch=batch))
+            self._each(judges, Validation.weigh)
+        self._each(judges, Validation.report)
 
     def _each(self, things: Mapping[str, T], action: Callable[[T], object]) -> None:
         """Do it for each that still runs; one that fails is noted and leaves."""

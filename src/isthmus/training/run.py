@@ -13,10 +13,10 @@ from torch import Tensor
 
 from isthmus.anatomy import MODEL, Autoencoder, Batch, Losses, Output, Source, Step, ask
 from isthmus.errors import IsthmusError
-from isthmus.training import diagnostics as findings
+from isthmus.training import diagnostics
 from isthmus.training.batches import Batches
 from isthmus.training.callbacks import Callback, Record, TensorBoard
-from isthmus.training.checkpoint import METRICS, Checkpoint, write_checkpoint
+from isthmus.training.checkpoint import METRICS, Checkpoint, read_log, write_checkpoint
 from isthmus.training.device import resolve_device, threads_of
 from isthmus.training.finishing import tell_finished
 from isthmus.training.interrupt import CtrlC, Interrupted
@@ -31,7 +31,7 @@ from isthmus.training.seeding import seeded
 from isthmus.training.stages import Leg, check_legs, legs_of
 from isthmus.training.state import flatten, unflatten
 from isthmus.training.stepper import Stepper
-from isthmus.training.validation import Judge, held_parts
+from isthmus.training.validation import Validation, held_parts
 
 PREPARE_ROWS = 1 << 15
 SAVE_SECONDS = 60.0
@@ -289,7 +289,7 @@ class Run:
     def validate(self) -> None:
         """The losses of the held-out rows, for the log and for early stopping."""
         assert self.validation is not None
-        with Judge(self) as judge:
+        with Validation(self) as judge:
             for part in held_parts(self.validation, self.options.batch_size):
                 judge.see(*part)
             judge.weigh()
@@ -410,7 +410,7 @@ class Run:
             log = self.folder / METRICS
             self._log_bytes = min(progress["log_bytes"], log.stat().st_size)
             os.truncate(log, self._log_bytes)
-            self.history = _records(log)
+            self.history = read_log(self.folder)
 
     def _replace_run(self) -> None:
         """A checkpoint of the start, from which a run killed early goes on; an earlier run goes."""
@@ -435,7 +435,7 @@ class Run:
         live = copied(self.model) if due else {}
         self._settle()
         tell_finished(self.model, self.source, self.device, self.options.seed)
-        findings.look(self)
+        diagnostics.look(self)
         keep_training_scores(self.model, self.source, self.model.config, self._sample)
         if due:
             self._write(live, copied(self.model), self._reference())
@@ -457,17 +457,6 @@ class Run:
             raise Interrupted(f"{at}; nothing was saved, since no folder was given")
         self.save()
         raise Interrupted(f"{at} and saved; go on with: isthmus resume {self.folder}")
-
-
-def _records(log: Path) -> list[Record]:
-    """The records of a log; what follows a line that a power cut tore is left out."""
-    records: list[Record] = []
-    for line in log.read_text(errors="replace").splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
 
 
 def copied(model: Autoencoder) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ from isthmus.anatomy.players import Player, covers, modules_of, owners
 from isthmus.errors import IsthmusError
 from isthmus.kernels.allocator import keep_freed_memory
 from isthmus.training.average import WeightAverage
-from isthmus.training.finite_check import FiniteCheck, Report
+from isthmus.training.finite_check import FiniteCheck, Investigate
 from isthmus.training.optimisers import check_groups, learning_rate, make_optimiser
 from isthmus.training.options import TrainingOptions
 from isthmus.training.row_adam import RowAdam, row_weights
@@ -64,7 +64,7 @@ class Stepper:
         first: int = 0,
         trains: Sequence[str] | None = None,
         device: torch.device | None = None,
-        report: Report | None = None,
+        report: Investigate | None = None,
     ) -> None:
         self.model, self.options, self.total, self.rows = model, options, total, rows
         self.first, self.trains = first, None if trains is None else tuple(trains)

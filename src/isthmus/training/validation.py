@@ -25,7 +25,7 @@ def held_parts(source: Source, size: int) -> Iterator[tuple[int, Batch]]:
         yield number, source.batch(part)
 
 
-class Judge:
+class Validation:
     """One validation of one run, which is shown the parts of the held-out rows.
 
     While entered, the model is in evaluation mode and has its averaged weights, where the run
@@ -38,7 +38,7 @@ class Judge:
         self.better = self.counts = False
         self._weights = contextlib.ExitStack()
 
-    def __enter__(self) -> "Judge":
+    def __enter__(self) -> "Validation":
         self.run.model.eval()
         self._weights.enter_context(self.run.stepper.averaged())
         return self

@@ -224,7 +224,7 @@ def test_without_pyarrow(source, monkeypatch):
 
 
 def test_scores_do_not_depend_on_blocks(source, ruled, monkeypatch):
-    monkeypatch.setattr("isthmus.interpretation.labels.windows.blocks.__defaults__", (0, 3))
+    monkeypatch.setattr("isthmus.interpretation.labels.windows.read_windows.__defaults__", (0, 3))
     found = label(source, progress=False, write=False)
     assert found.labels == ruled.labels
     assert np.isfinite([x.score for x in found.labels]).all()

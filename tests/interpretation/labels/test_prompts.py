@@ -26,21 +26,21 @@ def test_activations_are_scaled_to_ten():
         ([" a", " b", " c"], np.array([0.0, 5.0, 0.01])),
         ([" d", '"'], np.array([-2.0, 0.0])),
     ]
-    asked = prompts.explain(texts)
+    asked = prompts.explanation_prompt(texts)
     assert asked.user == (
         'Text 1:  a<< b c>>\nActivations: (" b", 10), (" c", 1)\n\n'
         'Text 2: << d>>"\nActivations: (" d", 4)'
     )
-    again = prompts.explain(texts, attempt=1)
+    again = prompts.explanation_prompt(texts, attempt=1)
     assert again.user.startswith(asked.user)
     assert again.user != asked.user
 
 
 def test_a_judge_sees_marks_only_for_fuzzing():
     texts = [[" a", " b"], [" c"]]
-    plain = prompts.judge("letters", texts, None)
+    plain = prompts.judgement_prompt("letters", texts, None)
     assert plain.user == "Explanation: letters\n\nText 1:  a b\nText 2:  c"
-    fuzzed = prompts.judge("letters", texts, [at(1), at(0)], attempt=2)
+    fuzzed = prompts.judgement_prompt("letters", texts, [at(1), at(0)], attempt=2)
     assert "Text 1:  a<< b>>\nText 2: << c>>" in fuzzed.user
     assert "list of 2 numbers" in fuzzed.user
     assert plain.system != fuzzed.system

@@ -1,5 +1,8 @@
 """Rules on many tokens at once are the same as one by one."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -112,3 +115,13 @@ def test_places_of_no_window(size):
     at, starts = found.places(np.zeros(0, dtype=np.int64))
     assert len(at) == len(starts) == 0
     assert len(matcher_of(found).fires(Rule(((Literal("token", "is", (" a",)),),)), at)) == 0
+
+
+def test_a_matcher_lives_as_long_as_its_windows():
+    found = windows([[" a", "b"]])
+    matcher = matcher_of(found)
+    assert matcher_of(found) is matcher
+    gone = weakref.ref(matcher)
+    del found, matcher
+    gc.collect()
+    assert gone() is None

@@ -11,18 +11,22 @@ from scipy.spatial.distance import cdist, pdist
 
 import isthmus
 from isthmus.anatomy import Code, Output, Signal, View
+from isthmus.evaluation import persistence
 from isthmus.recipes import get_recipe
 from isthmus.recipes.clustering.topological import (
     Topology,
     lengths,
     persistence_pairs,
     random_pairs,
-    spanning_tree,
 )
 
 
 def points(n, d=3, seed=0):
     return np.random.default_rng(seed).normal(size=(n, d))
+
+
+def spanning_tree(distances):
+    return persistence.spanning_tree(len(distances), distances.__getitem__)[0]
 
 
 def edge_lengths(distances, edges):

@@ -14,7 +14,7 @@ import isthmus
 from isthmus.anatomy import Signal
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
-from isthmus.networks.merged_statistics import Moments, Ridge, Span, merge
+from isthmus.networks.merged_statistics import MergedMoments, Ridge, Span, merge
 from isthmus.recipes import get_recipe
 from isthmus.recipes.federated import daef as page
 from isthmus.recipes.federated.daef import DAEFSolver, Solved, SolvedLayer
@@ -116,7 +116,7 @@ def test_directions_beyond_the_rank_are_zero():
 
 def test_moments_merge_to_those_of_all_rows():
     rows = torch.from_numpy(1e4 + X.astype(np.float64))
-    merged = merge([Moments.of(rows[:1].split(1)), Moments.of(rows[1:].split(33))])
+    merged = merge([MergedMoments.of(rows[:1].split(1)), MergedMoments.of(rows[1:].split(33))])
     assert merged.rows == 150
     torch.testing.assert_close(merged.mean, rows.mean(0))
     torch.testing.assert_close(merged.squares / 150, rows.var(0, correction=0))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import isthmus
 from isthmus.anatomy import View
-from isthmus.bottlenecks.jumprelu import JumpReLU, Step, rectangle
+from isthmus.bottlenecks.jumprelu import HeavisideStep, JumpReLU, rectangle
 
 X = np.random.default_rng(0).normal(1.0, 2.0, (300, 10)).astype(np.float32)
 
@@ -44,7 +44,7 @@ def test_jumprelu_is_equation_11(seed, eps):
 @given(st.integers(0, 1000), st.floats(0.01, 0.5))
 def test_step_is_equation_12(seed, eps):
     u, theta, upstream = case(seed)
-    value, to_u, to_log = backward(Step, u, theta, upstream, eps)
+    value, to_u, to_log = backward(HeavisideStep, u, theta, upstream, eps)
     near = np.abs((u - theta) / eps) < 0.5
     np.testing.assert_array_equal(value, (u > theta).astype(float))
     assert to_u is None or not to_u.any()
@@ -91,7 +91,7 @@ def test_the_kernel_estimates_the_derivative_of_the_expected_loss(theta, penalty
     log_theta = torch.tensor([np.log(theta)], requires_grad=True)
     column, target = torch.from_numpy(u)[:, None], torch.from_numpy(x)
     z = JumpReLU.apply(column, log_theta, eps)
-    active = Step.apply(column, log_theta, eps)
+    active = HeavisideStep.apply(column, log_theta, eps)
     per_row = (weight * z[:, 0] - target).square() + penalty * active[:, 0]
     per_row.mean().backward()
     estimate = log_theta.grad.item() / theta  # d log(theta) = d theta / theta

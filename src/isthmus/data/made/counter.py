@@ -2,20 +2,12 @@
 
 import numpy as np
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FIRST = np.uint64(0xBF58476D1CE4E5B9)
-_SECOND = np.uint64(0x94D049BB133111EB)
+from isthmus.anatomy.splitmix import STEP, finished_array
 
 
 def mix(counter: np.ndarray) -> np.ndarray:
-    """Hash uint64 counters to uint64 bits: the finaliser of SplitMix64 (Steele et al. 2014)."""
-    bits = counter * _GOLDEN
-    bits ^= bits >> np.uint64(30)
-    bits *= _FIRST
-    bits ^= bits >> np.uint64(27)
-    bits *= _SECOND
-    bits ^= bits >> np.uint64(31)
-    return bits
+    """Hash uint64 counters to uint64 bits by SplitMix64."""
+    return finished_array(counter * np.uint64(STEP))
 
 
 def bits(seed: int, stream: int, row: np.ndarray, column: np.ndarray) -> np.ndarray:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from isthmus.activations.feed_factory import evaluating
-from isthmus.anatomy import Autoencoder, Tree, tree
+from isthmus.anatomy import Autoencoder, Tree, evaluating, tree
 from isthmus.anatomy.inference import ENCODE_BATCH
 from isthmus.errors import IsthmusError
 from isthmus.interpretation.encoding import coded
@@ -91,7 +90,7 @@ def collect(
     """Encode a stream of ``total`` activations and learn what fires where."""
     collected: Collected | None = None
     done = 0
-    with evaluating(autoencoder), torch.no_grad(), _bar(total, progress) as bar:
+    with evaluating(autoencoder), _bar(total, progress) as bar:
         for block in blocks:
             if len(block.row) == 0:
                 continue

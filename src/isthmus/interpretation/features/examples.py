@@ -10,14 +10,11 @@ from isthmus.interpretation.features.stream import Entries, mixed, ranks, split_
 
 DECILES = 10
 
-
 SPARE = 2
 """How many times as many examples are sampled as are shown of all deciles."""
 
-
 LARGEST = np.uint32(2**32 - 1)
 """No key is as large."""
-
 
 FIRED = 2**24
 """Latents that are remembered over all windows, 64 MiB; with more, fewer windows are kept."""
@@ -50,8 +47,8 @@ def windows(entries: Entries, which: np.ndarray, span: Span) -> np.ndarray:
     line = (row * row_length + block.place)[entries.token]
     key = entries.latent * np.int64((int(row.max(initial=0)) + 1) * row_length + reach) + line
     short = short_floats(entries.value)
-    shown = np.zeros((len(which), span.length), np.uint16)
-    shown[:, span.before] = short[which]
+    values = np.zeros((len(which), span.length), np.uint16)
+    values[:, span.before] = short[which]
     for step, most in ((-1, span.before), (1, span.after)):
         left = np.arange(len(which))
         for far in range(1, most + 1):
@@ -63,8 +60,8 @@ def windows(entries: Entries, which: np.ndarray, span: Span) -> np.ndarray:
             left, other, apart = left[near], other[near], apart[near]
             if len(left) == 0:
                 break
-            shown[left, span.before + apart] = short[other]
-    return shown
+            values[left, span.before + apart] = short[other]
+    return values
 
 
 def short_floats(values: np.ndarray) -> np.ndarray:
@@ -213,11 +210,11 @@ class Examples:
 
     def of(self, latents: np.ndarray, statistics: FiringStatistics) -> ExampleColumns:
         """The examples of some latents, given in order."""
-        kept, top = self._top.sorted(latents)
-        strongest = _listed(latents, top, np.arange(self.top_count) < kept[:, None])
+        count, top = self._top.sorted(latents)
+        strongest = _listed(latents, top, np.arange(self.top_count) < count[:, None])
         strongest["group"] = np.zeros(len(strongest["latent"]), np.int8)
-        kept, sample = self._sample.sorted(latents)
-        there = np.arange(self._sample.keep) < kept[:, None]
+        count, sample = self._sample.sorted(latents)
+        there = np.arange(self._sample.keep) < count[:, None]
         strength = np.where(there, np.abs(sample["value"]), 1.0).astype(np.float32)
         share = statistics.percentile(latents, strength)
         group = np.clip(np.floor(DECILES * share).astype(np.int8), 0, DECILES - 1) + np.int8(1)
@@ -302,8 +299,8 @@ class RandomWindows:
             low, high = self._around(block.row, block.place, int(t))
             a, b = np.searchsorted(token, (low, high))
             where = int(block.document[t]), int(block.row[t]), int(block.place[t])
-            found = Window(*where, np.unique(latent[a:b]).astype(np.int32), int(part))
-            self._kept.append((int(key[t]), found))
+            window = Window(*where, np.unique(latent[a:b]).astype(np.int32), int(part))
+            self._kept.append((int(key[t]), window))
         self._kept.sort(key=lambda item: item[0])
         sizes = np.cumsum([len(window.fired) for _, window in self._kept])
         room = min(self.keep, int(np.searchsorted(sizes, FIRED, side="right")))

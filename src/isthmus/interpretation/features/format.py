@@ -198,17 +198,18 @@ def read_table(
     ``filters`` are those of ``pyarrow.parquet.read_table``; ``remedy`` ends the error.
     """
     pa = arrow()
-    chosen = None if columns is None else list(columns)
     try:
-        table = pa.parquet.read_table(path, columns=chosen, filters=filters)
+        there = pa.parquet.read_schema(path).names
+        chosen = there if columns is None else list(columns)
+        missing = [name for name in chosen if name not in there]
+        if not missing:
+            return pa.parquet.read_table(path, columns=chosen, filters=filters)
     except FileNotFoundError:
         raise IsthmusError(f"{path} is missing: {remedy}") from None
     except (pa.ArrowException, OSError, ValueError, KeyError) as problem:
-        raise IsthmusError(f"{path} is damaged ({problem}): {remedy}") from problem
-    for name in chosen or ():
-        if name not in table.column_names:
-            raise IsthmusError(f"{path} has no column {name!r}: {remedy}")
-    return table
+        why = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        raise IsthmusError(f"{path} is damaged ({why}): {remedy}") from problem
+    raise IsthmusError(f"{path} has no column {missing[0]!r}: {remedy}")
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,14 @@ from isthmus.interpretation.features.stream import Entries, mixed
 ENTRIES = 2**23
 """Active latents of the sampled tokens that are remembered, 32 MiB."""
 
-
 PAIRS = 2**28
 """Pairs of latents active on one token that are counted."""
-
 
 LEAST = 3
 """Tokens on which two latents have to fire together to be neighbours."""
 
-
 PIECE = 2**21
 """Pairs of latents that are looked at at once."""
-
 
 LOGITS = 2**24
 """Logits that are held at once."""

@@ -9,21 +9,16 @@ from isthmus.interpretation.features.stream import Entries, ranks, starts
 STEPS = 16
 """Bins for each factor of two of a value's size."""
 
-
 OCTAVES = 16
 """Factors of two below the largest value that are told apart; smaller ones share a bin."""
 
-
 BINS = STEPS * OCTAVES
-
 
 PIECE = 1024
 """Latents whose histograms are made at once."""
 
-
 KEPT = 128
 """Distinct tokens of one latent that are remembered."""
-
 
 PENDING = 2**22
 """Sums of blocks that wait to be added up, 64 MiB."""
@@ -109,8 +104,8 @@ class FiringStatistics:
         # A latent that never fired has no bins.
         inside = np.clip((strength - low) / np.maximum(step, 1e-300), 0.0, 1.0)
         below = np.take_along_axis(sizes.cumsum(1) - sizes, at, 1)
-        own = np.take_along_axis(sizes, at, 1)
-        return (below + inside * own) / np.maximum(1, sizes.sum(1, keepdims=True))
+        inside_bin = np.take_along_axis(sizes, at, 1)
+        return (below + inside * inside_bin) / np.maximum(1, sizes.sum(1, keepdims=True))
 
     def histograms(self) -> list[tuple[np.ndarray, float, float]]:
         """Of each latent counts of its nonzero values in equal bins, the lowest and highest edge.
@@ -118,7 +113,7 @@ class FiringStatistics:
         The bins are ``2**e / 32`` wide, with ``2**e`` the next power of two above the largest size:
         17 to 32 of them on each side of zero that has values, none for a latent that never fires.
         """
-        found: list[tuple[np.ndarray, float, float]] = []
+        histograms: list[tuple[np.ndarray, float, float]] = []
         half = 2 * STEPS
         for start in range(0, len(self.count), PIECE):
             part = slice(start, start + PIECE)
@@ -127,13 +122,13 @@ class FiringStatistics:
             for counts, octave in zip(every, self._octave[part], strict=True):
                 used = np.flatnonzero(counts)
                 if len(used) == 0:
-                    found.append((np.zeros(0), 0.0, 0.0))
+                    histograms.append((np.zeros(0), 0.0, 0.0))
                     continue
                 # Zero belongs to the range.
                 low, high = min(used[0], half), max(used[-1] + 1, half)
                 step = 2.0 ** int(octave) / half
-                found.append((counts[low:high], (low - half) * step, (high - half) * step))
-        return found
+                histograms.append((counts[low:high], (low - half) * step, (high - half) * step))
+        return histograms
 
 
 def _linear(sizes: np.ndarray) -> np.ndarray:
@@ -184,12 +179,12 @@ class TokenMass:
         most = np.diff(np.append(starts(latent), len(latent))).max(initial=0)
         if most > KEPT:
             order = np.lexsort((-sums, latent))
-            kept = np.zeros(len(keys), bool)
+            heaviest_keys = np.zeros(len(keys), bool)
             rank = ranks(latent[order])
-            kept[order] = rank < KEPT
+            heaviest_keys[order] = rank < KEPT
             heaviest = order[rank == KEPT]
             self.lost[latent[heaviest]] += sums[heaviest]
-            keys, sums = keys[kept], sums[kept]
+            keys, sums = keys[heaviest_keys], sums[heaviest_keys]
         self._keys, self._sums, self._pending = [keys], [sums], 0
 
     def heaviest(self, n: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from isthmus.activations.feed_factory import TextFeed
-from isthmus.anatomy import Code, Source, SparseCode, Tree, tree
+from isthmus.anatomy import Code, Source, Tree, tree
+from isthmus.anatomy.splitmix import STEP, finished_array
 from isthmus.language import LanguageModel, Tokens
 
 ROWS = 8192
@@ -33,12 +34,6 @@ class Block:
     token: np.ndarray | None = None
 
 
-_STEP = np.uint64(0x9E3779B97F4A7C15)
-
-
-_FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-
-
 def text_blocks(
     model: LanguageModel,
     point: str,
@@ -53,10 +48,10 @@ def text_blocks(
     """
     feed = TextFeed(model, tokens, point, skip_special=skip_special)
     for rows in torch.arange(len(tokens)).split(batch):
-        kept = feed.run(rows)
-        row, place = kept.row, kept.place
+        harvest = feed.run(rows)
+        row, place = harvest.row, harvest.place
         yield Block(
-            kept.values[feed.points[0]],
+            harvest.values[feed.points[0]],
             row.numpy(),
             place.numpy(),
             tokens.document[row].numpy(),
@@ -132,7 +127,7 @@ def active(code: Code) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     the value one.
     """
     token, latent, value = code.active()
-    if not isinstance(code, SparseCode):
+    if not code.is_sparse:
         on = value > 0
         token, latent, value = token[on], latent[on], value[on]
     return token.cpu().numpy(), latent.cpu().numpy(), value.float().cpu().numpy()
@@ -198,18 +193,12 @@ def ranks(key: np.ndarray) -> np.ndarray:
 
 
 def mixed(*parts: np.ndarray | int) -> np.ndarray:
-    """A uint64 for each element that looks random: SplitMix64 (Steele et al. 2014), chained."""
+    """A uint64 for each element that looks random: SplitMix64, chained."""
     state = np.zeros(1, np.uint64)
     for part in parts:
         given = np.atleast_1d(np.asarray(part)).astype(np.int64).view(np.uint64)
-        state = _finished((state ^ given) + _STEP)
+        state = finished_array((state ^ given) + np.uint64(STEP))
     return state
-
-
-def _finished(x: np.ndarray) -> np.ndarray:
-    x = (x ^ (x >> np.uint64(30))) * _FACTORS[0]
-    x = (x ^ (x >> np.uint64(27))) * _FACTORS[1]
-    return x ^ (x >> np.uint64(31))
 
 
 def split_of(row: np.ndarray, seed: int) -> np.ndarray:

@@ -19,7 +19,6 @@ from isthmus.language import Tokenizer, Tokens
 if TYPE_CHECKING:
     from pyarrow import Array, Table
 
-
 Numbered = Sequence[tuple[np.ndarray, np.ndarray]]
 """For each latent numbers (of tokens or latents) and a value for each."""
 

@@ -57,9 +57,9 @@ def rebuilt_by(code: Code, directions: Tensor, latents: Sequence[int] | np.ndarr
         return z[(z != 0).any(1)] @ directions[chosen]
     place = torch.full((code.width,), -1)
     place[chosen] = torch.arange(len(chosen))
-    own = place[code.indices]
-    mine = (own >= 0) & (code.values != 0)
+    column = place[code.indices]
+    mine = (column >= 0) & (code.values != 0)
     rows = mine.any(1)
     z = code.values.new_zeros(int(rows.sum()), len(chosen) + 1)
-    z.scatter_add_(1, torch.where(mine, own, len(chosen))[rows], code.values[rows])
+    z.scatter_add_(1, torch.where(mine, column, len(chosen))[rows], code.values[rows])
     return z[:, :-1] @ directions[chosen]

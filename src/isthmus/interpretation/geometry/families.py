@@ -58,17 +58,17 @@ def feature_families(
     rate = on.sum(0)
     together = triu(on.T @ on, k=1, format="coo")
     close = together.data / np.minimum(rate[together.row], rate[together.col])
-    kept = close >= least
-    ends = np.stack([together.row[kept], together.col[kept]])
-    close = close[kept]
+    joined = close >= least
+    ends = np.stack([together.row[joined], together.col[joined]])
+    close = close[joined]
     left = np.ones(len(rate), bool)
     families: list[Family] = []
     for _ in range(rounds):
         inside = left[ends].all(0)
-        found = list(_families(ends[:, inside], close[inside], rate))
-        if not found:
+        new_families = list(_families(ends[:, inside], close[inside], rate))
+        if not new_families:
             break
-        for family in found:
+        for family in new_families:
             left[family.parent] = False
             _joined(families, family, same)
     return families

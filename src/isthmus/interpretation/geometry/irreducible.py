@@ -46,13 +46,13 @@ def separability(points: Array, *, angles: int = ANGLES, bins: int = BINS) -> Re
     NaN and infinity are an :class:`IsthmusError`.
     """
     plane = _plane(points)
-    found = np.empty(angles)
+    information = np.empty(angles)
     for i, angle in enumerate(np.arange(angles) * (np.pi / 2 / angles)):
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        found[i] = _information(plane @ turn, bins)
+        information[i] = _information(plane @ turn, bins)
     how = f"least of {angles} rotations; plug-in estimate, {bins} x {bins} bins; no interval"
-    value = float(found.min())
-    return Result("separability", value, None, None, len(plane), how, "bits", found)
+    value = float(information.min())
+    return Result("separability", value, None, None, len(plane), how, "bits", information)
 
 
 def mixture(points: Array, *, near: float = NEAR, angles: int = ANGLES) -> Result:
@@ -68,17 +68,17 @@ def mixture(points: Array, *, near: float = NEAR, angles: int = ANGLES) -> Resul
     plane = _plane(points)
     # A direction without any variance is near itself everywhere, whatever the scale of its noise.
     floor = 1e-9 * np.sqrt((plane**2).sum(1).mean())
-    found = np.empty(angles)
+    shares = np.empty(angles)
     for i, angle in enumerate(np.arange(angles) * (np.pi / angles)):
         along = np.sort(plane @ np.array([np.cos(angle), np.sin(angle)]))
         reach = np.abs(along).max()
         offsets = np.linspace(-2.0, 2.0, OFFSETS + 1) * reach
         width = near * np.sqrt((along**2).mean() + offsets**2) + floor
         inside = np.searchsorted(along, offsets + width) - np.searchsorted(along, offsets - width)
-        found[i] = inside.max() / len(along)
+        shares[i] = inside.max() / len(along)
     how = f"largest of {angles} directions and {OFFSETS + 1} offsets, epsilon {near:g}; no interval"
-    value = float(found.max())
-    return Result("mixture", value, None, None, len(plane), how, "fraction", found)
+    value = float(shares.max())
+    return Result("mixture", value, None, None, len(plane), how, "fraction", shares)
 
 
 def _information(plane: np.ndarray, bins: int) -> float:

@@ -47,15 +47,15 @@ def gradient_pursuit(
 def _pursued(x: Tensor, atoms: Tensor, limit: Tensor, most: int) -> tuple[Tensor, Tensor]:
     rows, width = len(x), x.shape[1]
     indices = torch.zeros(rows, most, dtype=torch.int64, device=x.device)
-    values, own = x.new_zeros(rows, most), x.new_zeros(rows, most, width)
+    values, chosen_atoms = x.new_zeros(rows, most), x.new_zeros(rows, most, width)
     residual = x.clone()
     for step in range(most):
         best, which = (residual @ atoms.T).max(1)
-        again = ((indices[:, :step] == which[:, None]) & own[:, :step].any(2)).any(1)
+        again = ((indices[:, :step] == which[:, None]) & chosen_atoms[:, :step].any(2)).any(1)
         joins = (step < limit) & (best > 0) & ~again
         indices[:, step] = which
-        own[:, step] = torch.where(joins[:, None], atoms[which], 0.0)
-        taken = own[:, : step + 1]
+        chosen_atoms[:, step] = torch.where(joins[:, None], atoms[which], 0.0)
+        taken = chosen_atoms[:, : step + 1]
         gradient = torch.einsum("rkd,rd->rk", taken, residual)
         change = torch.einsum("rk,rkd->rd", gradient, taken)
         along = (change * residual).sum(1) / change.square().sum(1).clamp_min(1e-30)

@@ -96,9 +96,9 @@ class Memory:
             raise IsthmusError(f"cannot read {path}: {problem.strerror or problem}") from None
         for line in lines:
             try:
-                kept = json.loads(line)
-                reply = Reply(str(kept["text"]), int(kept["tokens_in"]), int(kept["tokens_out"]))
-                self.known[kept["key"]] = reply
+                saved = json.loads(line)
+                reply = Reply(str(saved["text"]), int(saved["tokens_in"]), int(saved["tokens_out"]))
+                self.known[saved["key"]] = reply
             except (ValueError, KeyError, TypeError):
                 continue
         self.torn = bool(lines) and lines[-1] != b""

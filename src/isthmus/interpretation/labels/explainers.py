@@ -1,4 +1,4 @@
-"""Who explains and who judges: the two roles, and the rules that play both without a model."""
+"""Explainers and judges: the two roles, and who plays them: rules, or a language model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,16 +8,20 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from isthmus.errors import IsthmusError
-from isthmus.interpretation.labels import prompts
 from isthmus.interpretation.labels.chat import Chat, Memory, Prompt
 from isthmus.interpretation.labels.evidence import Evidence
+from isthmus.interpretation.labels.prompts import (
+    explanation_prompt,
+    judgement_prompt,
+    read_explanation,
+    read_judgements,
+)
 from isthmus.interpretation.labels.rule_matching import matcher_of
 from isthmus.interpretation.labels.rule_search import find_rule
 from isthmus.interpretation.labels.rules import Rule
 from isthmus.interpretation.labels.windows import Windows
 
 CACHE = "label_cache.jsonl"
-
 
 ATTEMPTS = 3
 """How often a question is asked whose answers cannot be read."""
@@ -121,7 +125,7 @@ def _run(question: Question) -> Answers:
 
 
 class ChatLabeller:
-    """Explains and judges by asking a :class:`~isthmus.interpretation.labels.chat.Chat`.
+    """A language model as explainer and judge, asked through a ``chat``.
 
     ``memory`` is where replies are kept. ``batch`` windows are judged in one request. ``shown`` is
     how many examples one explanation is asked with, evenly over those given. An answer that cannot
@@ -150,10 +154,10 @@ class ChatLabeller:
         asked = [i for i, texts in enumerate(examples) if texts]
 
         def prompt(i: int, attempt: int) -> Prompt:
-            return prompts.explain(examples[asked[i]], attempt)
+            return explanation_prompt(examples[asked[i]], attempt)
 
         def read(i: int, answer: str) -> str | None:
-            return prompts.read_explanation(answer)
+            return read_explanation(answer)
 
         answers = dict(zip(asked, self._asked(len(asked), prompt, read), strict=True))
         return [
@@ -176,12 +180,12 @@ class ChatLabeller:
             part = slice(begin, begin + self.batch)
             texts = [question.windows.texts(w) for w in question.asked[part]]
             marks = None if question.marks is None else question.marks[part]
-            return prompts.judge(question.explanation.text, texts, marks, attempt)
+            return judgement_prompt(question.explanation.text, texts, marks, attempt)
 
         def read(i: int, answer: str) -> list[int] | None:
             number, begin = parts[i]
             left = len(questions[number].asked) - begin
-            return prompts.read_judgements(answer, min(self.batch, left))
+            return read_judgements(answer, min(self.batch, left))
 
         for (number, begin), answer in zip(
             parts, self._asked(len(parts), prompt, read), strict=True

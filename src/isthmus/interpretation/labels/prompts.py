@@ -49,7 +49,9 @@ LONGEST = 300
 """Characters of an explanation that are kept."""
 
 
-def explain(texts: Sequence[tuple[Sequence[str], np.ndarray]], attempt: int = 0) -> Prompt:
+def explanation_prompt(
+    texts: Sequence[tuple[Sequence[str], np.ndarray]], attempt: int = 0
+) -> Prompt:
     """Ask what the marked tokens of some windows (tokens and their activations) have in common."""
     top = max((float(np.abs(values).max(initial=0)) for _, values in texts), default=0.0) or 1.0
     parts = []
@@ -63,7 +65,7 @@ def explain(texts: Sequence[tuple[Sequence[str], np.ndarray]], attempt: int = 0)
     return Prompt(EXPLAIN, user, attempt)
 
 
-def judge(
+def judgement_prompt(
     explanation: str,
     texts: Sequence[Sequence[str]],
     marks: Sequence[np.ndarray] | None,
@@ -71,12 +73,12 @@ def judge(
 ) -> Prompt:
     """Ask for which windows an explanation holds, or, with ``marks``, for which highlights."""
     none = np.zeros(0, dtype=np.int64)
-    shown = [
+    lines = [
         f"Text {i + 1}: {marked(tokens, none if marks is None else marks[i])}"
         for i, tokens in enumerate(texts)
     ]
     again = AGAIN_JUDGE.format(len(texts)) if attempt else ""
-    user = f"Explanation: {explanation}\n\n" + "\n".join(shown) + again
+    user = f"Explanation: {explanation}\n\n" + "\n".join(lines) + again
     return Prompt(DETECT if marks is None else FUZZ, user, attempt)
 
 
@@ -100,10 +102,10 @@ def read_explanation(answer: str) -> str | None:
     After the last ``[EXPLANATION]:`` or ``Explanation:``; without one, an answer of a single line.
     """
     answer = re.sub(r"<think>.*?(</think>|\Z)", "", answer, flags=re.DOTALL)
-    found = re.findall(r"\[?explanation\]?\s*\**\s*:\s*\**\s*([^\n]+)", answer, re.IGNORECASE)
+    named = re.findall(r"\[?explanation\]?\s*\**\s*:\s*\**\s*([^\n]+)", answer, re.IGNORECASE)
     lines = [line.strip() for line in answer.splitlines() if line.strip()]
-    if found:
-        text = found[-1]
+    if named:
+        text = named[-1]
     elif len(lines) == 1 and not re.search("explanation", lines[0], re.IGNORECASE):
         text = lines[0]
     else:
@@ -123,7 +125,7 @@ def read_judgements(answer: str, number: int) -> list[int] | None:
         re.findall(r"[01]", inside)
         for inside in re.findall(r"\[\s*((?:[01]\s*[,;\s]\s*)*[01])\s*,?\s*\]", answer)
     ]
-    fitting = [found for found in lists if len(found) == number]
+    fitting = [digits for digits in lists if len(digits) == number]
     if fitting:
         return [int(x) for x in fitting[-1]]
     if lists:
@@ -133,6 +135,6 @@ def read_judgements(answer: str, number: int) -> list[int] | None:
     if len(lines) == len(filled) == number:
         return [int(x.lower() in ("1", "yes")) for x in lines]
     if re.fullmatch(r"[01][\s,;01]*", answer.strip()):
-        bare = re.findall(r"[01]", answer)
-        return [int(x) for x in bare] if len(bare) == number else None
+        numbers = re.findall(r"[01]", answer)
+        return [int(x) for x in numbers] if len(numbers) == number else None
     return None

@@ -163,7 +163,7 @@ class RuleMatcher:
         last_letters = self._last(lettered)
         before = np.array([self._earlier(digits, n, 0) for n in (1, 2, 3)]).any(axis=0)
         previous = self._earlier(self._same, 1, 0)
-        found = {
+        holds = {
             "row start": at < 2,
             "row head": at < 6,
             "quoted": (self._sum(straight) % 2 == 1) | (self._sum(curly) > 0),
@@ -176,7 +176,7 @@ class RuleMatcher:
         }
         bits = np.zeros(len(token), dtype=np.uint16)
         for bit, name in enumerate(CONTEXT_NAMES):
-            bits |= found[name].astype(np.uint16) << np.uint16(bit)
+            bits |= holds[name].astype(np.uint16) << np.uint16(bit)
         return bits
 
     def _sum(self, values: np.ndarray) -> np.ndarray:
@@ -218,29 +218,29 @@ class RuleMatcher:
         """Whether a literal holds at each of ``at`` ``(t,)``, the tokens of whole windows."""
         if literal.slot == CONTEXT:
             mask = sum(1 << CONTEXT_NAMES.index(v) for v in literal.values)
-            found = (self.context[at] & np.uint16(mask)) > 0
+            holds = (self.context[at] & np.uint16(mask)) > 0
         elif literal.slot == NEARBY:
             words = [self.words[v] for v in literal.values if v in self.words]
-            found = self.nearby(at, np.array(words, dtype=np.int32)).any(axis=1)
+            holds = self.nearby(at, np.array(words, dtype=np.int32)).any(axis=1)
         else:
             known = self.lexicon.number
             keys = [(literal.kind, v) for v in literal.values]
             features = np.array([known[k] for k in keys if k in known], dtype=np.int64)
-            found = self.lexicon.any(self.texts[literal.slot][at], features)
-        return ~found if literal.negated else found
+            holds = self.lexicon.any(self.texts[literal.slot][at], features)
+        return ~holds if literal.negated else holds
 
     def fires(self, rule: Rule, at: np.ndarray) -> np.ndarray:
         """Whether a rule fires at each of ``at`` ``(t,)``, the tokens of whole windows.
 
         The same as :meth:`Rule.fires`, for many places.
         """
-        found = np.zeros(len(at), dtype=bool)
+        fired = np.zeros(len(at), dtype=bool)
         for clause in rule.clauses:
             holds = np.ones(len(at), dtype=bool)
             for literal in clause:
                 holds &= self.literal(literal, at)
-            found |= holds
-        return found
+            fired |= holds
+        return fired
 
 
 _MATCHERS: WeakKeyDictionary[Windows, RuleMatcher] = WeakKeyDictionary()
@@ -283,11 +283,11 @@ def _words(
         here = order[low:high]
         keys = _paired(word[here - 1], token[here])
         _, first, back = np.unique(keys, return_index=True, return_inverse=True)
-        found = np.empty(len(first), dtype=np.int64)
+        numbers = np.empty(len(first), dtype=np.int64)
         for i, at_first in enumerate(here[first]):
             text = texts[word[at_first - 1]] + vocabulary[token[at_first]]
-            found[i] = number.setdefault(text, len(texts))
-            if found[i] == len(texts):
+            numbers[i] = number.setdefault(text, len(texts))
+            if numbers[i] == len(texts):
                 texts.append(text)
-        word[here] = found[back]
+        word[here] = numbers[back]
     return word, joined, texts

@@ -19,22 +19,17 @@ from isthmus.interpretation.labels.windows import Windows
 CLAUSES = 8
 """Most clauses before those that differ in one value are put together."""
 
-
 LITERALS = 3
 """Most literals in a clause."""
-
 
 BEAM = 4
 """Literals with which a clause is tried to begin."""
 
-
 COST = 0.01
 """What each value must gain. (Half of it gave longer rules that held no better on new text.)"""
 
-
 KEPT = 160
 """Literals that are looked at more than once: those that gain most by themselves."""
-
 
 ALLOWED = {
     "token": KINDS,
@@ -45,21 +40,17 @@ ALLOWED = {
 }
 """Kinds of features tried in each slot; a rule may be written with others."""
 
-
 _RANK = {
     slot: np.array([kinds.index(k) if k in kinds else -1 for k in KINDS])
     for slot, kinds in ALLOWED.items()
 }
 """For each kind its rank in a slot, -1 where it is not tried."""
 
-
 SUPPORT = 2
 """Windows in which a literal must hold where the latent fires: less is chance."""
 
-
 PER_SLOT = 160
 """Literals of one slot, those that hold most often where the latent fires."""
-
 
 NEARBY_SHARE = 0.2
 """Least share of the latent's windows with a word nearby."""

@@ -55,13 +55,13 @@ class Literal:
     def holds(self, reading: Reading) -> bool:
         """Whether it holds at the last place of a reading."""
         if self.slot == CONTEXT:
-            found = any(v in reading.contexts for v in self.values)
+            any_holds = any(v in reading.contexts for v in self.values)
         elif self.slot == NEARBY:
-            found = any(v in reading.near for v in self.values)
+            any_holds = any(v in reading.near for v in self.values)
         else:
             features = features_of(reading.texts[self.slot])
-            found = any((self.kind, v) in features for v in self.values)
-        return found != self.negated
+            any_holds = any((self.kind, v) in features for v in self.values)
+        return any_holds != self.negated
 
     @property
     def size(self) -> int:
@@ -208,8 +208,8 @@ def _text_in_words(literal: Literal) -> str:
 
 
 def _quoted(values: Sequence[str]) -> str:
-    shown = [f"“{v}”".replace("\n", "\\n").replace("\t", "\\t") for v in values]
-    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " or " + shown[-1]
+    quoted = [f"“{v}”".replace("\n", "\\n").replace("\t", "\\t") for v in values]
+    return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " or " + quoted[-1]
 
 
 __all__ = ["CONTEXT", "NEARBY", "ORDER", "SLOTS", "Clause", "Literal", "Rule"]

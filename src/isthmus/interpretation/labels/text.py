@@ -97,40 +97,40 @@ def features_of(text: str) -> frozenset[Feature]:
     """All features that hold for a text; none for the empty text."""
     if not text:
         return frozenset()
-    bare = folded(text)
-    found = {("is", text), ("word", bare)}
-    found |= {("class", name) for name in classes_of(text)}
-    if has_letters(bare):
-        found |= {("suffix", bare[-n:]) for n in range(1, 5) if n < len(bare)}
-        found |= {("prefix", bare[:n]) for n in range(2, 5) if n < len(bare)}
-    return frozenset(found)
+    stripped = folded(text)
+    features = {("is", text), ("word", stripped)}
+    features |= {("class", name) for name in classes_of(text)}
+    if has_letters(stripped):
+        features |= {("suffix", stripped[-n:]) for n in range(1, 5) if n < len(stripped)}
+        features |= {("prefix", stripped[:n]) for n in range(2, 5) if n < len(stripped)}
+    return frozenset(features)
 
 
 def classes_of(text: str) -> list[str]:
     """The names of the classes that a text belongs to."""
-    bare = text.strip()
-    found = ["spaced" if text[0].isspace() else "unspaced"]
-    letters = [c for c in bare if c.isalpha()]
+    stripped = text.strip()
+    classes = ["spaced" if text[0].isspace() else "unspaced"]
+    letters = [c for c in stripped if c.isalpha()]
     if letters:
         if all(c.islower() for c in letters):
-            found.append("lower-case")
+            classes.append("lower-case")
         elif len(letters) > 1 and all(c.isupper() for c in letters):
-            found.append("capitals")
+            classes.append("capitals")
         if letters[0].isupper() and not any(c.isupper() for c in letters[1:]):
-            found.append("capitalised")
+            classes.append("capitalised")
         size = len(letters)
         if size == 1:
-            found.append("one letter")
+            classes.append("one letter")
         elif size <= 3:
-            found.append("short")
+            classes.append("short")
         elif size >= 8:
-            found.append("long")
-    if any(c.isdigit() for c in bare):
-        found.append("digits")
-    if bare and not has_letters(bare):
-        found.append("punctuation")
-    if not bare:
-        found.append("white space")
+            classes.append("long")
+    if any(c.isdigit() for c in stripped):
+        classes.append("digits")
+    if stripped and not has_letters(stripped):
+        classes.append("punctuation")
+    if not stripped:
+        classes.append("white space")
     marks = set(text)
     for name, some in (
         ("sentence end", ENDS),
@@ -140,11 +140,11 @@ def classes_of(text: str) -> list[str]:
         ("line break", {"\n"}),
     ):
         if marks & some:
-            found.append(name)
+            classes.append(name)
     if not text.isascii():
-        found.append("not ASCII")
-    found += _CLASS_OF.get(bare.lower(), [])
-    return found
+        classes.append("not ASCII")
+    classes += _CLASS_OF.get(stripped.lower(), [])
+    return classes
 
 
 SLOTS = ("token", "before", "word", "last word", "before that")
@@ -196,25 +196,25 @@ class Reading:
 
     def _contexts(self) -> list[str]:
         *earlier, token = self.tokens
-        found = [name for name, size in (("row start", 2), ("row head", 6)) if self.at < size]
+        contexts = [name for name, size in (("row start", 2), ("row head", 6)) if self.at < size]
         text = "".join(earlier)
         if text.count('"') % 2 or text.count("“") > text.count("”"):
-            found.append("quoted")
+            contexts.append("quoted")
         if sum(text.count(c) for c in OPENING) > sum(text.count(c) for c in CLOSING):
-            found.append("bracketed")
+            contexts.append("bracketed")
         ends = [i for i, t in enumerate(earlier) if set(t) & (ENDS | {"\n"})]
         if ends and has_letters(token) and not any(map(has_letters, earlier[ends[-1] + 1 :])):
-            found.append("sentence start")
+            contexts.append("sentence start")
         if earlier and "\n" in earlier[-1]:
-            found.append("line start")
+            contexts.append("line start")
         if any(c.isdigit() for t in earlier[-3:] for c in t):
-            found.append("near a number")
+            contexts.append("near a number")
         same = [i for i, t in enumerate(earlier) if folded(t) == folded(token)]
         if same and has_letters(token):
-            found.append("repeated")
+            contexts.append("repeated")
         if any(i > 0 and folded(earlier[i - 1]) == folded(earlier[-1]) for i in same):
-            found.append("repeated pair")
-        return found
+            contexts.append("repeated pair")
+        return contexts
 
 
 def _words(tokens: Sequence[str]) -> list[str]:

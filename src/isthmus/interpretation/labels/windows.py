@@ -25,14 +25,11 @@ if TYPE_CHECKING:
 SILENT = -1
 """The latent of a window that is shown because others are silent in it."""
 
-
 EXPLAINING, SCORING = 0, 1
 """Parts of the rows: for the explainer, and for scoring."""
 
-
 BLOCK = 512
 """Latents that are read at once."""
-
 
 POOL = 768
 """Windows in which others are silent, of each split, where they come from the examples."""

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Report, Signal, Source
+from isthmus.anatomy import Autoencoder, ReportProgress, Signal, Source
 from isthmus.bottlenecks import GaussianBottleneck, StandardNormal
 from isthmus.errors import IsthmusError
 from isthmus.likelihoods import LearnedGaussian
@@ -102,7 +102,7 @@ class TrimmedSolver:
     def __init__(self, latents: int | None, share: float, trim: float, rounds: int) -> None:
         self.latents, self.share, self.trim, self.rounds = latents, share, trim, rounds
 
-    def fit(self, model: Autoencoder, source: Source, report: Report) -> dict[str, float]:
+    def fit(self, model: Autoencoder, source: Source, report: ReportProgress) -> dict[str, float]:
         """Set encoder, decoder and sigma; the figures say what was kept."""
         total = len(source)
         kept = torch.ones(total, dtype=torch.bool)

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from isthmus.anatomy import Autoencoder, Output, Signal, Term
 from isthmus.bottlenecks import Identity
+from isthmus.evaluation.persistence import spanning_tree
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.objectives import MSE
 from isthmus.recipes.options import Hidden, LatentDim, Network, NonNegative, OwnModule
@@ -18,37 +18,17 @@ from isthmus.shapes import Float, Int
 PairsName = Literal["persistent", "random"]
 
 
-def spanning_tree(distances: Float[np.ndarray, "n n"]) -> Int[np.ndarray, "edges 2"]:
-    """The ``n - 1`` edges of a minimum spanning tree of all points, ``(n - 1, 2)``.
+def persistence_pairs(points: Float[Tensor, "rows dim"]) -> Int[Tensor, "edges 2"]:
+    """The edges of a minimum spanning tree of the rows of ``points``, by Euclidean distances.
 
     They are the pairs of 0-dimensional persistence of the Vietoris-Rips filtration: their lengths
-    are the distances at which components merge. ``distances`` is symmetric; zeros are distances
-    like any other (points may coincide), and of equally short edges the one with the lowest
-    numbers is taken. Prim's algorithm (1957), from point 0.
+    are the distances at which components merge.
     """
-    n = len(distances)
-    edges = np.zeros((max(0, n - 1), 2), np.int64)
-    nearest = np.zeros(n, np.int64)
-    reach = distances[0].astype(np.float64) if n else np.zeros(0)
-    outside = np.ones(n, bool)
-    outside[:1] = False
-    for number in range(n - 1):
-        new = int(np.where(outside, reach, np.inf).argmin())
-        if not outside[new]:  # every point left is infinitely far
-            new = int(outside.argmax())
-        edges[number] = nearest[new], new
-        outside[new] = False
-        closer = outside & (distances[new] < reach)
-        reach[closer], nearest[closer] = distances[new][closer], new
-    return edges
-
-
-def persistence_pairs(points: Float[Tensor, "rows dim"]) -> Int[Tensor, "edges 2"]:
-    """:func:`spanning_tree` of the Euclidean distances between the rows of ``points``."""
     with torch.no_grad():
         exact = points.detach().cpu()
         distances = torch.cdist(exact, exact, compute_mode="donot_use_mm_for_euclid_dist")
-    return torch.from_numpy(spanning_tree(distances.numpy())).to(points.device)
+    edges, _ = spanning_tree(len(points), distances.numpy().__getitem__)
+    return torch.from_numpy(edges).to(points.device)
 
 
 def random_pairs(rows: int) -> Int[Tensor, "edges 2"]:

@@ -9,11 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Report, Scaler, Signal, Source
+from isthmus.anatomy import Autoencoder, ReportProgress, Scaler, Signal, Source
 from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError
 from isthmus.networks.layers import plain, sizes
-from isthmus.networks.merged_statistics import Moments, Ridge, Span, Statistics, merge
+from isthmus.networks.merged_statistics import MergedMoments, Ridge, Span, Statistics, merge
 from isthmus.objectives import MSE
 from isthmus.recipes.options import Hidden, LatentDim, Positive
 from isthmus.recipes.registry import recipe
@@ -78,12 +78,12 @@ class DAEFSolver(nn.Module):
         self.projection, self.output = projection, output
         self.register_buffer("seed", torch.tensor(seed, dtype=torch.int64))
 
-    def fit(self, model: Autoencoder, source: Source, report: Report) -> dict[str, float]:
+    def fit(self, model: Autoencoder, source: Source, report: ReportProgress) -> dict[str, float]:
         """Solve every layer from one source; the figure ``mse`` is in the model's units."""
         return self.fit_parts(model, [source], report)
 
     def fit_parts(
-        self, model: Autoencoder, sources: Sequence[Source], report: Report | None = None
+        self, model: Autoencoder, sources: Sequence[Source], report: ReportProgress | None = None
     ) -> dict[str, float]:
         """Solve every layer from several partitions, of which only statistics meet."""
         solved, total = self.start(model), len(self.stages) + 1
@@ -117,7 +117,7 @@ class DAEFSolver(nn.Module):
         can be read off it, and with few rows much about each.
         """
         if stage == "scale":
-            return Moments.of(_chunks(source))
+            return MergedMoments.of(_chunks(source))
         if stage.startswith("encoder"):
             return Span.of(_run(solved, x)[0] for x in _scaled(solved, source))
         if stage.startswith("hidden"):
@@ -127,7 +127,7 @@ class DAEFSolver(nn.Module):
     def solve(self, model: Autoencoder, solved: Solved, stage: str, found: Statistics) -> Solved:
         """Add one stage to what is solved, from the merged statistics of all partitions."""
         if stage == "scale":
-            return _with_scale(solved, model.scaler, cast(Moments, found))
+            return _with_scale(solved, model.scaler, cast(MergedMoments, found))
         bias = None
         if stage.startswith("encoder"):
             weight = cast(Span, found).leading(self.encoder[int(stage.split()[1])])
@@ -216,7 +216,7 @@ def _run(solved: Solved, x: Tensor) -> tuple[Tensor, Tensor]:
     return h, before
 
 
-def _with_scale(solved: Solved, scaler: Scaler, found: Moments) -> Solved:
+def _with_scale(solved: Solved, scaler: Scaler, found: MergedMoments) -> Solved:
     """Offset and scale as :class:`Scaler` defines them, from the moments of all rows.
 
     They are rounded to float32, so that the layers are solved for the scaler as it will be.

@@ -1,0 +1,85 @@
+"""What files are called: nouns that can be searched for, and one name for one thing."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import isthmus
+from isthmus.recipes import list_recipes
+
+ROOT = Path(isthmus.__file__).parent
+FILES = [path for path in sorted(ROOT.rglob("*.py")) if not path.name.startswith("__")]
+
+SHARED = {
+    "axes": "which axis of an array is which",
+    "batchtopk": "that bottleneck, and its recipe",
+    "code_kinds": "the kinds of codes, and the measures of each",
+    "dictionary": "linear dictionaries: what they say, their networks, their measures, pictures",
+    "examples": "the rows on which a latent is largest: collected, drawn",
+    "files": "what is in files as what is asked for",
+    "gated": "that bottleneck, and its recipe",
+    "gaussian": "the normal distribution: of codes, of data",
+    "harvest": "taking activations, and its command",
+    "images": "images: as data, in a page",
+    "intervals": "intervals of measures",
+    "jumprelu": "that bottleneck, and its recipe",
+    "loading": "what has a name or a folder, opened: a run, a language model",
+    "many": "several runs of one pass: their step, their door",
+    "multimodal": "several modalities: terms, recipes",
+    "options": "what a user may choose, as types",
+    "origin": "where something came from, so that it is found again",
+    "parquet": "files of Parquet: of tables, of features",
+    "preparation": "what stands between a user's data and a model's rows",
+    "ragged": "rows of different lengths: as values, as sources",
+    "reconstruction": "how far the reconstruction is from the data: measures, terms",
+    "registry": "things by name",
+    "runner": "experiments run one by one, and kept",
+    "signature": "what a function's signature says",
+    "source": "rows by index",
+    "sparsity": "how many latents are active: measures, terms",
+    "topk": "that bottleneck, and its recipe",
+    "transcoder": "that dictionary's bottleneck, and its recipe",
+}
+"""File names that stand in several packages, and the one thing that each of them means."""
+
+OTHERS = {
+    "errors": "exceptions; how large dictionaries' errors are",
+    "scoring": "how normal a row is; how well a label tells when a latent fires",
+    "table": "a table; labels as a table",
+}
+"""Names that still mean two things, which is not to grow."""
+
+
+def test_no_name_begins_with_an_underscore():
+    names = [path.relative_to(ROOT) for path in FILES]
+    assert not [str(name) for name in names if any(p.startswith("_") for p in name.parts)]
+
+
+def test_one_name_means_one_thing():
+    places = defaultdict(list)
+    for path in FILES:
+        if path.relative_to(ROOT).parts[0] != "studies":  # which are called as what they study
+            places[path.stem].append(str(path.relative_to(ROOT)))
+    repeated = {name: paths for name, paths in places.items() if len(paths) > 1}
+    new = {name: paths for name, paths in repeated.items() if name not in {**SHARED, **OTHERS}}
+    assert not new, f"one name, several files: rename one, or say in SHARED what it means: {new}"
+    dead = {*SHARED, *OTHERS} - {*repeated}
+    assert not dead, f"these stand in one package only: take them out: {dead}"
+
+
+def test_a_page_is_called_as_the_recipe_that_it_registers():
+    pages = defaultdict(list)
+    for recipe in list_recipes().values():
+        if recipe.builtin:
+            pages[recipe.source.partition(":")[0].rpartition(".")[2]].append(recipe.name)
+    for page, names in pages.items():
+        if len(names) == 1:
+            assert page == names[0].replace("-", "_")
+
+
+def test_what_lies_among_recipes_registers_one():
+    shared = {"options", "origin", "registry", "scaling", "signature", "sizes"}
+    pages = {recipe.source.partition(":")[0] for recipe in list_recipes().values()}
+    for path in FILES:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[0] == "recipes" and not (len(parts) == 2 and parts[1] in shared):
+            assert ".".join(("isthmus", *parts)) in pages, f"{path} registers no recipe"
