@@ -7,11 +7,13 @@ import numpy as np
 import isthmus
 from isthmus.anatomy import linear_decoder
 from isthmus.data.made import topic_tree
-from isthmus.data.made.topic_tree import DIMENSIONS, FIELDS, SUBTOPICS, Corpus, Embedding
+from isthmus.data.made.topic_tree import FIELDS, SUBTOPICS, Corpus
 from isthmus.evaluation import Result
 from isthmus.interpretation.geometry import feature_families
 from isthmus.language import documents
 from isthmus.studies import Check, Figures, Trial, study
+from isthmus.studies.sparse import text_retrieval
+from isthmus.studies.sparse.text_retrieval import DIMENSIONS, Embedding
 
 TEXTS, HELD = 8000, 2000
 SIZES = {4: 2 * DIMENSIONS, 8: 4 * DIMENSIONS, 16: 6 * DIMENSIONS}
@@ -185,12 +187,12 @@ def _measured(models: dict[int, isthmus.Autoencoder], train: Labelled, held: Lab
         about = isthmus.evaluate(model, held.x)
         recon = np.asarray(model.reconstruct(held.x))
         figures |= {f"{name}_k{k}": about[name] for name in ("fvu", "dead_share")}
-        figures[f"overlap_k{k}"] = topic_tree.neighbour_overlap(held.x, recon)
+        figures[f"overlap_k{k}"] = text_retrieval.neighbour_overlap(held.x, recon)
         seen, new = (np.asarray(model.encode(rows.x)) > 0 for rows in (train, held))
         for name in ("subtopics", "fields"):
             on = getattr(train, name), getattr(held, name)
-            best = topic_tree.f1_matrix(seen, on[0]).argmax(0)
-            f1 = topic_tree.f1_matrix(new[:, best], on[1]).diagonal()
+            best = text_retrieval.f1_matrix(seen, on[0]).argmax(0)
+            f1 = text_retrieval.f1_matrix(new[:, best], on[1]).diagonal()
             figures[f"f1_{name}_k{k}"] = float(f1.mean())
     return figures
 
@@ -202,8 +204,8 @@ def _tree(fired: np.ndarray, rows: Labelled, named: np.ndarray | None = None) ->
     latent is a child of, the smallest counts; a latent in none counts as a miss.
     """
     named = fired if named is None else named
-    topics = topic_tree.f1_matrix(named, rows.subtopics).argmax(0)
-    fields = topic_tree.f1_matrix(named, rows.fields).argmax(1)
+    topics = text_retrieval.f1_matrix(named, rows.subtopics).argmax(0)
+    fields = text_retrieval.f1_matrix(named, rows.fields).argmax(1)
     families = feature_families(fired)
     right, placed = 0, 0
     for subtopic, latent in enumerate(topics.tolist()):
@@ -225,10 +227,10 @@ def _splits(models: dict[int, isthmus.Autoencoder], rows: Labelled, seed: int) -
     """Where the latents of the widest dictionary come from, if from any of the narrowest's."""
     narrow, wide = (models[k] for k in (min(SIZES), max(SIZES)))
     fired = [np.asarray(model.encode(rows.x)) > 0 for model in (narrow, wide)]
-    fields = [topic_tree.f1_matrix(on, rows.fields).argmax(1) for on in fired]
+    fields = [text_retrieval.f1_matrix(on, rows.fields).argmax(1) for on in fired]
     alive = [np.flatnonzero(on.any(0)) for on in fired]
     atoms = [
-        topic_tree.unit(linear_decoder(model).atoms().detach().numpy()[own])
+        text_retrieval.unit(linear_decoder(model).atoms().detach().numpy()[own])
         for model, own in zip((narrow, wide), alive, strict=True)
     ]
     cosines = atoms[1] @ atoms[0].T
@@ -259,7 +261,7 @@ def _retrieval(
     then = field * SUBTOPICS + (now + rng.integers(1, SUBTOPICS, len(now))) % SUBTOPICS
 
     codes = np.asarray(model.encode(train.x))
-    best = topic_tree.f1_matrix(codes > 0, train.subtopics).argmax(0)
+    best = text_retrieval.f1_matrix(codes > 0, train.subtopics).argmax(0)
     strength = codes.sum(0) / np.maximum((codes > 0).sum(0), 1)
     z = np.asarray(model.encode(held.x[queries]))
     row = np.arange(len(queries))
@@ -273,7 +275,7 @@ def _retrieval(
         return np.asarray(model.decode(new))
 
     def found(rows: np.ndarray) -> Measured:
-        near = topic_tree.nearest(rows, train.x)
+        near = text_retrieval.nearest(rows, train.x)
         return {
             "target": float(train.subtopics[near, then[:, None]].mean()),
             "own": float(train.subtopics[near, now[:, None]].mean()),
