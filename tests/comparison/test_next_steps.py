@@ -60,7 +60,7 @@ def test_arrays_are_fitted_in_python(monkeypatch):
     [(None, "none"), (True, "true"), ((4,), "4,"), ((4, 8), "4,8"), ((), "()"), (0.1, "0.1")],
 )
 def test_values_are_read_as_they_were_written(value, text):
-    from isthmus.cli import parse_value
+    from isthmus.cli.common import parse_value
 
     assert said(value) == text
     read = parse_value(text)

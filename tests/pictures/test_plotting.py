@@ -150,7 +150,7 @@ def test_what_cannot_be_written_is_said_first(table, tmp_path, monkeypatch):
         (("samples", "-o", "x.jpg"), "should end in .png, .csv, .npz or .npy"),
         (("traverse", "-o", "x.csv"), "should end in .png"),
         (("plot", "-o", "x"), "should end in .png"),
-        (("traverse", "--latents", "a"), "write them as 0,3,7 or 0-9"),
+        (("traverse", "--latents", "a"), "is no list of latents"),
     ):
         found = CliRunner().invoke(app, [words[0], str(table / "run"), *words[1:]])
         assert isinstance(found.exception, IsthmusError)
