@@ -323,7 +323,8 @@ def bars(
         axes.set_xlabel(about[0], fontsize=7, color=MUTED)
         axes.set_ylabel(about[1], fontsize=7, color=MUTED)
         if note:
-            axes.text(0.99, 0.95, note, transform=axes.transAxes, fontsize=7, color=INK,
+            axes.set_ylim(0, 1.22 * max(1.0, float(np.max(heights, initial=0.0))))
+            axes.text(0.99, 0.97, note, transform=axes.transAxes, fontsize=7, color=INK,
                       ha="right", va="top")  # fmt: skip
 
     return Panel(title, 1.7, draw)
