@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import isthmus.activations  # noqa: F401  (lets names that begin with lm: and store: be data)
 from isthmus import data
 from isthmus.anatomy import Asked, Autoencoder, Reading, Source, tree
 from isthmus.anatomy.spread import reads_positions
