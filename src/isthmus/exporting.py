@@ -27,13 +27,14 @@ def add_to(app: typer.Typer, out: Console) -> None:
         ],
         id_column: Annotated[
             str | None,
-            typer.Option("--id", metavar="COLUMN", help="of the table, to name the rows of a .csv"),
+            typer.Option("--id", metavar="COLUMN", help="of the table, to name the rows"),
         ] = None,
     ) -> None:
         """Write the codes of data to a file.
 
-        An .npz has one array for each part of the code; a .csv a row for each row of the data, with
-        a column for each latent, after the rows' ids or the names of their files.
+        An .npz has one array for each part of the code, and the rows' ids as "id" or the names of
+        their files as "file"; a .csv a row for each row of the data, with a column for each latent,
+        after these.
         """
         codes, rows = encoded(folder, data, output, id_column)
         shapes = ", ".join(f"{name} {tuple(part.shape)}" for name, part in codes.items())
@@ -62,18 +63,21 @@ def encoded(
     from isthmus.runs import kind_of, opened, write_atomically
 
     _check(output, FILES, "codes")
-    if id_column is not None and output.suffix != ".csv":
-        raise IsthmusError("--id names the rows of a .csv: write the codes to one, or leave it out")
     model = api.load(folder)
     source, _ = opened(data, None, None, model.config, kind=kind_of(model))
     code = model.encode(source, code=True)
     arrays: dict[str, Any] = {name: part.numpy() for name, part in code.tensors().items()}
-    if output.suffix == ".npz":
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        write_atomically(output, buffer.getvalue())
-        return arrays, ""
     head, names = row_names(data, source, id_column)
+    if head and len(names) != len(source):
+        raise IsthmusError(
+            f"{len(names)} names were found for {len(source)} rows of {data}: leave out --id"
+        )
+    if output.suffix == ".npz":
+        own = dict.fromkeys(head[:1] and ["file" if id_column is None else "id"], as_strings(names))
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays, **own)
+        write_atomically(output, buffer.getvalue())
+        return arrays, f"rows named by {head[0]!r}, as {[*own][0]!r}" if head else ""
     z = code.z.numpy().reshape(len(source), -1)
     columns = dict(zip(head, [names], strict=True)) if head else {}
     for place in range(z.shape[1]):
@@ -91,10 +95,9 @@ def row_names(data: str, source: Any, id_column: str | None) -> tuple[list[str],
         import torch
 
         base, numbers = source.base(torch.arange(len(source)))
-        files = getattr(base, "files", None) or getattr(base, "paths", None)
-        if files is None:
+        if base.names is None:
             return [], []
-        return ["file"], [Path(files[place]).name for place in numbers.tolist()]
+        return ["file"], [base.names[place] for place in numbers.tolist()]
     found = located(data)
     if found is None or not tables.is_table(found[0]):
         raise IsthmusError(f"--id {id_column}: {data!r} is no table, and has no columns by name")
@@ -102,6 +105,16 @@ def row_names(data: str, source: Any, id_column: str | None) -> tuple[list[str],
     if id_column not in names:
         raise unknown(f"column of {found[0].name!r}", id_column, names)
     return [id_column], tables.columns(found[0], [id_column])[id_column]
+
+
+def as_strings(names: Any) -> Any:
+    """Names for an archive, whose arrays hold no Python objects: numbers, or text of one length."""
+    import numpy as np
+
+    found = np.asarray(names)
+    if found.dtype.kind != "O":
+        return found
+    return np.array(["" if name is None else str(name) for name in found.tolist()])
 
 
 def decoded(folder: Path, codes: Path, output: Path) -> str:

@@ -12,6 +12,7 @@ from isthmus.recipes import Recipe
 from isthmus.recipes.sizes import ramped, sized
 from isthmus.tables import PrepareOptions
 from isthmus.training import TrainingOptions
+from isthmus.training.machine import resolve_device
 from isthmus.training.plan import Plan, is_auto, planned, silent, watching
 
 Options = tuple[dict[str, Any], TrainingOptions]
@@ -68,6 +69,7 @@ def fit_planned(
     """
     given = set(asked) if begun is None else {*asked, "steps"}
     training = recipe.parse(asked)[1] if begun is None else begun[1]
+    resolve_device(training.device)  # before anything is said of what will be done on it
     training = watching(training, given, len(source), validation_data is not None)
     chosen = training.validation > 0 and "validation" not in given and begun is None
     with notices.tried() as said:

@@ -14,6 +14,7 @@ from torch import nn
 from isthmus import data, notices
 from isthmus.activations.spec import relocated
 from isthmus.anatomy import Asked, Autoencoder, Reading, Signal, Source, tree
+from isthmus.anatomy.opening import register
 from isthmus.anatomy.spread import reads_positions
 from isthmus.data import asked, preparing
 from isthmus.data.giving import Columns, given_source, has_columns
@@ -143,6 +144,12 @@ def kind_of(model: Autoencoder | None) -> Asked:
         return None
     how = Reading.as_fitted(model.signal)
     return replace(how, features=True) if reads_positions(model) else how
+
+
+@register
+def opened_for(model: Autoencoder, name: str | Path) -> Source:
+    """The rows of a name or path, read as those that a model was fitted to."""
+    return opened(name, None, None, model.config, kind=kind_of(model))[0]
 
 
 def parts(

@@ -150,6 +150,13 @@ def like(given: Any, result: Tree, signal: Signal | None = None) -> Any:
     return result.numpy() if isinstance(_first(given), np.ndarray) else result
 
 
+def named_rows(found: Any, given: Any) -> Any:
+    """A frame under the rows' names of the frame that it was made from."""
+    index = getattr(given, "index", None)
+    framed = hasattr(found, "set_axis") and hasattr(given, "columns") and not callable(index)
+    return found.set_axis(index) if framed and len(found) == len(given) else found
+
+
 def cut(recon: Tree, signal: Signal, mask: Tree) -> Tree:
     """A reconstruction of rows of different lengths, at the lengths that they have."""
     if isinstance(recon, Mapping):
