@@ -36,7 +36,9 @@ def test_a_table_of_numbers_by_its_path(tmp_path):
     model = fitted("plain", X)
     for name in ("x.csv", "x.npy"):
         np.testing.assert_allclose(model.score(tmp_path / name), model.score(X), rtol=1e-5)
-        np.testing.assert_allclose(model.reconstruct(tmp_path / name), model.reconstruct(X), rtol=1e-5)
+        np.testing.assert_allclose(
+            model.reconstruct(tmp_path / name), model.reconstruct(X), rtol=1e-5
+        )
     pd.DataFrame(X[:, :3], columns=list("abc")).to_csv(tmp_path / "y.csv", index=False)
     with pytest.raises(IsthmusError, match="3"):
         model.score(tmp_path / "y.csv")

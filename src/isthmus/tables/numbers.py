@@ -125,6 +125,11 @@ class Numbers:
         return [self.name, f"{self.name} missing"] if self.indicator else [self.name]
 
     @property
+    def truths(self) -> list[bool]:
+        """Which of the features are 0 or 1 alone."""
+        return [self.kind == "boolean", True][: len(self.features)]
+
+    @property
     def is_plain(self) -> bool:
         """Whether the feature is the column itself."""
         changed = self.offset != 0 or self.scale != 1.0 or self.indicator or self.quantiles
