@@ -77,7 +77,7 @@ def encoded(
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays, **own)
         write_atomically(output, buffer.getvalue())
-        return arrays, f"rows named by {head[0]!r}, as {[*own][0]!r}" if head else ""
+        return arrays, f"rows named by {head[0]!r}, as {next(iter(own))!r}" if head else ""
     z = code.z.numpy().reshape(len(source), -1)
     columns = dict(zip(head, [names], strict=True)) if head else {}
     for place in range(z.shape[1]):

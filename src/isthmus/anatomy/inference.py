@@ -34,8 +34,8 @@ ENCODE_BATCH = 1024
 """Rows that ``encode``, ``score`` and the like push through at once."""
 
 Examples = Any
-"""An array, a tensor, a mapping of names to these, a list of rows, a frame, a Source, a Batch, or the
-name of any data that ``fit`` opens: a set, a file or a folder."""
+"""An array, a tensor, a mapping of names to these, a list of rows, a frame, a Source, a Batch, or
+the name of any data that ``fit`` opens: a set, a file or a folder."""
 
 
 class Inference:

@@ -50,7 +50,7 @@ class TrainingOptions(BaseModel):
     )
     minutes: Annotated[float, Field(gt=0)] | None = Field(
         None,
-        description="time for the fit, by steps that are timed at its start; schedules shrink to it",
+        description="time for the fit, by steps that are timed at its start; schedules shrink",
     )
     batch_size: Annotated[int, Field(gt=0)] = Field(128, description="rows per optimiser step")
     lr: Annotated[float, Field(gt=0)] = Field(1e-3, description="learning rate")

@@ -286,12 +286,13 @@ def trimmed_linear_vae(
     ``drivers`` which columns speak against it. It takes milliseconds, and draws nothing.
 
     Published: the model and its optimum (``trim=0``), and the rounds of trimming, for a full
-    covariance. That the two are put together, the share trimmed, the share of the variance and
-    the least variance of the noise (0.001 in the model's units) are ours, and so is the variance of
+    covariance. That the two are put together, the share trimmed, the share of the variance and the
+    least variance of the noise (0.001 in the model's units) are ours, and so is the variance of
     rounding, 1/12 in its own units, that each 0/1 column of a table's words, gaps and truth values
     has besides, and that which filled gaps bring into a column: a new word or a gap costs some
-    nats, however well the other rows agree. The variances are those of the rows kept, and so a little smaller than those of all normal rows. Where ``latent_dim``
-    is not given there are as many as columns (512 at most), of which those not needed stay 0.
+    nats, however well the other rows agree. The variances are those of the rows kept, and so a
+    little smaller than those of all normal rows. Where ``latent_dim`` is not given there are as
+    many as columns (512 at most), of which those not needed stay 0.
     """
     size = plain(signal).numel
     width = min(max(1, size - 1), MOST_LATENTS) if latent_dim is None else latent_dim
