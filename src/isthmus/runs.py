@@ -133,7 +133,8 @@ def opened(
     recorded = {n: c for n, c in known.column.items() if given is None or n not in given}
     if recorded and has_columns(X, list(recorded.values())):
         given = {**recorded, **({} if given is None else given)}
-    source, columns = given_source(X, given, mask, kind=kind, known=known)
+    with notices.unless((config or {}).get("notes", ())):
+        source, columns = given_source(X, given, mask, kind=kind, known=known)
     preparation = preparing.recorded(config)
     return source if preparation is None else preparation.source(source), columns
 
