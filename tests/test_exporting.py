@@ -30,7 +30,7 @@ def test_codes_of_pictures_bear_their_files(pictures):
     assert frame["file"].tolist() == [str(one)]
     encoded(pictures / "run", str(pictures / "photos"), pictures / "all.npz")
     with np.load(pictures / "all.npz") as found:
-        assert found["file"].tolist() == ["s0/0.png", "s0/1.png", "s1/0.png", "s1/1.png"]
+        assert found["id"].tolist() == ["s0/0.png", "s0/1.png", "s1/0.png", "s1/1.png"]
         assert found["z"].shape == (4, 2)
 
 

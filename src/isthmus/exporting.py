@@ -32,8 +32,8 @@ def add_to(app: typer.Typer, out: Console) -> None:
     ) -> None:
         """Write the codes of data to a file.
 
-        An .npz has one array for each part of the code, and the rows' ids as "id" or the names of
-        their files as "file"; a .csv a row for each row of the data, with a column for each latent,
+        An .npz has one array for each part of the code, and the rows' ids or the names of their
+        files as "id"; a .csv a row for each row of the data, with a column for each latent,
         after these.
         """
         codes, rows = encoded(folder, data, output, id_column)
@@ -73,11 +73,11 @@ def encoded(
             f"{len(names)} names were found for {len(source)} rows of {data}: leave out --id"
         )
     if output.suffix == ".npz":
-        own = dict.fromkeys(head[:1] and ["file" if id_column is None else "id"], as_strings(names))
+        own = {"id": as_strings(names)} if head else {}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays, **own)
         write_atomically(output, buffer.getvalue())
-        return arrays, f"rows named by {head[0]!r}, as {next(iter(own))!r}" if head else ""
+        return arrays, f"rows named by {head[0]!r}, as 'id'" if head else ""
     z = code.z.numpy().reshape(len(source), -1)
     columns = dict(zip(head, [names], strict=True)) if head else {}
     for place in range(z.shape[1]):
