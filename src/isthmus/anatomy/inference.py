@@ -13,7 +13,7 @@ from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import code_of, decodes_latents
 from isthmus.anatomy.drawing import drawing
 from isthmus.anatomy.evaluating import evaluating
-from isthmus.anatomy.layout import cut, like, named_rows, raw_rows, restored
+from isthmus.anatomy.layout import cut, like, named_rows, raw_rows, restored, shown_as
 from isthmus.anatomy.masks import check_rows, unmasked
 from isthmus.anatomy.misfit import Misfit
 from isthmus.anatomy.output import View
@@ -173,7 +173,7 @@ class Inference:
             return recon
         if model.preparation is None:
             return spread.each(recon, lambda own, part: restored(own, part, model.signal))
-        shown = _shown(X, recon, spread.given, model.signal)
+        shown = shown_as(X, recon, spread.given, model.signal)
         found = self._restored(shown, X if spread.axis is None else rows)
         if spread.axis is None:
             return found
@@ -491,18 +491,6 @@ def _given_batch(given: Given | None, start: int, rows: int, model: "Autoencoder
         return None
     part = {name: values[start : start + rows] for name, values in given.items()}
     return Batch(torch.empty(rows, 0), given=Given(part)).to(model.device)
-
-
-def _shown(X: Any, recon: Tree, layout: Any, signal: Signal) -> Any:
-    """A reconstruction for a preparation to restore: of a mapping, arrays in their own layout."""
-    if isinstance(X, Mapping) and isinstance(recon, Mapping):
-        images = {n for n, part in signal.parts.items() if part.kind == "image" and n in X}
-        rest = like(layout, {n: leaf for n, leaf in recon.items() if n not in images})
-        return {
-            n: restored(X[n], leaf, signal.parts[n]) if n in images else rest[n]
-            for n, leaf in recon.items()
-        }
-    return like(layout, recon)
 
 
 def _cpu(values: Tree) -> Tree:
