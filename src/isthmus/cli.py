@@ -353,11 +353,22 @@ def compare(
 
 
 @app.command("data")
-def data_command() -> None:
-    """List the data sets that have a name."""
-    from isthmus import data
+def data_command(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[fetch|show NAME...]", show_default=False)
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="folder to fetch into, by default the cache")
+    ] = None,
+) -> None:
+    """List the data sets that have a name; fetch public ones, or show their sources.
 
-    out.print("\n".join(data.names()))
+    isthmus data fetch mnist brings a set from where it is published, checked and with its licence;
+    it is found by its name from then on. isthmus data show mnist tells what a set is.
+    """
+    from isthmus.data import listing
+
+    out.print(listing.answer(words or [], to))
 
 
 @contextlib.contextmanager

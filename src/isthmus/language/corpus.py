@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from isthmus.data import catalogue
+from isthmus.data.registry import how_to_get
 from isthmus.errors import IsthmusError
 from isthmus.language._masc import document_text
 from isthmus.language.document import Document
@@ -40,7 +41,7 @@ def held_out_text() -> list[Document]:
 
 
 def available() -> bool:
-    """Whether ISTHMUS_DATA names a folder that holds both corpora."""
+    """Whether both corpora are here, in the folder of ISTHMUS_DATA or fetched."""
     try:
         known = catalogue.entries()
     except IsthmusError:  # it points nowhere, which matters to who asks for a corpus by name
@@ -66,9 +67,9 @@ def _entry(name: str) -> catalogue.Entry:
     entry = catalogue.entries().get(name)
     if entry is None:
         raise IsthmusError(
-            f"the corpus {name!r} is not here: set {catalogue.VARIABLE} to the folder that holds it"
+            f"the corpus {name!r} is not here: {how_to_get(name)}"
         )
-    catalogue._verify(entry)
+    catalogue.verify(entry)
     return entry
 
 
