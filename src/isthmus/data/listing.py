@@ -8,6 +8,7 @@ from typing import Any
 from isthmus.data import bundled, catalogue, fetching, public, registry
 from isthmus.data.catalogue import VARIABLE
 from isthmus.data.layouts import Channels, Other
+from isthmus.data.manifest import Entry
 from isthmus.errors import IsthmusError, unknown
 
 WORDS = ("fetch", "show")
@@ -81,7 +82,7 @@ def shown(name: str) -> str:
     })  # fmt: skip
 
 
-def _here(name: str) -> catalogue.Entry | None:
+def _here(name: str) -> Entry | None:
     known = {public.key(n): entry for n, entry in catalogue.entries().items()}
     return known.get(public.key(name))
 

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from isthmus.data import catalogue
+from isthmus.data.manifest import Entry
 from isthmus.data.registry import how_to_get
 from isthmus.errors import IsthmusError
 from isthmus.language._masc import document_text
@@ -63,26 +64,24 @@ def _parts(text: str) -> tuple[str, str]:
     return "\n\n".join(paragraphs[:cut]), "\n\n".join(paragraphs[cut:])
 
 
-def _entry(name: str) -> catalogue.Entry:
+def _entry(name: str) -> Entry:
     entry = catalogue.entries().get(name)
     if entry is None:
-        raise IsthmusError(
-            f"the corpus {name!r} is not here: {how_to_get(name)}"
-        )
+        raise IsthmusError(f"the corpus {name!r} is not here: {how_to_get(name)}")
     catalogue.verify(entry)
     return entry
 
 
 @cache
-def _gutenberg12(entry: catalogue.Entry) -> tuple[Document, ...]:
+def _gutenberg12(entry: Entry) -> tuple[Document, ...]:
     return tuple(Document(book["title"], book["text"].strip()) for book in _lines(entry))
 
 
 @cache
-def _masc(entry: catalogue.Entry) -> tuple[Document, ...]:
+def _masc(entry: Entry) -> tuple[Document, ...]:
     return tuple(Document(item["id"], document_text(item["sents"])) for item in _lines(entry))
 
 
-def _lines(entry: catalogue.Entry) -> Iterator[dict[str, Any]]:
+def _lines(entry: Entry) -> Iterator[dict[str, Any]]:
     with lzma.open(entry.path, "rt", encoding="utf-8") as file:
         yield from map(json.loads, file)

@@ -12,7 +12,7 @@ from isthmus.data.originals.opened import Originals
 
 def archive(files: Originals, types: Mapping[str, str]) -> dict[str, np.ndarray]:
     """These members of an ``.npz``, each in its type. The labels ``y`` become one axis."""
-    with np.load(io.BytesIO(files.bytes()), allow_pickle=False) as members:
+    with np.load(io.BytesIO(files.content()), allow_pickle=False) as members:
         found = {name: np.asarray(members[name]).astype(kind) for name, kind in types.items()}
     return {name: array.ravel() if name == "y" else array for name, array in found.items()}
 

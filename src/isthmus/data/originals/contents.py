@@ -34,7 +34,7 @@ def written(of: Contents, name: str) -> bytes:
     """The bytes of a file of that name: ``.npz`` of arrays; bytes as ``.gz``, ``.xz`` or plain."""
     if not isinstance(of, bytes):
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **of)  # type: ignore[arg-type]
+        np.savez_compressed(buffer, allow_pickle=False, **of)
         return buffer.getvalue()
     ending = PurePath(name).suffix
     if ending == ".gz":

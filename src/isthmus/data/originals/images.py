@@ -16,7 +16,7 @@ def idx(
     files: Originals, members: Mapping[str, str], first: Mapping[str, int] | None = None
 ) -> dict[str, np.ndarray]:
     """Arrays in the idx format by the members' names; of some only the ``first`` so many rows."""
-    found = {name: idx_array(files.bytes(file)) for name, file in members.items()}
+    found = {name: idx_array(files.content(file)) for name, file in members.items()}
     return {name: array[: (first or {}).get(name)] for name, array in found.items()}
 
 
@@ -47,7 +47,7 @@ def pixel_rows(
     known = np.array(re.findall(r"\d+", files.text(labels).partition("=")[2]), np.uint8)
     found: dict[str, np.ndarray] = {}
     for part, names in (("train", train), ("test", test)):
-        rows = np.concatenate([_picture(files.bytes(name)) for name in names])
+        rows = np.concatenate([_picture(files.content(name)) for name in names])
         x = rows[..., : shape[-1]].reshape(-1, *shape)
         y = known[start[part] : start[part] + len(x)]
         taken = [np.flatnonzero(y == label)[: each[part]] for label in np.unique(y)]

@@ -9,7 +9,7 @@ from isthmus.data.originals.opened import Originals
 
 def copy(files: Originals) -> bytes:
     """The bytes of the only file."""
-    return files.bytes()
+    return files.content()
 
 
 def labelled(files: Originals, labels: dict[str, int], encoding: str = "utf-8") -> bytes:

@@ -9,8 +9,6 @@ from isthmus.data.originals.contents import Contents
 from isthmus.data.originals.opened import Maker, Originals
 from isthmus.errors import IsthmusError, MissingExtra, unknown
 
-Made = Contents
-
 MAKERS: dict[str, Maker] = {
     "archive": arrays.archive,
     "copy": lines.copy,
@@ -30,7 +28,7 @@ MAKERS: dict[str, Maker] = {
 """What a manifest's ``"make": {"by": NAME, ...}`` may name; the other keys are its options."""
 
 
-def made(files: Mapping[str, Path], how: Mapping[str, Any]) -> Made:
+def made(files: Mapping[str, Path], how: Mapping[str, Any]) -> Contents:
     """What the maker makes of the files, which are by the names that the manifest gives them.
 
     Files that are not what the maker expects are an :class:`IsthmusError`.

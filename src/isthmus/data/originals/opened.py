@@ -21,7 +21,7 @@ class Originals:
     def __iter__(self) -> Iterator[str]:
         return iter(self.files)
 
-    def bytes(self, name: str | None = None) -> bytes:
+    def content(self, name: str | None = None) -> bytes:
         """The unpacked bytes of a file, of the only one where no name is given."""
         if name is None:
             (name,) = self.files
@@ -30,11 +30,11 @@ class Originals:
 
     def text(self, name: str | None = None) -> str:
         """The same as text in UTF-8."""
-        return self.bytes(name).decode()
+        return self.content(name).decode()
 
     def array(self, name: str) -> np.ndarray:
         """The array of an ``.npy`` file."""
-        return np.load(io.BytesIO(self.bytes(name)), allow_pickle=False)
+        return np.load(io.BytesIO(self.content(name)), allow_pickle=False)
 
     def members(self, ending: str = "") -> dict[str, bytes]:
         """The members of the only file, a zip or tar archive, by their paths in it, sorted."""

@@ -35,7 +35,7 @@ def ts(files: Originals, train: str, test: str, lengths: bool = False) -> dict[s
 
 def _ts(text: str) -> tuple[list[list[np.ndarray]], list[str]]:
     """The channels of each series, and its label, behind the line ``@data``."""
-    _, marker, body = re.split(r"(?im)^(@data)\s*$", text, maxsplit=1)
+    _, body = re.split(r"(?im)^@data\s*$", text, maxsplit=1)
     lines = [line.strip() for line in body.splitlines() if line.strip()]
     split = [line.split(":") for line in lines]
     rows = [[np.array(channel.split(","), np.float64) for channel in row[:-1]] for row in split]
