@@ -368,7 +368,8 @@ def data_command(
     """
     from isthmus.data import listing
 
-    out.print(listing.answer(words or [], to))
+    answer = listing.answer(words or [], to)
+    out.print(answer, soft_wrap=isinstance(answer, str))
 
 
 @contextlib.contextmanager

@@ -28,10 +28,10 @@ def folder(tmp_path, monkeypatch):
 def test_list_says_where_every_set_is(folder):
     found = {row[0]: row[1:] for row in listing.rows()}
     assert found["digits"] == ("always", "", "")
-    assert found["mnist"] == ("ISTHMUS_DATA", "9.5 MB", "[L]")
-    assert found["own"][0] == "ISTHMUS_DATA"
+    assert found["mnist"] == ("folder", "9.5 MB", "[L]")
+    assert found["own"][0] == "folder"
     assert found["gone"][0] == "missing"
-    assert found["fashion_mnist"] == ("fetch", "15.1 MB", "MIT, Zalando SE")
+    assert found["fashion_mnist"] == ("to fetch", "15.1 MB", "MIT, Zalando SE")
     assert found["cora"][0] == "not here"
 
 

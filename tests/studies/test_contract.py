@@ -64,7 +64,8 @@ def test_a_missing_data_set_is_one_sentence(monkeypatch):
     monkeypatch.delenv("ISTHMUS_DATA", raising=False)
     made = Study(name="made", experiment=lambda trial: {}, **about(needs=("mnist",)))
     with pytest.raises(
-        IsthmusError, match=r"'mnist': fetch it with 'isthmus data fetch mnist' \(set ISTHMUS_DATA"
+        IsthmusError,
+        match=r"'mnist': fetch it with 'isthmus data fetch mnist', or set ISTHMUS_DATA",
     ):
         made.run(Trial(1))
 

@@ -139,7 +139,7 @@ def _prepared(
         if is_framed(held.train):
             import pandas as pd
 
-            X = pd.concat(parts, ignore_index=True)
+            X = held.source(pd.concat(parts, ignore_index=True))
         else:
             whole = data.as_source(np.concatenate(parts), reading.or_kind(held.kind))
             x, reads = _rows(whole), whole.signal.kind

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.data import bundled, catalogue, fetching, public, registry
-from isthmus.data.catalogue import VARIABLE
 from isthmus.data.layouts import Channels, Other
 from isthmus.data.manifest import Entry
 from isthmus.errors import IsthmusError, unknown
 
 WORDS = ("fetch", "show")
+SHORT = 29
+"""Letters of a licence in the list, whose lines fit a terminal then; ``show`` has it whole."""
 
 
 def answer(words: list[str], to: Path | None = None) -> Any:
@@ -32,7 +33,11 @@ def answer(words: list[str], to: Path | None = None) -> Any:
 
 
 def rows() -> list[tuple[str, str, str, str]]:
-    """Name, place, size and licence of every set that can be loaded, or is text."""
+    """Name, place, size and licence of every set.
+
+    The place is "always" here, the "folder" of ISTHMUS_DATA, "fetched", "to fetch", "not here"
+    (it cannot be fetched), or "missing" where a manifest lists a file that is gone.
+    """
     here, known = catalogue.entries(), public.sets()
     made = [(name, "always", "", "") for name in bundled.BUNDLED]
     found = []
@@ -42,8 +47,9 @@ def rows() -> list[tuple[str, str, str, str]]:
             place, licence = _place(name), here[name].licence
         else:
             assert one is not None
-            place, licence = ("fetch" if one.can_be_fetched else "not here"), one.licence
-        found.append((name, place, "" if one is None else _size(one.size), licence))
+            place, licence = ("to fetch" if one.can_be_fetched else "not here"), one.licence
+        short = licence if len(licence) <= SHORT else licence[: SHORT - 3] + "..."
+        found.append((name, place, "" if one is None else _size(one.size), short))
     return sorted([*made, *found], key=lambda row: row[0].lower())
 
 
@@ -54,9 +60,8 @@ def table() -> Any:
 
     found = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "where", "size", "licence"):
-        found.add_column(
-            column, no_wrap=column != "licence", justify="right" if column == "size" else "left"
-        )
+        side: Any = "right" if column == "size" else "left"
+        found.add_column(column, no_wrap=True, justify=side)
     for row in rows():
         found.add_row(*map(escape, row))
     return found
@@ -91,7 +96,7 @@ def _place(name: str) -> str:
     path = catalogue.entries()[name].path
     if not path.is_file():
         return "missing"
-    return "fetched" if catalogue.cache_folder() in path.parents else VARIABLE
+    return "fetched" if catalogue.cache_folder() in path.parents else "folder"
 
 
 def _where(name: str) -> str:

@@ -1,6 +1,6 @@
 """A named data set: arrays, labels, licence and source."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class Data:
         table = as_table(rows)
         if table is None:
             return ArraySource(rows, how, name=self.name)
+        table = replace(table, where=repr(self.name))
         if how.kind in (None, "vector"):
             return TableSource(table)
         return ArraySource(plain(table), how, columns=table.names, name=self.name)

@@ -58,10 +58,12 @@ def is_name(text: object) -> bool:
 def how_to_get(*missing: str) -> str:
     """What to do about sets that are not here: fetch them, or name the folder that has them."""
     place = os.environ.get(catalogue.VARIABLE)
-    folder = f"{place} lacks it" if place else f"set {catalogue.VARIABLE} to the folder that has it"
+    named = f"set {catalogue.VARIABLE} to the folder that has it"
+    folder = f"{place} lacks it" if place else named
     known = [public.found(name) for name in missing]
     if all(one is not None and one.can_be_fetched for one in known):
-        return f"fetch it with 'isthmus data fetch {' '.join(missing)}' ({folder})"
+        fetch = f"fetch it with 'isthmus data fetch {' '.join(missing)}'"
+        return f"{folder}, {fetch}" if place else f"{fetch}, or {folder}"
     return folder
 
 
