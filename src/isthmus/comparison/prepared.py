@@ -133,13 +133,19 @@ def _prepared(
     source: Source | None = None
     layout: Layout | None = None
     columns: tuple[str, ...] = ()
-    fits = X
+    fits, name = X, ""
     if isinstance(X, str) and data.is_name(X):
         held = data.load(X)
+        name = held.name
         parts = [held.train] if held.test is None else [held.train, held.test]
-        whole = data.as_source(np.concatenate(parts), reading.or_kind(held.kind))
-        x, name, reads = _rows(whole), held.name, whole.signal.kind
-        fits = whole
+        if is_framed(held.train):
+            import pandas as pd
+
+            X = held.source(pd.concat(parts, ignore_index=True))
+        else:
+            whole = data.as_source(np.concatenate(parts), reading.or_kind(held.kind))
+            x, reads = _rows(whole), whole.signal.kind
+            fits = whole
         if labels is None and held.train_labels is not None:
             both = [held.train_labels]
             if held.test is not None and held.test_labels is not None:
@@ -151,7 +157,7 @@ def _prepared(
                 notes.append("of several labels the first column is used")
         if held.test is not None:
             notes.append("the set's own training and test parts are joined, and split anew")
-    else:
+    if x is None:
         source, labels, fits = _opened(X, path, labels, reading)
         if len(source) < 8:
             raise IsthmusError(f"{_title(X, path)} has {len(source)} rows: pass at least 8")
@@ -169,7 +175,7 @@ def _prepared(
             x, source = _rows(ready, layout), None
         else:
             columns = _features(ready, preparation)
-        name = path.name if path else str(X) if isinstance(X, str) else "the data"
+        name = name or (path.name if path else str(X) if isinstance(X, str) else "the data")
         if labels is None and path is not None and path.suffix == ".npz":
             labels = _labels_of_archive(path, len(ready), notes)
     rows = len(source) if x is None and source is not None else len(x if x is not None else ())
