@@ -53,7 +53,7 @@ docs: $(STAMP)
 
 # The documentation as a site, in site/: it works from the folder, without a network.
 site: $(SITE)/.installed
-	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(SITE)/bin/mkdocs build --strict --quiet
 	$(SITE)/bin/python tools/site/check.py site
 
 # Tools of its own, since nothing of the package is imported to build the site.

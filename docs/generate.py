@@ -24,8 +24,9 @@ CALLED = re.compile(r"^\*\*Called:\*\* (.*?)\.$", re.MULTILINE | re.DOTALL)
 
 INDEX = """# Recipes
 
-A recipe is one published system on one page. `isthmus recipes` lists them, `isthmus show NAME` prints a
-page, and `isthmus fit NAME DATA` fits it. Which one suits your data is what `isthmus compare` measures.
+A recipe is one published system on one page. `isthmus recipes` lists them, `isthmus show NAME`
+prints a page, and `isthmus fit NAME DATA` fits it. Which one suits your data is what
+`isthmus compare` measures.
 """
 
 

@@ -35,8 +35,9 @@ def test_the_readme_python_runs(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32)
+    written = {"X": x}
     for block in blocks("README.md"):
-        exec(compile(block, "README.md", "exec"), {"X": x})
+        exec(compile(block, "README.md", "exec"), written)
 
 
 def test_the_parts_of_ones_own_in_the_documentation_work(own_recipes):

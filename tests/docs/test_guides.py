@@ -4,7 +4,10 @@ import pytest
 
 from docs.blocks import ROOT, follow
 
-GUIDES = ["docs/index.md", *(f"docs/guides/{p.name}" for p in sorted((ROOT / "docs/guides").glob("*.md")))]
+GUIDES = [
+    "docs/index.md",
+    *(f"docs/guides/{p.name}" for p in sorted((ROOT / "docs/guides").glob("*.md"))),
+]
 
 
 @pytest.mark.parametrize("fewer", [True, pytest.param(False, marks=pytest.mark.slow)])

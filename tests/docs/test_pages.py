@@ -84,7 +84,9 @@ def test_a_step_calls_what_its_page_says_in_that_order():
     def watched(self, *args):
         if next(numbers) != 2:
             return taken(self, *args)
-        sys.setprofile(lambda frame, event, _: called.append(frame.f_code) if event == "call" else 0)
+        sys.setprofile(
+            lambda frame, event, _: called.append(frame.f_code) if event == "call" else 0
+        )
         try:
             return taken(self, *args)
         finally:

@@ -9,8 +9,8 @@ import griffe
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tools.site.markdown import markdown  # noqa: E402
-from tools.site.names import roles  # noqa: E402
+from tools.site.markdown import markdown
+from tools.site.names import roles
 
 
 class Docstrings(griffe.Extension):

@@ -1,4 +1,4 @@
-"""What ``mkdocs`` asks for each page: links out of ``docs/``, and names that lead to the reference."""
+"""What ``mkdocs`` asks of each page: links out of ``docs/``, names that lead to the reference."""
 
 import posixpath
 import re
@@ -8,8 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tools.site.names import linked  # noqa: E402
-
+from tools.site.names import linked
 
 
 def inside(target: str) -> str | None:

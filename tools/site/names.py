@@ -45,7 +45,7 @@ def roles(text: str, module: str) -> str:
 
 
 def packages() -> dict[str, list[str]]:
-    """Every package, and its modules in reading order: itself first; the top files by themselves."""
+    """Every package and its modules, itself first."""
     found: dict[str, list[str]] = {}
     for path in sorted((SOURCE / "isthmus").rglob("*.py")):
         relative = path.relative_to(SOURCE).with_suffix("")

@@ -66,7 +66,10 @@ def references() -> None:
 
 def examples() -> None:
     """Each script and the package of one's own, with their code."""
-    summary, index = ["* [Examples](index.md)"], ["# Examples", "", "Scripts from data to result:", ""]
+    summary, index = (
+        ["* [Examples](index.md)"],
+        ["# Examples", "", "Scripts from data to result:", ""],
+    )
     for path in sorted((ROOT / "examples").glob("*.py")):
         code = path.read_text("utf-8")
         said = (ast.get_docstring(ast.parse(code)) or path.stem).split("\n")[0]
