@@ -24,12 +24,11 @@ COMMANDS = {
         "label {out} --latents 0-199",
         "report {out}",
     ),
-    "comparison": (
-        "compare digits --recipes plain,vae,topk --seeds 3 steps=300 -o {out}",
-    ),
-}  # fmt: skip
+    "comparison": ("compare digits --recipes plain,vae,topk --seeds 3 steps=300 -o {out}",),
+}
 """How each page is made; the labels are in the page that is written after them."""
 HEIGHTS = {"page": 900, "comparison": 900}
+ANCHORS = {"page": "#latent=33", "comparison": ""}
 
 
 def browser() -> str:
@@ -58,7 +57,7 @@ def made(name: str, folder: Path) -> Path:
     return page_in(folder)
 
 
-def take(page: Path, picture: Path, height: int, *, anchor: str = "") -> None:
+def take(page: Path, picture: Path, height: int, anchor: str) -> None:
     """A picture of the top of a page, as a reader sees it at first."""
     picture.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as profile:
@@ -92,7 +91,7 @@ def main() -> None:
         work = asked.work or Path(scratch)
         for name in asked.names or COMMANDS:
             picture = PICTURES / f"{name}.png"
-            take(made(name, work / name), picture, HEIGHTS[name])
+            take(made(name, work / name), picture, HEIGHTS[name], ANCHORS[name])
             print(f"{picture}: {picture.stat().st_size:,} bytes")
 
 

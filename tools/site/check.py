@@ -4,6 +4,7 @@ Every link, picture, style and script of every page is looked up among the files
 among the ids of the page that it leads to. What a page would load from outside is a mistake, too.
 """
 
+import os
 import sys
 from functools import cache
 from html.parser import HTMLParser
@@ -42,6 +43,13 @@ def read(path: Path) -> Page:
     return page
 
 
+@cache
+def page_at(name: str) -> Path | None:
+    """The file that a link means; of a folder its index."""
+    path = Path(name) / "index.html" if os.path.isdir(name) else Path(name)
+    return path if path.exists() else None
+
+
 def problems(site: Path) -> list[str]:
     """One sentence for each link that leads nowhere and each thing loaded from outside."""
     found = []
@@ -57,10 +65,9 @@ def problems(site: Path) -> list[str]:
             if split.scheme or link.startswith("//"):
                 continue
             root = site if split.path.startswith("/") else path.parent
-            target = (root / unquote(split.path).lstrip("/")).resolve() if split.path else path
-            if target.is_dir():
-                target = target / "index.html"
-            if not target.exists():
+            named = os.path.normpath(root / unquote(split.path).lstrip("/"))
+            target = page_at(named) if split.path else path
+            if target is None:
                 found.append(f"{shown} links to {link}, which does not exist")
             elif split.fragment and target.suffix == ".html":
                 anchor = unquote(split.fragment)
