@@ -29,7 +29,8 @@ def main() -> None:
             f"isthmus was imported from a repository, {home}, and not from where it is installed"
         )
     x = np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32)
-    model = isthmus.fit("topk", x, latent_dim=32, k=4, steps=5, out="run", progress=False)
+    np.save("rows.npy", x)
+    model = isthmus.fit("topk", "rows.npy", latent_dim=32, k=4, steps=5, out="run", progress=False)
     same = isthmus.load("run")
     assert np.array_equal(model.encode(x), same.encode(x))
     tokenizer = open_model("resident").tokenizer
