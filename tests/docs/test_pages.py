@@ -56,7 +56,7 @@ def test_a_name_or_a_file_that_is_gone_is_found():
     assert NAME.findall("`isthmus.anatomy.Code(z)` and `isthmus.fit`") == [
         "isthmus.anatomy.Code", "isthmus.fit",
     ]  # fmt: skip
-    assert FILE.findall("`src/isthmus/api.py` `../shared`") == ["src/isthmus/api.py"]
+    assert FILE.findall("`src/isthmus/runs.py` `../shared`") == ["src/isthmus/runs.py"]
 
 
 @pytest.mark.parametrize("name", ["part", "recipe", "measure"])
