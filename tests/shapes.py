@@ -8,10 +8,7 @@ from beartype import beartype
 from jaxtyping import AbstractArray, install_import_hook
 
 ROOT = Path(find_spec("isthmus").origin).parent
-PACKAGES = (
-    "isthmus.kernels", "isthmus.networks", "isthmus.bottlenecks", "isthmus.objectives",
-    "isthmus.corruptions", "isthmus.likelihoods", "isthmus.anatomy",
-)  # fmt: skip
+PACKAGES = ("isthmus.kernels", "isthmus.networks", "isthmus.bottlenecks", "isthmus.objectives")
 """Parts of models: every annotation is checked, with shapes or without."""
 
 STATING = [

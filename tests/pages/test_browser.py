@@ -91,6 +91,13 @@ def rows_of(page):
     return page.run("[...document.querySelectorAll('.rows .cell.id')].map(n => +n.textContent)")
 
 
+def by_rate(page):
+    """Sort the table by how often latents fire, the most often first."""
+    head = "[...document.querySelectorAll('.head button')].find(b => b.textContent === 'fires')"
+    page.run(f"{head}.click()")
+    return head
+
+
 def counted(page):
     return page.text(".tools [role=status]")
 
@@ -113,13 +120,13 @@ def test_nothing_in_data_runs_and_all_of_it_shows(browser, hostile_page):
         panel = page.text(".panel")
         for piece in "".join(c if c.isprintable() else "\n" for c in text).split("\n"):
             assert piece in panel
-        assert page.run("document.querySelector('.line-of-text').textContent").startswith("before ")
+        assert page.text(".panel .line-of-text").startswith("before ")
     open_latent(page, 3)
     assert "⟨U+202E⟩txet desrever⟨U+202C⟩" in page.text(".panel .label")
     open_latent(page, 4)
-    assert "␀␇␛[31m␍↵⇥" in page.text(".line-of-text")
+    assert "␀␇␛[31m␍↵⇥" in page.text(".panel .line-of-text")
     open_latent(page, 5)
-    assert "a⟨U+2028⟩b⟨U+2029⟩c⟨U+FEFF⟩⟨U+200B⟩" in page.text(".line-of-text")
+    assert "a⟨U+2028⟩b⟨U+2029⟩c⟨U+FEFF⟩⟨U+200B⟩" in page.text(".panel .line-of-text")
     assert page.run("typeof window.pwned") == "undefined"
     assert page.run("document.title") == title
     assert (
@@ -135,11 +142,11 @@ def test_nothing_in_data_runs_and_all_of_it_shows(browser, hostile_page):
 def test_long_words_do_not_widen_the_page(browser, hostile_page):
     page = browser.open(hostile_page, f"#latent={HOSTILE.index(WORD)}")
     page.until("document.querySelector('.panel .line-of-text') !== null")
-    assert len(page.text(".line-of-text")) == len("before  after") + len(WORD)
-    for selector in ("body", ".panel", ".line-of-text"):
+    assert len(page.text(".panel .line-of-text")) == len("before  after") + len(WORD)
+    for selector in ("body", ".panel", ".panel .line-of-text"):
         node = f"document.querySelector('{selector}')"
         assert page.run(f"{node}.scrollWidth <= {node}.clientWidth")
-    assert page.run("document.querySelector('.line-of-text').clientHeight") < 300
+    assert page.run("document.querySelector('.panel .line-of-text').clientHeight") < 300
 
 
 def test_a_script_put_into_the_page_is_not_run(browser, text_page, tmp_path):
@@ -154,6 +161,7 @@ def test_a_script_put_into_the_page_is_not_run(browser, text_page, tmp_path):
 
 def test_only_rows_that_can_be_seen_are_in_the_document(browser, text_page):
     page = browser.open(text_page, "#latents")
+    by_rate(page)
     assert rows_of(page)[:3] == [0, 1, 2]
     assert len(rows_of(page)) < 60
     page.run("document.querySelector('div.grid').scrollTop = 1e6")
@@ -163,6 +171,7 @@ def test_only_rows_that_can_be_seen_are_in_the_document(browser, text_page):
 
 def test_search_finds_labels_tokens_and_text(browser, text_page):
     page = browser.open(text_page, "#latents")
+    by_rate(page)
     search(page, "lucky", "1 of 300")
     assert rows_of(page) == [7]
     search(page, "word12", "11 of 300")
@@ -178,7 +187,11 @@ def test_search_finds_labels_tokens_and_text(browser, text_page):
 
 def test_sorting_and_filtering(browser, text_page):
     page = browser.open(text_page, "#latents")
-    head = "[...document.querySelectorAll('.head button')].find(b => b.textContent === 'fires')"
+    interest = (
+        "[...document.querySelectorAll('.head button')].find(b => b.textContent === 'interest')"
+    )
+    assert page.run(f"{interest}.parentNode.getAttribute('aria-sort')") == "descending"
+    head = by_rate(page)
     assert page.run(f"{head}.parentNode.getAttribute('aria-sort')") == "descending"
     page.run(f"{head}.click()")
     assert rows_of(page)[:2] == [299, 298]
@@ -198,14 +211,33 @@ def test_keys_move_between_latents(browser, text_page):
     page.press("/", "/")
     page.until("document.activeElement.type === 'search'")
     assert page.run("document.activeElement.value") == ""
-    for key, number in (("ArrowDown", 0), ("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1)):
+    order = rows_of(page)
+    for key, place in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowDown", 3), ("ArrowUp", 2)):
         page.press(key)
-        page.until(f"document.querySelector('.panel h2')?.textContent === 'Latent {number}'")
+        page.until(f"document.querySelector('.panel h2')?.textContent === 'Latent {order[place]}'")
     page.press("End")
     page.until("document.querySelector('.panel h2')?.textContent === 'Latent 299'")
     assert "fires on nothing" in page.text(".panel")
     page.press("Escape")
-    page.until("location.hash === '#latents'")
+    page.until("location.hash === '#overview'")
+
+
+def test_one_latent_is_open_from_the_start(browser, text_page):
+    page = browser.open(text_page, "#latents")
+    page.until("document.querySelector('.panel h2') !== null")
+    first = rows_of(page)[0]
+    assert page.text(".panel h2") == f"Latent {first}"
+    assert page.text(".row.chosen .cell.id") == str(first)
+
+
+def test_the_page_opens_with_interesting_latents_and_their_examples(browser, text_page):
+    page = browser.open(text_page)
+    page.until("document.querySelectorAll('.feature .example').length > 0")
+    assert page.run("document.querySelector('.overview h2').textContent") == "Latents to begin with"
+    number = page.text(".feature a").removeprefix("latent ")
+    assert page.text(".feature .example .peak") == f"word{number}"
+    page.run("document.querySelector('.feature a').click()")
+    page.until(f"document.querySelector('.panel h2')?.textContent === 'Latent {number}'")
 
 
 def test_a_latent_by_its_address(browser, text_page):
@@ -215,10 +247,10 @@ def test_a_latent_by_its_address(browser, text_page):
     assert heads[3] == "Strongest examples"
     assert heads[-2:] == ["Decile 10, the strongest", "Decile 1, the weakest"]
     assert 41 in rows_of(page)
-    peak = "document.querySelector('.line-of-text .peak')"
+    peak = "document.querySelector('.panel .line-of-text .peak')"
     assert page.run(f"{peak}.textContent") == "word41"
     assert page.run(f"{peak}.title") == "word41: 2"
-    minus = page.run("document.querySelector('.line-of-text .minus').title")
+    minus = page.run("document.querySelector('.panel .line-of-text .minus').title")
     assert minus == " only41b: -0.5"
     page.run("document.querySelector('.neighbours a').click()")
     page.until("document.querySelector('.panel h2').textContent === 'Latent 42'")
@@ -255,4 +287,5 @@ def test_images_are_drawn(browser, tmp_path):
     assert min(kinds) > 2  # no blank picture
     assert page.complaints() == []
     page.run("location.hash = '#overview'")
-    page.until("document.querySelectorAll('.overview .strip canvas').length === 36")
+    # Twelve rows, what is rebuilt and where they differ; samples; four latents in nine steps.
+    page.until("document.querySelectorAll('.overview .strip canvas').length === 36 + 24 + 36")

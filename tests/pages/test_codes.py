@@ -9,6 +9,7 @@ import isthmus
 from isthmus.data import ArraySource
 from isthmus.evaluation import cosines as _dictionaries
 from isthmus.pages import codes, directions
+from isthmus.pages.latents_from_rows import latents_of
 
 X = np.random.default_rng(0).normal(size=(300, 12)).astype(np.float32)
 
@@ -100,3 +101,19 @@ def test_changes_of_a_linear_decoder_are_its_scaled_columns():
     weight = model.decoder.layers[-1].weight.detach().numpy()
     change = directions.changes(model, found, np.array([0, 2]))
     assert change == pytest.approx((weight * model.encode(X).std(0)).T[[0, 2]], abs=1e-5)
+
+
+def test_directions_of_a_table_are_compared_in_standard_deviations():
+    """A column of large numbers would else be all that counts."""
+    scales = np.array([1e4] + [1.0] * 11, np.float32)
+    model = isthmus.fit("plain", X * scales, latent_dim=3, steps=30, batch_size=64, progress=False)
+    source = ArraySource(X * scales)
+    found = codes.codes_of(model, source)
+    latents = latents_of(model, source, found)
+    columns = {column.key: column for column in latents.columns}
+    assert "standard deviations of the columns" in columns["norm"].about
+    moves = directions.changes(model, found, np.arange(3)) / (X * scales).std(0)
+    assert columns["norm"].values == pytest.approx(np.linalg.norm(moves, axis=1), rel=0.05)
+    unit = moves / np.linalg.norm(moves, axis=1, keepdims=True)
+    cosines = unit @ unit.T - 2 * np.eye(3)
+    assert columns["cosine"].values == pytest.approx(cosines.max(1), abs=0.05)

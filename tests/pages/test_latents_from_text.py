@@ -63,7 +63,8 @@ def test_latents_in_any_order_and_with_gaps(tmp_path):
     given = [example(7, 0, 1.0, "seven is"), example(40, 0, 2.0), example(99, 0, 3.0)]
     latents = latents_from_text.text_latents(write_features(tmp_path, rows, given))
     assert latents.ids.tolist() == [7, 40]
-    assert latents.columns[0].values == pytest.approx([0.07, 0.4])
+    rates = next(column for column in latents.columns if column.key == "rate")
+    assert rates.values == pytest.approx([0.07, 0.4])
     assert shown(latents, 0)[1] == ["seven", "is"]
     assert shown(latents, 1)[0]["value"] == [2]
 
@@ -152,3 +153,22 @@ def test_overlong_tokens_are_cut_only_where_they_do_not_fit(monkeypatch):
     assert words.words() == ["x" * 5000, "b"]
     monkeypatch.setattr(vocabulary, "ROOM", 2000)
     assert words.words() == ["x" * 1024 + "… (3,976 characters left out)", "b"]
+
+
+def test_the_page_opens_with_latents_that_tell_of_words_and_never_with_dead_or_dense_ones(tmp_path):
+    rows = [
+        {"rate": 0.0, "tokens": [" king"], "token_shares": [1.0]},
+        {"rate": 0.9, "tokens": [" queen"], "token_shares": [1.0]},
+        {"rate": 0.001, "tokens": [" knight"], "token_shares": [0.9]},
+        {"rate": 0.001, "tokens": ["Knight"], "token_shares": [0.8]},
+        {"rate": 0.02, "tokens": [" of"], "token_shares": [0.9]},
+    ]
+    rows += [{"rate": 0.02, "tokens": [f" w{i}"], "token_shares": [0.01]} for i in range(20)]
+    given = [example(i, 0, 1.0) for i in range(len(rows))]
+    folder = write_features(tmp_path, rows, given, tokens=100_000)
+    latents = latents_from_text.text_latents(folder)
+    assert latents.featured[:2] == [2, 4]
+    assert not {0, 1, 3} & set(latents.featured)
+    interest = next(column for column in latents.columns if column.key == latents.order)
+    assert interest.values[[0, 1]] == pytest.approx([0.0, 0.0])
+    assert "0 for what is dead or always on" in latents.featured_about

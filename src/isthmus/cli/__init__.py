@@ -1,6 +1,8 @@
 """The command line: a file a command, each of which imports what it needs when it runs."""
 
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,26 +54,35 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command(rich_help_panel=TRAIN)(recipes.recipes)
-app.command(rich_help_panel=TRAIN)(show.show)
-app.command(rich_help_panel=TRAIN)(fit.fit)
-app.command(rich_help_panel=TRAIN)(compare.compare)
-app.command(rich_help_panel=TRAIN)(fit_many.fit_many)
-app.command(rich_help_panel=TRAIN)(resume.resume)
-app.command(rich_help_panel=LOOK)(evaluate.evaluate)
-app.command(rich_help_panel=LOOK)(report.report)
-app.command(rich_help_panel=LOOK)(plot.plot)
-app.command(rich_help_panel=LOOK)(samples.samples)
-app.command(rich_help_panel=LOOK)(traverse.traverse)
-app.command(rich_help_panel=LOOK)(label.label)
-app.command(rich_help_panel=LOOK)(steer.steer)
+
+
+def _add(panel: str, command: Callable[..., None]) -> None:
+    """A command, its docstring as help: a paragraph is one line, which the terminal wraps."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    app.command(rich_help_panel=panel, help=text)(command)
+
+
+_add(TRAIN, recipes.recipes)
+_add(TRAIN, show.show)
+_add(TRAIN, fit.fit)
+_add(TRAIN, compare.compare)
+_add(TRAIN, fit_many.fit_many)
+_add(TRAIN, resume.resume)
+_add(LOOK, evaluate.evaluate)
+_add(LOOK, report.report)
+_add(LOOK, plot.plot)
+_add(LOOK, samples.samples)
+_add(LOOK, traverse.traverse)
+_add(LOOK, label.label)
+_add(LOOK, steer.steer)
 app.add_typer(data.app, name="data", rich_help_panel=DATA)
-app.command(rich_help_panel=DATA)(harvest.harvest)
-app.command(rich_help_panel=DATA)(encode.encode)
-app.command(rich_help_panel=DATA)(decode.decode)
-app.command(rich_help_panel=DATA)(score.score)
-app.command(rich_help_panel=CLAIMS)(reproduce.reproduce)
-app.command(rich_help_panel=CLAIMS)(doctor.doctor)
+_add(DATA, harvest.harvest)
+_add(DATA, encode.encode)
+_add(DATA, decode.decode)
+_add(DATA, score.score)
+_add(CLAIMS, reproduce.reproduce)
+_add(CLAIMS, doctor.doctor)
 
 
 def main() -> None:

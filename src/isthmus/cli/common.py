@@ -18,9 +18,7 @@ out = Console(highlight=False)
 
 Options = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[option=value]...", show_default=False, autocompletion=completion.options
-    ),
+    typer.Argument(metavar="option=value", show_default=False, autocompletion=completion.options),
 ]
 Data = Annotated[
     str,

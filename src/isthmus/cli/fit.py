@@ -42,15 +42,18 @@ def fit(
 ) -> None:
     """Fit a recipe to data and save it.
 
-    A recipe of your own is written package.module:function; the current folder is looked in, last.
     Options are the recipe's and the trainer's, as NAME=VALUE: latent_dim=32 epochs=5 lr=1e-3
     (isthmus show RECIPE lists them). Without steps= or epochs= a run ends when nothing is gained
     any more; length=published is the recipe's page, minutes=5 a budget. start=RUN trains on from
-    the weights of a run. kind=, axis=, size= and mode= say how data are read (docs/data.md),
-    prepare.quantiles=true and its like how a table is (docs/tables.md).
-    Several arrays of an archive, or parts of a table, make a collection: two.npz:image,text or
-    'table.csv:left=a,b;right=c'. What a model asks for beside the examples is a column of the data:
-    label=kind where the recipe asks for a label, --given NAME=COLUMN for any.
+    the weights of a run.
+
+    kind=, axis=, size= and mode= say how data are read (docs/data.md), prepare.quantiles=true and
+    its like how a table is (docs/tables.md). Several arrays of an archive, or parts of a table,
+    make a collection: two.npz:image,text or 'table.csv:left=a,b;right=c'. What a model asks for
+    beside the examples is a column of the data: label=kind where the recipe asks for a label,
+    --given NAME=COLUMN for any.
+
+    A recipe of your own is written package.module:function; the current folder is looked in, last.
     A .toml file holds the same: recipe, data, output, and any options.
     """
     import isthmus

@@ -26,7 +26,7 @@ def reproduce(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...",
+            metavar="NAME",
             help="studies",
             show_default=False,
             autocompletion=completion.studies,

@@ -92,6 +92,8 @@ class Split:
     kind: LabelKind | None
     layout: Layout | None = None
     reads: Kind | None = None
+    truths: tuple[bool, ...] | None = None
+    """Which columns of a table are 0 or 1 alone, and stay so."""
 
     @property
     def flat_train(self) -> np.ndarray:
@@ -173,7 +175,8 @@ def _prepared(
     rows = len(source) if x is None and source is not None else len(x if x is not None else ())
     if x is None or x.ndim == 2:
         notes.append(
-            "each split brings columns to mean 0 and standard deviation 1 of its training rows"
+            "each split brings columns to mean 0 and standard deviation 1 of its training rows "
+            "(words, gaps and truth values to mean 0)"
         )
     values, kind, classes = _labels(labels, rows, notes)
     if values is not None and kind == "numbers" and np.isnan(values).any():
@@ -258,7 +261,8 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
     """A quarter of the rows for testing, drawn by ``seed``, with classes in proportion.
 
     Missing values become the median of the training rows; vectors are brought to mean 0 and
-    standard deviation 1 of the training rows, which leaves out what does not vary there.
+    standard deviation 1 of the training rows, which leaves out what does not vary there; what is 0
+    or 1 for a word, a gap or a truth value of a table is left in these units, as fits leave it.
     """
     rng = np.random.default_rng(seed)
     n = prepared.rows
@@ -272,9 +276,9 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
             "every class has one row, so that none can be kept for testing: pass labels that rows "
             "share, or numbers that are no classes"
         )
-    layout = prepared.layout
+    layout, truths = prepared.layout, None
     if prepared.x is None:
-        train_x, test_x, layout = _taught(prepared, test)
+        train_x, test_x, layout, truths = _taught(prepared, test)
     else:
         train_x, test_x = prepared.x[~test], prepared.x[test]  # copies
     if train_x.ndim == 2:
@@ -286,6 +290,9 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
         vary = spread > 1e-12 * np.maximum(1.0, np.abs(mean))
         if not vary.any():
             raise IsthmusError("no column of the data varies: there is nothing to compare")
+        if truths is not None:
+            spread = np.where(truths & vary, 1.0, spread)
+            truths = truths[vary]
         train_x, test_x = (_standard(part, mean, spread, vary) for part in (train_x, test_x))
         if layout is not None:
             layout = layout.kept(vary)
@@ -298,24 +305,29 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
         prepared.kind,
         layout,
         prepared.reads,
+        None if truths is None else tuple(truths.tolist()),
     )
 
 
-def _taught(prepared: Prepared, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, Layout | None]:
-    """The rows of a table as a split's training rows teach them, training and test ones."""
+def _taught(
+    prepared: Prepared, test: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, Layout | None, np.ndarray | None]:
+    """The rows of a table as a split's training rows teach them, training and test ones; and which
+    columns are 0 or 1 alone."""
     source, train = prepared.source, np.flatnonzero(~test)
     assert source is not None
     with notices.collected(quiet=True):
         if isinstance(source, tables.TableSource):
             own = tables.Preparation.learn(source.table, train, prepared.options)
             parts = own.apply(source.table, train), own.apply(source.table, np.flatnonzero(test))
-            return *parts, None
+            truths = np.array([own_ for one in own.encoders for own_ in one.truths])
+            return *parts, None, truths if truths.any() else None
         preparation = DataPreparation.learn(source, train, prepared.options)
         assert preparation is not None
         ready = preparation.source(source)
         layout = Layout.of(ready.signal) if ready.signal.kind == "collection" else None
         x = _rows(ready, layout)
-        return x[~test], x[test], layout
+        return x[~test], x[test], layout, None
 
 
 _PART = 1 << 16

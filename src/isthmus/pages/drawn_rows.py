@@ -100,6 +100,15 @@ class Inputs:
         scaled = flat / np.where(most > 0, most, 1.0)[:, None] * 127
         return scaled.round().astype(np.int8), most
 
+    def small(self, rows: np.ndarray) -> np.ndarray:
+        """Rows no larger than drawn, flat, to be compared: ``(n, elements)`` float32.
+
+        Columns that the model standardises are in standard deviations.
+        """
+        if self.is_image:
+            return self._shrunk(rows).reshape(len(rows), -1)
+        return self._thinned(rows if self.scale is None else (rows - self.offset) / self.scale)
+
     def _shrunk(self, rows: np.ndarray) -> np.ndarray:
         """Images ``(n, height, width, channels)`` no larger than drawn."""
         x = torch.as_tensor(np.ascontiguousarray(rows, dtype=np.float32))

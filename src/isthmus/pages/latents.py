@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from isthmus.pages.kit.blocks import Detail, array
+from isthmus.pages.kit.blocks import Detail, array, packed
 
 CHUNK = 128
 """Latents whose details lie in one block of a page."""
@@ -34,6 +34,8 @@ class Latents:
     columns
         Their figures, for the table; ``order`` is the key of the one that it is sorted by,
         largest first.
+    featured
+        The places of those that the page opens with; ``featured_about`` says how they were chosen.
     details
         ``details(start, stop)`` returns what is shown of each of these latents when it is
         opened, with the bytes that this refers to.
@@ -58,6 +60,8 @@ class Latents:
     columns: list[Column]
     order: str
     details: Callable[[int, int], tuple[list[Detail], bytes]]
+    featured: list[int] = field(default_factory=list)
+    featured_about: str = ""
     labels: list[str | None] = field(default_factory=list)
     tokens: list[list[int]] = field(default_factory=list)
     vocabulary: list[str] = field(default_factory=list)
@@ -72,6 +76,15 @@ class Latents:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def blocks(self) -> dict[str, str]:
+        """The packed blocks of a page by name: details in chunks, then what they refer to."""
+        found = {}
+        for start in range(0, len(self), CHUNK):
+            details, binary = self.details(start, min(start + CHUNK, len(self)))
+            found[f"chunk-{start // CHUNK}"] = packed(details, binary)
+        # The details come first: they say which rows the pools must hold.
+        return {**found, **self.pools()}
 
     def as_block(self) -> dict[str, Any]:
         """What the page reads when it opens."""

@@ -4,26 +4,34 @@ import numpy as np
 
 from isthmus.anatomy import Autoencoder, Source, decodes_latents, tree
 from isthmus.evaluation.likelihood_bounds import ACTIVE_VARIANCE
-from isthmus.pages import directions
-from isthmus.pages.codes import Codes, codes_of, histogram
+from isthmus.pages import directions, interesting
+from isthmus.pages.codes import Codes, histogram
 from isthmus.pages.drawn_rows import BLOCK, POOL, Inputs, first_rows, inputs_of, pool
 from isthmus.pages.image_patches import Behind, behind
 from isthmus.pages.kit.blocks import Binary, Detail, number, short
 from isthmus.pages.latents import Column, Latents
-from isthmus.pages.traversals import STEPS, traversed
+from isthmus.pages.traversals import STEPS, most_informative, traversed
 
 STRONGEST, ACROSS, WEAKEST = 12, 10, 6
 """Examples of a latent: the strongest, some over all ranks, and of a dense code the lowest."""
 
 TRAVERSED = 256
+FEATURED = 8
+"""Latents that the page opens with."""
+
+COMPARED_BYTES = 128 << 20
+"""Bytes of the activations that strongest examples are compared by, where these are no inputs."""
+
 TRAVERSAL_BYTES, DIRECTION_BYTES = 8 << 20, 10 << 20
 DRAWN = ("vector", "image", "series")
 """Kinds of signals whose rows can be drawn."""
 
 
-def latents_of(model: Autoencoder, source: Source) -> Latents:
-    """Statistics, strongest inputs, traversals and directions of every latent on these rows."""
-    codes = codes_of(model, source)
+def latents_of(model: Autoencoder, source: Source, codes: Codes) -> Latents:
+    """Statistics, strongest inputs, traversals and directions of every latent on these rows.
+
+    ``codes`` are those of :func:`isthmus.pages.codes.codes_of`.
+    """
     builder = _Builder(model, source, codes)
     return builder.latents()
 
@@ -53,17 +61,32 @@ class _Builder:
         self.used = np.zeros(len(self.rows), bool)
         self.strength = self._strength()
         self._find_directions()
+        self.first = "strongest"
+        if codes.sparse:
+            self._find_interest(source)
+            self.strength, self.first = self.interest, "most interesting"
+        self._choose_drawn()
         self.together = directions.Together(codes)
         self.traversed = self._which_traversed()
 
     def latents(self) -> Latents:
         columns, order = self._columns()
+        featured = [k for k in most_informative(self.codes, FEATURED) if self._is_drawn(k)]
+        by = "divergence from the prior" if self.codes.kl is not None else "standard deviation"
+        featured_about = f"those of the largest {by}, the others at their means"
+        if self.codes.sparse:
+            signs = [frozenset(own.tolist()) for own in self.strongest]
+            seen = self.inputs is not None
+            featured = interesting.picked(self.interest, signs, FEATURED * seen, self.middles)
+            featured_about = f"chosen by interest, {interesting.ABOUT}"
         setting = {"kind": "none"} if self.inputs is None else self.inputs.setting()
         sparse = self.codes.sparse
         return Latents(
             ids=np.arange(len(self.codes)),
             columns=columns,
             order=order,
+            featured=featured,
+            featured_about=featured_about,
             details=self._details,
             rates=self.codes.counts / self.codes.rows if sparse else None,
             rates_of=(self.codes.rows, "rows"),
@@ -80,6 +103,15 @@ class _Builder:
             pools=self._pools,
             notes=self.notes,
         )
+
+    def _is_drawn(self, latent: int) -> bool:
+        """Whether there is more to see of a latent of a dense code than its numbers.
+
+        A table's columns are too many to stand beside one another for several latents.
+        """
+        if self.inputs is None or self.inputs.names:
+            return False
+        return latent in self.traversed or latent in self.drawn
 
     def _pools(self) -> dict[str, str]:
         """The rows that examples named, once all details have been made."""
@@ -98,8 +130,9 @@ class _Builder:
         codes = self.codes
         columns: list[Column] = []
         if codes.sparse:
-            rate, order = codes.counts / codes.rows, "rate"
+            rate, order = codes.counts / codes.rows, "interest"
             columns += [
+                Column("interest", "interest", interesting.ABOUT, self.interest),
                 Column("rate", "fires", "share of the rows on which it fires", rate, "share"),
                 Column("mean", "mean", "mean value where it fires", codes.means),
                 Column("top", "largest", "largest value", codes.largest),
@@ -124,6 +157,33 @@ class _Builder:
             about = "largest cosine of its direction with another latent's"
             columns.append(Column("cosine", "nearest", about, closest))
         return columns, order
+
+    def _find_interest(self, source: Source) -> None:
+        """Which latents of a sparse code are worth looking at, and their strongest rows."""
+        codes, rows = self.codes, self._compared(source)
+        limit = codes.rows if rows is None else len(rows)
+        self.strongest = []
+        for latent in range(len(codes)):
+            places, values = codes.values(latent)
+            inside = places < limit
+            order = np.argsort(-np.abs(values[inside]), kind="stable")[: interesting.ALIKE]
+            self.strongest.append(places[inside][order])
+        coherence, self.middles = None, None
+        if rows is not None:
+            coherence, self.middles = interesting.alike(rows, self.strongest)
+        sizes = 1.0 if self.sizes is None else self.sizes
+        strength = np.abs(codes.means) * sizes
+        self.interest = interesting.interest(
+            codes.counts / codes.rows, codes.rows, coherence, strength
+        )
+
+    def _compared(self, source: Source) -> np.ndarray | None:
+        """The rows, or the activations, that examples are compared by, ``(rows, elements)``."""
+        if self.behind is None:
+            return None if self.inputs is None else self.inputs.small(self.rows)
+        each = 4 * max(1, self.model.signal.numel)
+        rows = first_rows(source, min(self.codes.rows, max(64, COMPARED_BYTES // each)))
+        return rows.reshape(len(rows), -1)
 
     # --- directions --------------------------------------------------------------------------
 
@@ -151,9 +211,10 @@ class _Builder:
             self.directed = np.sort(np.argsort(-self.strength, kind="stable")[: directions.MOVED])
             self.directions = directions.changes(model, codes, self.directed)
             self.sizes_about = "norm of how one standard deviation of it changes the reconstruction"
+        compared = self._standardised(self.directions)
         self.sizes = np.full(len(codes), np.nan)
-        self.sizes[self.directed] = np.linalg.norm(self.directions, axis=1)
-        unit = directions.unit(self.directions)
+        self.sizes[self.directed] = np.linalg.norm(compared, axis=1)
+        unit = directions.unit(compared)
         self.near = directions.nearest(unit)
         if self.near is None and len(unit) > 1:
             self.notes.append("There are too many latents to look for the nearest directions.")
@@ -162,7 +223,17 @@ class _Builder:
             self.points = np.full((len(codes), 2), np.nan)
             self.points[self.directed] = plane
             self.points_about = "first two principal components of the unit decoder directions"
-        self._choose_drawn()
+
+    def _standardised(self, found: np.ndarray) -> np.ndarray:
+        """Directions in standard deviations of the columns, where the model standardises these.
+
+        In the user's units the column of the largest numbers would be all that counts.
+        """
+        scale = None if self.inputs is None else self.inputs.scale
+        if scale is None or scale.size != found.shape[1]:
+            return found
+        self.sizes_about += ", in standard deviations of the columns"
+        return found / scale.ravel()
 
     def _choose_drawn(self) -> None:
         """Which directions the page has room to draw: those of whole inputs only."""
@@ -177,7 +248,7 @@ class _Builder:
         self.drawn = {int(self.directed[k]): int(k) for k in kept}
         if len(kept) < len(self.directed):
             self.notes.append(
-                f"The directions of the {len(kept):,} strongest latents are drawn; those of "
+                f"The directions of the {len(kept):,} {self.first} latents are drawn; those of "
                 f"{len(self.directed) - len(kept):,} are left out to keep the page small."
             )
 
@@ -191,7 +262,7 @@ class _Builder:
         kept = np.argsort(-self.strength, kind="stable")[:room]
         if len(kept) < len(self.codes):
             self.notes.append(
-                f"The {len(kept):,} strongest latents are traversed; "
+                f"The {len(kept):,} {self.first} latents are traversed; "
                 f"{len(self.codes) - len(kept):,} are left out to keep the page small."
             )
         return {int(latent) for latent in kept}

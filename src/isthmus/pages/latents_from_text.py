@@ -18,6 +18,7 @@ from isthmus.interpretation.features.format import (
     read_columns,
 )
 from isthmus.interpretation.labels.table import LABELS
+from isthmus.pages import interesting
 from isthmus.pages.kit.blocks import Binary, Detail, number, packed, short
 from isthmus.pages.latents import CHUNK, Column, Latents
 from isthmus.pages.stored_labels import Labels, read_labels
@@ -28,6 +29,9 @@ ROOM = 24 << 20
 
 LIMITS = ((100, 100), (24, 8), (20, 6), (16, 5), (12, 4), (10, 3), (8, 2), (6, 1), (4, 1), (2, 0))
 """Strongest examples, and examples of each decile, that a latent may show; the first that fit."""
+
+FEATURED = 6
+"""Latents that the page opens with."""
 
 SAMPLED = 4
 """Chunks whose size says how large all will be."""
@@ -52,16 +56,23 @@ def text_latents(folder: Path) -> Latents:
     note = details.fit()
     first = [labels[i][0] if i in labels else None for i in range(len(order))]
     scores = [label["scores"][0][1] if label and label["scores"] else None for label in first]
+    words, rows = vocabulary.words(), int(about.get("tokens") or 0)
+    interest = _interest(table, scores, words, rows)
     return Latents(
         ids=table["latent"],
-        columns=_columns(table, scores),
-        order="rate",
+        columns=[
+            Column("interest", "interest", interesting.ABOUT, interest),
+            *_columns(table, scores),
+        ],
+        order="interest",
+        featured=interesting.picked(interest, _signs(table, words), FEATURED),
+        featured_about=f"chosen by interest, {interesting.ABOUT}",
         details=details,
         labels=[label["label"] if label else None for label in first] if labels else [],
         tokens=[table["tokens"][i].tolist() for i in range(len(order))],
-        vocabulary=vocabulary.words(),
+        vocabulary=words,
         rates=table["rate"],
-        rates_of=(int(about.get("tokens") or 0), "tokens"),
+        rates_of=(rows, "tokens"),
         points=_points(table),
         points_about="decoder directions in the plane",
         setting={
@@ -72,6 +83,26 @@ def text_latents(folder: Path) -> Latents:
         about=_said(about),
         notes=[note] if note else [],
     )
+
+
+def _interest(
+    table: dict[str, Any], scores: list[float | None], words: list[str], rows: int
+) -> np.ndarray:
+    """Which latents are worth looking at; see :mod:`isthmus.pages.interesting`."""
+    tokens, shares = list(table["tokens"]), list(table["token_shares"])
+    told = interesting.tells_of_tokens(words, tokens, shares, table["rate"])
+    coherence = np.maximum(told, interesting.above_chance(scores))
+    norms = np.nan_to_num(table["norm"], nan=1.0)
+    return interesting.interest(table["rate"], rows, coherence, np.abs(table["mean"]) * norms)
+
+
+def _signs(table: dict[str, Any], words: list[str]) -> list[frozenset[int]]:
+    """The token that a latent fires on most, whatever its capitals and the spaces about it."""
+    number: dict[str, int] = {}
+    return [
+        frozenset(number.setdefault(words[k].strip().casefold(), len(number)) for k in own[:1])
+        for own in table["tokens"]
+    ]
 
 
 def _said(about: dict[str, Any]) -> str:

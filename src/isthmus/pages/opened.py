@@ -99,10 +99,7 @@ def open_run(
 
 
 def _find_rows(run: Run, model: Autoencoder, X: DataLike | None) -> None:
-    wanted = X
-    if X is None and run.spec is not None:
-        wanted = relocated(run.spec, run.folder)
-    if wanted is None:
+    if X is None and run.spec is None:
         sentence = (
             "The data of this run were not a name or a file, so nothing was measured on them: "
             "name them after the folder."
@@ -110,11 +107,13 @@ def _find_rows(run: Run, model: Autoencoder, X: DataLike | None) -> None:
         run.notes.append(sentence)
         say(f"the page of {run.folder} has no rows: {sentence.rstrip('.')}")
         return
+    part = "the rows given"
     try:
-        source = runs.held_out_source(wanted, model)
-        check_fit(model, source)
         if X is None:
-            _same_data(run, wanted, source)
+            source, part = _own_rows(run, model)
+        else:
+            source = runs.held_out_source(X, model)
+            check_fit(model, source)
     except IsthmusError as problem:
         if X is not None:
             raise
@@ -124,23 +123,28 @@ def _find_rows(run: Run, model: Autoencoder, X: DataLike | None) -> None:
         )
         return
     run.source, run.rows = source, spread(source, _most(model))
-    part = "the rows given" if X is not None else _which_part(wanted)
     taken = f"{len(run.rows):,} rows"
     if len(run.rows) < len(source):
         taken = f"{len(run.rows):,} of {len(source):,} rows, in {STRETCHES} stretches"
     run.about_rows = f"{part}: {taken}"
 
 
-def _same_data(run: Run, spec: str, source: Source) -> None:
-    whole = data.as_source(spec) if data.is_name(spec) else source
+def _own_rows(run: Run, model: Autoencoder) -> tuple[Source, str]:
+    """The test part of the data that a run names, or else these data, and which of them it is.
+
+    They are read once: of a named set a whole archive has to be gone through.
+    """
+    assert run.spec is not None
+    spec = relocated(run.spec, run.folder)
+    named = data.load(spec) if data.is_name(spec) else None
+    source = runs.held_out_source(spec if named is None else named, model)
+    check_fit(model, source)
+    whole = source if named is None else data.ArraySource(named.train, named.kind, name=named.name)
     if described(spec, whole)["fingerprint"] != run.config["data"]["fingerprint"]:
         raise IsthmusError(f"{spec} has changed since the run")
-
-
-def _which_part(spec: str) -> str:
-    if data.is_name(spec) and data.load(spec).test is not None:
-        return f"the test part of {spec}"
-    return "the rows that the run was fitted to, as no others are known"
+    if named is not None and named.test is not None:
+        return source, f"the test part of {spec}"
+    return source, "the rows that the run was fitted to, as no others are known"
 
 
 def _most(model: Autoencoder) -> int:

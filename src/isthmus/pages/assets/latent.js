@@ -199,42 +199,52 @@ function exampleOf(examples, k, tokens, shares) {
 
 const isImage = () => latents.kind === "image";
 
-function atomOf(detail, binary) {
+// What a latent adds, as a picture so many pixels wide.
+function atomPicture(detail, binary, wanted = 120) {
+  const [start, length] = detail.atom;
+  return change(part(binary, [start, length]), latents, Math.max(1, Math.round(wanted / latents.width)));
+}
+
+function atomOf(detail, binary, size = { width: 620, height: 180 }) {
   const [start, length, most] = detail.atom;
-  const bytes = part(binary, [start, length]);
   if (isImage()) {
     const text = `red brightens, blue darkens; full colour is ${figure(most)}`;
-    return element("figure", {}, change(bytes, latents, Math.max(1, Math.round(120 / latents.width))), element("figcaption", {}, text));
+    return element("figure", {}, atomPicture(detail, binary), element("figcaption", {}, text));
   }
+  const bytes = part(binary, [start, length]);
   const values = Array.from(new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length), (v) => (v * most) / 127);
-  const chart = profile([{ values }], latents, { width: 620, height: 180 });
+  const chart = profile([{ values }], latents, size);
   return latents.standard ? element("figure", {}, chart, element("figcaption", {}, STANDARD)) : chart;
 }
 
 const STANDARD = "each column in its standard deviations";
 
 function traversalOf(detail, binary) {
+  const caption = element("figcaption", {}, "decoded at even steps over its range (0.5 to 99.5 %), all other latents at their mean");
+  if (!isImage() && !latents.names.length && latents.standard) caption.append(`; ${STANDARD}`);
+  return element("div", {}, traversalStrip(detail, binary), caption);
+}
+
+// Every so many steps are drawn where they are lines over one another.
+function traversalStrip(detail, binary, every = 1, size = { width: 620, height: 220 }) {
   const [start, length, values] = detail.traversal;
   const bytes = part(binary, [start, length]);
-  const size = length / latents.steps;
-  const parts = values.map((_, i) => bytes.slice(i * size, (i + 1) * size));
-  const caption = element("figcaption", {}, "decoded at even steps over its range (0.5 to 99.5 %), all other latents at their mean");
+  const long = length / latents.steps;
+  const parts = values.map((_, i) => bytes.slice(i * long, (i + 1) * long));
   if (isImage()) {
-    const strip = element("div", { class: "strip" });
-    parts.forEach((picture, i) => {
-      strip.append(element("figure", {}, image(picture, latents), element("figcaption", {}, figure(values[i], 2))));
-    });
-    return element("div", {}, strip, caption);
+    const figures = parts.map((picture, i) =>
+      element("figure", {}, image(picture, latents), element("figcaption", {}, figure(values[i], 2))),
+    );
+    return element("div", { class: "strip" }, figures);
   }
   const rows = parts.map(floats);
   if (latents.names.length) {
     const shown = [0, Math.floor(rows.length / 2), rows.length - 1];
     const heads = shown.map((i) => `at ${figure(values[i], 2)}`);
-    return element("div", {}, namedTable(shown.map((i) => rows[i]), latents.names, heads), caption);
+    return namedTable(shown.map((i) => rows[i]), latents.names, heads);
   }
-  const lines = rows.map((row, i) => ({ values: row, kind: `step-${i}` }));
-  if (latents.standard) caption.append(`; ${STANDARD}`);
-  return element("div", {}, profile(lines, latents, { width: 620, height: 220 }), caption);
+  const lines = rows.map((row, i) => ({ values: row, kind: `step-${i}` })).filter((_, i) => i % every === 0);
+  return profile(lines, latents, size);
 }
 
 function inputsOf(detail) {

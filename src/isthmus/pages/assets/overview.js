@@ -1,49 +1,64 @@
 // The overview of the run.
 
+// Latents from which on a map of them says more than their list.
+const MAPPED = 100;
+
 function buildOverview() {
-  const { about, measures, curves, firing, gallery, notes } = run;
+  const { about, looks, measures, curves, firing, notes } = run;
   const page = element("div", { class: "overview" });
+  const told = notes.length ? element("ul", { class: "notes" }, notes.map((note) => element("li", {}, isolated(note)))) : null;
+  // Where there is nothing to look at, the reader wants to know why.
+  if (told && !looks.length) page.append(told);
+  const mapped = latents && latents.map && latents.count >= MAPPED;
+  const units = unitsPart();
+  const parts = [
+    ...looks.map(lookOf),
+    curves.length ? card("Training", curvesOf(curves), "broad") : null,
+    firing ? card("How often latents fire", firingOf(firing)) : units,
+    mapped ? card("Map of decoder directions", mapPart()) : null,
+    // Beside the chart before, where nothing else stands there.
+    card("Measures", measuresOf(measures), mapped || !(firing || units) ? "broad" : ""),
+    card("The run", runOf(about), "broad"),
+    card("Options", optionsOf(about.options), "broad"),
+    told && looks.length ? card("Notes", told, "broad") : null,
+  ];
+  page.append(element("div", { class: "cards" }, parts.filter(Boolean)));
+  return page;
+}
+
+function card(title, content, kind) {
+  return element("section", { class: `card ${kind || ""}` }, element("h2", {}, title), content);
+}
+
+function runOf(about) {
+  const box = element("div", {});
   if (about.recipe) {
     const { idea, paper, formula } = about.recipe;
     for (const [kind, text] of [["idea", idea], ["formula", formula], ["quiet", paper]]) {
-      if (text) page.append(element("p", { class: kind }, plain(text)));
+      if (text) box.append(element("p", { class: kind }, plain(text)));
     }
   }
   const facts = element("dl", { class: "facts" });
   for (const [name, value] of about.facts) {
     facts.append(element("div", {}, element("dt", {}, name), element("dd", {}, isolated(value))));
   }
-  page.append(facts);
-  if (notes.length) {
-    page.append(element("ul", { class: "notes" }, notes.map((note) => element("li", {}, isolated(note)))));
-  }
-  const parts = [
-    part_("Measures", measuresOf(measures), "broad"),
-    curves.length ? part_("Training", curvesOf(curves), "broad") : null,
-    firing ? part_("How often latents fire", firingOf(firing)) : null,
-    unitsPart(),
-    latents && latents.map ? part_("Map of decoder directions", mapPart()) : null,
-    gallery ? part_("Inputs and reconstructions", galleryOf(gallery), "broad") : null,
-    part_("Options", optionsOf(about.options), "broad"),
-  ];
-  page.append(element("div", { class: "cards" }, parts.filter(Boolean)));
-  return page;
-}
-
-function part_(title, content, kind) {
-  return element("section", { class: `card ${kind || ""}` }, element("h2", {}, title), content);
+  box.append(facts);
+  return box;
 }
 
 function measuresOf({ source, rows }) {
   const box = element("div", {}, element("p", { class: "quiet" }, isolated(source)));
   if (!rows.length) return box;
-  const withN = rows.some((row) => row.n !== null);
-  const heads = withN ? ["measure", "", "value", "95 % interval", "unit", "n", "how"] : ["measure", "value"];
+  const nameOf = (row) => row.name.replaceAll("_", " ");
+  const measured = rows.some((row) => row.n !== null);
+  // Where all were measured on the same rows, the sentence above says how many.
+  const withN = measured && new Set(rows.map((row) => row.n)).size > 1;
+  const heads = measured ? ["measure", "", "value", "95 % interval", "unit", ...(withN ? ["n"] : [])] : ["measure", "value"];
   const head = element("tr", {}, heads.map((h) => element("th", { class: ["value", "95 % interval", "n"].includes(h) ? "number" : null }, h)));
   const lines = rows.map((row) => {
-    const name = element("th", { scope: "row" }, isolated(row.name.replaceAll("_", " ")));
+    const name = element("th", { scope: "row" }, isolated(nameOf(row)));
     const value = element("td", { class: "number" }, figure(row.value, 4));
-    if (!withN) return element("tr", {}, name, value);
+    if (!measured) return element("tr", {}, name, value);
     const known = row.low !== null && row.low !== undefined;
     return element(
       "tr",
@@ -53,17 +68,25 @@ function measuresOf({ source, rows }) {
       value,
       element("td", { class: "number" }, known ? `${figure(row.low, 4)} to ${figure(row.high, 4)}` : ""),
       element("td", {}, plain(row.unit)),
-      element("td", { class: "number" }, figure(row.n)),
-      element("td", { class: "quiet how" }, isolated(row.note ? `${row.estimator}. ${row.note}` : row.estimator)),
+      withN ? element("td", { class: "number" }, figure(row.n)) : null,
     );
   });
   box.append(element("div", { class: "wide" }, element("table", {}, element("thead", {}, head), element("tbody", {}, lines))));
+  const said = rows.filter((row) => row.estimator || row.note);
+  if (!said.length) return box;
+  const list = element("dl", { class: "explained" });
+  for (const row of said) {
+    list.append(element("dt", {}, isolated(nameOf(row))));
+    list.append(element("dd", {}, isolated([row.estimator, row.note].filter(Boolean).join(". "))));
+  }
+  box.append(element("details", {}, element("summary", {}, "what each of them is, and how it was measured"), list));
   return box;
 }
 
 function curvesOf(curves) {
-  const grid = element("div", { class: "charts" });
-  for (const { title, lines } of curves) {
+  const grid = element("div", { class: "charts small" });
+  const varies = ({ title, lines }) => title === "loss" || lines.some(({ y }) => y.some((v) => v !== y[0]));
+  for (const { title, lines } of curves.filter(varies)) {
     const values = lines.flatMap((line) => line.y).filter((v) => v !== null);
     // A log scale shows what a linear one hides as soon as values differ tenfold.
     const logY = values.length > 0 && Math.min(...values) > 0 && Math.max(...values) > 10 * Math.min(...values);
@@ -100,7 +123,7 @@ function firingOf(firing) {
 
 // For a code whose latents are all active or not: each latent's share, sorted.
 function unitsPart() {
-  if (!latents || latents.rates) return null;
+  if (!latents || latents.rates || latents.count < 2) return null;
   const order = latents.columns.find((c) => c.key === latents.order);
   const places = Array.from({ length: latents.count }, (_, i) => i)
     .sort((a, b) => order.values[b] - order.values[a])
@@ -125,7 +148,7 @@ function unitsPart() {
     : null;
   const more = latents.count > 400 ? ` (the 400 largest of ${figure(latents.count)})` : "";
   const text = `${order.title} of each latent, ${order.about}, largest first${more}`;
-  return part_(active ? "Active units" : "Latents", element("div", {}, head, chart, element("p", { class: "quiet" }, text)));
+  return card(active ? "Active units" : "Latents", element("div", {}, head, chart, element("p", { class: "quiet" }, text)));
 }
 
 function mapPart() {
@@ -138,35 +161,6 @@ function mapPart() {
     drawMap(),
     element("p", { class: "quiet" }, `${latents.map_about}; colour is the quartile of ${key}, low `, legend, " high", latents.rates ? ", grey are dead" : "", "; shift and wheel come closer"),
   );
-}
-
-function galleryOf(setting) {
-  const box = element("div", {});
-  blockNamed("gallery").then(
-    ({ binary }) => {
-      const rows = Object.entries(setting.strips).map(([name, place]) => {
-        const bytes = part(binary, place);
-        const size = bytes.length / setting.count;
-        return [name, Array.from({ length: setting.count }, (_, i) => bytes.slice(i * size, (i + 1) * size))];
-      });
-      if (setting.kind === "image") {
-        for (const [name, pictures] of rows) {
-          box.append(element("p", { class: "quiet strip-name" }, name));
-          box.append(element("div", { class: "strip" }, pictures.map((picture) => image(picture, setting))));
-        }
-        return;
-      }
-      const [[, inputs], [, rebuilt]] = rows;
-      const charts = inputs.map((input, i) =>
-        profile([{ values: floats(input) }, { values: floats(rebuilt[i]) }], setting, { width: 340, height: 150 }),
-      );
-      const legend = ["input", "rebuilt"].map((name, i) => element("span", { class: `key line-${i}` }, name));
-      const note = setting.standard && !setting.names.length ? element("span", { class: "quiet" }, "  each column in its standard deviations") : null;
-      box.append(element("p", {}, legend, note), element("div", { class: "charts" }, charts));
-    },
-    (problem) => box.append(element("p", { class: "note" }, plain(problem.message))),
-  );
-  return box;
 }
 
 function optionsOf(options) {

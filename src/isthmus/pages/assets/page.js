@@ -12,12 +12,21 @@ if (latents) {
   links.latents = element("a", { href: "#latents" }, `Latents (${figure(latents.count)})`);
 }
 
+// What was fitted to what, and how long.
+function inOneLine() {
+  const facts = Object.fromEntries(run.about.facts);
+  // Of a file or folder its name: its whole place stands below.
+  const data = facts.data.split("/").filter(Boolean).pop() || facts.data;
+  const rows = facts.rows ? `, ${facts.rows} rows` : "";
+  return `${facts.recipe} on ${data}${rows}${facts.steps ? `, ${facts.steps} steps` : ""}`;
+}
+
 root.replaceChildren(
   element(
     "header",
     {},
     element("h1", {}, isolated(run.title)),
-    run.about.recipe ? element("span", { class: "quiet" }, run.about.recipe.name) : null,
+    element("span", { class: "quiet" }, isolated(inOneLine())),
     element("nav", {}, Object.values(links)),
     element("span", { class: "keys" }, latents ? "/ search · ↑ ↓ next latent · esc back" : ""),
   ),
@@ -35,10 +44,12 @@ function turn() {
   }
   if (name !== "latents") return;
   drawRows();
-  views.latents.classList.toggle("open", place !== undefined);
-  if (place !== undefined) {
-    choose(place);
-    showLatent(panel, place);
+  // One latent is open from the start: the first of the table.
+  const shown = asked || !table.rows.length ? place : table.selected >= 0 ? table.selected : table.rows[0];
+  views.latents.classList.toggle("open", shown !== undefined);
+  if (shown !== undefined) {
+    choose(shown);
+    showLatent(panel, shown);
   } else {
     const text = asked ? `There is no latent ${asked[1]}.` : "Choose a latent in the table.";
     panel.replaceChildren(element("p", { class: "quiet empty" }, text));
@@ -61,7 +72,7 @@ document.addEventListener("keydown", (event) => {
     } else if (views.latents.hidden || event.target === search.field) {
       table.view.focus();
     } else {
-      location.hash = table.selected < 0 ? "#overview" : "#latents";
+      location.hash = "#overview";
     }
   } else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && !views.latents.hidden) {
     if (typing && event.target !== search.field) return;

@@ -62,7 +62,7 @@ function figure(value, digits = 3) {
   if (value === 0) return "0"; // also minus zero
   if (Number.isInteger(value) && Math.abs(value) < 1e6) return value.toLocaleString("en");
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(digits - 1);
+  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return Number(value.toPrecision(digits)).toExponential();
   return String(Number(value.toPrecision(digits)));
 }
 
@@ -70,7 +70,7 @@ function percent(share) {
   if (share === null || Number.isNaN(share)) return "–";
   if (share === 0) return "0";
   const value = 100 * share;
-  return `${value < 0.01 ? value.toExponential(0) : Number(value.toPrecision(value < 1 ? 2 : 3))} %`;
+  return `${value < 1e-3 ? value.toExponential(0) : Number(value.toPrecision(value < 1 ? 2 : 3))} %`;
 }
 
 function inForm(value, form) {
