@@ -27,7 +27,6 @@ SHARED = {
     "multimodal": "several modalities: terms, recipes",
     "options": "what a user may choose, as types",
     "origin": "where something came from, so that it is found again",
-    "parquet": "files of Parquet: of tables, of features",
     "preparation": "what stands between a user's data and a model's rows",
     "ragged": "rows of different lengths: as values, as sources",
     "reconstruction": "how far the reconstruction is from the data: measures, terms",
