@@ -64,7 +64,7 @@ def run(
 ) -> RenderableType:
     """Compare, write the page and the tables, and return what is printed."""
     from isthmus.comparison.comparison_page import as_csv, page
-    from isthmus.comparison.naming import named
+    from isthmus.comparison.method_names import named
     from isthmus.comparison.runner import BASELINES
     from isthmus.comparison.runner import compare as compared_by
     from isthmus.comparison.winner import WINNER

@@ -13,8 +13,8 @@ import numpy as np
 
 from isthmus.anatomy import Kind, Reading
 from isthmus.comparison import methods
+from isthmus.comparison.method_names import fingerprint, named
 from isthmus.comparison.methods import Budget, Fitted, Model
-from isthmus.comparison.naming import fingerprint, named
 from isthmus.comparison.prepared import Prepared, Split, split
 from isthmus.comparison.prepared import prepare as ready
 from isthmus.comparison.tasks import TASKS, Task
