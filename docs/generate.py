@@ -1,11 +1,13 @@
 """Writes the generated parts of the documentation: recipes by family, a page per recipe, claims,
 anchors, the files of a TopK step.
 
-``make docs`` runs it; a test asserts that what is committed is what it would write.
+``make docs`` runs it; a test asserts that what is committed is what it would write. The pictures of
+the recipes' pages are made by :mod:`recipe_pictures`, those that are out of date only.
 """
 
 import inspect
 import re
+import sys
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +19,10 @@ from isthmus.recipes.sizes import lengths
 from isthmus.reproduction.anchors import anchors_page
 from isthmus.reproduction.claims_page import claim_lines, claims_page, stored
 from isthmus.training import TrainingOptions
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import recipe_pictures
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "reproductions"
@@ -119,6 +125,8 @@ def page(recipe: Recipe) -> str:
         f"# {recipe.name}",
         f"*{recipe.family}{number}*",
         recipe.doc,
+        f"![{recipe.name}: what it makes of data](pictures/{recipe.name}.png)",
+        f"*{recipe_pictures.caption(recipe)}*",
         f"**Formula.** `{recipe.formula}`",
         f"**Paper.** {recipe.paper}",
         f"**Claim.** {recipe.claim}",
@@ -173,4 +181,6 @@ if __name__ == "__main__":
     for path, content in generated().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
+        print(path.relative_to(ROOT))
+    for path in recipe_pictures.make(ours()):
         print(path.relative_to(ROOT))

@@ -25,7 +25,7 @@ def test_every_point_is_drawn_within_the_picture(number):
     assert text.count("<circle") == number
     assert "&lt;m0&gt;" in text
     assert "<m0>" not in text
-    heights = [float(y) for y in re.findall(r"<text x=\d+ y=([\d.]+) fill", text)]
+    heights = [float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" class="name"', text)]
     assert len(heights) == number
     assert all(0 < y < HEIGHT for y in heights)
     assert all(b - a >= 15.9 for a, b in zip(sorted(heights), sorted(heights)[1:], strict=False))

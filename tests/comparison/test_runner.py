@@ -7,7 +7,8 @@ import pytest
 
 from isthmus.comparison import TASKS, compare
 from isthmus.comparison import runner as module
-from isthmus.comparison.comparison_page import as_csv, page
+from isthmus.comparison.comparison_page import page
+from isthmus.comparison.results_table import as_csv
 from isthmus.errors import IsthmusError
 
 QUICK = {"seeds": 2, "steps": 5, "batch_size": 32, "latents": 2, "width": 8}
@@ -111,8 +112,10 @@ def test_the_page_is_whole_and_escapes_what_comes_from_data(blobs, tmp_path):
     text = page(found)
     assert "<script" not in text
     assert "<img" not in text
-    assert "http" not in text
-    assert text.count("<tr") == 2 + len(found.ranking) * 3
+    assert "http:" not in text
+    assert "https:" not in text
+    worst = [1 + len(one.rows) for one in found.examples.worst.values()]
+    assert text.count("<tr") == 2 + len(found.ranking) * 3 + sum(worst)
     lines = as_csv(found).splitlines()
     assert len(lines) == 1 + len(found.ranking) * 2 * len(found.measures)
     plain = json.dumps([found.estimate("data", "nmi").mean])

@@ -23,6 +23,40 @@ def test_generated_documentation_is_up_to_date():
         assert path.read_text() == content, f"{path} is out of date: run make docs"
 
 
+def test_every_recipe_has_a_picture_that_shows_something():
+    """Pixels are not compared: they depend on the machine in their last bits."""
+    image = pytest.importorskip("matplotlib.image")
+    folder = ROOT / "docs" / "recipes"
+    pages = sorted(folder.glob("*.md"))
+    assert pages
+    for page in pages:
+        path = folder / "pictures" / f"{page.stem}.png"
+        assert f"](pictures/{path.name})" in page.read_text()
+        assert path.exists(), f"{path} is missing: run make docs"
+        assert path.stat().st_size < 60_000, f"{path} is larger than a page should load"
+        grey = image.imread(path)[..., :3].mean(-1)
+        drawn = grey < 0.97
+        assert 0.02 < drawn.mean() < 0.98, f"{path} is blank"
+        assert grey.std() > 0.05, f"{path} is blank"
+    assert {path.stem for path in folder.glob("pictures/*")} == {page.stem for page in pages}
+
+
+def test_a_picture_is_made_again_when_its_recipe_has_changed(tmp_path, monkeypatch):
+    from isthmus.recipes import get_recipe
+
+    pictures = _generator().recipe_pictures
+    monkeypatch.setattr(pictures, "FOLDER", tmp_path)
+    blank = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + b"\0" * 17
+    monkeypatch.setattr(pictures, "drawn", lambda recipe: blank)
+    recipes = {"plain": get_recipe("plain")}
+    assert pictures.make(recipes) == [tmp_path / "plain.png"]
+    assert pictures.key_in(tmp_path / "plain.png") == pictures.key_of(recipes["plain"])
+    assert pictures.make(recipes) == []
+    changed = pictures.Setting("digits", {"steps": 1})
+    monkeypatch.setitem(pictures.SETTINGS, "plain", changed)
+    assert pictures.make(recipes) == [tmp_path / "plain.png"]
+
+
 def test_no_page_is_left_of_a_recipe_that_is_gone():
     from isthmus.recipes import list_recipes
 

@@ -63,8 +63,10 @@ def run(
     progress: bool,
 ) -> RenderableType:
     """Compare, write the page and the tables, and return what is printed."""
-    from isthmus.comparison.comparison_page import as_csv, page
+    from isthmus.comparison.comparison_page import page
     from isthmus.comparison.method_names import named
+    from isthmus.comparison.next_steps import steps
+    from isthmus.comparison.results_table import as_csv
     from isthmus.comparison.runner import BASELINES
     from isthmus.comparison.runner import compare as compared_by
     from isthmus.comparison.winner import WINNER
@@ -78,19 +80,21 @@ def run(
             data, compared, task, labels=labels, seeds=seeds, options=of_recipes, out=output,
             report=lambda what, done, total: bar.draw(done, done, what, total=total), **own,
         )  # fmt: skip
-    write_atomically(output / "index.html", page(found).encode())
+    write_atomically(output / "index.html", page(found, output).encode())
     write_atomically(output / "results.csv", as_csv(found).encode())
     notes = [Text(f"  {note}", style="dim") for note in found.prepared.notes]
     left = [Text(f"  left out: {name}: {why}") for name, why in found.left_out.items()]
+    taken = found.verdict
+    said = [Text(line, style="bold") for line in (taken.sentence, taken.warning) if line]
     ends = [Text(f"written to {output / 'index.html'}")]
     if found.winner is not None:
+        next_one = steps(found, output)[0][1]
         ends.append(
             Text(
-                f"{found.winner} fitted to all rows is saved in {output / WINNER}; next: isthmus "
-                f"score {output / WINNER} new.csv"
+                f"{found.winner} fitted to all rows is saved in {output / WINNER}; next: {next_one}"
             )
         )
-    return Group(table(found), *notes, *left, *ends)
+    return Group(table(found), *said, *notes, *left, *ends)
 
 
 def table(found: "Comparison") -> Table:
@@ -98,7 +102,7 @@ def table(found: "Comparison") -> Table:
 
     The page has the others, all intervals and the numbers of parameters.
     """
-    from isthmus.comparison.comparison_page import number
+    from isthmus.comparison.results_table import number
     from isthmus.comparison.runner import BASELINES
 
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)

@@ -1,160 +1,141 @@
-"""A comparison as one self-contained HTML page and one CSV file."""
+"""A comparison as one self-contained HTML page: what to take first, the figures below."""
 
-import csv
-import html
-import io
 import math
+from pathlib import Path
 
 from isthmus.comparison.cost_chart import Point, scatter
+from isthmus.comparison.examples_shown import examples_card
 from isthmus.comparison.methods import CEILING, Budget
+from isthmus.comparison.next_steps import steps
+from isthmus.comparison.results_table import measures_table, seconds_of, seeds_table
 from isthmus.comparison.runner import BASELINES, Comparison
-from isthmus.evaluation.intervals import Estimate
-
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;
-color:#1c2733}
-h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:2rem}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:.35rem .6rem;text-align:right;border-bottom:1px solid #e3e8ee;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}th{font-weight:600;color:#52606d;font-size:.85rem}
-tr.baseline td{color:#6b7785}tr.baseline td:first-child::after{content:" (baseline)";font-size:.8em}
-.ci{color:#7b8794;font-size:.82em;display:block}.muted{color:#6b7785}
-.wide{overflow-x:auto}svg{max-width:100%;height:auto}ul{padding-left:1.2rem}
-""".strip()
+from isthmus.comparison.verdict import Verdict
+from isthmus.comparison.winner import WINNER
+from isthmus.pages import kit
+from isthmus.pages.kit import Html, tag
 
 _LEAST = 0.01
 """Seconds below which a fit counts as free, so that the picture's scale is left to the others."""
 
 
-def page(found: Comparison) -> str:
-    """The whole page."""
+def page(found: Comparison, folder: Path | None = None) -> str:
+    """The whole page; ``folder`` is where the comparison is kept, for the commands."""
+    title = f"{found.prepared.name}: {found.settings.task}"
+    count = f"{len(found.ranking)} methods, {found.settings.seeds} seeds"
+    taken = found.verdict
+    parts = [
+        _verdict(taken),
+        _go_on(found, folder, taken),
+        examples_card(found),
+        kit.card("Quality against cost", _cost(found)),
+        kit.card("Measures", _about(found), measures_table(found, taken.take), _legend(found)),
+        _left_out(found),
+        kit.card("How this was found", *_explained(found)),
+    ]
+    body = [
+        kit.header(title, tag("span", count, class_="quiet")),
+        kit.main(*(part for part in parts if part is not None)),
+    ]
+    style = kit.asset("isthmus.comparison", "comparison.css")
+    return kit.document(title, body, style=style)
+
+
+def _verdict(taken: Verdict) -> list[Html]:
+    warning = [tag("p", taken.warning, class_="warning")] if taken.warning else []
+    return [tag("p", taken.sentence, class_="idea"), *warning]
+
+
+def _go_on(found: Comparison, folder: Path | None, taken: Verdict) -> Html | None:
+    made = steps(found, folder)
+    if not made:
+        return None
+    saved: list[Html] = []
+    if folder is not None and found.winner is not None:
+        other = "" if taken.take == found.winner else ", the recipe that ranks first,"
+        about = f"{found.winner}{other} fitted to all {found.prepared.rows:,} rows is saved in "
+        saved.append(tag("p", about, tag("code", str(folder / WINNER)), "."))
+    lines = [
+        part
+        for what, command in made
+        for part in (tag("h3", what[0].upper() + what[1:]), tag("code", command, class_="command"))
+    ]
+    return kit.card("How to go on", *saved, *lines)
+
+
+def _cost(found: Comparison) -> Html:
+    first = found.measures[0]
+    bits = "bits" in found.measures
+    quality = found.measures[1] if bits else first
+    points = []
+    for name in found.ranking:
+        at = found.estimate(name, quality)
+        spent = found.estimate(name, "bits").mean if bits else seconds_of(found, name)
+        cost = max(spent, _LEAST)
+        points.append(Point(name, cost, at.mean, at.low, at.high, name in BASELINES))
+    label = "bits a row" if bits else "seconds to fit"
+    points, note = _near(points)
+    drawn = scatter(points, label, quality.replace("_", " "), found.task.measures[quality])
+    return Html(drawn + note)
+
+
+def _near(points: list[Point]) -> tuple[list[Point], Html]:
+    """The points without the untrained network where that is so far off that it hides the rest."""
+    rest = [point for point in points if point.name != "untrained"]
+    known = [p.quality for p in rest if math.isfinite(p.quality)]
+    far = [point for point in points if point.name == "untrained"]
+    if not far or len(known) < 2:
+        return points, Html("")
+    spread = max(known) - min(known)
+    if min(known) - spread <= far[0].quality <= max(known) + spread:
+        return points, Html("")
+    said = f"The untrained network is far off, at {far[0].quality:.3g}, and not drawn."
+    return rest, tag("p", said, class_="quiet")
+
+
+def _about(found: Comparison) -> Html:
+    return tag("p", found.task.about)
+
+
+def _legend(found: Comparison) -> Html:
+    lines = [
+        [tag("b", name), f": {BASELINES[name]}"]
+        for name in found.task.baselines
+        if name in found.ranking
+    ]
+    note = (
+        "Means over the seeds; below them the 95 % interval (bootstrap over seeds; with three "
+        "their range). Differences are paired by seed; their interval is Student's t, widened "
+        "since the seeds split the same rows (Nadeau, Bengio 2003)."
+    )
+    return kit.details("what the columns and baselines are", tag("p", note), kit.listed(lines))
+
+
+def _left_out(found: Comparison) -> Html | None:
+    left = [[tag("b", name), f": {why}"] for name, why in found.left_out.items()]
+    return kit.card("Left out", kit.listed(left)) if left else None
+
+
+def _explained(found: Comparison) -> list[Html]:
     settings, budget = found.settings, found.settings.budget
     shape = " x ".join(map(str, found.prepared.shape))
-    head = (
+    setting = (
         f"{found.prepared.rows:,} rows of {shape}; {settings.seeds} seeds, each with its own "
         f"quarter of the rows for testing; {_steps(budget)} of {budget.batch_size} rows, "
         f"codes of {budget.latents} numbers (sparse dictionaries: {budget.latents} of "
-        f"{budget.width} latents active), each recipe at its published learning rate"
+        f"{budget.width} latents active), each recipe at its published learning rate."
     )
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in found.prepared.notes)
-    given = "".join(
-        f"<li>{html.escape(name)}: {html.escape(', '.join(f'{k}={v}' for k, v in own.items()))}"
-        "</li>"
+    given = [
+        f"{name}: {', '.join(f'{k}={v}' for k, v in own.items())}"
         for name, own in settings.options.items()
         if own
-    )
-    out = "".join(
-        f"<li><b>{html.escape(name)}</b>: {html.escape(why)}</li>"
-        for name, why in found.left_out.items()
-    )
-    title = f"{html.escape(found.prepared.name)}: {html.escape(settings.task)}"
-    parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>",
-        "<meta name=viewport content='width=device-width'>",
-        f"<style>{_STYLE}</style><h1>{title}</h1>",
-        f"<p>{html.escape(found.task.about)}</p><p class=muted>{html.escape(head)}.</p>",
-        f"<div class=wide>{_table(found)}</div>",
-        _legend(found),
-        f"<h2>Quality against cost</h2>{_pareto(found)}",
-        f"<h2>What was done to the data</h2><ul>{notes or '<li>nothing</li>'}</ul>",
-        f"<h2>Options given</h2><ul>{given}</ul>" if given else "",
-        f"<h2>Left out</h2><ul>{out}</ul>" if out else "",
-        f"<h2>Every seed</h2><div class=wide>{_seeds(found)}</div></html>\n",
     ]
-    return "".join(parts)
-
-
-def as_csv(found: Comparison) -> str:
-    """One line for each method, seed and measure."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("method", "baseline", "seed", "measure", "value", "parameters", "seconds"))
-    for name in found.ranking:
-        for run in found.of(name):
-            for measure, value in run.measures.items():
-                writer.writerow(
-                    (name, int(name in BASELINES), run.seed, measure, repr(value), run.parameters,
-                     f"{run.seconds:.3f}")
-                )  # fmt: skip
-    return text.getvalue()
-
-
-def number(value: float) -> str:
-    """Four digits that matter."""
-    return "-" if math.isnan(value) else f"{value:.4g}"
-
-
-def _cell(found: Estimate) -> str:
-    interval = ""
-    if not math.isnan(found.mean) and found.low != found.high:
-        interval = f"<span class=ci>{found.low:.3g} to {found.high:.3g}</span>"
-    return f"<td>{number(found.mean)}{interval}</td>"
-
-
-def _table(found: Comparison) -> str:
-    measures, best = found.measures, found.best_baseline
-    arrows = [f"{m.replace('_', ' ')} {'↑' if found.task.measures[m] else '↓'}" for m in measures]
-    gain = [] if best is None else [f"better than {best} by"]
-    head = "".join(
-        f"<th>{html.escape(name)}</th>"
-        for name in ("method", *arrows, *gain, "parameters", "seconds")
-    )
-    rows = []
-    for name in found.ranking:
-        cells = [_cell(found.estimate(name, measure)) for measure in measures]
-        if best is not None:
-            cells.append("<td></td>" if name == best else _cell(found.gap(name, best)))
-        runs = found.of(name)
-        seconds = sum(run.seconds for run in runs) / len(runs)
-        cells.append(f"<td>{runs[0].parameters:,}</td><td>{seconds:.1f}</td>")
-        kind = " class=baseline" if name in BASELINES else ""
-        rows.append(f"<tr{kind}><td>{html.escape(name)}</td>{''.join(cells)}</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _legend(found: Comparison) -> str:
-    lines = "".join(
-        f"<li><b>{name}</b>: {html.escape(BASELINES[name])}</li>"
-        for name in found.task.baselines
-        if name in found.ranking
-    )
-    note = (
-        "Means over the seeds; below them the 95 % interval (bootstrap over seeds; with three "
-        "their range). Differences are paired by seed."
-    )
-    return f"<p class=muted>{note}</p><ul class=muted>{lines}</ul>"
-
-
-def _pareto(found: Comparison) -> str:
-    first = found.measures[0]
-    cost = "bits" if "bits" in found.measures else "seconds"
-    quality = found.measures[1] if cost == "bits" else first
-    points = []
-    for name in found.ranking:
-        runs = found.of(name)
-        at = found.estimate(name, quality)
-        spent = (
-            found.estimate(name, "bits").mean
-            if cost == "bits"
-            else sum(run.seconds for run in runs) / len(runs)
-        )
-        points.append(Point(name, max(spent, _LEAST), at.mean, at.low, at.high, name in BASELINES))
-    label = "bits a row" if cost == "bits" else "seconds to fit"
-    return scatter(points, label, quality.replace("_", " "), found.task.measures[quality])
-
-
-def _seeds(found: Comparison) -> str:
-    head = "".join(
-        f"<th>{html.escape(n)}</th>" for n in ("method", "seed", *found.measures, "seconds")
-    )
-    rows = [
-        f"<tr><td>{html.escape(name)}</td><td>{run.seed}</td>"
-        + "".join(f"<td>{number(run.measures.get(m, math.nan))}</td>" for m in found.measures)
-        + f"<td>{run.seconds:.1f}</td></tr>"
-        for name in found.ranking
-        for run in found.of(name)
+    notes = found.prepared.notes or ["nothing"]
+    return [
+        kit.details("the setting, the same for all", tag("p", setting)),
+        kit.details("what was done to the data", kit.listed(notes)),
+        *([kit.details("options given", kit.listed(given))] if given else []),
+        kit.details("every seed", seeds_table(found)),
     ]
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def _steps(budget: Budget) -> str:

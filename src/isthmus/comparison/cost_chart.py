@@ -1,13 +1,13 @@
 """Quality over cost as an SVG picture, with the frontier of what nothing else beats in both."""
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from isthmus.pages.kit import Html, tag
+
 WIDTH, HEIGHT = 720, 380
 LEFT, RIGHT, TOP, BOTTOM = 70, 150, 16, 46
-COLOUR, GREY = "#0b6e99", "#9aa5b1"
 
 
 @dataclass(frozen=True)
@@ -32,54 +32,59 @@ def frontier(points: Sequence[Point], higher_is_better: bool) -> list[Point]:
     return best
 
 
-def scatter(points: Sequence[Point], cost: str, quality: str, higher_is_better: bool) -> str:
+def scatter(points: Sequence[Point], cost: str, quality: str, higher_is_better: bool) -> Html:
     """The picture, or a sentence where there is nothing to draw. Cost is on a log scale."""
     shown = [p for p in points if math.isfinite(p.quality)]
     if not shown:
-        return "<p>Nothing was measured.</p>"
+        return tag("p", "Nothing was measured.")
     x = _Axis([math.log10(p.cost) for p in shown], LEFT, WIDTH - RIGHT)
     y = _Axis([v for p in shown for v in (p.low, p.high, p.quality)], HEIGHT - BOTTOM, TOP)
-    parts = [f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' width={WIDTH} role=img font-size=12>"]
     bottom = HEIGHT - BOTTOM
+    parts: list[Html] = []
     for power in range(math.floor(x.low), math.ceil(x.high) + 1):
         for digit in (1,) if x.high - x.low > 2.5 else (1, 2, 5):
-            tick = power + math.log10(digit)
-            if x.low <= tick <= x.high:
-                parts.append(_tick(x(tick), bottom, f"{10**tick:g}"))
+            at = power + math.log10(digit)
+            if x.low <= at <= x.high:
+                parts += _tick(x(at), bottom, f"{10**at:g}")
     for value in y.ticks():
-        parts.append(
-            f"<line x1={LEFT} x2={WIDTH - RIGHT} y1={y(value):.1f} y2={y(value):.1f} "
-            f"stroke='#eceff3'/><text x={LEFT - 8} y={y(value) + 4:.1f} text-anchor=end "
-            f"fill='#52606d'>{value:.4g}</text>"
-        )
-    line = " ".join(
-        f"{x(math.log10(p.cost)):.1f},{y(p.quality):.1f}" for p in frontier(shown, higher_is_better)
-    )
-    parts.append(
-        f"<polyline points='{line}' fill=none stroke='{COLOUR}' stroke-dasharray='4 3' "
-        "opacity=.6></polyline>"
-    )
+        at = y(value)
+        parts.append(_line(LEFT, WIDTH - RIGHT, at, at, "grid"))
+        parts.append(_text(LEFT - 8, at + 4, f"{value:.4g}", text_anchor="end"))
+    best = frontier(shown, higher_is_better)
+    line = " ".join(f"{x(math.log10(p.cost)):.1f},{y(p.quality):.1f}" for p in best)
+    parts.append(tag("polyline", points=line, class_="line frontier"))
     labels = _spread([y(p.quality) for p in shown])
     for point, label in zip(shown, labels, strict=True):
-        at, up = x(math.log10(point.cost)), y(point.quality)
-        colour = GREY if point.baseline else COLOUR
-        parts.append(
-            f"<line x1={at:.1f} x2={at:.1f} y1={y(point.low):.1f} y2={y(point.high):.1f} "
-            f"stroke='{colour}'/><circle cx={at:.1f} cy={up:.1f} r=5 fill='{colour}'>"
-            f"<title>{html.escape(point.name)}: {point.quality:.4g}</title></circle>"
-            f"<line x1={at + 6:.1f} x2={WIDTH - RIGHT + 8} y1={up:.1f} y2={label:.1f} "
-            f"stroke='#d9dfe6'/><text x={WIDTH - RIGHT + 12} y={label + 4:.1f} fill='{colour}'>"
-            f"{html.escape(point.name)}</text>"
-        )
+        parts += _spot(point, x(math.log10(point.cost)), y, label)
     arrow = "higher" if higher_is_better else "lower"
     middle = (TOP + bottom) / 2
-    parts.append(
-        f"<text x={(LEFT + WIDTH - RIGHT) / 2} y={HEIGHT - 8} text-anchor=middle fill='#52606d'>"
-        f"{html.escape(cost)}, lower is better</text>"
-        f"<text transform='rotate(-90 14 {middle})' x=14 y={middle} text-anchor=middle "
-        f"fill='#52606d'>{html.escape(quality)}, {arrow} is better</text></svg>"
-    )
-    return "".join(parts)
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, f"{cost}, lower is better",
+                       text_anchor="middle"))  # fmt: skip
+    parts.append(_text(14, middle, f"{quality}, {arrow} is better", text_anchor="middle",
+                       transform=f"rotate(-90 14 {middle:.1f})"))  # fmt: skip
+    return tag("svg", parts, class_="chart", viewBox=f"0 0 {WIDTH} {HEIGHT}", width=WIDTH,
+               height=HEIGHT, role="img")  # fmt: skip
+
+
+def _spot(point: Point, at: float, y: "_Axis", label: float) -> list[Html]:
+    """A method with its interval, its name at the height ``label``, and a line to that."""
+    kind, up = " baseline" if point.baseline else "", y(point.quality)
+    said = tag("title", f"{point.name}: {point.quality:.4g}")
+    return [
+        _line(at, at, y(point.low), y(point.high), f"line{kind}"),
+        tag("circle", said, cx=f"{at:.1f}", cy=f"{up:.1f}", r=5, class_=f"spot{kind}"),
+        _line(at + 6, WIDTH - RIGHT + 8, up, label, "grid"),
+        _text(WIDTH - RIGHT + 12, label + 4, point.name, class_=f"name{kind}"),
+    ]
+
+
+def _line(x1: float, x2: float, y1: float, y2: float, kind: str) -> Html:
+    ends = {"x1": x1, "x2": x2, "y1": y1, "y2": y2}
+    return tag("line", class_=kind, **{name: f"{value:.1f}" for name, value in ends.items()})
+
+
+def _text(x: float, y: float, text: str, **more: str) -> Html:
+    return tag("text", text, x=f"{x:.1f}", y=f"{y:.1f}", **more)
 
 
 class _Axis:
@@ -102,11 +107,11 @@ class _Axis:
         return [i * step for i in range(first, math.floor(self.high / step) + 1)]
 
 
-def _tick(at: float, bottom: float, text: str) -> str:
-    return (
-        f"<line x1={at:.1f} x2={at:.1f} y1={TOP} y2={bottom} stroke='#f3f5f7'/>"
-        f"<text x={at:.1f} y={bottom + 18} text-anchor=middle fill='#52606d'>{text}</text>"
-    )
+def _tick(at: float, bottom: float, text: str) -> list[Html]:
+    return [
+        _line(at, at, TOP, bottom, "grid"),
+        _text(at, bottom + 18, text, text_anchor="middle"),
+    ]
 
 
 def _spread(heights: Sequence[float], least: float = 16.0) -> list[float]:

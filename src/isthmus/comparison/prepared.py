@@ -26,6 +26,9 @@ CLASSES = 30
 LABELS = ("y", "label", "labels", "y_train")
 """Members of an archive that are taken for the labels, in this order."""
 
+TEST_SHARE = 0.25
+"""Share of the rows that each split keeps for testing."""
+
 LabelKind = Literal["classes", "numbers"]
 
 
@@ -83,7 +86,11 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Training and test rows of one seed, filled and scaled by the training rows alone."""
+    """Training and test rows of one seed, filled and scaled by the training rows alone.
+
+    ``columns`` names the features of a table, and ``test_rows`` are the test rows' numbers among
+    all rows.
+    """
 
     train: np.ndarray
     test: np.ndarray
@@ -92,6 +99,8 @@ class Split:
     kind: LabelKind | None
     layout: Layout | None = None
     reads: Kind | None = None
+    columns: tuple[str, ...] = ()
+    test_rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     truths: tuple[bool, ...] | None = None
     """Which columns of a table are 0 or 1 alone, and stay so."""
 
@@ -263,7 +272,7 @@ def _features(ready: Source, preparation: DataPreparation) -> tuple[str, ...]:
     return tuple(str(place) for place in range(ready.signal.numel))
 
 
-def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
+def split(prepared: Prepared, seed: int, share: float = TEST_SHARE) -> Split:
     """A quarter of the rows for testing, drawn by ``seed``, with classes in proportion.
 
     Missing values become the median of the training rows; vectors are brought to mean 0 and
@@ -282,9 +291,9 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
             "every class has one row, so that none can be kept for testing: pass labels that rows "
             "share, or numbers that are no classes"
         )
-    layout, truths = prepared.layout, None
+    layout, columns, truths = prepared.layout, prepared.columns, None
     if prepared.x is None:
-        train_x, test_x, layout, truths = _taught(prepared, test)
+        train_x, test_x, layout, columns, truths = _taught(prepared, test)
     else:
         train_x, test_x = prepared.x[~test], prepared.x[test]  # copies
     if train_x.ndim == 2:
@@ -302,6 +311,8 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
         train_x, test_x = (_standard(part, mean, spread, vary) for part in (train_x, test_x))
         if layout is not None:
             layout = layout.kept(vary)
+        if columns:
+            columns = tuple(n for n, kept in zip(columns, vary, strict=True) if kept)
     labels = prepared.labels
     return Split(
         train_x,
@@ -311,15 +322,17 @@ def split(prepared: Prepared, seed: int, share: float = 0.25) -> Split:
         prepared.kind,
         layout,
         prepared.reads,
+        columns,
+        np.flatnonzero(test),
         None if truths is None else tuple(truths.tolist()),
     )
 
 
 def _taught(
     prepared: Prepared, test: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, Layout | None, np.ndarray | None]:
-    """The rows of a table as a split's training rows teach them, training and test ones; and which
-    columns are 0 or 1 alone."""
+) -> tuple[np.ndarray, np.ndarray, Layout | None, tuple[str, ...], np.ndarray | None]:
+    """The rows of a table as a split's training rows teach them, training and test ones; what the
+    columns are called, and which are 0 or 1 alone."""
     source, train = prepared.source, np.flatnonzero(~test)
     assert source is not None
     with notices.collected(quiet=True):
@@ -327,13 +340,13 @@ def _taught(
             own = tables.Preparation.learn(source.table, train, prepared.options)
             parts = own.apply(source.table, train), own.apply(source.table, np.flatnonzero(test))
             truths = np.array([own_ for one in own.encoders for own_ in one.truths])
-            return *parts, None, truths if truths.any() else None
+            return *parts, None, tuple(own.features), truths if truths.any() else None
         preparation = DataPreparation.learn(source, train, prepared.options)
         assert preparation is not None
         ready = preparation.source(source)
         layout = Layout.of(ready.signal) if ready.signal.kind == "collection" else None
         x = _rows(ready, layout)
-        return x[~test], x[test], layout, None
+        return x[~test], x[test], layout, _features(ready, preparation), None
 
 
 _PART = 1 << 16

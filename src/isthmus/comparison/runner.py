@@ -1,5 +1,6 @@
 """Runs a comparison: every method on every seed's split, kept as it goes."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -12,15 +13,18 @@ from typing import Any
 import numpy as np
 
 from isthmus.anatomy import Kind, Reading
-from isthmus.comparison import methods
+from isthmus.comparison import examples, methods
+from isthmus.comparison.examples import Examples
 from isthmus.comparison.method_names import fingerprint, named
 from isthmus.comparison.methods import Budget, Fitted, Model
-from isthmus.comparison.prepared import Prepared, Split, split
+from isthmus.comparison.next_steps import data_of
+from isthmus.comparison.prepared import TEST_SHARE, Prepared, Split, split
 from isthmus.comparison.prepared import prepare as ready
 from isthmus.comparison.tasks import TASKS, Task
+from isthmus.comparison.verdict import Verdict, verdict
 from isthmus.comparison.winner import save_winner
 from isthmus.errors import IsthmusError, unknown
-from isthmus.evaluation.intervals import Estimate, over_seeds
+from isthmus.evaluation.intervals import Estimate, over_seeds, paired
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
 from isthmus.runs import write_atomically
 
@@ -63,12 +67,22 @@ class MethodRun:
 
 @dataclass
 class Comparison:
-    """What was found, for every method and seed."""
+    """What was found, for every method and seed.
+
+    ``winner`` is the recipe that was saved. ``compared`` are the recipes by name, ``examples`` what
+    methods make of a few rows. ``data``, ``reading`` and ``prepare`` are what was asked for, as a
+    command says it; ``data`` is None where they were arrays.
+    """
 
     prepared: Prepared
     settings: ComparisonSettings
     runs: list[MethodRun]
     winner: str | None = None
+    compared: Mapping[str, Recipe] = field(default_factory=dict)
+    examples: Examples = field(default_factory=Examples)
+    data: str | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    prepare: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def task(self) -> Task:
@@ -90,11 +104,19 @@ class Comparison:
         return over_seeds([run.measures.get(measure, math.nan) for run in self.of(method)])
 
     def gap(self, method: str, other: str) -> Estimate:
-        """By how much a method is better than another in the first measure, paired by seed."""
+        """By how much a method is better than another in the first measure, paired by seed.
+
+        With intervals of :func:`isthmus.evaluation.intervals.paired`: each seed splits the same
+        rows.
+        """
         first = self.measures[0]
         sign = 1.0 if self.task.measures[first] else -1.0
         pairs = zip(self.of(method), self.of(other), strict=True)
-        return over_seeds([sign * (a.measures[first] - b.measures[first]) for a, b in pairs])
+        differences = [
+            sign * (a.measures.get(first, math.nan) - b.measures.get(first, math.nan))
+            for a, b in pairs
+        ]
+        return paired(differences, TEST_SHARE / (1.0 - TEST_SHARE))
 
     @property
     def ranking(self) -> list[str]:
@@ -106,6 +128,11 @@ class Comparison:
         names = {run.method for run in self.runs if not run.problem}
         mean = {name: self.estimate(name, first).mean for name in names}
         return sorted(names, key=lambda n: (math.isnan(mean[n]), sign * mean[n], n))
+
+    @property
+    def verdict(self) -> Verdict:
+        """What to take, and how sure that is."""
+        return verdict(self)
 
     @property
     def best_baseline(self) -> str | None:
@@ -169,8 +196,9 @@ def compare(
         How a table is prepared, as in :func:`isthmus.fit`; learnt on each split's training rows.
     out
         A folder for ``results.json``, ``results.csv`` and ``index.html``. Fits that are there
-        already, of the same data and settings, are not done again. The recipe that ranks first is
-        fitted once more, on all rows, and saved in ``out/winner``.
+        already, of the same data and settings, are not done again. The recipe to take
+        (:attr:`Comparison.verdict`; where that is a baseline the recipe that ranks first) is fitted
+        once more, on all rows, and saved in ``out/winner``.
     """
     chosen = _task(task)
     compared = named(recipes, BASELINES)
@@ -205,13 +233,21 @@ def compare(
     folder = None if out is None else Path(out)
     state = {name: fingerprint(recipe) for name, recipe in compared.items()}
     runs = [] if folder is None else _kept(folder, prepared, settings, state)
-    comparison = Comparison(prepared, settings, runs)
+    asked = {"kind": kind, "axis": axis, "size": size, "mode": mode}
+    comparison = Comparison(
+        prepared, settings, runs, None, compared,
+        Examples() if folder is None or not runs else examples.read(folder),
+        data_of(X, labels), {k: v for k, v in asked.items() if v is not None}, dict(prepare or {}),
+    )  # fmt: skip
     _fill(comparison, compared, folder, state, report)
     if not comparison.ranking:
         first = next(iter(comparison.left_out.values()), "nothing was measured")
         raise IsthmusError(f"nothing could be compared: {first}")
     if folder is not None:
-        best = next((n for n in comparison.ranking if n in compared and n not in BASELINES), None)
+        take = comparison.verdict.take
+        best = take if take in compared else next(
+            (n for n in comparison.ranking if n in compared and n not in BASELINES), None
+        )  # fmt: skip
         key = _key(prepared, settings)
         comparison.winner = save_winner(folder, best, compared, prepared, settings, key, state)
     return comparison
@@ -289,13 +325,24 @@ def _fill(
             measured = comparison.task.measure(fitted, part, settings.clusters, seed)
             problem = "" if measured is not None else f"it has no answer to {settings.task!r}"
             run = MethodRun(name, seed, measured or {}, fitted.parameters, taken, problem)
+            _exemplify(comparison, run, fitted, part)
         except IsthmusError as failure:
             run = MethodRun(name, seed, {}, 0, time.perf_counter() - begun, str(failure))
         comparison.runs.append(run)
         if folder is not None:
             _keep(folder, comparison, state)
+            if seed == examples.SEED:
+                examples.write(folder, comparison.examples)
         if report is not None:
             report(f"{name}, seed {seed}", number, len(todo))
+
+
+def _exemplify(comparison: Comparison, run: MethodRun, fitted: Fitted, part: Split) -> None:
+    """Keep what a method makes of a few rows; that it has none to show changes no figure."""
+    if run.seed != examples.SEED or run.problem:
+        return
+    with contextlib.suppress(IsthmusError):
+        comparison.examples.add(run.method, fitted, part)
 
 
 def _fitted(

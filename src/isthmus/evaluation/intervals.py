@@ -1,5 +1,5 @@
 """Intervals that measures share: Wilson's for shares, the percentile bootstrap over rows, the
-jackknife over groups of rows, and the bootstrap over seeds.
+jackknife over groups of rows, the bootstrap over seeds, and Student's of differences over seeds.
 """
 
 import itertools
@@ -120,3 +120,24 @@ def over_seeds(values: list[float]) -> Estimate:
     means = found[draws].mean(1)
     low, high = np.quantile(means, [0.025, 0.975], method="inverted_cdf")
     return Estimate(float(found.mean()), float(low), float(high))
+
+
+def paired(differences: list[float], overlap: float = 0.0) -> Estimate:
+    """The mean of paired differences with Student's interval; NaN where a seed's value is.
+
+    Seeds that split the same rows anew share most of their training rows, and their differences
+    are not independent: the variance of the mean is then ``s^2 (1/n + overlap)``, with ``overlap``
+    the number of test rows divided by that of training rows (Nadeau, Bengio 2003, Inference for
+    the generalization error, section 4). A single seed has no interval: from minus infinity to
+    infinity.
+    """
+    found = np.asarray(differences, dtype=np.float64)
+    if not np.isfinite(found).all() or found.size == 0:
+        return Estimate(math.nan, math.nan, math.nan)
+    mean, n = float(found.mean()), len(found)
+    if n == 1:
+        return Estimate(mean, -math.inf, math.inf)
+    half = float(stats.t.ppf(0.975, n - 1)) * math.sqrt(
+        float(found.var(ddof=1)) * (1.0 / n + overlap)
+    )
+    return Estimate(mean, mean - half, mean + half)

@@ -48,19 +48,30 @@ class Drawn:
             return panels.mosaic(title, shown, [*groups])
         return panels.curves(title, {n: self.series(rows) for n, rows in groups.items()})
 
-    def many(self, title: str, rows: Any, against: Any = None) -> Panel:
-        """Rows as they are: a square of images, small multiples of curves, columns' histograms."""
+    def many(
+        self,
+        title: str,
+        rows: Any,
+        against: Any = None,
+        across: int | None = None,
+        columns: int = COLUMNS,
+    ) -> Panel:
+        """Rows as they are: a square of images, small multiples of curves, columns' histograms.
+
+        ``across`` is the number of images in a row, where they are to make no square; of a table
+        the first ``columns`` are drawn.
+        """
         if self.is_text:
             return panels.texts(title, [[one] for one in texts_of(rows)])
         if self.is_image:
             colours = self.colours(rows)
-            across = min(16, math.ceil(math.sqrt(len(colours))))
+            across = across or min(16, math.ceil(math.sqrt(len(colours))))
             missing = -len(colours) % across
             filled = np.concatenate([colours, np.full((missing, *colours.shape[1:]), np.nan)])
             return panels.mosaic(title, filled.reshape(-1, across, *colours.shape[1:]))
         if self.columns:
             groups = {"data": against, "samples": rows} if against is not None else {"": rows}
-            return panels.histograms(title, _by_column(groups, self.columns))
+            return panels.histograms(title, _by_column(groups, self.columns[:columns]))
         return panels.curves(title, {"": self.series(rows)}, across=8, height=0.6)
 
     def colours(self, rows: Any) -> np.ndarray:
@@ -118,8 +129,7 @@ def columns_of(model: Autoencoder, source: Source | None = None) -> tuple[str, .
     for names in candidates:
         if names is not None and len(names) == number:
             return tuple(str(name) for name in names)
-    by_column = model.scaler.by_column if hasattr(model.scaler, "by_column") else False
-    if by_column and number <= SMALL_MULTIPLES:
+    if model.atoms() is None and number <= SMALL_MULTIPLES:
         return tuple(f"column {place}" for place in range(number))
     return ()
 
@@ -128,7 +138,7 @@ def _by_column(groups: Mapping[str, Any], names: Sequence[str]) -> dict[str, dic
     arrays = {name: np.asarray(rows).reshape(len(rows), -1) for name, rows in groups.items()}
     return {
         column: {name: rows[:, place] for name, rows in arrays.items()}
-        for place, column in enumerate(names[:COLUMNS])
+        for place, column in enumerate(names)
     }
 
 

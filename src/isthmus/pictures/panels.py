@@ -20,7 +20,7 @@ def in_colour(images: np.ndarray, low: float, high: float) -> np.ndarray:
     Three channels are red, green and blue; the fourth of four is how much of them covers white.
     Any other number of channels is drawn by their mean, as grey.
     """
-    x = np.clip((images.astype(np.float64) - low) / max(high - low, 1e-12), 0.0, 1.0)
+    x = np.clip((images.astype(np.float64) - low) / max(high - low, 1e-12), 0.0, 1.0)  # keeps NaN
     if x.shape[1] == 4:
         x = x[:, :3] * x[:, 3:] + 1.0 - x[:, 3:]
     elif x.shape[1] != 3:
@@ -323,7 +323,8 @@ def bars(
         axes.set_xlabel(about[0], fontsize=7, color=MUTED)
         axes.set_ylabel(about[1], fontsize=7, color=MUTED)
         if note:
-            axes.text(0.99, 0.95, note, transform=axes.transAxes, fontsize=7, color=INK,
+            axes.set_ylim(0, 1.22 * max(1.0, float(np.max(heights, initial=0.0))))
+            axes.text(0.99, 0.97, note, transform=axes.transAxes, fontsize=7, color=INK,
                       ha="right", va="top")  # fmt: skip
 
     return Panel(title, 1.7, draw)

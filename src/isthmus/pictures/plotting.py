@@ -10,19 +10,25 @@ from isthmus import data
 from isthmus.anatomy import Autoencoder, Source, decodes_latents
 from isthmus.errors import IsthmusError
 from isthmus.pages import overview
-from isthmus.pages.codes import codes_of
+from isthmus.pages.codes import Codes, codes_of
 from isthmus.pages.opened import Run, open_run, spread
 from isthmus.pictures import panels
-from isthmus.pictures.dictionary import atoms, densities
+from isthmus.pictures.dictionary import atoms, densities, parts_shared, written
 from isthmus.pictures.examples import drawn_of, opened
-from isthmus.pictures.reconstructing import rebuilt, where_codes_lie
+from isthmus.pictures.reconstructing import (
+    corrupted,
+    rebuilt,
+    where_codes_lie,
+)
 from isthmus.pictures.sampling import can_sample, samples
 from isthmus.pictures.sheet import Panel, Picture, need_matplotlib
-from isthmus.pictures.traversal import traverse
+from isthmus.pictures.traversal import strongest, traverse
 
 ROWS = 2000
 """Rows whose codes are drawn."""
 CHARTS = 6
+TRAVERSED = 5
+"""Latents that a portrait moves."""
 
 
 def plot(folder: str | Path, X: Any = None) -> Picture:
@@ -62,20 +68,13 @@ def suited(
     model: Autoencoder, source: Source, labels: np.ndarray | None = None
 ) -> tuple[list[Panel], list[str]]:
     """The panels that suit a model and rows, and what they show."""
-    made, said = rebuilt(model, source), []
-    if made:
-        said.append("reconstructions")
     rows = spread(source, ROWS)
     codes = codes_of(model, rows)
     if codes.sparse:
-        if model.signal.kind == "image":
-            panel = atoms(model, codes, drawn_of(model)[""])
-            if panel is not None:
-                made.append(panel)
-                said.append("the strongest atoms")
-        made += densities(codes)
-        said.append("how often and how many latents fire")
-        return made, said
+        return _dictionary(model, source, codes)
+    made, said = rebuilt(model, source), []
+    if made:
+        said.append("reconstructions")
     if labels is not None and len(labels) != codes.rows:
         labels = None
     panel = where_codes_lie(codes, labels)
@@ -83,6 +82,26 @@ def suited(
         made.append(panel)
         said.append("codes in the plane" + ("" if labels is None else ", coloured by label"))
     return made, said
+
+
+def _dictionary(model: Autoencoder, source: Source, codes: Codes) -> tuple[list[Panel], list[str]]:
+    """The panels of sparse codes, and what they show; activations themselves say nothing."""
+    made: list[Panel] = []
+    said: list[str] = []
+    if model.signal.kind in ("image", "series"):
+        made += rebuilt(model, source)
+        said += ["reconstructions"] if made else []
+    if model.signal.kind == "image":
+        _add(made, said, atoms(model, codes, drawn_of(model)[""]), "the strongest atoms")
+    _add(made, said, written(model, source), "what is written")
+    _add(made, said, parts_shared(model), "where latents write")
+    return [*made, *densities(codes)], [*said, "how often and how many latents fire"]
+
+
+def _add(made: list[Panel], said: list[str], panel: Panel | None, what: str) -> None:
+    if panel is not None:
+        made.append(panel)
+        said.append(what)
 
 
 def labels_of(run: Run, X: Any) -> np.ndarray | None:
@@ -102,43 +121,59 @@ def labels_of(run: Run, X: Any) -> np.ndarray | None:
 
 
 def portrait(
-    model: Autoencoder, X: Any, *, title: str = "", seed: int = 0, labels: Any = None
+    model: Autoencoder,
+    X: Any,
+    *,
+    title: str = "",
+    seed: int = 0,
+    labels: Any = None,
+    plane: bool = False,
 ) -> Picture:
     """A model at a glance: what it rebuilds, what it samples, what its strongest latents do.
 
     Each part is left out where the model cannot do it; where it neither samples nor moves single
-    latents its codes are drawn. Sparse codes have their strongest atoms and how often they fire.
+    latents, and with ``plane``, its codes are drawn, coloured by ``labels``. Sparse codes have
+    their strongest atoms and how often they fire.
     """
     need_matplotlib()
     source = opened(model, X)
-    rows = spread(source, ROWS)
-    made, about = [*rebuilt(model, source)], []
+    codes = codes_of(model, spread(source, ROWS))
+    if codes.sparse:
+        made, about = _dictionary(model, source, codes)
+        if len(made) > 3:  # at a glance: how many fire is left to the picture of the run
+            made.pop()
+            about[-1] = "how often latents fire"
+        return Picture(tuple(made), ", ".join(about), title)
+    made, about = [], []
+    corruption = corrupted(model, source, seed=seed)
+    if corruption is not None:
+        made.append(corruption)
+        about.append("what the encoder is shown")
+    else:
+        made += rebuilt(model, source, columns=10)
     if made:
         about.append("inputs and reconstructions")
-    codes = codes_of(model, rows)
-    if codes.sparse:
-        panel = None
-        if model.signal.kind == "image":
-            panel = atoms(model, codes, drawn_of(model)[""])
-        if panel is not None:
-            made.append(panel)
-            about.append("the strongest atoms")
-        made.append(densities(codes)[0])
-        about.append("how often latents fire")
-        return Picture(tuple(made), ", ".join(about), title)
     if can_sample(model):
-        drawn = samples(model, 24 if model.signal.kind == "image" else 8, seed=seed)
-        made += [_titled(panel, "drawn from the prior") for panel in drawn.panels]
+        number = {"image": 24, "vector": 500, "tokens": 8}.get(model.signal.kind, 24)
+        drawn = samples(model, number, seed=seed, against=source, across=12, columns=8)
+        made += [
+            _titled(panel, "drawn from the prior" + _grey(drawn.about)) for panel in drawn.panels
+        ]
         about.append("samples")
-    if decodes_latents(model) and model.signal.kind != "tokens":
-        made += traverse(model, source, seed=seed).panels
+    if decodes_latents(model) and model.signal.kind != "tokens" and not plane:
+        chosen = strongest(codes, TRAVERSED)
+        made += traverse(model, source, latents=chosen, steps=11, span=2.0, seed=seed).panels
         about.append("traversals of the strongest latents")
-    if len(about) < 2:
+    if plane or len(about) < 2:
         panel = where_codes_lie(codes, labels)
         if panel is not None:
             made.append(panel)
             about.append("codes in the plane")
     return Picture(tuple(made), ", ".join(about), title)
+
+
+def _grey(about: str) -> str:
+    return " (grey: the data)" if about.endswith("(grey: the data)") else ""
 
 
 def _titled(panel: Panel, title: str) -> Panel:

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from isthmus.anatomy import Autoencoder, Batch, Source
+from isthmus.anatomy import Autoencoder, Batch, Source, tree
+from isthmus.anatomy.randomness import drawing
 from isthmus.data import Subset
+from isthmus.networks import Patches
 from isthmus.pages.codes import Codes
 from isthmus.pictures import panels
 from isthmus.pictures.examples import COLUMNS, Drawn, drawn_of, opened, some
@@ -38,7 +40,9 @@ def rebuilds(model: Autoencoder) -> bool:
     return model.decoder is not None and model.target is None
 
 
-def rebuilt(model: Autoencoder, source: Source, n: int | None = None) -> list[Panel]:
+def rebuilt(
+    model: Autoencoder, source: Source, n: int | None = None, columns: int = COLUMNS
+) -> list[Panel]:
     """The panels; none where the model does not rebuild its input."""
     if model.decoder is None or (model.target is not None and model.signal.kind != "tokens"):
         return []
@@ -53,14 +57,53 @@ def rebuilt(model: Autoencoder, source: Source, n: int | None = None) -> list[Pa
         true, found = (part[name] if name else part for part in (rows, recon))
         if np.asarray(true).shape != np.asarray(found).shape:
             continue
-        made.append(_panel(drawn, name, np.asarray(true), np.asarray(found), n))
+        made.append(_panel(drawn, name, np.asarray(true), np.asarray(found), n, columns))
     return made
 
 
-def _panel(drawn: Drawn, name: str, true: np.ndarray, found: np.ndarray, n: int | None) -> Panel:
+HIDDEN = (0.75, 0.84, 0.89)
+"""The colour of patches that the encoder is not shown."""
+
+
+def corrupted(
+    model: Autoencoder, source: Source, n: int = SHOWN["image"], seed: int = 0
+) -> Panel | None:
+    """Images, what a corruption leaves of them, and what is rebuilt from that.
+
+    Where a corruption hides patches, what is rebuilt is what the model says of each while it is
+    hidden. None where there is nothing to show: no images, no corruption, nothing rebuilt.
+    """
+    if model.corruption is None or not rebuilds(model) or model.signal.kind != "image":
+        return None
+    batch = source.batch(some(source, n)).to(model.device)
+    with torch.no_grad(), drawing(torch.device("cpu"), seed):
+        view = model.forward(batch).views[0]
+        left = tree.wide(tree.moved(model.unscaled(view.x), torch.device("cpu")))
+    drawn = drawn_of(model)[""]
+    shown = drawn.colours(left)
+    title = "inputs, what the encoder is shown, and what is rebuilt from that"
+    if view.visible is None:
+        again = model.reconstruct(Batch(left), as_read=True)
+    else:
+        patches = getattr(model.encoder, "patches", None)
+        if not isinstance(patches, Patches):
+            return None
+        seen = torch.zeros(len(shown), patches.count)
+        seen.scatter_(1, view.visible.cpu(), 1.0)
+        there = patches.unpatchify(seen[..., None].expand(-1, -1, patches.dim)).numpy()
+        shown = np.where(np.moveaxis(there[:, :1], 1, -1) > 0, shown, np.array(HIDDEN))
+        again = model.reconstruct(Batch(batch.x), as_read=True)
+        title = "inputs, what the encoder is shown, and what is said of each patch while hidden"
+    rows = [drawn.colours(batch.x.cpu()), shown, drawn.colours(again)]
+    return panels.mosaic(title, np.stack(rows), ["input", "shown", "rebuilt"])
+
+
+def _panel(
+    drawn: Drawn, name: str, true: np.ndarray, found: np.ndarray, n: int | None, columns: int
+) -> Panel:
     head = f"{name}: " if name else ""
     if drawn.columns:
-        pairs = _worst_first(drawn.columns, true, found)
+        pairs = _worst_first(drawn.columns, true, found, columns)
         some_of = "" if len(drawn.columns) <= len(pairs) else f" ({len(pairs)} columns)"
         title = f"{head}rebuilt over true, the column that is rebuilt worst first{some_of}"
         return panels.scatters(title, pairs)
@@ -71,13 +114,13 @@ def _panel(drawn: Drawn, name: str, true: np.ndarray, found: np.ndarray, n: int 
 
 
 def _worst_first(
-    names: tuple[str, ...], true: np.ndarray, found: np.ndarray
+    names: tuple[str, ...], true: np.ndarray, found: np.ndarray, most: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Columns by the share of their variance that is not rebuilt."""
+    """The ``most`` columns of which the largest share of the variance is not rebuilt."""
     true, found = true.reshape(len(true), -1), found.reshape(len(found), -1)
     spread = true.var(0)
     lost = np.square(true - found).mean(0) / np.where(spread > 0, spread, np.inf)
-    order = np.argsort(-lost, kind="stable")[: COLUMNS - COLUMNS % 5]
+    order = np.argsort(-lost, kind="stable")[:most]
     return {f"{names[k]}: {1 - lost[k]:.0%}": (true[:, k], found[:, k]) for k in order}
 
 

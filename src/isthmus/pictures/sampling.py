@@ -40,12 +40,15 @@ def samples(
     seed: int = 0,
     given: Mapping[str, Any] | None = None,
     against: Any = None,
+    across: int | None = None,
+    columns: int = COLUMNS,
 ) -> Picture:
     """``n`` examples from the prior, the same for the same ``seed``.
 
     Images in a square, in the units and colours of the data; series as curves; of a table each
     column's histogram, beside that of the rows ``against`` where these are passed; texts as texts.
-    ``given`` is what a conditional model asks for. A model without a prior is an
+    ``given`` is what a conditional model asks for, ``across`` how many images stand in a row,
+    ``columns`` how many columns of a table are drawn. A model without a prior is an
     :class:`IsthmusError`.
     """
     need_matplotlib()
@@ -53,22 +56,17 @@ def samples(
     found = model.sample(n, seed=seed, given=given, as_read=True)
     source = None if against is None else opened(model, against)
     made: list[Panel] = []
+    about = f"{n} samples from the prior, seed {seed}"
     for name, drawn in drawn_of(model, found, source).items():
-        rows = found[name] if name else found
-        beside = None
+        rows, beside = found[name] if name else found, None
         if drawn.columns:
-            if source is not None and not name:
+            if len(drawn.columns) > columns:
+                about += f", the first {columns} of {len(drawn.columns)} columns"
+            if source is not None:
                 beside = np.asarray(source.rows(some(source, COMPARED)))
-        else:
-            rows = rows[: MOST.get(drawn.signal.kind, n)]
-        made.append(drawn.many(name, rows, beside))
-    drawn_number = min([n, *(MOST.get(d.signal.kind, n) for d in drawn_of(model, found).values())])
-    columns = [d for d in drawn_of(model, found, source).values() if d.columns]
-    number = f"{n} samples from the prior" if columns or drawn_number == n else (
-        f"{drawn_number} of {n} samples from the prior"
-    )  # fmt: skip
-    cut = "" if not columns or len(columns[0].columns) <= COLUMNS else (
-        f", the first {COLUMNS} of {len(columns[0].columns)} columns"
-    )  # fmt: skip
-    grey = " (grey: the data)" if source is not None and columns else ""
-    return Picture(tuple(made), f"{number}, seed {seed}{cut}{grey}")
+                about += " (grey: the data)"
+        elif n > (most := MOST.get(drawn.signal.kind, n)):
+            rows = rows[:most]
+            about = f"{most} of {n} samples from the prior, seed {seed}"
+        made.append(drawn.many(name, rows, beside, across, columns))
+    return Picture(tuple(made), about)

@@ -97,6 +97,14 @@ def _codes(model: Autoencoder, X: Any, seed: int) -> tuple[Codes, str]:
     return codes_of(model, source), f"over {ROWS:,} samples from the prior, seed {seed}"
 
 
+def strongest(codes: Codes, number: int = LATENTS) -> list[int]:
+    """The latents that carry most, the first first."""
+    strength = codes.kl
+    if strength is None:
+        strength = np.abs(codes.mean_code) if codes.sparse else codes.stds
+    return [int(latent) for latent in np.argsort(-strength, kind="stable")[:number]]
+
+
 def _chosen(codes: Codes, latents: Sequence[int] | None) -> list[int]:
     if latents is not None:
         for latent in latents:
@@ -107,11 +115,7 @@ def _chosen(codes: Codes, latents: Sequence[int] | None) -> list[int]:
         if not len(latents):
             raise IsthmusError("no latents are named: name some, or leave them out")
         return [int(latent) for latent in latents]
-    strength = codes.kl
-    if strength is None:
-        strength = np.abs(codes.mean_code) if codes.sparse else codes.stds
-    order = np.argsort(-strength, kind="stable")[:LATENTS]
-    return [int(latent) for latent in order]
+    return strongest(codes)
 
 
 def _values(codes: Codes, latent: int, span: float, steps: int) -> np.ndarray:
