@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PEERS := $(VENV)/peers
+SITE := $(VENV)/site
 STAMP := $(VENV)/.installed
 export ISTHMUS_DATA ?= $(abspath $(wildcard ../shared/data))
 
-.PHONY: demo test check slow fuzz bench docs clean
+.PHONY: demo test check slow fuzz bench docs site pictures wheel clean
 
 demo: $(STAMP)
 	$(BIN)/python -m isthmus.demo
@@ -18,7 +19,7 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/test_floors.py tests/test_docs.py -q
+	$(BIN)/python -m pytest tests/test_floors.py tests/docs -q
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
@@ -50,6 +51,25 @@ $(PEERS)/.installed: benchmarks/sparse/constraints.txt
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
 
+# The documentation as a site, in site/: it works from the folder, without a network.
+site: $(SITE)/.installed
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(SITE)/bin/mkdocs build --strict --quiet
+	$(SITE)/bin/python tools/site/check.py site
+
+# Tools of its own, since nothing of the package is imported to build the site.
+$(SITE)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group site
+	touch $@
+
+# The pictures of pages in the README and the site; needs Chromium.
+pictures: $(STAMP)
+	$(BIN)/python tools/screenshots.py
+
+wheel: $(STAMP)
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
+
 NATIVE := $(wildcard src/isthmus/kernels/native/*.[ch]) hatch_build.py
 
 $(STAMP): pyproject.toml constraints.txt $(NATIVE)
@@ -59,4 +79,4 @@ $(STAMP): pyproject.toml constraints.txt $(NATIVE)
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -28,4 +28,6 @@ class NativeKernels(BuildHookInterface):
             return
         build_data["artifacts"].append(str(library.relative_to(Path(self.root))))
         build_data["pure_python"] = False
-        build_data["infer_tag"] = True
+        # Plain C, loaded with ctypes: of one platform, for every Python.
+        platform = self.build_config.builder.get_best_matching_tag().rsplit("-", 1)[1]
+        build_data["tag"] = f"py3-none-{platform}"

@@ -1,6 +1,7 @@
 """What all tests share: one thread, shapes checked at every annotated call, fixed hypotheses."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import torch
@@ -21,6 +22,8 @@ settings.register_profile(
 settings.load_profile("isthmus")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What whoever runs the tests has fetched is no part of them.
+os.environ["ISTHMUS_CACHE"] = str(Path(tempfile.gettempdir()) / "isthmus-tests-without-a-cache")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 if SHARED.is_dir():
     os.environ.setdefault("ISTHMUS_DATA", str(SHARED))

@@ -85,7 +85,9 @@ def test_no_circle_at_run_time():
 
 
 def test_circles_of_types_stay_in_their_package():
-    for circle in circles(graph(TREES, typing=True)):
+    # The face names everything to a type checker, and is imported by what uses it.
+    below = {name: tree for name, tree in TREES.items() if name != "isthmus"}
+    for circle in circles(graph(below, typing=True)):
         assert len({name.split(".")[1] for name in circle}) == 1, circle
 
 

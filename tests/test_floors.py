@@ -34,7 +34,7 @@ FRIENDLY = {2}
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
 HEAVY = [
     "pandas", "matplotlib", "PIL", "pyarrow", "tensorboard", "polars", "seaborn", "transformers",
-    "datasets",
+    "datasets", "pooch", "requests", "platformdirs",
 ]  # fmt: skip
 CORE = {"torch", "numpy", "scipy", "sklearn", "safetensors", "pydantic", "typer", "rich"}
 CORE |= {"pydantic_core", "annotated_types", "jaxtyping"}

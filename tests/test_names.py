@@ -14,11 +14,11 @@ SHARED = {
     "batchtopk": "that bottleneck, and its recipe",
     "code_kinds": "the kinds of codes, and the measures of each",
     "dictionary": "linear dictionaries: what they say, their networks, their measures, pictures",
+    "encoding": "codes by a model: of data, of activations",
     "examples": "the rows on which a latent is largest: collected, drawn",
     "files": "what is in files as what is asked for",
     "gated": "that bottleneck, and its recipe",
     "gaussian": "the normal distribution: of codes, of data",
-    "harvest": "taking activations, and its command",
     "images": "images: as data, in a page",
     "intervals": "intervals of measures",
     "jumprelu": "that bottleneck, and its recipe",
@@ -27,7 +27,6 @@ SHARED = {
     "multimodal": "several modalities: terms, recipes",
     "options": "what a user may choose, as types",
     "origin": "where something came from, so that it is found again",
-    "parquet": "files of Parquet: of tables, of features",
     "preparation": "what stands between a user's data and a model's rows",
     "ragged": "rows of different lengths: as values, as sources",
     "reconstruction": "how far the reconstruction is from the data: measures, terms",
@@ -57,7 +56,8 @@ def test_no_name_begins_with_an_underscore():
 def test_one_name_means_one_thing():
     places = defaultdict(list)
     for path in FILES:
-        if path.relative_to(ROOT).parts[0] != "studies":  # which are called as what they study
+        # Commands are called as what one types, studies as what they study.
+        if path.relative_to(ROOT).parts[0] not in ("cli", "studies"):
             places[path.stem].append(str(path.relative_to(ROOT)))
     repeated = {name: paths for name, paths in places.items() if len(paths) > 1}
     new = {name: paths for name, paths in repeated.items() if name not in {**SHARED, **OTHERS}}

@@ -37,3 +37,22 @@ def test_threads_do_not_hear_each_other():
         other.start()
         other.join()
     assert mine == []
+
+
+def test_what_a_run_has_in_its_record_is_not_said_again(tmp_path):
+    import isthmus
+
+    path = tmp_path / "t.csv"
+    path.write_text("a;b\n" + "".join(f"{i},5;{i % 3},25\n" for i in range(20)))
+    with notices.collected(quiet=True) as fitted:
+        model = isthmus.fit("plain", path, latent_dim=1, steps=2, progress=False)
+    assert any("decimal mark" in note for note in fitted)
+    with notices.collected(quiet=True) as again:
+        isthmus.evaluate(model, path)
+        model.score(path)
+    assert not any("decimal mark" in note for note in again)
+    other = tmp_path / "new.csv"
+    other.write_bytes(path.read_bytes())
+    with notices.collected(quiet=True) as new:
+        isthmus.evaluate(model, other)
+    assert any("decimal mark" in note and "new.csv" in note for note in new)

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from isthmus.anatomy import Autoencoder
+from isthmus.anatomy.layout import named_rows
 from isthmus.anatomy.scoring import Kind
 from isthmus.errors import IsthmusError, unknown
 from isthmus.recipes import RecipeLike, as_recipe
@@ -140,13 +141,17 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         return np.asarray(self.model_.encode(self._apart(X))).astype(_kind(X), copy=False)
 
     def inverse_transform(self, Z: Any) -> Any:
-        """Reconstructions ``(rows, features)`` from latents."""
+        """Reconstructions ``(rows, features)`` from latents; of a frame's, where a frame was fitted
+        to, a frame under the same index."""
         check_is_fitted(self)
-        Z = np.asarray(Z)
-        found = self.model_.decode(Z)
-        if is_framed(found):
-            return found
-        return self._together(found).astype(Z.dtype, copy=False)
+        rows = np.asarray(Z)
+        found = self.model_.decode(rows)
+        if not is_framed(found):
+            found = self._together(found).astype(rows.dtype, copy=False)
+            if not self._framed or not hasattr(Z, "set_axis"):
+                return found
+            found = type(Z)(found, columns=self._names)
+        return named_rows(found, Z)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """How normal each row is, ``(rows,)``: higher is more normal."""

@@ -53,6 +53,21 @@ def tried() -> Iterator[list[str]]:
         _open.reset(token)
 
 
+@contextmanager
+def unless(known: Iterable[str]) -> Iterator[None]:
+    """Leave out what is known: a run's record has it, and whoever fitted it has read it."""
+    notes: list[str] = []
+    token = _open.set(((notes, True),))
+    try:
+        yield
+    finally:
+        _open.reset(token)
+        before = {*known}
+        for sentence in notes:
+            if sentence not in before:
+                say(sentence)
+
+
 def heard(earlier: Iterable[str] = ()) -> list[str]:
     """The list that is open now, for a run's record: it grows by what is yet to be said.
 

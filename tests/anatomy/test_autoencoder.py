@@ -168,7 +168,7 @@ def without_decoder():
         (lambda m: m.encode(X[:, :4]), "expecting 6 features"),
         (lambda m: m.encode(np.where(X > 3, np.nan, X)), "NaN or infinity"),
         (lambda m: m.encode(X.astype(str)), "not numeric"),
-        (lambda m: m.encode("rows"), "array"),
+        (lambda m: m.encode("./rows.npy"), "no file"),
         (lambda m: m.encode({1.0, 2.0}), "type set cannot be read here"),
         (lambda m: m.encode([[1.0, 2.0], [3.0]]), "differ in shape"),
         (lambda m: m.sample(3), "no prior"),

@@ -7,6 +7,7 @@ import pytest
 
 from isthmus import data
 from isthmus.cli import completion
+from isthmus.data import public
 from isthmus.recipes import get_recipe, list_recipes
 from isthmus.studies import studies
 from isthmus.training import TrainingOptions
@@ -82,3 +83,8 @@ def test_a_shell_is_answered_without_the_library():
     assert offered("isthmus", "comp") == ["compare"]
     assert offered("isthmus", "compare", "digits", "--recipes", "vae,jum") == ["vae,jumprelu"]
     assert offered("isthmus", "resume", "run", "digits", "e") == ["epochs="]
+
+
+def test_sets_to_fetch_are_offered():
+    assert "fashion_mnist" in completion.data_sets("fash")
+    assert set(completion.public_names()) == set(public.sets())

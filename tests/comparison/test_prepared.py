@@ -49,7 +49,13 @@ def test_splits_are_filled_and_scaled_by_the_training_rows(table):
     assert np.isfinite(part.train).all()
     assert np.isfinite(part.test).all()
     np.testing.assert_allclose(part.train.mean(0), 0.0, atol=1e-6)
-    np.testing.assert_allclose(part.train.std(0), 1.0, atol=1e-5)
+    assert part.truths is not None
+    words = np.array(part.truths)
+    np.testing.assert_allclose(part.train[:, ~words].std(0), 1.0, atol=1e-5)
+    # What is 0 or 1 for a word or a gap keeps its units: two values that are 1 apart.
+    for column in part.train[:, words].T:
+        values = np.unique(column)
+        np.testing.assert_allclose(np.diff(values), [1.0], atol=1e-6)
     assert part.train.shape[1] == 4  # 'unit' never varies
     assert part.test_labels is not None
     # What the test rows hold changes nothing in the training rows.

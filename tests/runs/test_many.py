@@ -249,7 +249,7 @@ def test_failing_on_the_held_out_rows_or_in_saving_costs_the_others_nothing(
 ):
     from isthmus.training import validation
 
-    see, save = validation.Judge.see, Trainer.save
+    see, save = validation.Validation.see, Trainer.save
 
     def broken_see(self, number, batch):
         if self.run.title == "held" and self.run.step == 6:
@@ -261,7 +261,7 @@ def test_failing_on_the_held_out_rows_or_in_saving_costs_the_others_nothing(
             raise IsthmusError("the disk is full")
         save(self)
 
-    monkeypatch.setattr(validation.Judge, "see", broken_see)
+    monkeypatch.setattr(validation.Validation, "see", broken_see)
     monkeypatch.setattr(Trainer, "save", broken_save)
     with pytest.raises(VariantsFailed) as found:
         isthmus.fit_many(

@@ -1,6 +1,7 @@
 """Runs of which nothing was said: sizes, plans, notes; the same again from what they recorded."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -157,8 +158,25 @@ def test_a_run_that_was_killed_ends_on_the_same_bits(name, short, tmp_path):
     assert configs[0]["plan"] == configs[1]["plan"]
 
 
+def timed_as(monkeypatch, seconds, *, begins=0.0, ends=0.0):
+    """Steps that take so long; ``begins`` and ``ends`` are what the plan and the scores take."""
+    clock = iter([i * begins for i in range(1000)])
+    monkeypatch.setattr(plans, "timed", lambda *about: seconds)
+    monkeypatch.setattr(plans, "expected_seconds", lambda *about: ends)
+    monkeypatch.setattr(plans, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "left"), [(0.0, 0.0, 1.2), (0.3, 0.1, 0.8), (5.0, 1.0, 0.25 * 1.2)]
+)
+def test_minutes_count_what_begins_and_ends_a_run(begins, ends, left, monkeypatch):
+    timed_as(monkeypatch, 0.01, begins=begins, ends=ends)
+    model = isthmus.fit("plain", X, minutes=0.02, **QUICK)
+    assert model.config["plan"]["steps"] == int(left / 0.01 / plans.VALIDATED + 1e-9)
+
+
 def test_minutes_are_recorded_as_steps_and_repeat(monkeypatch):
-    monkeypatch.setattr(plans, "timed", lambda *about: 0.02)
+    timed_as(monkeypatch, 0.02)
     first = isthmus.fit("plain", X, minutes=0.02, **QUICK)
     plan, training = first.config["plan"], first.config["training"]
     assert plan["steps"] == training["steps"] == int(1.2 / 0.02 / plans.VALIDATED)
@@ -213,7 +231,7 @@ def test_many_end_by_themselves_as_each_would(short):
 
 
 def test_many_share_the_minutes(monkeypatch):
-    monkeypatch.setattr(plans, "timed", lambda *about: 0.02)
+    timed_as(monkeypatch, 0.02)
     models = isthmus.fit_many(["plain", "denoising"], X, minutes=0.02, **QUICK)
     steps = {m.config["plan"]["steps"] for m in models.values()}
     assert steps == {int(0.6 / 0.02 / plans.VALIDATED)}

@@ -63,7 +63,10 @@ def test_results_become_numbers_and_arms_are_those_announced():
 def test_a_missing_data_set_is_one_sentence(monkeypatch):
     monkeypatch.delenv("ISTHMUS_DATA", raising=False)
     made = Study(name="made", experiment=lambda trial: {}, **about(needs=("mnist",)))
-    with pytest.raises(IsthmusError, match="needs the data set 'mnist': set ISTHMUS_DATA"):
+    with pytest.raises(
+        IsthmusError,
+        match=r"'mnist': fetch it with 'isthmus data fetch mnist', or set ISTHMUS_DATA",
+    ):
         made.run(Trial(1))
 
 

@@ -416,6 +416,9 @@ class Autoencoder(Inference, nn.Module):
                 self.scaler.fit(batch.x)
             else:
                 self.scaler.fit(batch.x, batch.mask)
+            known = None if source is None else source.base(torch.arange(0))[0].truths
+            if known is not None and isinstance(self.scaler, Scaler) and any(known):
+                self.scaler.leave(torch.tensor(list(known)))
         count = len(batch) if rows is None else rows
         if self.decoder is not None:
             self.likelihood.check(*self._target(self.scaled(batch), batch, None))

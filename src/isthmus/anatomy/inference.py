@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import tree
+from isthmus.anatomy import opening, tree
 from isthmus.anatomy.axes import Array, spread_out
 from isthmus.anatomy.batch import Batch, Given, all_entries
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import code_of, decodes_latents
 from isthmus.anatomy.evaluation_mode import evaluating
-from isthmus.anatomy.layout import cut, like, raw_rows, restored
+from isthmus.anatomy.layout import cut, like, named_rows, raw_rows, restored, shown_as
 from isthmus.anatomy.masks import check_rows, unmasked
 from isthmus.anatomy.output import View
 from isthmus.anatomy.randomness import drawing
@@ -34,15 +34,17 @@ ENCODE_BATCH = 1024
 """Rows that ``encode``, ``score`` and the like push through at once."""
 
 Examples = Any
-"""An array, a tensor, a mapping of names to these, a list of rows, a Source or a Batch."""
+"""An array, a tensor, a mapping of names to these, a list of rows, a frame, a Source, a Batch, or
+the name of any data that ``fit`` opens: a set, a file or a folder."""
 
 
 class Inference:
     """The deterministic face of an :class:`Autoencoder`; a mixin of that class alone.
 
     ``X`` is in the user's units everywhere: an array or tensor, a mapping of names to these for a
-    model of several, a list of rows of different lengths, or a source. Another shape or dtype, NaN
-    and infinity are an :class:`IsthmusError`. ``given`` holds what a conditional model asks for,
+    model of several, a list of rows of different lengths, a source, or the name of a file, a folder
+    or a set, which is opened as ``fit`` does and gives arrays. Another shape or dtype, NaN and
+    infinity are an :class:`IsthmusError`. ``given`` holds what a conditional model asks for,
     ``mask`` says what is observed (see :class:`Batch`). The result has the layout of ``X``: an
     array for an array, texts for texts, a list of rows at their lengths for such a list.
 
@@ -71,6 +73,10 @@ class Inference:
         With ``code=True`` the :class:`Code` itself, so that a sparse code stays sparse.
         """
         model = self._model
+        if opening.is_name(X):
+            source = opening.opened(model, X)
+            own = self.encode(source, code=code, batch_size=batch_size, **about)  # type: ignore[call-overload]
+            return cast(Array | Code, opening.arrays(own))
         rows, spread = self._opened(X, about)
         with evaluating(model):
             codes = (model.clean_code(b) for b in self._batches(rows, batch_size, **about))
@@ -134,7 +140,7 @@ class Inference:
                 ) from problem
             raise IsthmusError(f"{what}: pass as many columns as encode returns") from problem
         found = like(Z, self._as_raw(tree.joined(recon), as_read), model.signal)
-        return found if as_read else self._restored(found, None)
+        return found if as_read else named_rows(self._restored(found, None), Z)
 
     def reconstruct(
         self,
@@ -153,6 +159,10 @@ class Inference:
         what is given, and never the rows.
         """
         model = self._model
+        if opening.is_name(X):
+            how = {"batch_size": batch_size, "seed": seed, "as_read": as_read, **about}
+            own = self.reconstruct(opening.opened(model, X), **how)
+            return opening.arrays(own if as_read else self._restored(own, None))
         rows, spread = self._opened(X, about)
         generator = torch.Generator(model.device).manual_seed(seed)
         with evaluating(model):
@@ -163,7 +173,7 @@ class Inference:
             return recon
         if model.preparation is None:
             return spread.each(recon, lambda own, part: restored(own, part, model.signal))
-        shown = _shown(X, recon, spread.given, model.signal)
+        shown = shown_as(X, recon, spread.given, model.signal)
         found = self._restored(shown, X if spread.axis is None else rows)
         if spread.axis is None:
             return found
@@ -269,6 +279,10 @@ class Inference:
         wide: bool,
     ) -> Array:
         """What ``measure`` says of the rows of each batch, in the layout of ``X``."""
+        if opening.is_name(X):
+            source = opening.opened(self._model, X)
+            own = self._of_rows(measure, source, batch_size, about, wide=wide)
+            return cast(Array, opening.arrays(own))
         rows, spread = self._opened(X, about)
         with evaluating(self._model):
             found = [measure(b).cpu() for b in self._batches(rows, batch_size, **about)]
@@ -477,18 +491,6 @@ def _given_batch(given: Given | None, start: int, rows: int, model: "Autoencoder
         return None
     part = {name: values[start : start + rows] for name, values in given.items()}
     return Batch(torch.empty(rows, 0), given=Given(part)).to(model.device)
-
-
-def _shown(X: Any, recon: Tree, layout: Any, signal: Signal) -> Any:
-    """A reconstruction for a preparation to restore: of a mapping, arrays in their own layout."""
-    if isinstance(X, Mapping) and isinstance(recon, Mapping):
-        images = {n for n, part in signal.parts.items() if part.kind == "image" and n in X}
-        rest = like(layout, {n: leaf for n, leaf in recon.items() if n not in images})
-        return {
-            n: restored(X[n], leaf, signal.parts[n]) if n in images else rest[n]
-            for n, leaf in recon.items()
-        }
-    return like(layout, recon)
 
 
 def _cpu(values: Tree) -> Tree:

@@ -150,6 +150,25 @@ def like(given: Any, result: Tree, signal: Signal | None = None) -> Any:
     return result.numpy() if isinstance(_first(given), np.ndarray) else result
 
 
+def shown_as(X: Any, recon: Tree, layout: Any, signal: Signal) -> Any:
+    """A reconstruction for a preparation to restore: of a mapping, arrays in their own layout."""
+    if isinstance(X, Mapping) and isinstance(recon, Mapping):
+        images = {n for n, part in signal.parts.items() if part.kind == "image" and n in X}
+        rest = like(layout, {n: leaf for n, leaf in recon.items() if n not in images})
+        return {
+            n: restored(X[n], leaf, signal.parts[n]) if n in images else rest[n]
+            for n, leaf in recon.items()
+        }
+    return like(layout, recon)
+
+
+def named_rows(found: Any, given: Any) -> Any:
+    """A frame under the rows' names of the frame that it was made from."""
+    index = getattr(given, "index", None)
+    framed = hasattr(found, "set_axis") and hasattr(given, "columns") and not callable(index)
+    return found.set_axis(index) if framed and len(found) == len(given) else found
+
+
 def cut(recon: Tree, signal: Signal, mask: Tree) -> Tree:
     """A reconstruction of rows of different lengths, at the lengths that they have."""
     if isinstance(recon, Mapping):

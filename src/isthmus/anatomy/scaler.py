@@ -25,15 +25,16 @@ _TOPS = (255, 1023, 4095, 16383, 65535)
 class Scaler(nn.Module):
     """``x -> (x - offset) / scale``.
 
-    ``columns`` standardises every element to mean 0 and variance 1 (a constant element keeps
-    scale 1), and ``columns-norm`` divides what comes of it by the root of the number of elements,
-    so that the mean squared norm of a row is at most 1. The others divide everything by one number,
-    which changes no direction and so suits dictionaries: of ``global`` and ``norm`` the mean
-    squared element is then 1, or the mean squared norm of a row; ``centred`` and ``centred-norm``
-    do the same after the mean of each element was taken off; ``robust`` and ``robust-norm`` take
-    off medians, and it is the median row whose mean squared element or squared norm is 1, so that a
-    few huge rows change nothing. ``unit`` maps a range of values to 0..1, ``unit_range`` or that of
-    the rows it is fitted to (:func:`unit_of`). ``none`` leaves the data as they are.
+    ``columns`` standardises every element to mean 0 and variance 1 (a constant element keeps scale
+    1, and so does one that is known to be 0 or 1 alone: :meth:`leave`), and ``columns-norm``
+    divides what comes of it by the root of the number of elements, so that the mean squared norm of
+    a row is at most 1. The others divide everything by one number, which changes no direction and
+    so suits dictionaries: of ``global`` and ``norm`` the mean squared element is then 1, or the
+    mean squared norm of a row; ``centred`` and ``centred-norm`` do the same after the mean of each
+    element was taken off; ``robust`` and ``robust-norm`` take off medians, and it is the median row
+    whose mean squared element or squared norm is 1, so that a few huge rows change nothing.
+    ``unit`` maps a range of values to 0..1, ``unit_range`` or that of the rows it is fitted to
+    (:func:`unit_of`). ``none`` leaves the data as they are.
     """
 
     offset: Tensor
@@ -124,6 +125,16 @@ class Scaler(nn.Module):
         self.offset.copy_(mean)
         scale = torch.where(std > 0, std, torch.ones_like(std))
         self.scale.copy_(scale if self.mode == "columns" else scale * scale.numel() ** 0.5)
+
+    def leave(self, truths: Tensor) -> None:
+        """Leave elements that are 0 or 1 alone, bool ``(*shape)``, in their own units.
+
+        Where every element has a scale of its own, that of the others: standardised, a column that
+        is 1 in one row of a hundred would weigh as much as any, and be 10 in that row.
+        """
+        if self.by_column:
+            own = 1.0 if self.mode == "columns" else self.scale.numel() ** 0.5
+            self.scale.copy_(torch.where(truths.to(self.scale.device), own, self.scale))
 
     def _resize(self, size: Tensor) -> None:
         if not bool(size > 0):

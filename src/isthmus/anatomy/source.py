@@ -1,6 +1,6 @@
 """What the trainer asks of data: rows by index. Readers in ``isthmus.data`` provide it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -27,6 +27,11 @@ class Source:
     """What the rows stand for, where they were recorded from something (tokens, images)."""
     columns: Sequence[str] | None = None
     """The names of an example's elements, where they have any."""
+    truths: Sequence[bool] | None = None
+    """Which of an example's elements say yes or no, as 1 or 0, where that is known."""
+    fills: Mapping[int, int] | None = None
+    """By the place of an element that says 1 where another was missing and was filled, the other's
+    place; where that is known."""
     names: Sequence[str] | None = None
     """The names of the rows, where they have any: those of files below a folder, say."""
 

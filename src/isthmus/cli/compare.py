@@ -64,7 +64,7 @@ def run(
 ) -> RenderableType:
     """Compare, write the page and the tables, and return what is printed."""
     from isthmus.comparison.comparison_page import page
-    from isthmus.comparison.naming import named
+    from isthmus.comparison.method_names import named
     from isthmus.comparison.next_steps import steps
     from isthmus.comparison.results_table import as_csv
     from isthmus.comparison.runner import BASELINES

@@ -49,6 +49,11 @@ def data(incomplete: str) -> list[str]:
     return [*_begun(incomplete, data_names()), *_paths(incomplete)]
 
 
+def data_sets(incomplete: str) -> list[str]:
+    """Names of data sets, also of those that are not here yet."""
+    return _begun(incomplete, sorted({*data_names(), *public_names()}))
+
+
 def options(context: typer.Context, incomplete: str) -> list[str]:
     """``NAME=`` for each option that the command takes, after the recipe where one is named."""
     if "=" in incomplete:
@@ -93,18 +98,24 @@ def recipe_options(name: str) -> list[str]:
 
 
 def data_names() -> list[str]:
-    """The sets that come with the library, and the tables and arrays of ISTHMUS_DATA's manifest."""
+    """The sets that come with the library, and those in the folders of sets that are here."""
     found = set(_keys(HOME / "data" / "bundled.py", "BUNDLED"))
-    place = os.environ.get("ISTHMUS_DATA")
-    try:
-        text = (Path(place).expanduser() / "manifest.json").read_text() if place else "[]"
-        paths = [file["path"] for item in json.loads(text) for file in item["files"]]
-    except (OSError, ValueError, KeyError, TypeError):  # said by whoever loads from there
-        paths = []
-    for path in map(Path, paths):
-        if path.suffixes[:1] in ([".npz"], [".csv"]):
-            found.add("/".join([*path.parent.parts[1:], path.name.split(".")[0]]))
+    for folder in filter(None, map(os.environ.get, ("ISTHMUS_DATA", "ISTHMUS_CACHE"))):
+        try:
+            text = (Path(folder).expanduser() / "manifest.json").read_text()
+            paths = [file["path"] for item in json.loads(text) for file in item["files"]]
+        except (OSError, ValueError, KeyError, TypeError):  # said by whoever loads from there
+            continue
+        for path in map(Path, paths):
+            if path.suffixes[:1] in ([".npz"], [".csv"]):
+                found.add("/".join([*path.parent.parts[1:], path.name.split(".")[0]]))
     return sorted(found)
+
+
+def public_names() -> list[str]:
+    """The sets whose sources are known (:mod:`isthmus.data.public`)."""
+    text = (HOME / "data" / "manifest.json").read_text(encoding="utf-8")
+    return [item["name"] for item in json.loads(text)]
 
 
 @cache

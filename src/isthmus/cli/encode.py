@@ -21,13 +21,13 @@ def encode(
     ],
     id_column: Annotated[
         str | None,
-        typer.Option("--id", metavar="COLUMN", help="of the table, to name the rows of a .csv"),
+        typer.Option("--id", metavar="COLUMN", help="of the table, to name the rows"),
     ] = None,
 ) -> None:
     """Write the codes of data to a file.
 
-    An .npz has one array for each part of the code; a .csv a row for each row of the data, with
-    a column for each latent, after the rows' ids or the names of their files.
+    An .npz has one array for each part of the code, and the rows' ids or the names of their files
+    as "id"; a .csv a row for each row of the data, with a column for each latent, after these.
     """
     codes, rows = encoded(folder, data, output, id_column)
     shapes = ", ".join(f"{name} {tuple(part.shape)}" for name, part in codes.items())
@@ -41,23 +41,26 @@ def encoded(
     import numpy as np
 
     from isthmus import runs
-    from isthmus.data.naming import row_names
+    from isthmus.data.naming import as_strings, row_names
     from isthmus.runs import kind_of, opened, write_atomically
     from isthmus.tables.writing import as_csv
 
     check_ending(output, FILES, "codes")
-    if id_column is not None and output.suffix != ".csv":
-        raise IsthmusError("--id names the rows of a .csv: write the codes to one, or leave it out")
     model = runs.load(folder)
     source, _ = opened(data, None, None, model.config, kind=kind_of(model))
     code = model.encode(source, code=True)
     arrays: dict[str, Any] = {name: part.numpy() for name, part in code.tensors().items()}
-    if output.suffix == ".npz":
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        write_atomically(output, buffer.getvalue())
-        return arrays, ""
     head, names = row_names(data, source, id_column)
+    if head and len(names) != len(source):
+        raise IsthmusError(
+            f"{len(names)} names were found for {len(source)} rows of {data}: leave out --id"
+        )
+    if output.suffix == ".npz":
+        own: dict[str, Any] = {"id": as_strings(names)} if head else {}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays, **own)
+        write_atomically(output, buffer.getvalue())
+        return arrays, f"rows named by {head[0]!r}, as 'id'" if head else ""
     z = code.z.numpy().reshape(len(source), -1)
     columns = dict(zip(head, [names], strict=True)) if head else {}
     for place in range(z.shape[1]):

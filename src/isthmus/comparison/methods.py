@@ -142,23 +142,33 @@ def fit_recipe(
     """Train a recipe under the budget; ``options`` are the user's for it, and win."""
     chosen = {**budgeted(recipe, budget), "seed": seed, **options}
     layout = layout_for(recipe, split)
-    rows = split.train if layout is None else layout.apart(split.train)
+    rows = _rows_of(split, layout)
     if split.reads is not None and "kind" not in recipe.model_options.model_fields:
         chosen = {"kind": split.reads, **chosen}
     with notices.collected(quiet=True):  # the budget is the same for all, and said on the page
         return Model(runs.fit(recipe, rows, progress=False, **chosen), layout)
 
 
+def _rows_of(split: Split, layout: Layout | None) -> Any:
+    """A split's training rows as a model reads them."""
+    if layout is not None:
+        return layout.apart(split.train)
+    if split.truths is None:
+        return split.train
+    source = data.as_source(split.train)
+    source.truths = split.truths
+    return source
+
+
 def untrained(recipe: Recipe, split: Split, budget: Budget, seed: int, options: Any) -> Model:
     """The recipe's model as it is before the first step."""
     layout = layout_for(recipe, split)
-    source = data.as_source(
-        split.train if layout is None else layout.apart(split.train), split.reads
-    )
+    source = data.as_source(_rows_of(split, layout), split.reads)
     model_options, _ = recipe.parse({**budgeted(recipe, budget), **options})
     model = runs.build(recipe, source, model_options, seed)
     with drawing(torch.device("cpu"), seed):
-        model.prepare(source.batch(torch.arange(min(len(source), PREPARE_ROWS))))
+        sample = source.batch(torch.arange(min(len(source), PREPARE_ROWS)))
+        model.prepare(sample, source=None if split.truths is None else source)
     return Model(model.eval(), layout)
 
 

@@ -101,6 +101,8 @@ class Split:
     reads: Kind | None = None
     columns: tuple[str, ...] = ()
     test_rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    truths: tuple[bool, ...] | None = None
+    """Which columns of a table are 0 or 1 alone, and stay so."""
 
     @property
     def flat_train(self) -> np.ndarray:
@@ -140,13 +142,19 @@ def _prepared(
     source: Source | None = None
     layout: Layout | None = None
     columns: tuple[str, ...] = ()
-    fits = X
+    fits, name = X, ""
     if isinstance(X, str) and data.is_name(X):
         held = data.load(X)
+        name = held.name
         parts = [held.train] if held.test is None else [held.train, held.test]
-        whole = data.as_source(np.concatenate(parts), reading.or_kind(held.kind))
-        x, name, reads = _rows(whole), held.name, whole.signal.kind
-        fits = whole
+        if is_framed(held.train):
+            import pandas as pd
+
+            X = held.source(pd.concat(parts, ignore_index=True))
+        else:
+            whole = data.as_source(np.concatenate(parts), reading.or_kind(held.kind))
+            x, reads = _rows(whole), whole.signal.kind
+            fits = whole
         if labels is None and held.train_labels is not None:
             both = [held.train_labels]
             if held.test is not None and held.test_labels is not None:
@@ -158,7 +166,7 @@ def _prepared(
                 notes.append("of several labels the first column is used")
         if held.test is not None:
             notes.append("the set's own training and test parts are joined, and split anew")
-    else:
+    if x is None:
         source, labels, fits = _opened(X, path, labels, reading)
         if len(source) < 8:
             raise IsthmusError(f"{_title(X, path)} has {len(source)} rows: pass at least 8")
@@ -176,13 +184,14 @@ def _prepared(
             x, source = _rows(ready, layout), None
         else:
             columns = _features(ready, preparation)
-        name = path.name if path else str(X) if isinstance(X, str) else "the data"
+        name = name or (path.name if path else str(X) if isinstance(X, str) else "the data")
         if labels is None and path is not None and path.suffix == ".npz":
             labels = _labels_of_archive(path, len(ready), notes)
     rows = len(source) if x is None and source is not None else len(x if x is not None else ())
     if x is None or x.ndim == 2:
         notes.append(
-            "each split brings columns to mean 0 and standard deviation 1 of its training rows"
+            "each split brings columns to mean 0 and standard deviation 1 of its training rows "
+            "(words, gaps and truth values to mean 0)"
         )
     values, kind, classes = _labels(labels, rows, notes)
     if values is not None and kind == "numbers" and np.isnan(values).any():
@@ -267,7 +276,8 @@ def split(prepared: Prepared, seed: int, share: float = TEST_SHARE) -> Split:
     """A quarter of the rows for testing, drawn by ``seed``, with classes in proportion.
 
     Missing values become the median of the training rows; vectors are brought to mean 0 and
-    standard deviation 1 of the training rows, which leaves out what does not vary there.
+    standard deviation 1 of the training rows, which leaves out what does not vary there; what is 0
+    or 1 for a word, a gap or a truth value of a table is left in these units, as fits leave it.
     """
     rng = np.random.default_rng(seed)
     n = prepared.rows
@@ -281,9 +291,9 @@ def split(prepared: Prepared, seed: int, share: float = TEST_SHARE) -> Split:
             "every class has one row, so that none can be kept for testing: pass labels that rows "
             "share, or numbers that are no classes"
         )
-    layout, columns = prepared.layout, prepared.columns
+    layout, columns, truths = prepared.layout, prepared.columns, None
     if prepared.x is None:
-        train_x, test_x, layout, columns = _taught(prepared, test)
+        train_x, test_x, layout, columns, truths = _taught(prepared, test)
     else:
         train_x, test_x = prepared.x[~test], prepared.x[test]  # copies
     if train_x.ndim == 2:
@@ -295,6 +305,9 @@ def split(prepared: Prepared, seed: int, share: float = TEST_SHARE) -> Split:
         vary = spread > 1e-12 * np.maximum(1.0, np.abs(mean))
         if not vary.any():
             raise IsthmusError("no column of the data varies: there is nothing to compare")
+        if truths is not None:
+            spread = np.where(truths & vary, 1.0, spread)
+            truths = truths[vary]
         train_x, test_x = (_standard(part, mean, spread, vary) for part in (train_x, test_x))
         if layout is not None:
             layout = layout.kept(vary)
@@ -311,26 +324,29 @@ def split(prepared: Prepared, seed: int, share: float = TEST_SHARE) -> Split:
         prepared.reads,
         columns,
         np.flatnonzero(test),
+        None if truths is None else tuple(truths.tolist()),
     )
 
 
 def _taught(
     prepared: Prepared, test: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, Layout | None, tuple[str, ...]]:
-    """The rows of a table as a split's training rows teach them, training and test ones."""
+) -> tuple[np.ndarray, np.ndarray, Layout | None, tuple[str, ...], np.ndarray | None]:
+    """The rows of a table as a split's training rows teach them, training and test ones; what the
+    columns are called, and which are 0 or 1 alone."""
     source, train = prepared.source, np.flatnonzero(~test)
     assert source is not None
     with notices.collected(quiet=True):
         if isinstance(source, tables.TableSource):
             own = tables.Preparation.learn(source.table, train, prepared.options)
             parts = own.apply(source.table, train), own.apply(source.table, np.flatnonzero(test))
-            return *parts, None, tuple(own.features)
+            truths = np.array([own_ for one in own.encoders for own_ in one.truths])
+            return *parts, None, tuple(own.features), truths if truths.any() else None
         preparation = DataPreparation.learn(source, train, prepared.options)
         assert preparation is not None
         ready = preparation.source(source)
         layout = Layout.of(ready.signal) if ready.signal.kind == "collection" else None
         x = _rows(ready, layout)
-        return x[~test], x[test], layout, _features(ready, preparation)
+        return x[~test], x[test], layout, _features(ready, preparation), None
 
 
 _PART = 1 << 16

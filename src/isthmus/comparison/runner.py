@@ -15,8 +15,8 @@ import numpy as np
 from isthmus.anatomy import Kind, Reading
 from isthmus.comparison import examples, methods
 from isthmus.comparison.examples import Examples
+from isthmus.comparison.method_names import fingerprint, named
 from isthmus.comparison.methods import Budget, Fitted, Model
-from isthmus.comparison.naming import fingerprint, named
 from isthmus.comparison.next_steps import data_of
 from isthmus.comparison.prepared import TEST_SHARE, Prepared, Split, split
 from isthmus.comparison.prepared import prepare as ready

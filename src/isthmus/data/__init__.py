@@ -1,6 +1,7 @@
 """Data as sources of rows: arrays, files, data sets by name, and made data with known truth."""
 
 from isthmus.data.conversion import as_source, split
+from isthmus.data.fetching import fetch
 from isthmus.data.files import open_file
 from isthmus.data.given import Columns, given_source
 from isthmus.data.graphs import Graphs
@@ -17,5 +18,6 @@ from isthmus.data.torch_datasets import DatasetSource
 __all__ = [
     "ArraySource", "CollectionSource", "Columns", "Data", "DatasetSource", "GivenSource", "Graphs",
     "ImageFolder", "Planted", "PlantedSource", "RaggedSource", "RowsSource", "Sprites", "Subset",
-    "as_source", "given_source", "is_name", "load", "names", "open_file", "register", "split",
+    "as_source", "fetch", "given_source", "is_name", "load", "names", "open_file", "register",
+    "split",
 ]  # fmt: skip

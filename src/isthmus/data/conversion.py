@@ -105,14 +105,14 @@ def _by_name(name: str | Path, kind: Asked) -> Source:
     # A set's name wins over a folder of that name, which a run saved beside it may well have.
     if isinstance(name, str) and registry.is_name(name):
         data = registry.load(name)
-        return ArraySource(data.train, Reading.of(kind).or_kind(data.kind), name=data.name)
+        return data.source(data.train, kind)
     if files.located(name) is not None or isinstance(name, Path):
         return files.open_file(name, kind)
     looks_like_path = "\\" in name or name.startswith(("/", ".", "~")) or Path(name).suffix != ""
     if looks_like_path:
         return files.open_file(name, kind)
     data = registry.load(name)
-    return ArraySource(data.train, Reading.of(kind).or_kind(data.kind), name=data.name)
+    return data.source(data.train, kind)
 
 
 def _of_table(table: Table, kind: Asked) -> Source:

@@ -16,7 +16,9 @@ from isthmus.anatomy.masks import read_mask
 from isthmus.data import files, huggingface, images
 from isthmus.data.conversion import as_source
 from isthmus.data.ragged import GivenSource
+from isthmus.data.sources import Subset
 from isthmus.errors import IsthmusError, unknown
+from isthmus.notices import say
 from isthmus.tables.cells import number
 from isthmus.tables.files import values_of
 from isthmus.tables.frames import is_framed
@@ -84,9 +86,43 @@ def given_source(
             if words is not None:
                 levels[name] = words
     source = as_source(X if mask is None else _filled(X, mask, kind), kind)
+    positions = _positions(source, X, mask)
+    if positions is not None:
+        source, mask = _of_positions(source, positions), None
+        if arrays:
+            raise IsthmusError(
+                "a mask of positions leaves rows out, to which nothing can be given then: pass the "
+                "positions that are there as rows, X[mask], and what is given for them"
+            )
     if not arrays and mask is None:
         return source, Columns(columns, levels)
     return GivenSource(source, arrays, mask), Columns(columns, levels)
+
+
+def _positions(source: Source, X: Any, mask: Any) -> np.ndarray | None:
+    """Which of the rows that an array's positions became are there, bool ``(positions,)``; None
+    where the mask is not one of positions."""
+    if mask is None or source.signal.kind != "vector" or source.signal.axis is None:
+        return None
+    axis = source.signal.axis % np.ndim(X)
+    shape = tuple(int(n) for place, n in enumerate(np.shape(X)) if place != axis)
+    seen = mask.cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+    if len(shape) < 2 or seen.shape != shape or seen.dtype.kind not in "bui":
+        return None
+    if seen.dtype.kind != "b" and not np.isin(seen, (0, 1)).all():
+        return None
+    return seen.astype(bool).reshape(-1)
+
+
+def _of_positions(source: Source, there: np.ndarray) -> Source:
+    """The rows of the positions that are there."""
+    if not there.any():
+        raise IsthmusError("the mask says that no position is there: leave it out")
+    say(
+        f"{int((~there).sum()):,} of {len(there):,} positions are left out, as the mask says: each "
+        "position is a row here (kind=series takes each array as a whole)"
+    )
+    return Subset(source, there)
 
 
 def has_columns(X: Any, columns: Sequence[str]) -> bool:

@@ -1,8 +1,8 @@
 """What the rows of data and the elements of a row are called, where they have names."""
 
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from isthmus import tables
@@ -14,10 +14,9 @@ def row_names(data: str, source: Any, id_column: str | None) -> tuple[list[str],
     """What the rows are called: the ids of a table, or the files of a folder."""
     if id_column is None:
         base, numbers = source.base(torch.arange(len(source)))
-        files = getattr(base, "files", None) or getattr(base, "paths", None)
-        if files is None:
+        if base.names is None:
             return [], []
-        return ["file"], [Path(files[place]).name for place in numbers.tolist()]
+        return ["file"], [base.names[place] for place in numbers.tolist()]
     found = located(data)
     if found is None or not tables.is_table(found[0]):
         raise IsthmusError(f"--id {id_column}: {data!r} is no table, and has no columns by name")
@@ -25,6 +24,14 @@ def row_names(data: str, source: Any, id_column: str | None) -> tuple[list[str],
     if id_column not in names:
         raise unknown(f"column of {found[0].name!r}", id_column, names)
     return [id_column], tables.columns(found[0], [id_column])[id_column]
+
+
+def as_strings(names: Any) -> np.ndarray:
+    """Names for an archive, whose arrays hold no Python objects: numbers, or text of one length."""
+    found = np.asarray(names)
+    if found.dtype.kind != "O":
+        return found
+    return np.array(["" if name is None else str(name) for name in found.tolist()])
 
 
 def column_names(model: Any, source: Any, number: int) -> list[str]:

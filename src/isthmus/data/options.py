@@ -11,7 +11,8 @@ from torch import Tensor
 from isthmus.anatomy import Reading, Source, Tree
 from isthmus.data.sources import ArraySource, CollectionSource, Subset
 from isthmus.errors import IsthmusError
-from isthmus.notices import say
+from isthmus.notices import say, tried
+from isthmus.tables import Preparation, TableSource
 
 OPTIONS = ("kind", "axis", "size", "mode", "max_norm")
 HUGE = 10.0
@@ -52,7 +53,8 @@ def within_norm(
 ) -> tuple[Source, dict[str, Any] | None]:
     """The rows that are no outliers in size, and what was left out (None where nothing was).
 
-    A row's size is its distance from the row of medians (of up to 4,096 rows, spread evenly).
+    A row's size is its distance from the row of medians (of up to 4,096 rows, spread evenly), of a
+    table's that of its features.
     ``factor`` is how many times the median size a row may have. With ``"auto"`` rows of more than
     10 times are left out where ``auto`` (the model is a dictionary) and they are at most 5 % of all
     rows and have more than half of all energy: as attention sinks have, to which a dictionary would
@@ -60,12 +62,14 @@ def within_norm(
     """
     if factor is None or (factor == "auto" and not auto):
         return source, None
-    # A table that has text has no signal before its preparation is learnt.
-    if not is_array(source) or source.signal.kind != "vector":
+    sized = None if factor == "auto" and not is_array(source) else _sized(source)
+    if sized is None:
         if factor == "auto":
             return source, None
-        raise IsthmusError("max_norm is for arrays of vectors: leave it out for these data")
-    sizes = _sizes(source)
+        raise IsthmusError(
+            "max_norm is for arrays of vectors and for tables: leave it out for these data"
+        )
+    sizes = _sizes(sized)
     median = float(sizes.median())
     times = HUGE if factor == "auto" else float(factor)
     kept = sizes <= times * median
@@ -89,11 +93,24 @@ def again(source: Source, recorded: Mapping[str, Any] | None) -> Source:
     """The rows that a run was fitted to, of all rows of its data."""
     if recorded is None:
         return source
-    raw = source  # sizes are those of the rows before any preparation
+    raw = source  # sizes are those of the rows before any preparation of the fit
     while not isinstance(raw, ArraySource) and len(getattr(raw, "source", ())) == len(source):
         raw = raw.source  # type: ignore[attr-defined]
-    sizes = _sizes(raw)
+    sizes = _sizes(_sized(raw) or raw)
     return Subset(source, sizes <= float(recorded["factor"]) * float(sizes.median()))
+
+
+def _sized(source: Source) -> Source | None:
+    """The rows whose sizes count, where they have any: those of arrays of vectors, and of tables
+    the features that a preparation learnt on all rows makes of them."""
+    inner, _ = source.base(torch.arange(0))
+    if isinstance(inner, TableSource):
+        with tried():  # which the fit's own preparation says
+            made = TableSource(inner.table, Preparation.learn(inner.table))
+        if inner is source:
+            return made
+        return Subset(made, source.base(torch.arange(len(source)))[1])
+    return source if is_array(source) and source.signal.kind == "vector" else None
 
 
 def is_array(source: Source) -> bool:

@@ -3,9 +3,10 @@
 import os
 from difflib import get_close_matches
 
-from isthmus.data import catalogue
+from isthmus.data import catalogue, public
 from isthmus.data.bundled import BUNDLED
 from isthmus.data.named import Data
+from isthmus.data.public import key
 from isthmus.errors import IsthmusError
 
 
@@ -25,20 +26,21 @@ def load(name: str) -> Data:
 
     Always there: "digits", "breast-cancer", "wine", "iris", "diabetes" (from scikit-learn) and
     "planted", "sprites" (made). Others come from the folder that the environment variable
-    ISTHMUS_DATA names, by their file's stem ("mnist"); their checksums are verified. Case does
-    not matter, nor does a dash for an underscore. An unknown name is an :class:`IsthmusError`
-    that offers the nearest right one.
+    ISTHMUS_DATA names, or were fetched (:func:`isthmus.data.fetch`), by their file's stem
+    ("mnist"); their checksums are verified. Case does not matter, nor does a dash for an
+    underscore. An unknown name is an :class:`IsthmusError` that offers the nearest right one, and
+    of a public set that is not here it says how to fetch it.
     """
-    bundled = {_key(n): make for n, make in BUNDLED.items()}
-    if _key(name) in bundled:
-        return bundled[_key(name)]()
+    bundled = {key(n): make for n, make in BUNDLED.items()}
+    if key(name) in bundled:
+        return bundled[key(name)]()
     entries = catalogue.entries()
-    listed = {_key(n).rsplit("/", 1)[-1]: entry for n, entry in entries.items()}
-    listed.update({_key(n): entry for n, entry in entries.items()})
+    listed = {key(n).rsplit("/", 1)[-1]: entry for n, entry in entries.items()}
+    listed.update({key(n): entry for n, entry in entries.items()})
     head, _, channel = name.partition(":")
-    if _key(head) not in listed:
+    if key(head) not in listed:
         raise _unknown(name, [*BUNDLED, *(e.name for e in listed.values())])
-    return catalogue.read(listed[_key(head)], channel or None)
+    return catalogue.read(listed[key(head)], channel or None)
 
 
 def is_name(text: object) -> bool:
@@ -49,19 +51,33 @@ def is_name(text: object) -> bool:
         listed = catalogue.entries()
     except IsthmusError:  # ISTHMUS_DATA points nowhere, which only matters to who loads from there
         listed = {}
-    known = {_key(n) for n in (*BUNDLED, *listed)} | {_key(n).rsplit("/", 1)[-1] for n in listed}
-    return _key(text.partition(":")[0]) in known
+    known = {key(n) for n in (*BUNDLED, *listed)} | {key(n).rsplit("/", 1)[-1] for n in listed}
+    return key(text.partition(":")[0]) in known
+
+
+def how_to_get(*missing: str) -> str:
+    """What to do about sets that are not here: fetch them, or name the folder that has them."""
+    place = os.environ.get(catalogue.VARIABLE)
+    named = f"set {catalogue.VARIABLE} to the folder that has it"
+    folder = f"{place} lacks it" if place else named
+    known = [public.found(name) for name in missing]
+    if all(one is not None and one.can_be_fetched for one in known):
+        fetch = f"fetch it with 'isthmus data fetch {' '.join(missing)}'"
+        return f"{folder}, {fetch}" if place else f"{fetch}, or {folder}"
+    return folder
 
 
 def _unknown(name: str, known: list[str]) -> IsthmusError:
     """The error for a name in no list, which says when a whole list is missing."""
-    keys = {_key(n): n for n in known}
-    near = get_close_matches(_key(name), keys, n=1, cutoff=0.6)
+    one = public.found(name.partition(":")[0])
+    if one is not None:
+        return IsthmusError(f"the data set {one.name!r} is not here: {how_to_get(one.name)}")
+    keys = {key(n): n for n in known}
+    near = get_close_matches(key(name), keys, n=1, cutoff=0.6)
     hint = f"did you mean {keys[near[0]]!r}" if near else f"known are {', '.join(sorted(names()))}"
     if not os.environ.get(catalogue.VARIABLE):
-        hint += f"; more are found once {catalogue.VARIABLE} names the folder of data sets"
+        hint += (
+            f"; more are found once {catalogue.VARIABLE} names the folder of data sets, and "
+            "'isthmus data' lists those that can be fetched"
+        )
     return IsthmusError(f"unknown data set {name!r}: {hint}")
-
-
-def _key(name: str) -> str:
-    return name.strip().lower().replace("_", "-")

@@ -7,6 +7,8 @@ from functools import cache
 from typing import Any
 
 from isthmus.data import catalogue
+from isthmus.data.manifest import Entry
+from isthmus.data.registry import how_to_get
 from isthmus.errors import IsthmusError
 from isthmus.language.document import Document
 from isthmus.language.masc import document_text
@@ -40,7 +42,7 @@ def held_out_text() -> list[Document]:
 
 
 def available() -> bool:
-    """Whether ISTHMUS_DATA names a folder that holds both corpora."""
+    """Whether both corpora are here, in the folder of ISTHMUS_DATA or fetched."""
     try:
         known = catalogue.entries()
     except IsthmusError:  # it points nowhere, which matters to who asks for a corpus by name
@@ -62,26 +64,24 @@ def _parts(text: str) -> tuple[str, str]:
     return "\n\n".join(paragraphs[:cut]), "\n\n".join(paragraphs[cut:])
 
 
-def _entry(name: str) -> catalogue.Entry:
+def _entry(name: str) -> Entry:
     entry = catalogue.entries().get(name)
     if entry is None:
-        raise IsthmusError(
-            f"the corpus {name!r} is not here: set {catalogue.VARIABLE} to the folder that holds it"
-        )
-    catalogue._verify(entry)
+        raise IsthmusError(f"the corpus {name!r} is not here: {how_to_get(name)}")
+    catalogue.verify(entry)
     return entry
 
 
 @cache
-def _gutenberg12(entry: catalogue.Entry) -> tuple[Document, ...]:
+def _gutenberg12(entry: Entry) -> tuple[Document, ...]:
     return tuple(Document(book["title"], book["text"].strip()) for book in _lines(entry))
 
 
 @cache
-def _masc(entry: catalogue.Entry) -> tuple[Document, ...]:
+def _masc(entry: Entry) -> tuple[Document, ...]:
     return tuple(Document(item["id"], document_text(item["sents"])) for item in _lines(entry))
 
 
-def _lines(entry: catalogue.Entry) -> Iterator[dict[str, Any]]:
+def _lines(entry: Entry) -> Iterator[dict[str, Any]]:
     with lzma.open(entry.path, "rt", encoding="utf-8") as file:
         yield from map(json.loads, file)

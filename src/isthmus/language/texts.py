@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from isthmus.data import catalogue
+from isthmus.data import catalogue, public
+from isthmus.data.registry import how_to_get
 from isthmus.errors import IsthmusError, unknown
 from isthmus.language import corpus
 from isthmus.language.document import Document
@@ -22,8 +23,8 @@ SAMPLES = 256
 def default_text() -> str:
     """What to read where nothing is said.
 
-    ``held-out`` (English that the resident model was not trained on) where ISTHMUS_DATA has it,
-    else ``samples``.
+    ``held-out`` (English that the resident model was not trained on) where its texts
+    are here (in the folder of ISTHMUS_DATA, or fetched), else ``samples``.
     """
     return "held-out" if corpus.available() else "samples"
 
@@ -38,7 +39,8 @@ def documents(spec: str) -> list[Document]:
     - ``notes.txt``, ``rows.jsonl``, ``rows.csv``, ``rows.tsv``, also ``.gz``, ``.xz`` or ``.bz2``;
       ``rows.csv:column`` where the text is not in the column ``text``
     - a folder: all ``.txt`` in it and below
-    - a text of ISTHMUS_DATA by its file's name: ``tinyshakespeare``, ``sentence_polarity``
+    - a text of ISTHMUS_DATA, or that was fetched, by its file's name: ``tinyshakespeare``,
+      ``sentence_polarity``
 
     Raises ``IsthmusError`` where nothing is found, or nothing but empty text.
     """
@@ -65,10 +67,13 @@ def _found(spec: str) -> list[Document]:
     named = {e.name: e for e in catalogue.entries().values() if is_text_file(e.path)}
     for place, column in _places(spec):
         if place in named:
-            catalogue._verify(named[place])
+            catalogue.verify(named[place])
             return read_file(named[place].path, column)
     if is_text_file(Path(_places(spec)[-1][0])):
         raise IsthmusError(f"there is no file {spec!r}: check its path")
+    missing = public.found(_places(spec)[-1][0])
+    if missing is not None:
+        raise IsthmusError(f"the text {missing.name!r} is not here: {how_to_get(missing.name)}")
     raise unknown("text", spec, [*_CORPORA, "samples", *named])
 
 

@@ -196,7 +196,7 @@ class Recipe:
             raise IsthmusError(
                 f"the recipe {self.name!r} reads {reads}, and the data are {given}: cut or fill "
                 "them to one length, np.stack([x[:n] for x in X]), take every step as a row, "
-                "np.concatenate(X), or choose a recipe that reads rows of different lengths"
+                f"np.concatenate(X), or choose {_reading_ragged()}, which reads them as they are"
             )
         if "tokens" in self.kinds and signal.kind in REAL and signal.dtype.startswith("int"):
             raise IsthmusError(
@@ -391,6 +391,14 @@ def get_recipe(name: str) -> Recipe:
             f"unknown recipe {name!r}: a function of a package is written '{module}:{last}'"
         )
     raise unknown("recipe", name, known)
+
+
+def _reading_ragged() -> str:
+    """The recipes that read rows of different lengths, by name, for a sentence."""
+    found = sorted(name for name, one in _known().items() if "ragged" in one.kinds)
+    if not found:
+        return "a recipe of your own with kinds=('ragged',)"
+    return ", ".join(found[:-1]) + (" or " if found[1:] else "") + "".join(found[-1:])
 
 
 def as_recipe(found: RecipeLike) -> Recipe:

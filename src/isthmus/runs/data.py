@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import isthmus.activations  # noqa: F401  (lets names that begin with lm: and store: be data)
-from isthmus import data
+from isthmus import data, notices
 from isthmus.anatomy import Asked, Autoencoder, Reading, Source, tree
+from isthmus.anatomy.opening import register
 from isthmus.anatomy.spread import reads_positions
 from isthmus.data import options as data_options
 from isthmus.data import preparation as data_preparation
@@ -69,7 +70,8 @@ def opened(
     recorded = {n: c for n, c in known.column.items() if given is None or n not in given}
     if recorded and has_columns(X, list(recorded.values())):
         given = {**recorded, **({} if given is None else given)}
-    source, columns = given_source(X, given, mask, kind=kind, known=known)
+    with notices.unless((config or {}).get("notes", ())):
+        source, columns = given_source(X, given, mask, kind=kind, known=known)
     preparation = data_preparation.recorded(config)
     return source if preparation is None else preparation.source(source), columns
 
@@ -80,6 +82,12 @@ def kind_of(model: Autoencoder | None) -> Asked:
         return None
     how = Reading.as_fitted(model.signal)
     return replace(how, features=True) if reads_positions(model) else how
+
+
+@register
+def opened_for(model: Autoencoder, name: str | Path) -> Source:
+    """The rows of a name or path, read as those that a model was fitted to."""
+    return opened(name, None, None, model.config, kind=kind_of(model))[0]
 
 
 def parts(

@@ -14,6 +14,7 @@ from isthmus.runs.building import build, fitting_batch
 from isthmus.runs.data import check_fit, parts
 from isthmus.tables import PrepareOptions
 from isthmus.training import TrainingOptions
+from isthmus.training.device import resolve_device
 from isthmus.training.plan import Plan, is_auto, planned, silent, watching
 
 Options = tuple[dict[str, Any], TrainingOptions]
@@ -70,6 +71,7 @@ def fit_planned(
     """
     given = set(asked) if begun is None else {*asked, "steps"}
     training = recipe.parse(asked)[1] if begun is None else begun[1]
+    resolve_device(training.device)  # before anything is said of what will be done on it
     training = watching(training, given, len(source), validation_data is not None)
     chosen = training.validation > 0 and "validation" not in given and begun is None
     with notices.tried() as said:

@@ -1,7 +1,6 @@
 """What a study is: a published claim as an experiment that can fail, its rule set in advance."""
 
 import importlib
-import os
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from isthmus import data
+from isthmus.data.registry import how_to_get
 from isthmus.errors import IsthmusError, unknown
 from isthmus.evaluation import Result
 
@@ -132,9 +132,10 @@ class Study:
         """An error where a data set that it needs is not there."""
         missing = [name for name in self.needs if not data.is_name(name)]
         if missing:
-            place = os.environ.get("ISTHMUS_DATA")
-            hint = f"{place} lacks it" if place else "set ISTHMUS_DATA to the folder that holds it"
-            raise IsthmusError(f"the study {self.name!r} needs the data set {missing[0]!r}: {hint}")
+            raise IsthmusError(
+                f"the study {self.name!r} needs the data set{'s' if len(missing) > 1 else ''} "
+                f"{', '.join(map(repr, missing))}: {how_to_get(*missing)}"
+            )
 
 
 _STUDIES: dict[str, Study] = {}

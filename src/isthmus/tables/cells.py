@@ -21,12 +21,36 @@ _ISO = re.compile(
 _LOCAL = re.compile(r"(\d{1,2})([./])(\d{1,2})\2(\d{4})( \d{1,2}:\d{2}(:\d{2})?)?")
 
 
+SHARES = ("%", "‰")
+"""Signs that say what a number is a share of."""
+_MONEY = "$€£¥₹₽₩₺₴₪₫฿₿"
+_CODES = "USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|ZAR|kr|zł|Fr"
+_SIGN = rf"(?:[{_MONEY}%‰]|(?:{_CODES})(?![A-Za-z])\.?)"
+_DRESSED = re.compile(
+    rf"(?P<open>\()? ?(?P<minus>[+-])? ?(?P<before>{_SIGN})? ?(?P<inner>[+-])?"
+    rf"(?P<bare>[\d.][\d.,' ]*(?:[eE][+-]?\d+)?) ?(?P<after>{_SIGN})? ?(?P<close>\))?"
+)
+_BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-",
+                         "\u2019": "'"})  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Marks:
-    """How numbers are written: the decimal mark, and the one between thousands where there is."""
+    """How numbers are written: the decimal mark, and the one between thousands where there is.
+
+    ``sign`` stands before or after every number (``€``, ``%``, ``USD``), and is taken off;
+    with ``brackets``, numbers in brackets are negative, as accounts have it.
+    """
 
     decimal: str = "."
     thousands: str = ""
+    sign: str = ""
+    brackets: bool = False
+
+    @property
+    def pair(self) -> str:
+        """The decimal mark and the one between thousands in one word, "" where usual."""
+        return "" if self.decimal + self.thousands == "." else self.decimal + self.thousands
 
 
 def marks_of_missing() -> list[str]:
@@ -35,7 +59,10 @@ def marks_of_missing() -> list[str]:
     return sorted({way(mark) for mark in MISSING if mark for way in ways} | {"NaN", "", "NaT"})
 
 
-def number(cell: str, marks: Marks = Marks()) -> float | int | None:
+USUAL = Marks()
+
+
+def number(cell: str, marks: Marks = USUAL) -> float | int | None:
     """The number in a cell, NaN for a missing one, None for words.
 
     Underscores make no number, nor does a mark between thousands that stands elsewhere.
@@ -43,6 +70,15 @@ def number(cell: str, marks: Marks = Marks()) -> float | int | None:
     cell = cell.strip()
     if cell.lower() in MISSING:
         return float("nan")
+    if not cell.isascii():
+        cell = cell.translate(_BLANKS)
+    if marks.sign or marks.brackets:
+        found = undressed(cell)
+        if found is None or found.sign not in ("", marks.sign):
+            return None
+        if (found.brackets and not marks.brackets) or (marks.sign in SHARES and found.lacks(marks)):
+            return None
+        cell = found.bare
     if marks.thousands and marks.thousands in cell:
         cell = _ungrouped(cell, marks)
     if marks.decimal != ".":
@@ -54,6 +90,56 @@ def number(cell: str, marks: Marks = Marks()) -> float | int | None:
     if _PLAIN.fullmatch(cell) or cell.lower().lstrip("+-") in _INFINITE:
         return float(cell)
     return None
+
+
+@dataclass(frozen=True)
+class Undressed:
+    """A number without what is written around it, its sign in front."""
+
+    bare: str
+    sign: str
+    brackets: bool
+
+    def lacks(self, marks: Marks) -> bool:
+        """Whether the sign is needed and not there: 0 is 0 % all the same."""
+        return bool(marks.sign) and not self.sign and self.bare.strip("+-0.,") != ""
+
+
+def undressed(cell: str) -> Undressed | None:
+    """A number of digits and marks without currency, per cent and brackets; None for words."""
+    cell = cell.strip()
+    if not cell.isascii():
+        cell = cell.translate(_BLANKS)
+    found = _DRESSED.fullmatch(cell)
+    if found is None:
+        return None
+    before, after = found["before"] or "", found["after"] or ""
+    twice = before and after
+    brackets = found["open"] is not None
+    minus = (found["minus"] or "") + (found["inner"] or "")
+    if twice or before in SHARES or brackets != (found["close"] is not None):
+        return None
+    if len(minus) > 1 or (brackets and minus):
+        return None
+    bare = ("-" if brackets else minus) + found["bare"].rstrip()
+    return Undressed(bare, (before or after).rstrip("."), brackets)
+
+
+def is_numeric(cell: str) -> bool:
+    """Whether a cell holds a number in some way of writing them, or a mark of a missing one."""
+    if number(cell) is not None:
+        return True
+    found = undressed(cell)
+    return found is not None and any(number(found.bare, marks) is not None for marks in WAYS)
+
+
+WAYS = tuple(
+    Marks(decimal, thousands)
+    for decimal, thousands in (
+        (".", ""), (",", ""), (".", ","), (",", "."), (".", "'"), (",", "'"), (".", " "), (",", " ")
+    )
+)  # fmt: skip
+"""The decimal mark and the one between thousands, in the ways in which they are written."""
 
 
 def _ungrouped(cell: str, marks: Marks) -> str:

@@ -1,29 +1,22 @@
 """How a file of text is written, found from its beginning: letters, marks, names of columns."""
 
-import csv
 import io
-import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
 from pathlib import Path
+from typing import IO
 
 from isthmus import notices
 from isthmus.errors import IsthmusError
-from isthmus.tables import cells
+from isthmus.tables import cells, marks
 from isthmus.tables.compression import DAMAGE, damaged, endings, opened
-from isthmus.tables.table import check_names
+from isthmus.tables.fixed_width import Cuts, Tabbed, cut, cuts_of
+from isthmus.tables.heading import BLANKS, SEPARATORS, above, headed_by, rows_of
 
 SAMPLE = 1 << 18
 """Bytes that are looked at."""
-LINES = 200
-_SEPARATORS = (";", "\t", "|", ",")
-_DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+([eE][+-]?\d+)?")
-_DECIMAL_POINT = re.compile(r"[+-]?(\d+|\d{1,3}(,\d{3})+)?\.\d+([eE][+-]?\d+)?")
-_GROUPED = {",": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?"),
-            ".": re.compile(r"[+-]?[1-9]\d{0,2}((\.\d{3}){2,}|(\.\d{3})+,\d+)")}  # fmt: skip
-_EITHER_POINT = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
-_ROW_NAMES = ("", "Unnamed: 0", "__index_level_0__")
 
 
 @dataclass(frozen=True)
@@ -32,21 +25,45 @@ class Dialect:
 
     ``names`` are those of all ``width`` columns; ``headed`` says whether a line bears them, and
     ``named`` whether they are more than places. ``left_out`` are columns that hold no data (row
-    numbers, an empty last one).
+    numbers, an empty last one). The rows begin after ``offset`` bytes, which are ``lines`` lines.
+    ``marks`` are those of most columns, ``shown`` decimal marks that stand somewhere. ``cuts`` are
+    the cells of lines that are aligned by blanks.
     """
 
-    encoding: str
+    letters: str
     separator: str
-    marks: cells.Marks
-    names: tuple[str, ...]
-    headed: bool
-    named: bool
+    marks: cells.Marks = cells.USUAL
+    names: tuple[str, ...] = ()
+    headed: bool = False
+    named: bool = False
     left_out: frozenset[int] = frozenset()
+    offset: int = 0
+    lines: int = 0
+    shown: frozenset[str] = frozenset()
+    cuts: Cuts | None = None
 
     @property
     def width(self) -> int:
         """Cells of a row."""
         return len(self.names)
+
+    @property
+    def encoding(self) -> str:
+        """That of the stream of rows."""
+        return self.letters if self.cuts is None else "utf-8"
+
+    @contextmanager
+    def rows(self, path: Path) -> Iterator[IO[bytes]]:
+        """The file from its first row on, cells between :attr:`separator`."""
+        with opened(path) as stream:
+            left = self.offset
+            while left > 0 and (skipped := stream.read(min(left, 1 << 20))):
+                left -= len(skipped)
+            if self.cuts is None:
+                yield stream
+            else:
+                tabbed = Tabbed(stream, self.letters, self.cuts, path, self.lines)
+                yield io.BufferedReader(tabbed)
 
 
 def sniffed(path: Path, *, quiet: bool = False) -> Dialect:
@@ -54,29 +71,118 @@ def sniffed(path: Path, *, quiet: bool = False) -> Dialect:
     try:
         with opened(path) as stream:
             start = stream.read(SAMPLE)
+            # Of a table of very many columns, at least the names and some rows.
+            while start.count(b"\n") < 3 and len(start) < 64 * SAMPLE:
+                more = stream.read(SAMPLE)
+                if not more:
+                    break
+                start += more
     except DAMAGE as error:
         if isinstance(error, IsthmusError):
             raise
         raise damaged(path) from error
     whole = len(start) < SAMPLE
-    encoding = encoding_of(start, whole=whole)
-    if encoding is None:
+    found = encoding_of(start, whole=whole)
+    if found is None:
         raise damaged(path, "is damaged or no table of text (it holds zero bytes)")
-    text = start.decode(encoding, "ignore" if not whole else "replace")
+    letters, marked = _without_mark(start, found)
+    text = start[marked:].decode(letters, "ignore" if not whole else "replace")
     if not whole:
         text = text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text
     if not text.strip():
         raise IsthmusError(f"{str(path)!r} is empty: pass a table with at least one row")
-    separator = _separator(text, "\t" if endings(path)[0] == ".tsv" else ",")
-    rows = _rows(text, separator)
-    dialect = _named(path, rows, Dialect(encoding, separator, cells.Marks(), (), False, False))
-    body = rows[1:] if dialect.headed else rows
+    usual = "\t" if endings(path)[0] == ".tsv" else ","
+    lines = list(io.StringIO(text, newline=""))
+    top = above(path, lines, (usual, *(one for one in SEPARATORS if one != usual)))
+    text = "".join(lines[top.lines :])
+    if not text.strip():
+        raise IsthmusError(f"{str(path)!r} has no rows: pass a table with at least one row")
+    dialect = _cells(text, top.separator, usual, Dialect(letters, top.separator or usual))
+    rows = _rows(text, dialect)
+    named = _rows(top.names, dialect) if top.names else []
+    if not rows:
+        raise IsthmusError(f"{str(path)!r} has a header but no rows: pass at least one row")
+    heading = headed_by(path, [*named, *rows], sure=bool(named))
+    skipped = heading.headed - len(named) + heading.units
+    body = rows[skipped:]
     if not body:
         raise IsthmusError(f"{str(path)!r} has a header but no rows: pass at least one row")
-    dialect = replace(dialect, marks=_marks(body, separator))
+    before = top.lines + _lines_of(lines[top.lines :], dialect, skipped)
+    usual_marks, shown = marks.of_file(body, dialect.separator)
+    dialect = replace(
+        dialect, marks=usual_marks, shown=shown, names=heading.names, headed=heading.headed,
+        named=heading.named, left_out=heading.left_out, lines=before,
+        offset=marked + len("".join(lines[:before]).encode(letters)),
+    )  # fmt: skip
     if not quiet:
         _say(path, dialect)
     return dialect
+
+
+def _without_mark(start: bytes, encoding: str) -> tuple[str, int]:
+    """The encoding without a mark at the beginning, and how long that is."""
+    if encoding == "utf-8-sig":
+        return "utf-8", 3
+    if encoding == "utf-16":
+        return ("utf-16-le" if start.startswith(b"\xff\xfe") else "utf-16-be"), 2
+    return encoding, 0
+
+
+def _rows(text: str, dialect: Dialect) -> list[list[str]]:
+    if dialect.cuts is None:
+        return rows_of(text, dialect.separator)
+    lines = [line for line in text.splitlines() if line.strip()]
+    return [cut(line, dialect.cuts) for line in lines]
+
+
+def _lines_of(lines: Sequence[str], dialect: Dialect, rows: int) -> int:
+    """Lines of the first ``rows`` rows, with blank ones among them."""
+    if not rows:
+        return 0
+    quoted = dialect.cuts is None and dialect.separator != BLANKS
+    done = taken = 0
+    open_quote = False
+    for line in lines:
+        done += 1
+        if quoted and line.count('"') % 2:
+            open_quote = not open_quote
+        if line.strip() and not open_quote:
+            taken += 1
+            if taken == rows:
+                break
+    return done
+
+
+def _cells(text: str, said: str, usual: str, dialect: Dialect) -> Dialect:
+    """With the separator: as a line says, by the cells that most lines have, or by blanks."""
+    if said:
+        return dialect
+    best, sure = _separator(text, usual)
+    if sure:
+        return replace(dialect, separator=best)
+    rows = rows_of(text, BLANKS)
+    if _is_table(rows):
+        return replace(dialect, separator=BLANKS)
+    lines = [line for line in text.splitlines() if line.strip()]
+    cuts = cuts_of(lines)
+    if cuts is not None and _is_table([cut(line, cuts) for line in lines], gaps=True):
+        return replace(dialect, separator="\t", cuts=cuts)
+    return replace(dialect, separator=best)
+
+
+def _is_table(rows: list[list[str]], *, gaps: bool = False) -> bool:
+    """Whether lines cut by blanks are a table: equally many cells, half of the columns numbers."""
+    if len(rows) < 2:
+        return False
+    width = Counter(map(len, rows[1:])).most_common(1)[0][0]
+    # A line with one name less than there are cells lacks that of the rows' names.
+    fits = len(rows[0]) in ((width,) if gaps else (width, width - 1)) and len(rows[0]) > 1
+    odd = sum(len(row) != width for row in rows[1:])
+    if width < 2 or not fits or 10 * odd > len(rows) - 1 + 9 * (len(rows) > 2):
+        return False
+    body = [row for row in rows[1:] if len(row) == width]
+    numeric = sum(all(cells.is_numeric(row[place]) for row in body) for place in range(width))
+    return 2 * numeric >= width
 
 
 def encoding_of(start: bytes, *, whole: bool) -> str | None:
@@ -106,20 +212,11 @@ def _decodes(start: bytes, encoding: str) -> bool:
     return True
 
 
-def _rows(text: str, separator: str) -> list[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        found = list(islice((row for row in reader if row), LINES))
-    except csv.Error:
-        return [line.split(separator) for line in text.splitlines()[:LINES] if line]
-    return [[cell.strip() for cell in row] for row in found]
-
-
-def _separator(text: str, usual: str) -> str:
-    """The separator by which most lines have as many cells as the first one has."""
+def _separator(text: str, usual: str) -> tuple[str, bool]:
+    """The separator by which most lines have as many cells as the first one has, if any."""
     best, most = usual, 0.0
-    for separator in (usual, *_SEPARATORS) if usual == "\t" else _SEPARATORS:
-        counts = [len(row) for row in _rows(text, separator)]
+    for separator in (usual, *SEPARATORS) if usual == "\t" else SEPARATORS:
+        counts = [len(row) for row in rows_of(text, separator)]
         usual_count = Counter(counts[1:] or counts).most_common(1)[0][0]
         # A first line that is one cell shorter lacks the name of the rows' names.
         if usual_count < 2 or counts[0] < 2 or counts[0] not in (usual_count, usual_count - 1):
@@ -127,123 +224,21 @@ def _separator(text: str, usual: str) -> str:
         share = counts.count(usual_count) / len(counts)
         if share > most and share > 0.5:
             best, most = separator, share
-    return best
-
-
-def _named(path: Path, rows: list[list[str]], dialect: Dialect) -> Dialect:
-    """With the names of the columns, and those that hold no data."""
-    first, body = rows[0], rows[1:]
-    width = len(first)
-    headed = _is_header(rows)
-    numbered = not headed and _is_numbered(rows)
-    names = list(first) if headed or numbered else [str(i) for i in range(width)]
-    left_out: set[int] = set()
-    usual = Counter(len(row) for row in body).most_common(1)[0][0] if body else width
-    if headed and usual == width + 1 and len(body) > 0:
-        whole = [row for row in body if len(row) == usual]
-        if all(row[-1] == "" for row in whole):
-            names, left_out = [*names, ""], {width}
-        else:
-            names, left_out = ["", *names], {0}
-            notices.say(
-                f"{path.name!r} names one column less than its rows have cells: the first one is "
-                "taken for the rows' names and left out"
-            )
-    elif headed and width > 1:
-        if names[-1] == "" and all(row[-1] == "" for row in body if len(row) == width):
-            left_out.add(width - 1)
-        if names[0] in _ROW_NAMES:
-            left_out.add(0)
-            notices.say(
-                f"the first column of {path.name!r} has no name, so that it is taken for the "
-                "rows' numbers and left out: name it in the first line to keep it"
-            )
-    nameless = [i for i, name in enumerate(names) if name == "" and i not in left_out]
-    for place in nameless:
-        names[place] = f"unnamed {place}"
-    if nameless:
-        said = ", ".join(map(str, nameless[:8]))
-        notices.say(f"columns of {path.name!r} without a name (at place {said}) are called "
-                    f"'unnamed {nameless[0]}' and so on: name them in the first line")  # fmt: skip
-    if numbered:
-        said = ", ".join(first[:3]) + (", ..." if width > 3 else "")
-        notices.say(
-            f"the first line of {path.name!r} counts ({said}) and is taken for the columns' "
-            "names: write other names above it if it is a row"
-        )
-    if headed or numbered:
-        check_names([name for i, name in enumerate(names) if i not in left_out], repr(path.name))
-    return replace(
-        dialect, names=tuple(names), headed=headed or numbered,
-        named=(headed or numbered) and names != [str(i) for i in range(len(names))],
-        left_out=frozenset(left_out),
-    )  # fmt: skip
-
-
-def _is_header(rows: list[list[str]]) -> bool:
-    """Whether the first line names the columns: text stands above a number, or is all there is."""
-    any_marks = (cells.Marks(), cells.Marks(","), cells.Marks(".", ","), cells.Marks(",", "."))
-
-    def is_text(cell: str) -> bool:
-        return all(cells.number(cell, m) is None for m in any_marks) and cells.truth(cell) is None
-
-    top = [is_text(cell) for cell in rows[0]]
-    for row in rows[1:2]:
-        if len(row) == len(top):
-            above = any(t and not is_text(cell) for t, cell in zip(top, row, strict=True))
-            return above or all(top)
-        if len(row) == len(top) + 1 and all(top):
-            return True
-    named = [t for t, cell in zip(top, rows[0], strict=True) if cell]
-    return all(named) and bool(named)
-
-
-def _is_numbered(rows: list[list[str]]) -> bool:
-    """Whether the first line counts, and the rows below do not: names such as 0, 1, 2, ..."""
-
-    def counts(row: list[str]) -> bool:
-        if not all(re.fullmatch(r"\d+", cell) for cell in row):
-            return False
-        return all(int(b) - int(a) == 1 for a, b in pairwise(row))
-
-    first = rows[0][1:] if rows[0][0] == "" else rows[0]
-    if len(first) < 2 or not counts(first) or len(rows) < 2:
-        return False
-    below = [row[len(row) - len(first) :] for row in rows[1:6]]
-    return not any(counts(row) for row in below) and rows[0] not in rows[1:]
-
-
-def _marks(body: list[list[str]], separator: str) -> cells.Marks:
-    """The decimal mark and the one between thousands, by what the cells show."""
-    texts = [cell for row in body for cell in row if cell and cell[-1].isdigit()]
-    comma = sum(bool(_DECIMAL_COMMA.fullmatch(cell)) for cell in texts)
-    point = sum(bool(_DECIMAL_POINT.fullmatch(cell)) for cell in texts)
-    grouped = [sum(bool(_GROUPED[mark].fullmatch(cell)) for cell in texts) for mark in ",."]
-    # "1,234" alone may be either; a comma elsewhere than before three digits settles it.
-    telling = sum(
-        bool(_DECIMAL_COMMA.fullmatch(c)) and not _GROUPED[","].fullmatch(c) for c in texts
-    )
-    # So does "1.234.567" or "0,5": then the point of "1.234" is between thousands, too.
-    either = sum(bool(_EITHER_POINT.fullmatch(cell)) for cell in texts)
-    if comma and point == either and (telling or (separator != "," and (grouped[1] or not point))):
-        return cells.Marks(",", "." if grouped[1] or point else "")
-    if separator == "," and comma > telling and not telling:
-        return cells.Marks(".", ",")
-    if point and grouped[0] > telling:  # what does not fit is then named by its row
-        return cells.Marks(".", ",")
-    return cells.Marks()
+    return best, most > 0
 
 
 def _say(path: Path, dialect: Dialect) -> None:
     told = []
-    if dialect.separator != ("\t" if endings(path)[0] == ".tsv" else ","):
-        between = {"\t": "tabs"}.get(dialect.separator, repr(dialect.separator))
+    if dialect.cuts is not None:
+        told.append("cells of fixed width, as its lines are aligned")
+    elif dialect.separator != ("\t" if endings(path)[0] == ".tsv" else ","):
+        between = {"\t": "tabs", BLANKS: "blanks"}.get(dialect.separator, repr(dialect.separator))
         told.append(f"{between} between cells")
     if dialect.marks.decimal != ".":
         told.append("',' as the decimal mark")
     if dialect.marks.thousands:
         told.append(f"{dialect.marks.thousands!r} between thousands")
-    if dialect.encoding in ("cp1252", "latin-1"):
+    if dialect.letters in ("cp1252", "latin-1"):
         told.append("letters as in Western Europe (it is no UTF-8)")
     if told:
         notices.say(

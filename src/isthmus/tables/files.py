@@ -12,9 +12,12 @@ import numpy as np
 from isthmus import notices
 from isthmus.errors import IsthmusError, unknown
 from isthmus.tables import cells, parquet
-from isthmus.tables.compression import DAMAGE, damaged, endings, opened
+from isthmus.tables.cells import USUAL
+from isthmus.tables.compression import DAMAGE, damaged, endings
 from isthmus.tables.dialect import Dialect, sniffed
-from isthmus.tables.row_count import surveyed
+from isthmus.tables.heading import BLANKS
+from isthmus.tables.marks import in_words
+from isthmus.tables.row_count import reader_of, surveyed
 from isthmus.tables.table import Column, Table
 from isthmus.tables.text_columns import Gathering
 
@@ -37,11 +40,15 @@ def read(
     """
     if endings(path)[0] == ".parquet":
         return parquet.read(path, lambda names: only or chosen(path, names, choice), whole)
-    dialect, rows = _known(path)
+    dialect, rows, zeros = _known(path)
     names = [n for i, n in enumerate(dialect.names) if i not in dialect.left_out]
     keep = [*only] if only is not None else chosen(path, names, choice)
     places = {name: dialect.names.index(name) for name in keep}
     found = _columns(path, dialect, rows, places, whole)
+    for name, place in places.items():
+        if place in zeros and _is_whole(found[name]):
+            found[name] = replace(found[name], zeros=True)
+    _say_marks(path, dialect, found)
 
     def reread(name: str) -> Column:
         return _texts(path, dialect, rows, {name: dialect.names.index(name)}, (), plain=True)[name]
@@ -64,12 +71,12 @@ def header(path: Path) -> list[str]:
 def text(path: Path) -> tuple[list[str], list[list[str]]]:
     """The header and the cells of a small file as text, as they stand."""
     with notices.collected(quiet=True):
-        dialect, _ = _known(path)
-    with opened(path) as stream:
+        dialect, _, _ = _known(path)
+    with dialect.rows(path) as stream:
         lines = io.TextIOWrapper(stream, encoding=dialect.encoding, newline="")
-        rows = [row for row in csv.reader(lines, delimiter=dialect.separator) if row]
+        rows = [row for row in reader_of(lines, dialect) if row]
         lines.detach()
-    return list(dialect.names), rows[1:] if dialect.headed else rows
+    return list(dialect.names), rows
 
 
 def chosen(path: Path, names: Sequence[str], choice: str | None) -> list[str]:
@@ -96,24 +103,48 @@ def _named(choice: str, names: Sequence[str]) -> list[str]:
     return [name.strip() for name in listed]
 
 
-def _known(path: Path) -> tuple[Dialect, int]:
-    """The dialect and the number of rows; where the beginning misled, with its letters mended."""
+def _is_whole(column: Column) -> bool:
+    """Whether a column holds whole numbers alone, beside gaps."""
+    if column.kind != "number":
+        return column.kind == "integer"
+    with np.errstate(invalid="ignore"):
+        return bool(np.all(np.isnan(column.values) | (column.values % 1 == 0)))
+
+
+def _say_marks(path: Path, dialect: Dialect, found: dict[str, Column]) -> None:
+    """Say which columns have numbers that are written in another way than the others."""
+    told = []
+    for name, column in found.items():
+        how = in_words(column.marks, dialect.marks) if column.is_number else ""
+        if how and column.marks != USUAL:
+            told.append(f"{name!r} ({how})")
+    if told:
+        few = ", ".join(told[:5]) + (f" and {len(told) - 5} more" if len(told) > 5 else "")
+        notices.say(
+            f"numbers of {path.name!r} are read with what is written around them: {few}; write "
+            "plain numbers if that is wrong"
+        )
+
+
+def _known(path: Path) -> tuple[Dialect, int, frozenset[int]]:
+    """The dialect, the number of rows and the columns with leading zeros; where the beginning
+    misled, with its letters mended."""
     dialect = sniffed(path)
     try:
-        return dialect, surveyed(path, dialect)
+        return dialect, *surveyed(path, dialect)
     except UnicodeDecodeError:
         pass
     for encoding in ("cp1252", "latin-1"):
         try:
-            dialect = replace(dialect, encoding=encoding)
-            rows = surveyed(path, dialect)
+            dialect = replace(dialect, letters=encoding)
+            rows, zeros = surveyed(path, dialect)
         except UnicodeDecodeError:
             continue
         notices.say(
             f"{path.name!r} is no UTF-8 and is read with letters as in Western Europe: write it "
             "as UTF-8 if that is wrong"
         )
-        return dialect, rows
+        return dialect, rows, zeros
     raise damaged(path)
 
 
@@ -128,9 +159,10 @@ def _parts(
     at_once = max(64, PART_CELLS // dialect.width)
     try:
         with (
-            opened(path) as stream,
+            dialect.rows(path) as stream,
             pd.read_csv(
-                stream, sep=dialect.separator, header=0 if dialect.headed else None,
+                stream, sep=r"\s+" if dialect.separator == BLANKS else dialect.separator,
+                header=None,
                 names=range(dialect.width), usecols=sorted(places), index_col=False,
                 encoding=dialect.encoding, decimal=dialect.marks.decimal, engine="c",
                 low_memory=False, skipinitialspace=True,
@@ -199,7 +231,7 @@ def _texts(
         return {}
     gathering = {
         name: Gathering(name, rows, dialect.marks, repr(path.name), plain=plain or name in whole,
-                        whole=name in whole)
+                        whole=name in whole, shown=dialect.shown)
         for name in places
     }  # fmt: skip
     reading = {"dtype": str, "keep_default_na": False, "na_filter": False}

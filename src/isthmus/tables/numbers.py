@@ -42,12 +42,32 @@ def rounding(values: np.ndarray) -> np.ndarray:
         return np.abs(double - values.astype(np.float32).astype(np.float64))
 
 
+def shortest(values: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """The numbers of fewest decimals within ``room`` of each value, float64.
+
+    With half the distance between neighbours in float32 as the room, that is the number as float32
+    writes it: 0.3 for 0.30000001192092896.
+    """
+    found = values.copy()
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        finest = np.ceil(-np.log10(room))
+        for more in (1, 0, -1):  # the last that fits is the shortest
+            decimals = np.clip(finest + more, -300, 300)
+            up, down = 10.0 ** np.maximum(decimals, 0), 10.0 ** np.maximum(-decimals, 0)
+            near = np.where(decimals > 0, np.rint(values * up) / up, np.rint(values / down) * down)
+            fits = np.isfinite(near) & (np.abs(decimals) <= 22) & (np.abs(near - values) <= room)
+            found = np.where(fits, near, found)
+    return found
+
+
 @dataclass(frozen=True)
 class Numbers:
     """How a column of numbers, truth values or times is read.
 
     The feature is ``(x - offset) / scale``, what is missing ``fill``; where ``indicator``, a
     second feature says what is missing. ``quantiles`` map the feature to a standard normal one.
+    ``marks`` are the decimal mark and the one between thousands with which numbers were written in
+    a file, where that is not usual.
     """
 
     name: str
@@ -62,6 +82,7 @@ class Numbers:
     indicator: bool = False
     quantiles: tuple[float, ...] = ()
     constant: bool = False
+    marks: str = ""
 
     @classmethod
     def learn(cls, name: str, column: Column, *, quantiles: bool = False) -> "Numbers":
@@ -76,7 +97,8 @@ class Numbers:
         _finite(name, column, values, gaps)
         about = (name, column.kind, column.raw, column.zone, column.style, unit)
         still = bool((there == there[0]).all())
-        found = cls(*about, indicator=bool(gaps.any()), constant=still)
+        how = {"indicator": bool(gaps.any()), "marks": column.marks.pair}
+        found = cls(*about, **how, constant=still)  # type: ignore[arg-type]
         offset = there[0].item()
         off = deltas(there, offset)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -99,6 +121,11 @@ class Numbers:
     def features(self) -> list[str]:
         """The names of the features."""
         return [self.name, f"{self.name} missing"] if self.indicator else [self.name]
+
+    @property
+    def truths(self) -> list[bool]:
+        """Which of the features are 0 or 1 alone."""
+        return [self.kind == "boolean", True][: len(self.features)]
 
     @property
     def is_plain(self) -> bool:
@@ -173,7 +200,9 @@ class Numbers:
     def restored(self, rows: np.ndarray) -> Column:
         """The column of features ``(rows, width)``, float64."""
         x = rows[:, 0]
-        if self.quantiles:
+        if self.constant:
+            x = np.full(len(rows), self.fill)
+        elif self.quantiles:
             from scipy.special import ndtr
 
             marks = np.array(self.quantiles)
@@ -186,9 +215,12 @@ class Numbers:
         missing = gaps if gaps.any() else None
         if self.kind == "boolean":
             return Column("boolean", x > 0.5, missing, raw=self.raw)
+        coarse = np.spacing(np.abs(x).astype(np.float32)).astype(np.float64) * self.scale
         x = x * self.scale
         if self.kind == "number":
             values = x + self.offset
+            if not self.constant:
+                values = shortest(values, coarse / 2)
             values[gaps] = np.nan
             return Column("number", values, raw=self.raw)
         whole = np.rint(np.clip(np.nan_to_num(x), -_EXACT, _EXACT)).astype(np.int64)

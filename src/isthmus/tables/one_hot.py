@@ -59,6 +59,11 @@ class Levels:
 
     is_plain = False
 
+    @property
+    def truths(self) -> list[bool]:
+        """Which of the features are 0 or 1 alone: all of them."""
+        return [True] * len(self.features)
+
     def put(self, column: Column, into: np.ndarray) -> list[str]:
         """Write the features of rows ``(rows, width)``; returns values that are new."""
         places = {str(level): place for place, level in enumerate(self.levels)}

@@ -17,12 +17,15 @@ class PrepareOptions:
         A column of text with more values than these (after joining) is left out.
     text
         Columns of numbers that are to be read as text.
+    numbers
+        Columns of digits with leading zeros that are to be read as numbers all the same.
     """
 
     quantiles: bool = False
     rare: float = 0.01
     levels: int = 30
     text: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, given: Any) -> "PrepareOptions":
@@ -40,10 +43,11 @@ class PrepareOptions:
             if name not in known:
                 raise unknown("option of prepare", str(name), known)
         own = dict(given)
-        if isinstance(own.get("text"), str):
-            own["text"] = [one.strip() for one in own["text"].split(",")]
-        if "text" in own:
-            own["text"] = tuple(str(one) for one in own["text"])
+        for name in ("text", "numbers"):
+            if isinstance(own.get(name), str):
+                own[name] = [one.strip() for one in own[name].split(",")]
+            if name in own:
+                own[name] = tuple(str(one) for one in own[name])
         for name, kind, least in (("rare", (int, float), 0), ("levels", (int,), 1)):
             value = own.get(name, least)
             if isinstance(value, bool) or not isinstance(value, kind) or not value >= least:
@@ -54,4 +58,4 @@ class PrepareOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary; :meth:`of` reads it back."""
-        return {**asdict(self), "text": list(self.text)}
+        return {**asdict(self), "text": list(self.text), "numbers": list(self.numbers)}

@@ -13,7 +13,7 @@ from isthmus.tables.numbers import Numbers
 from isthmus.tables.one_hot import Levels, listed
 from isthmus.tables.options import PrepareOptions
 from isthmus.tables.table import Column, Table, as_text
-from isthmus.tables.text_columns import times_of
+from isthmus.tables.text_columns import numbers_of, times_of
 
 Encoder = Numbers | Levels
 
@@ -44,14 +44,17 @@ class Preparation:
         column are an :class:`IsthmusError`.
         """
         options = options or PrepareOptions()
-        for name in options.text:
+        for name in (*options.text, *options.numbers):
             table[name]  # an error where there is none
         encoders: list[Encoder] = []
         left_out: dict[str, str] = {}
         joined: list[str] = []
+        zeros: list[str] = []
         for name, whole in table.columns.items():
             column = whole
-            if name in options.text:
+            padded = column.zeros and name not in options.numbers
+            zeros += [name] if padded else []
+            if name in options.text or padded:
                 column = table.as_text(name)
             elif column.stray:
                 raise IsthmusError(column.stray)
@@ -78,6 +81,11 @@ class Preparation:
                 "with few values"
             )
         made = cls(tuple(encoders), left_out, table.named)
+        if zeros:
+            notices.say(
+                f"whole numbers with leading zeros are names, and read as text: {listed(zeros)} of "
+                f"{table.where}; prepare={{'numbers': {zeros[:5]!r}}} reads them as numbers"
+            )
         made._say(table, index, options, joined)
         return made
 
@@ -194,7 +202,7 @@ class Preparation:
         timely = ("time", "duration")
         fits = column.kind == one.kind if one.kind in timely else column.is_number
         if fits:
-            return column
+            return _as_marked(column, one, table)
         if column.kind != "free" and column.is_empty:
             if one.kind in timely:
                 letter = "M" if one.kind == "time" else "m"
@@ -287,6 +295,15 @@ class Preparation:
                 f"never varies in the training rows, and is only put back in reconstructions: "
                 f"{listed(same)} of {table.where}"
             )
+
+
+def _as_marked(column: Column, one: Numbers, table: Table) -> Column:
+    """Numbers of a file, by the marks of the rows fitted to where its cells may be read so."""
+    if not one.marks or table.reread is None or column.marks.pair == one.marks:
+        return column
+    written = table.as_text(one.name)
+    own = replace(column.marks, decimal=one.marks[0], thousands=one.marks[1:])
+    return numbers_of(written, own) or column
 
 
 def _rows(column: Column, index: Any) -> Column:

@@ -2,32 +2,35 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from isthmus.errors import IsthmusError
-from isthmus.tables.compression import DAMAGE, damaged, opened
+from isthmus.tables.compression import DAMAGE, damaged
 from isthmus.tables.dialect import Dialect
+from isthmus.tables.heading import BLANKS
 
 BLOCK = 1 << 20
 """Bytes that are looked at at once; counting takes some twenty times as many."""
 
 
-def surveyed(path: Path, dialect: Dialect) -> int:
-    """The number of rows below the header.
+def surveyed(path: Path, dialect: Dialect) -> tuple[int, frozenset[int]]:
+    """The number of rows, and the places of columns that hold digits with leading zeros.
 
     A row of another number of cells is an :class:`IsthmusError` that names its line. Bytes that
     are no text in the dialect's encoding raise UnicodeDecodeError.
     """
     try:
-        with opened(path) as stream:
-            rows = _by_bytes(path, stream, dialect) if dialect.encoding in _ASCII else None
-        if rows is None:  # quotes, or other encodings
-            with opened(path) as stream:
-                rows = _by_cells(path, stream, dialect)
+        found = None
+        if dialect.encoding in _ASCII and dialect.separator != BLANKS:
+            with dialect.rows(path) as stream:
+                found = _by_bytes(path, stream, dialect)
+        if found is None:  # quotes, or other encodings
+            with dialect.rows(path) as stream:
+                found = _by_cells(path, stream, dialect)
     except UnicodeDecodeError:
         raise
     except DAMAGE as error:
@@ -36,18 +39,18 @@ def surveyed(path: Path, dialect: Dialect) -> int:
         raise damaged(path) from error
     except csv.Error as error:
         raise damaged(path) from error
-    rows -= dialect.headed
-    if rows < 1:
+    if found[0] < 1:
         raise IsthmusError(f"{str(path)!r} has a header but no rows: pass at least one row")
-    return rows
+    return found
 
 
-_ASCII = ("utf-8", "utf-8-sig", "cp1252", "latin-1")
+_ASCII = ("utf-8", "cp1252", "latin-1")
 
 
-def _by_bytes(path: Path, stream: IO[bytes], dialect: Dialect) -> int | None:
+def _by_bytes(path: Path, stream: IO[bytes], dialect: Dialect) -> tuple[int, frozenset[int]] | None:
     """By counting separators; None where quotes (or line ends of old) ask for more."""
-    separator, rows, line, rest = ord(dialect.separator), 0, 0, b""
+    rows, line, rest = 0, dialect.lines, b""
+    zeros: set[int] = set()
     for block in _blocks(stream, dialect.encoding):
         if b'"' in block or b"\0" in block:
             return None
@@ -57,30 +60,31 @@ def _by_bytes(path: Path, stream: IO[bytes], dialect: Dialect) -> int | None:
         end = block.rfind(b"\n") + 1
         rest = block[end:]
         if end:
-            counted = _counted(path, block[:end], separator, dialect, rows, line)
+            counted = _counted(path, block[:end], dialect, line, zeros)
             rows, line = rows + counted[0], line + counted[1]
     if rest:
-        rows += _counted(path, rest + b"\n", separator, dialect, rows, line)[0]
-    return rows
+        rows += _counted(path, rest + b"\n", dialect, line, zeros)[0]
+    return rows, frozenset(zeros)
 
 
 def _blocks(stream: IO[bytes], encoding: str) -> Iterator[bytes]:
     import codecs
 
     decoder = codecs.getincrementaldecoder(encoding)()
-    first = True
     while block := stream.read(BLOCK):
         decoder.decode(block)  # which raises where it is no text
-        yield block.removeprefix(b"\xef\xbb\xbf") if first else block
-        first = False
+        yield block
     decoder.decode(b"", True)
 
 
 def _counted(
-    path: Path, block: bytes, separator: int, dialect: Dialect, before: int, line: int
+    path: Path, block: bytes, dialect: Dialect, line: int, zeros: set[int]
 ) -> tuple[int, int]:
-    """Rows and lines of whole lines; ``before`` and ``line`` count those that came before."""
-    data = np.frombuffer(block, np.uint8)
+    """Rows and lines of whole lines; ``line`` counts those that came before.
+
+    Columns with digits behind a leading zero are put into ``zeros``.
+    """
+    data, separator = np.frombuffer(block, np.uint8), ord(dialect.separator)
     ends = np.flatnonzero(data == ord("\n"))
     starts = np.concatenate([[0], ends[:-1] + 1])
     marks = np.concatenate([[0], np.cumsum(data == separator, dtype=np.int64)])
@@ -88,26 +92,45 @@ def _counted(
     last = data[np.maximum(ends - 1, 0)]
     full = (ends - starts > 1) | ((ends - starts == 1) & (last != ord("\r")))
     counts, lines = counts[full], np.flatnonzero(full) + line + 1
-    skip = 1 if dialect.headed and before == 0 else 0
-    odd = np.flatnonzero(counts[skip:] != dialect.width)
+    odd = np.flatnonzero(counts != dialect.width)
     if len(odd):
-        at = int(odd[0]) + skip
+        at = int(odd[0])
         _ragged(path, int(lines[at]), int(counts[at]), dialect)
+    if len(zeros) < dialect.width:
+        padded = data[:-1] == ord("0")
+        padded &= (data[1:] - ord("0")) < 10  # bytes below "0" wrap to large ones
+        padded[1:] &= (data[:-2] == separator) | (data[:-2] == ord("\n"))
+        at_ = np.flatnonzero(padded)
+        if len(at_):
+            of_line = starts[np.searchsorted(starts, at_, "right") - 1]
+            zeros.update(np.unique(marks[at_] - marks[of_line]).tolist())
     return len(counts), len(ends)
 
 
-def _by_cells(path: Path, stream: IO[bytes], dialect: Dialect) -> int:
+def _by_cells(path: Path, stream: IO[bytes], dialect: Dialect) -> tuple[int, frozenset[int]]:
     text = io.TextIOWrapper(stream, encoding=dialect.encoding, newline="")
-    reader = csv.reader(text, delimiter=dialect.separator)
+    reader = reader_of(text, dialect)
     rows = 0
+    zeros: set[int] = set()
     for row in reader:
         if not row:
             continue
-        if len(row) != dialect.width and (rows or not dialect.headed):
-            _ragged(path, reader.line_num, len(row), dialect)
+        if len(row) != dialect.width:
+            _ragged(path, reader.line_num + dialect.lines, len(row), dialect)
+        for place, cell in enumerate(row):
+            if cell[:1] == "0" and cell[1:2].isdecimal():
+                zeros.add(place)
         rows += 1
     text.detach()
-    return rows
+    return rows, frozenset(zeros)
+
+
+def reader_of(text: Iterable[str], dialect: Dialect) -> Any:
+    """The rows of a stream of text as lists of cells; of a blank line an empty one."""
+    if dialect.separator != BLANKS:
+        return csv.reader(text, delimiter=dialect.separator)
+    lines = (line.strip() for line in text)
+    return csv.reader(lines, delimiter=" ", skipinitialspace=True)
 
 
 def _ragged(path: Path, line: int, cells: int, dialect: Dialect) -> None:

@@ -1,6 +1,6 @@
 """A table as a source of rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from isthmus.anatomy import Signal, Source
 from isthmus.errors import IsthmusError
+from isthmus.tables.numbers import Numbers
 from isthmus.tables.one_hot import listed
 from isthmus.tables.preparation import Preparation
 from isthmus.tables.table import Table
@@ -34,6 +35,26 @@ class TableSource(Source):
     def columns(self) -> Sequence[str]:  # type: ignore[override]
         """The names of the features."""
         return self.table.names if self.preparation is None else self.preparation.features
+
+    @property
+    def truths(self) -> Sequence[bool] | None:  # type: ignore[override]
+        """Which of the features are 0 or 1 alone, once a preparation says so."""
+        if self.preparation is None:
+            return None
+        return [own for one in self.preparation.encoders for own in one.truths]
+
+    @property
+    def fills(self) -> Mapping[int, int] | None:  # type: ignore[override]
+        """The columns that were filled by those that say so, by their places."""
+        if self.preparation is None:
+            return None
+        found: dict[int, int] = {}
+        place = 0
+        for one in self.preparation.encoders:
+            if isinstance(one, Numbers) and one.indicator:
+                found[place + 1] = place
+            place += len(one.features)
+        return found
 
     @property
     def signal(self) -> Signal:  # type: ignore[override]

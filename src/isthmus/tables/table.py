@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from isthmus.errors import IsthmusError, unknown
+from isthmus.tables.cells import USUAL, Marks
 
 ColumnKind = Literal["number", "integer", "boolean", "time", "duration", "text", "free"]
 Level = str | int | float | bool
@@ -26,7 +27,9 @@ class Column:
 
     ``stray`` is the sentence to be said where the column is to be read as numbers and is not
     quite. ``raw`` is the type that the column had in a frame, ``zone`` a time's time zone and
-    ``style`` how times were written where that is no standard form.
+    ``style`` how times were written where that is no standard form. ``marks`` are those with which
+    numbers were written in a file, where they were read cell by cell; ``zeros`` says that whole
+    numbers were written with leading zeros, as identifiers are.
     """
 
     kind: ColumnKind
@@ -37,6 +40,8 @@ class Column:
     raw: str = ""
     zone: str = ""
     style: str = ""
+    marks: Marks = USUAL
+    zeros: bool = False
 
     def gaps(self) -> np.ndarray:
         """Which entries are missing, bool ``(rows,)``."""

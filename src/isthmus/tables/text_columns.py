@@ -1,13 +1,14 @@
 """Columns of text that come in parts, kept as numbers of their different values."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from isthmus.tables import cells
+from isthmus.tables import marks as marks_
 from isthmus.tables.table import Column
 
 _WHOLE = re.compile(r"[+-]?\d+")
@@ -26,9 +27,9 @@ class Gathering:
 
     def __init__(
         self, name: str, rows: int, marks: cells.Marks, where: str, *,
-        plain: bool = False, whole: bool = False,
+        plain: bool = False, whole: bool = False, shown: Collection[str] = (),
     ) -> None:  # fmt: skip
-        self.name, self.marks, self.where = name, marks, where
+        self.name, self.marks, self.where, self.shown = name, marks, where, shown
         self.plain, self.whole = plain, whole
         self.places: dict[str, int] = {}
         self.codes = np.empty(rows, np.int32)
@@ -62,6 +63,7 @@ class Gathering:
         levels = list(self.places)
         if not self.plain:
             told = [level for level in levels if level.lower() not in cells.MISSING]
+            self.marks = marks_.of_column(levels, self.marks, self.shown).marks
             self.style = cells.style_of_times(told) or ""
             values = self._values(levels)
             if values is not None:
@@ -98,22 +100,30 @@ class Gathering:
             return Column("free", np.empty(0, np.int32))
         if self.typed is not None:
             kind = "time" if self.style else "number"
-            return Column(kind, self.typed, style=self.style)  # type: ignore[arg-type]
-        levels = list(self.places)
-        return typed(levels, self.codes, self.marks, self.name, self.where, plain=self.plain)
+            return Column(kind, self.typed, style=self.style, marks=self.marks)  # type: ignore[arg-type]
+        levels, about = list(self.places), (self.marks, self.name, self.where)
+        return typed(levels, self.codes, *about, plain=self.plain, shown=self.shown)
 
 
 def typed(
     levels: Sequence[str], codes: np.ndarray, marks: cells.Marks, name: str, where: str, *,
-    plain: bool = False,
+    plain: bool = False, shown: Collection[str] = (),
 ) -> Column:  # fmt: skip
-    """The column of cells given as numbers of their different values: numbers, times, or text."""
+    """The column of cells given as numbers of their different values: numbers, times, or text.
+
+    ``marks`` are those of most columns, ``shown`` decimal marks that are beyond doubt in others.
+    """
+    stray = ""
     if not plain:
+        own = marks_.of_column(levels, marks, shown)
+        marks = own.marks
+        if own.doubt:
+            stray = _in_doubt(own.doubt, name, where)
         found = _as_numbers(levels, codes, marks) or _as_truths(levels, codes)
         found = found or _as_times(levels, codes)
         if found is not None:
-            return replace(found, stray=crowded(levels, found, name, where))
-    stray = "" if plain else _stray(levels, codes, marks, name, where)
+            return replace(found, stray=crowded(levels, found, name, where), marks=marks)
+        stray = stray or _stray(levels, codes, marks, name, where)
     missing = np.array([level.lower() in cells.MISSING_TEXT for level in levels], bool)
     order = sorted((i for i in range(len(levels)) if not missing[i]), key=lambda i: levels[i])
     place = np.full(len(levels) + 1, -1, np.int32)
@@ -188,6 +198,15 @@ def _as_times(levels: Sequence[str], codes: np.ndarray) -> Column | None:
     return Column("time", values[codes], style="" if style == "iso" else style)
 
 
+def numbers_of(column: Column, marks: cells.Marks) -> Column | None:
+    """A column of text as numbers that are written with these marks; None where one is not."""
+    found = [cells.number(str(level), marks) for level in column.levels]
+    if any(one is None for one in found):
+        return None
+    values = np.array([*map(_double, found), np.nan])
+    return Column("number", values[column.values], raw=column.raw, marks=marks)
+
+
 def times_of(column: Column, style: str) -> Column | None:
     """A column of text as times that are written in a given way; None where one is not."""
     values = np.full(len(column.levels) + 1, np.datetime64("NaT"), "datetime64[us]")
@@ -196,6 +215,14 @@ def times_of(column: Column, style: str) -> Column | None:
         return None
     values[:-1] = found
     return Column("time", values[column.values])
+
+
+def _in_doubt(cell: str, name: str, where: str) -> str:
+    return (
+        f"the column {name!r} of {where} holds {cell!r}, in which the mark may stand between "
+        "thousands or before decimals: write its numbers without marks between thousands, or take "
+        f"it as text with prepare={{'text': [{name!r}]}}"
+    )
 
 
 def _stray(

@@ -49,7 +49,8 @@ class TrainingOptions(BaseModel):
         "published: as the page says",
     )
     minutes: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="time for the steps, measured at the start; schedules shrink to it"
+        None,
+        description="time for the fit, by steps that are timed at its start; schedules shrink",
     )
     batch_size: Annotated[int, Field(gt=0)] = Field(128, description="rows per optimiser step")
     lr: Annotated[float, Field(gt=0)] = Field(1e-3, description="learning rate")

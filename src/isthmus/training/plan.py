@@ -10,6 +10,7 @@ the counted one. ``steps`` and ``epochs`` mean what they say.
 """
 
 import math
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from isthmus.training.cost import counted, timed
 from isthmus.training.device import resolve_device
 from isthmus.training.optimisers import LR_SCHEDULES
 from isthmus.training.options import TrainingOptions
+from isthmus.training.scores import expected_seconds
 from isthmus.training.stages import Leg, legs_of
 
 WORK_SECONDS = 75.0
@@ -34,6 +36,9 @@ VALIDATIONS = 40
 PATIENCE = 6
 MIN_GAIN = 0.005
 """Part of what was gained so far that :data:`PATIENCE` validations have to gain together."""
+LEFT = 0.25
+"""Part of a budget of minutes that is for the steps whatever it takes to begin and to end: the
+first model of a process waits for PyTorch to load its optimisers."""
 VALIDATED = 1.15
 """What a run takes, in times of its steps, with validations."""
 NEVER = 0.95
@@ -124,6 +129,7 @@ def planned(
     ``source`` are the rows to train on and ``held`` the number of those held out. ``parallel`` is
     how many runs share ``minutes``.
     """
+    began = time.perf_counter()
     auto, stated = is_auto(options, asked), bool({"steps", "epochs"} & set(asked))
     per_pass = max(1, len(source) // options.batch_size)
     states = options.steps is not None or options.epochs is not None
@@ -137,7 +143,10 @@ def planned(
     if options.minutes is not None:
         device = resolve_device(options.device)
         seconds = timed(model, source, options, legs, device)
-        fits = 60.0 * options.minutes / (parallel * seconds * (VALIDATED if held else 1.0))
+        after = parallel * expected_seconds(model, len(source), seconds / options.batch_size)
+        left = 60.0 * options.minutes - (time.perf_counter() - began) - after
+        left = max(left, LEFT * 60.0 * options.minutes)
+        fits = left / (parallel * seconds * (VALIDATED if held else 1.0))
         bounds[f"minutes={options.minutes:g}"] = max(1, int(fits))
     elif auto:
         step = counted(model, source, options, legs)

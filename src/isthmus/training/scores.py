@@ -7,6 +7,7 @@ import torch
 
 from isthmus import notices
 from isthmus.anatomy import AnySparseCode, Autoencoder, Batch, Source
+from isthmus.anatomy.dictionary import LinearDecoder
 from isthmus.anatomy.scoring import DRAWS, kind_of_score
 from isthmus.anatomy.thresholds import summary
 from isthmus.errors import IsthmusError
@@ -45,7 +46,7 @@ def keep_training_scores(
             return
         kind = kind_of_score(model, code, "auto")
         draws = DRAWS if kind == "bound" else 1
-        rows = min(total, ROWS, max(LEAST, ELEMENTS // (draws * model.signal.numel)))
+        rows = _rows(model, total, draws)
         index = torch.linspace(0, total - 1, rows).round().long()
         try:
             scores = np.asarray(model.score(source.batch(index)))
@@ -53,3 +54,17 @@ def keep_training_scores(
             return
     if np.isfinite(scores).all():
         config["scores"] = summary(scores, kind, total)
+
+
+def _rows(model: Autoencoder, total: int, draws: int) -> int:
+    return min(total, ROWS, max(LEAST, ELEMENTS // (draws * model.signal.numel)))
+
+
+def expected_seconds(model: Autoencoder, total: int, seconds: float) -> float:
+    """What keeping the scores of ``total`` rows takes, roughly, where training on a row takes so
+    many seconds: a quarter of that for a reconstruction, half of it for each draw of a code."""
+    sparse = isinstance(model.decoder, LinearDecoder)
+    if model.decoder is None or sparse or model.signal.kind not in KINDS:
+        return 0.0
+    draws = 1 if model.prior is None else DRAWS
+    return _rows(model, total, draws) * seconds * (1 + draws / 2) / 4

@@ -23,6 +23,9 @@ CHUNK = 2**15
 LEAST_VARIANCE = 1e-3
 """The least variance of the noise, in the model's units: without it constant rows have no bound."""
 
+ROUNDED = 1 / 12
+"""Variance of what rounding to whole numbers does away with, in their own units."""
+
 MOST_LATENTS = 512
 """Latents where their number follows the data: of wider rows the rest is noise."""
 
@@ -37,7 +40,8 @@ FEW = 128
 class Solved:
     """A centre, directions ``(d, k)`` with their variances, and the variance of the rest.
 
-    ``guess`` is how many directions to look for first, where there are many.
+    ``guess`` is how many directions to look for first, where there are many. ``rounding`` ``(d,)``
+    is the variance that each column has beyond the model's, having been rounded.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Solved:
         latents: int | None,
         share: float,
         guess: int = MOST_LATENTS,
+        rounding: Tensor | None = None,
     ) -> None:
         size, total = len(covariance), float(covariance.trace())
         most = min(size - 1, MOST_LATENTS if latents is None else latents)
@@ -63,6 +68,20 @@ class Solved:
         self.mean, self.noise = mean, max(rest, LEAST_VARIANCE)
         # A direction below the noise carries nothing: its latent stays at the prior.
         kept = min(kept, int((variances > self.noise).sum()))
+        self.variances, self.directions = variances[:kept], directions[:, :kept]
+        if rounding is not None:
+            self._roughen(rounding, latents)
+
+    def _roughen(self, rounding: Tensor, latents: int | None) -> None:
+        """Add each column's variance of rounding, in the same form: directions and a rest."""
+        size = len(rounding)
+        covariance = (self.directions * (self.variances - self.noise)) @ self.directions.T
+        covariance += torch.diag(rounding + self.noise)
+        most = min(size - 1, MOST_LATENTS if latents is None else latents)
+        variances, directions = principal(covariance, most)
+        left = float(covariance.trace()) - float(variances.sum())
+        self.noise = max(left / (size - most), LEAST_VARIANCE)
+        kept = int((variances > self.noise * (1 + 1e-9)).sum())
         self.variances, self.directions = variances[:kept], directions[:, :kept]
 
     def distance(self, rows: Tensor) -> Tensor:
@@ -105,6 +124,7 @@ class TrimmedSolver:
     def fit(self, model: Autoencoder, source: Source, report: ReportProgress) -> dict[str, float]:
         """Set encoder, decoder and sigma; the figures say what was kept."""
         total = len(source)
+        self._rounding = rounding_of(model, source)
         kept = torch.ones(total, dtype=torch.bool)
         count = max(2, total - int(self.trim * total))
         done = 0
@@ -141,7 +161,36 @@ class TrimmedSolver:
         number = float(kept.sum())
         mean = sums / number
         covariance = squares / number - torch.outer(mean, mean)
-        return Solved(mean, covariance, self.latents, self.share, guess)
+        return Solved(mean, covariance, self.latents, self.share, guess, self._rounding)
+
+
+def rounding_of(model: Autoencoder, source: Source) -> Tensor | None:
+    """The variance of rounding of each column in the model's units, float64 ``(d,)``; None where no
+    column is known to be of 0 and 1 alone.
+
+    Such columns are taken for rounded ones, as dequantisation does (Uria, Murray, Larochelle 2013,
+    arXiv:1306.0186): the uniform noise that undoes rounding has the variance 1/12. Without it a
+    column that the rows kept agree upon, or the values of one word, whose columns add up to 1,
+    would have next to no variance, and a gap or a new word would outweigh everything else. A column
+    with gaps has, besides, the variance that filling them brings in: their share of its own.
+    """
+    inner, _ = source.base(torch.arange(0))
+    if inner.truths is None or not any(inner.truths):
+        return None
+    truths = torch.tensor(list(inner.truths))
+    scale = model.scaler.scale.detach().double().cpu().expand(truths.shape)
+    found = torch.where(truths, ROUNDED / scale.square(), 0.0)
+    flags = [*(inner.fills or {})]
+    if flags:
+        filled = [(inner.fills or {})[flag] for flag in flags]
+        gaps, square, total = torch.zeros(len(flags)).double(), torch.zeros(len(flags)).double(), 0
+        offset = model.scaler.offset.detach().double().cpu().expand(truths.shape)
+        for rows in chunks(model, source):
+            gaps += rows[:, flags].mul(scale[flags]).add(offset[flags]).sum(0)
+            square += rows[:, filled].square().sum(0)
+            total += len(rows)
+        found[filled] += gaps.clamp_min(0.0) / total * (square / total)
+    return found
 
 
 def chunks(model: Autoencoder, source: Source) -> Iterator[Tensor]:
@@ -238,10 +287,13 @@ def trimmed_linear_vae(
     ``drivers`` which columns speak against it. It takes milliseconds, and draws nothing.
 
     Published: the model and its optimum (``trim=0``), and the rounds of trimming, for a full
-    covariance. That the two are put together, the share trimmed, the share of the variance and
-    the least variance of the noise (0.001 in the model's units) are ours. The variances are those
-    of the rows kept, and so a little smaller than those of all normal rows. Where ``latent_dim``
-    is not given there are as many as columns (512 at most), of which those not needed stay 0.
+    covariance. That the two are put together, the share trimmed, the share of the variance and the
+    least variance of the noise (0.001 in the model's units) are ours, and so is the variance of
+    rounding, 1/12 in its own units, that each 0/1 column of a table's words, gaps and truth values
+    has besides, and that which filled gaps bring into a column: a new word or a gap costs some
+    nats, however well the other rows agree. The variances are those of the rows kept, and so a
+    little smaller than those of all normal rows. Where ``latent_dim`` is not given there are as
+    many as columns (512 at most), of which those not needed stay 0.
     """
     size = plain(signal).numel
     width = min(max(1, size - 1), MOST_LATENTS) if latent_dim is None else latent_dim

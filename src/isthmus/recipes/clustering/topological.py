@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from isthmus.anatomy import Autoencoder, Output, Signal, Term
 from isthmus.bottlenecks import Identity
-from isthmus.evaluation.persistence import spanning_tree
 from isthmus.networks import decoder_for, encoder_for
 from isthmus.objectives import MSE
 from isthmus.recipes.options import Hidden, LatentDim, Network, NonNegative, OwnModule
@@ -27,6 +26,8 @@ def persistence_pairs(points: Float[Tensor, "rows dim"]) -> Int[Tensor, "edges 2
     with torch.no_grad():
         exact = points.detach().cpu()
         distances = torch.cdist(exact, exact, compute_mode="donot_use_mm_for_euclid_dist")
+    from isthmus.evaluation.persistence import spanning_tree  # which brings SciPy
+
     edges, _ = spanning_tree(len(points), distances.numpy().__getitem__)
     return torch.from_numpy(edges).to(points.device)
 

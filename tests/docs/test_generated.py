@@ -1,15 +1,16 @@
 """What is generated is up to date, and what the documentation says can be run."""
 
 import importlib.util
-import re
-from pathlib import Path
+from functools import cache
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from docs.blocks import ROOT, blocks
 
 
-def _generator():
+@cache
+def generator():
+    """``docs/generate.py`` as a module."""
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -17,7 +18,7 @@ def _generator():
 
 
 def test_generated_documentation_is_up_to_date():
-    for path, content in _generator().generated().items():
+    for path, content in generator().generated().items():
         assert path.exists(), f"{path} is missing: run make docs"
         assert path.read_text() == content, f"{path} is out of date: run make docs"
 
@@ -60,23 +61,7 @@ def test_no_page_is_left_of_a_recipe_that_is_gone():
     from isthmus.recipes import list_recipes
 
     pages = {path.stem for path in (ROOT / "docs" / "recipes").glob("*.md")}
-    assert pages == {name for name, recipe in list_recipes().items() if recipe.builtin}
-
-
-def test_files_that_the_documentation_names_exist():
-    texts = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    for text in texts:
-        for link in re.findall(r"\]\(([^)#]+)\)", text.read_text()):
-            if "://" not in link:
-                assert (text.parent / link).exists(), f"{text.name} links to {link}"
-        for named in re.findall(r"`(src/isthmus/[\w/]+\.py)`", text.read_text()):
-            assert (ROOT / named).exists(), f"{text.name} names {named}"
-
-
-def blocks_of(name):
-    code = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
-    assert code
-    return code
+    assert pages - {"index"} == {name for name, recipe in list_recipes().items() if recipe.builtin}
 
 
 def test_the_readme_python_runs(tmp_path, monkeypatch):
@@ -84,17 +69,9 @@ def test_the_readme_python_runs(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32)
-    for block in blocks_of("README.md"):
-        exec(compile(block, "README.md", "exec"), {"X": x})
-
-
-@pytest.fixture
-def own_recipes(monkeypatch):
-    """What a block registers is forgotten again."""
-    from isthmus.recipes import registry
-
-    registry.list_recipes()
-    monkeypatch.setattr(registry, "_RECIPES", dict(registry._RECIPES))
+    written = {"X": x}
+    for block in blocks("README.md"):
+        exec(compile(block, "README.md", "exec"), written)
 
 
 def test_the_parts_of_ones_own_in_the_documentation_work(own_recipes):
@@ -106,7 +83,7 @@ def test_the_parts_of_ones_own_in_the_documentation_work(own_recipes):
     from isthmus.objectives import MSE
 
     written = {}
-    for block in blocks_of("docs/own.md"):
+    for block in blocks("docs/own.md"):
         exec(compile(block, "own.md", "exec"), written)
     x = np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32)
     model = Autoencoder(
@@ -130,7 +107,7 @@ def test_the_recipe_of_several_arrays_in_the_documentation_works(own_recipes):
     from isthmus.testing import check_recipe
 
     written = {"__name__": "own"}
-    for block in blocks_of("docs/own.md"):
+    for block in blocks("docs/own.md"):
         exec(compile(block, "own.md", "exec"), written)
     rng = np.random.default_rng(0)
     rows = {"image": rng.normal(size=(60, 4)), "text": rng.normal(size=(60, 3))}

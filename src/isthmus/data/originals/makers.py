@@ -1,0 +1,49 @@
+"""The makers by the name that a manifest gives them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from isthmus.data.originals import arrays, images, lines, series, texts
+from isthmus.data.originals.contents import Contents
+from isthmus.data.originals.opened import Maker, Originals
+from isthmus.errors import IsthmusError, MissingExtra, unknown
+
+MAKERS: dict[str, Maker] = {
+    "archive": arrays.archive,
+    "copy": lines.copy,
+    "drawings": images.drawings,
+    "gutenberg": texts.gutenberg,
+    "header": lines.header,
+    "idx": images.idx,
+    "intervals": series.intervals,
+    "labelled": lines.labelled,
+    "matrix": arrays.matrix,
+    "newsgroups": texts.newsgroups,
+    "pixel-rows": images.pixel_rows,
+    "single-series": series.single_series,
+    "tagged-words": texts.tagged_words,
+    "ts": series.ts,
+}
+"""What a manifest's ``"make": {"by": NAME, ...}`` may name; the other keys are its options."""
+
+
+def made(files: Mapping[str, Path], how: Mapping[str, Any]) -> Contents:
+    """What the maker makes of the files, which are by the names that the manifest gives them.
+
+    Files that are not what the maker expects are an :class:`IsthmusError`.
+    """
+    name = how.get("by", "")
+    if name not in MAKERS:
+        raise unknown("maker of a manifest", str(name), MAKERS)
+    options = {key: value for key, value in how.items() if key != "by"}
+    try:
+        return MAKERS[name](Originals(files), **options)
+    except (IsthmusError, MissingExtra):
+        raise
+    except Exception as problem:
+        raise IsthmusError(
+            f"the original files ({', '.join([*files][:3])}{', ...' if len(files) > 3 else ''}) "
+            f"are not what the maker {name!r} expects ({type(problem).__name__}: {problem}): they "
+            "may have changed at their source"
+        ) from problem

@@ -1,0 +1,12 @@
+"""What the tests of documentation share."""
+
+import pytest
+
+
+@pytest.fixture
+def own_recipes(monkeypatch):
+    """What a block registers is forgotten again."""
+    from isthmus.recipes import registry
+
+    registry.list_recipes()
+    monkeypatch.setattr(registry, "_RECIPES", dict(registry._RECIPES))
