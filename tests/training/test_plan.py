@@ -1,6 +1,7 @@
 """Plans: what bounds a run, what it watches, from when on its losses can be compared."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -101,13 +102,20 @@ def test_warm_ups_shrink_with_the_length():
 
 
 def test_minutes_are_measured_and_recorded_as_steps(monkeypatch):
+    clock = iter(float(second) for second in range(100))  # a second to measure a step
     monkeypatch.setattr(plans, "timed", lambda *about: 0.25)
+    monkeypatch.setattr(plans, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(plans, "expected_seconds", lambda *about: 2.0)  # what ends a run
     options = TrainingOptions(batch_size=40, steps=100_000, warmup=1000, minutes=2)
     found, plan = planned(toys.fresh(), ROWS, options, {"minutes"}, 0)
-    assert (found.steps, found.minutes, plan.seconds_per_step) == (480, None, 0.25)
+    assert (found.steps, found.minutes, plan.seconds_per_step) == (
+        468,
+        None,
+        0.25,
+    )  # (120 s - 1 s - 2 s) / 0.25 s
     assert found.warmup == 5
     half, _ = planned(toys.fresh(), ROWS, options, {"minutes"}, 0, parallel=2)
-    assert half.steps == 240
+    assert half.steps == 230  # (120 s - 1 s - 2 * 2 s) / 0.5 s
     few, _ = planned(
         toys.fresh(), ROWS, options.model_copy(update={"steps": 50}), {"minutes", "steps"}, 0
     )

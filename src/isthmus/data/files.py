@@ -53,6 +53,20 @@ def located(name: str | Path) -> tuple[Path, str | None] | None:
     return None
 
 
+def as_chosen(name: str | Path, before: str | None) -> str | Path:
+    """``name``, with the members of an archive that ``before`` chose of another one.
+
+    Nothing is added where ``name`` chooses itself, is no archive, or lacks one of the members.
+    """
+    found, chosen = located(name), str(before or "").rpartition(".npz:")
+    if found is None or found[1] is not None or found[0].suffix.lower() != ".npz" or not chosen[1]:
+        return name
+    with opened_npz(found[0]) as archive:
+        members = archive.files
+    names = [chosen[2]] if chosen[2] in members else chosen[2].split(",")
+    return f"{name}:{chosen[2]}" if {n.strip() for n in names} <= {*members} else name
+
+
 def open_file(name: str | Path, kind: Asked = None) -> Source:
     """A source over a file or a folder.
 

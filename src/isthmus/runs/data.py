@@ -11,6 +11,7 @@ from isthmus.anatomy.opening import register
 from isthmus.anatomy.spread import reads_positions
 from isthmus.data import options as data_options
 from isthmus.data import preparation as data_preparation
+from isthmus.data.files import as_chosen
 from isthmus.data.given import Columns, given_source, has_columns
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe
@@ -59,12 +60,15 @@ def opened(
     """The data with what is given for each row.
 
     With the ``config`` of a run the columns that it was given are taken again where the data have
-    them and nothing else is given, their words numbered as they were.
+    them and nothing else is given, their words numbered as they were; of an archive that says no
+    member those are taken that the run was fitted to.
     """
     about = (config or {}).get("data") or {}
     known = Columns.from_dict(about.get("given", {}))
     if about.get("reading"):
         kind = Reading.from_dict(about["reading"])
+    if isinstance(X, (str, Path)) and not data.is_name(X):
+        X = as_chosen(X, about.get("spec"))
     if data.is_name(X) and (given is not None or mask is not None):
         X = data.load(X).train
     recorded = {n: c for n, c in known.column.items() if given is None or n not in given}
