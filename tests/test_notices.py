@@ -56,3 +56,12 @@ def test_what_a_run_has_in_its_record_is_not_said_again(tmp_path):
     with notices.collected(quiet=True) as new:
         isthmus.evaluate(model, other)
     assert any("decimal mark" in note and "new.csv" in note for note in new)
+
+
+def test_what_was_said_is_known():
+    notices.forget()
+    with notices.collected(quiet=True):
+        notices.say("only collected")
+    notices.say("said aloud")
+    assert notices.was_said("said aloud")
+    assert not notices.was_said("only collected")

@@ -81,6 +81,11 @@ def heard(earlier: Iterable[str] = ()) -> list[str]:
     return notes
 
 
+def was_said(sentence: str) -> bool:
+    """Whether the sentence went to the logger already."""
+    return sentence in _said
+
+
 def forget() -> None:
     """Let every sentence be said once more, as in a fresh process."""
     _said.clear()

@@ -11,7 +11,8 @@ from isthmus.errors import IsthmusError
     [
         ("3", 3), ("1e-3", 1e-3), ("true", True), ("none", None), ("gaussian", "gaussian"),
         ("512,256", [512, 256]), ("[512, 256]", [512, 256]), ("()", ()), ("'a,b'", "a,b"),
-        ("{eps = 1e-4}", {"eps": 1e-4}),
+        ("{eps = 1e-4}", {"eps": 1e-4}), ("{'levels': 40, 'rare': 0}", {"levels": 40, "rare": 0}),
+        ("{of", "{of"),
     ],
 )  # fmt: skip
 def test_option_values(text, value):

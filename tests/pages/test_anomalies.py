@@ -1,5 +1,7 @@
 """What a page shows of tables, against the model's own answers about the frame."""
 
+from datetime import datetime
+
 import numpy as np
 import pytest
 
@@ -98,7 +100,8 @@ def test_rows_without_names_are_no_table():
         (None, None), (float("nan"), None), (True, "yes"), (1.0, 1.0), ("a", "a"),
         (np.datetime64("2024-02-03T00:00:00.000000"), "2024-02-03"),
         (np.datetime64("2024-02-03T04:05:06.000000"), "2024-02-03T04:05:06"),
-        (np.datetime64("NaT"), None),
+        (np.datetime64("NaT"), None), (datetime(2024, 2, 3), "2024-02-03"),
+        (datetime(2024, 2, 3, 4, 5, 6), "2024-02-03 04:05:06"),
     ],
 )  # fmt: skip
 def test_cells_are_numbers_or_text(value, shown):

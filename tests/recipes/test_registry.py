@@ -250,6 +250,7 @@ def postponed(signal, *, k: "Nowhere" = 3):
         (None, "a NoneType is no recipe"),
         ("json:__name__", "'json:__name__', a str, is no recipe"),
         ("json:nothing", "has no 'nothing'"),
+        ("json:lods", "has no 'lods': did you mean 'loads'"),
         ("json:", "names no function"),
         (":dumps", "names no function"),
         ("a b:c", "names no function"),

@@ -218,3 +218,30 @@ def test_a_column_without_a_name_is_read_back():
     for made in (learn(pd.DataFrame({"": [1.5, 2.0, 7.0]})), learn(pd.DataFrame({"": ["a", "b"]}))):
         plain = json.loads(json.dumps(made.to_dict()))
         assert Preparation.from_dict(plain).to_dict() == plain
+
+
+@pytest.mark.parametrize("unit", ["s", "us", "ns"])
+@pytest.mark.parametrize(
+    ("grain", "expected"),
+    [("D", "2024-02-04"), ("h", "2024-02-04T11"), ("s", "2024-02-04T10:33:20")],
+)
+def test_times_come_back_as_whole_as_they_were(unit, grain, expected):
+    days = np.datetime64("2024-01-01", grain) + np.arange(100) * np.timedelta64(1, grain)
+    frame = pd.DataFrame({"t": days.astype(f"M8[{unit}]")})
+    fitted = learn(frame)
+    one = Preparation.from_dict(json.loads(json.dumps(fitted.to_dict()))).encoders[0]
+    wanted = np.datetime64("2024-02-04T10:33:20.25").astype("M8[ns]").astype(np.int64)
+    scale = np.timedelta64(1, unit).astype("m8[ns]").astype(np.int64)
+    feature = (wanted / scale - one.offset) / one.scale
+    found = one.restored(np.array([[feature]])).values
+    assert found.astype("M8[ms]")[0] == np.datetime64(expected), found
+    back = given_back(fitted.restored(apply(fitted, frame)), as_table(frame))
+    assert (back["t"].to_numpy() == frame["t"].to_numpy()).all()
+
+
+@pytest.mark.parametrize("unit", ["D", "s", "us", "ns"])
+def test_times_are_python_values_whatever_their_unit(unit):
+    column = as_table({"t": np.array(["2024-10-26", "NaT"], f"M8[{unit}]")})["t"]
+    first, second = column.objects()
+    assert str(first).startswith("2024-10-26")
+    assert second is None

@@ -147,7 +147,7 @@ def test_a_pickle_of_another_library(tmp_path, name):
 
 def test_not_a_checkpoint_at_all(tmp_path):
     assert "is no checkpoint" in refused(tmp_path)
-    assert "is no checkpoint" in refused(tmp_path / "nowhere")
+    assert "there is no run" in refused(tmp_path / "nowhere")
     (tmp_path / "file").write_text("x")
     refused(tmp_path / "file")
 

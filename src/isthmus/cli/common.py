@@ -1,5 +1,6 @@
 """What commands share: their arguments, how options are read, how a run is interrupted."""
 
+import ast
 import contextlib
 import sys
 import tomllib
@@ -52,7 +53,10 @@ def parse_options(pairs: list[str] | None) -> dict[str, Any]:
 
 
 def parse_value(text: str) -> Any:
-    """One option value: ``none``, a number, a truth value, a list, or else the text itself."""
+    """One option value: ``none``, a number, a truth value, a list, or else the text itself.
+
+    Names and values in braces may be written as in Python, as sentences write them.
+    """
     if text.lower() == "none":
         return None
     if text == "()":
@@ -62,6 +66,9 @@ def parse_value(text: str) -> Any:
             return tomllib.loads(f"v = {attempt}")["v"]
         except tomllib.TOMLDecodeError:
             continue
+    if text.startswith("{"):
+        with contextlib.suppress(ValueError, SyntaxError):
+            return ast.literal_eval(text)
     return text
 
 

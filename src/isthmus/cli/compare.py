@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from isthmus import notices
 from isthmus.cli import completion
 from isthmus.cli.common import Data, Options, Quiet, interruptible, out, parse_options
 from isthmus.errors import unknown
@@ -82,18 +83,17 @@ def run(
         )  # fmt: skip
     write_atomically(output / "index.html", page(found, output).encode())
     write_atomically(output / "results.csv", as_csv(found).encode())
-    notes = [Text(f"  {note}", style="dim") for note in found.prepared.notes]
+    new = [note for note in found.prepared.notes if not notices.was_said(note)]
+    notes = [Text(f"  {note}", style="dim") for note in new]
     left = [Text(f"  left out: {name}: {why}") for name, why in found.left_out.items()]
     taken = found.verdict
     said = [Text(line, style="bold") for line in (taken.sentence, taken.warning) if line]
     ends = [Text(f"written to {output / 'index.html'}")]
     if found.winner is not None:
         next_one = steps(found, output)[0][1]
-        ends.append(
-            Text(
-                f"{found.winner} fitted to all rows is saved in {output / WINNER}; next: {next_one}"
-            )
-        )
+        ends.append(Text(f"{found.winner} fitted to all rows is saved in {output / WINNER}; next:"))
+        # On a line of its own, which is not broken, to be copied.
+        ends.append(Text(next_one, no_wrap=True, overflow="ignore"))
     return Group(table(found), *said, *notes, *left, *ends)
 
 

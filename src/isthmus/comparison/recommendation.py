@@ -95,11 +95,12 @@ def _known(found: "Comparison", name: str) -> bool:
 def _warning(found: "Comparison", best: str, ranked: list[str]) -> str:
     """Where training, or a recipe, brings nothing that these figures show."""
     place = ranked.index(best)
-    tied = () if found.settings.seeds == 1 else _tied(found, best, ranked[place + 1 :])
+    seeds = found.settings.seeds
+    tied = () if seeds == 1 else _tied(found, best, ranked[place + 1 :])
     if "untrained" in (*ranked[:place], *tied):
         return (
-            "Even a network that was not trained cannot be told from the best: these figures do "
-            "not show that training helps."
+            "Even a network that was not trained cannot be told from the best by "
+            f"{seeds} seed{'s' * (seeds > 1)}: these figures do not show that training helps."
         )
     recipes = [name for name in ranked if name not in BASELINES]
     if best not in BASELINES or not recipes:

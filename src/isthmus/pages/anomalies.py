@@ -229,4 +229,5 @@ def _cell(value: Any) -> Any:
         return "yes" if value else "no"
     if isinstance(value, (int, float, np.integer, np.floating)):
         return number(float(value), 5)
-    return str(value).removesuffix(".000000").removesuffix("T00:00:00")
+    text = str(value).removesuffix(".000000")
+    return text.removesuffix("T00:00:00").removesuffix(" 00:00:00")

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -31,7 +32,9 @@ def imported(name: str) -> Any:
     try:
         return attribute(found, path)
     except AttributeError:
-        raise IsthmusError(f"the module {module!r} has no {path!r}: {form}") from None
+        near = get_close_matches(path, [*vars(found)], n=1)
+        hint = f"did you mean {near[0]!r}?" if near else form
+        raise IsthmusError(f"the module {module!r} has no {path!r}: {hint}") from None
 
 
 def attribute(found: Any, path: str) -> Any:

@@ -67,7 +67,8 @@ class Numbers:
     The feature is ``(x - offset) / scale``, what is missing ``fill``; where ``indicator``, a
     second feature says what is missing. ``quantiles`` map the feature to a standard normal one.
     ``marks`` are the decimal mark and the one between thousands with which numbers were written in
-    a file, where that is not usual.
+    a file, where that is not usual. ``grain`` is what all times were whole numbers of ("D", "h",
+    "m", "s", ...): those that come back are rounded to it.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Numbers:
     quantiles: tuple[float, ...] = ()
     constant: bool = False
     marks: str = ""
+    grain: str = ""
 
     @classmethod
     def learn(cls, name: str, column: Column, *, quantiles: bool = False) -> "Numbers":
@@ -98,6 +100,7 @@ class Numbers:
         about = (name, column.kind, column.raw, column.zone, column.style, unit)
         still = bool((there == there[0]).all())
         how = {"indicator": bool(gaps.any()), "marks": column.marks.pair}
+        how["grain"] = _grain(there, unit)
         found = cls(*about, **how, constant=still)  # type: ignore[arg-type]
         offset = there[0].item()
         off = deltas(there, offset)
@@ -226,6 +229,9 @@ class Numbers:
         whole = np.rint(np.clip(np.nan_to_num(x), -_EXACT, _EXACT)).astype(np.int64)
         with np.errstate(over="ignore"):
             whole = whole + np.int64(int(self.offset))
+            if self.grain:
+                step = _steps(self.grain, self.unit)
+                whole = whole + step // 2 - (whole + step // 2) % step
         if self.kind == "integer":
             return Column("integer", whole, missing, raw=self.raw)
         letter = "M" if self.kind == "time" else "m"
@@ -242,6 +248,25 @@ class Numbers:
     def from_dict(cls, plain: Mapping[str, Any]) -> "Numbers":
         """Read what :meth:`to_dict` wrote."""
         return cls(**{"name": "", **plain, "quantiles": tuple(plain.get("quantiles", ()))})
+
+
+_GRAINS = ("D", "h", "m", "s", "ms", "us")
+
+
+def _steps(grain: str, unit: str) -> int:
+    """How often the unit goes into the grain; 0 where it does not."""
+    if unit not in (*_GRAINS[1:], "ns"):
+        return 0
+    return int(np.timedelta64(1, grain) // np.timedelta64(1, unit))  # type: ignore[call-overload]
+
+
+def _grain(times: np.ndarray, unit: str) -> str:
+    """The coarsest that all times are whole numbers of; empty where none is above their unit."""
+    for grain in _GRAINS:
+        step = _steps(grain, unit)
+        if step > 1 and not (times % step).any():
+            return grain
+    return ""
 
 
 def _finite(name: str, column: Column, values: np.ndarray, gaps: np.ndarray) -> None:

@@ -36,7 +36,8 @@ class PrepareOptions:
             return cls()
         if not isinstance(given, Mapping):
             raise IsthmusError(
-                "prepare says how a table is prepared, by name: prepare={'quantiles': True}"
+                "prepare says how a table is prepared, by name: prepare={'quantiles': True}, or "
+                "prepare.quantiles=true on the command line"
             )
         known = [own.name for own in fields(cls)]
         for name in given:

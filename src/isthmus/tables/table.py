@@ -85,7 +85,13 @@ class Column:
         if self.kind == "text":
             known = np.array([*self.levels, None], object)
             return known[self.values]
-        found[:] = self.values if self.kind in ("time", "duration") else self.values.tolist()
+        if self.kind in ("time", "duration"):
+            letter = self.values.dtype.kind
+            fine = np.datetime_data(self.values.dtype)[0] in ("ns", "ps", "fs", "as")
+            # Python has no times so fine, and NumPy would give them as whole numbers.
+            found[:] = self.values.astype(f"{letter}8[us]") if fine else self.values
+        else:
+            found[:] = self.values.tolist()
         found[self.gaps()] = None
         return found
 

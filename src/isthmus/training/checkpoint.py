@@ -104,6 +104,10 @@ def read_config(folder: Path) -> dict[str, Any]:
         claimed = config.pop("self")
         fits = claimed == _own_hash(config)
     except FileNotFoundError:
+        if not folder.exists():
+            raise IsthmusError(
+                f"there is no run {str(folder)!r}: isthmus fit writes one into the folder of -o"
+            ) from None
         pickles = sorted(p.name for p in folder.glob("*") if p.suffix in (".pt", ".pkl", ".bin"))
         if pickles:
             raise IsthmusError(

@@ -235,7 +235,7 @@ function traversalStrip(detail, binary, every = 1, size = { width: 620, height: 
     const figures = parts.map((picture, i) =>
       element("figure", {}, image(picture, latents), element("figcaption", {}, figure(values[i], 2))),
     );
-    return element("div", { class: "strip" }, figures);
+    return element("div", { class: "strip frames" }, figures);
   }
   const rows = parts.map(floats);
   if (latents.names.length) {
