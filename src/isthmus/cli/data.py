@@ -43,4 +43,4 @@ def show(names: Names) -> None:
     """Say what sets are: source, licence, citation, and where they lie."""
     from isthmus.data import listing
 
-    out.print("\n\n".join(map(listing.shown, names)), soft_wrap=True, markup=False)
+    out.print("\n\n".join(map(listing.shown, names)), soft_wrap=True)

@@ -97,6 +97,9 @@ def drawn_of(
     signal = model.signal
     if signal.kind == "collection":
         parts = dict(signal.parts)
+        if rows is not None and not isinstance(rows, Mapping):  # one part that is written
+            (only,) = getattr(model.target, "names", ())
+            return {"": _drawn(parts[only], rows, ())}
         if isinstance(rows, Mapping):
             parts = {name: part for name, part in parts.items() if name in rows}
         return {n: _drawn(s, None if rows is None else rows[n], ()) for n, s in parts.items()}
