@@ -83,7 +83,7 @@ class Scoring:
     def __init__(
         self, model: "Autoencoder", kind: str = "auto", draws: int = DRAWS, seed: int | None = None
     ) -> None:
-        if isinstance(draws, bool) or not isinstance(draws, Integral) or draws < 1:
+        if not isinstance(draws, (int, Integral)) or draws < 1:
             raise IsthmusError(f"draws={draws} is no number of draws: pass 1 or more")
         self.model, self.kind, self.draws = model, kind, draws
         own = (model.config.get("training") or {}).get("seed") or 0
