@@ -52,11 +52,12 @@ TEXTS = {
     "embedding": 32,
     "beta": 0.05,
     "word_dropout": 0.0,
-    "steps": 600,
+    "steps": 1500,
     "batch_size": 64,
     "lr": 3e-3,
 }
 PATCHES = {"latent_dim": 32, "depth": 2, "decoder_depth": 1, "patch": 2, "heads": 2}
+STAGES = {**DENSE, **SHARP, "steps": 2400, "lr": 1e-3, "second_hidden": (64, 64)}
 LAYERS = {"latent_dim": 256, "steps": 400, "batch_size": 256}
 
 SETTINGS: dict[str, Setting] = {
@@ -99,7 +100,7 @@ SETTINGS: dict[str, Setting] = {
     "topological": Setting("digits", {**DENSE, "latent_dim": 2}, plane=True),
     "transcoder": Setting("in and out", {**LAYERS, "k": 8}),
     "trimmed-linear-vae": Setting("breast-cancer", {"latent_dim": 4}),
-    "two-stage-vae": Setting("digits", DENSE),
+    "two-stage-vae": Setting("digits", STAGES),
     "vae": Setting("digits", {**DENSE, **SHARP}),
     "vq-vae": Setting("digits", {"latent_dim": 8, "entries": 32, "steps": 250, "batch_size": 128}),
 }

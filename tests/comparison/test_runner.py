@@ -8,7 +8,7 @@ import pytest
 from isthmus.comparison import TASKS, compare
 from isthmus.comparison import runner as module
 from isthmus.comparison.comparison_page import page
-from isthmus.comparison.results_table import as_csv
+from isthmus.comparison.ranking_table import as_csv
 from isthmus.errors import IsthmusError
 
 QUICK = {"seeds": 2, "steps": 5, "batch_size": 32, "latents": 2, "width": 8}

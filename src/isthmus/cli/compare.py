@@ -66,9 +66,9 @@ def run(
     from isthmus.comparison.comparison_page import page
     from isthmus.comparison.method_names import named
     from isthmus.comparison.next_steps import steps
-    from isthmus.comparison.results_table import as_csv
-    from isthmus.comparison.runner import BASELINES
+    from isthmus.comparison.ranking_table import as_csv
     from isthmus.comparison.runner import compare as compared_by
+    from isthmus.comparison.tasks import BASELINES
     from isthmus.comparison.winner import WINNER
     from isthmus.runs import write_atomically
     from isthmus.training.progress import ProgressBar
@@ -102,8 +102,8 @@ def table(found: "Comparison") -> Table:
 
     The page has the others, all intervals and the numbers of parameters.
     """
-    from isthmus.comparison.results_table import number
-    from isthmus.comparison.runner import BASELINES
+    from isthmus.comparison.ranking_table import number
+    from isthmus.comparison.tasks import BASELINES
 
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     grid.add_column("method", no_wrap=True)

@@ -7,9 +7,10 @@ from isthmus.comparison.cost_chart import Point, scatter
 from isthmus.comparison.examples_shown import examples_card
 from isthmus.comparison.methods import CEILING, Budget
 from isthmus.comparison.next_steps import steps
-from isthmus.comparison.results_table import measures_table, seconds_of, seeds_table
-from isthmus.comparison.runner import BASELINES, Comparison
-from isthmus.comparison.verdict import Verdict
+from isthmus.comparison.ranking_table import measures_table, seconds_of, seeds_table
+from isthmus.comparison.recommendation import Verdict
+from isthmus.comparison.runner import Comparison
+from isthmus.comparison.tasks import BASELINES
 from isthmus.comparison.winner import WINNER
 from isthmus.pages import kit
 from isthmus.pages.kit import Html, tag

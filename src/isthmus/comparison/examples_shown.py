@@ -3,7 +3,7 @@
 import numpy as np
 
 from isthmus.comparison.examples import Examples, Worst
-from isthmus.comparison.results_table import number
+from isthmus.comparison.ranking_table import number
 from isthmus.comparison.runner import Comparison
 from isthmus.pages.kit import Html, card, details, picture, table, tag
 from isthmus.pictures.panels import in_colour

@@ -20,22 +20,14 @@ from isthmus.comparison.methods import Budget, Fitted, Model
 from isthmus.comparison.next_steps import data_of
 from isthmus.comparison.prepared import TEST_SHARE, Prepared, Split, split
 from isthmus.comparison.prepared import prepare as ready
-from isthmus.comparison.tasks import TASKS, Task
-from isthmus.comparison.verdict import Verdict, verdict
+from isthmus.comparison.recommendation import Verdict, verdict
+from isthmus.comparison.tasks import BASELINES, TASKS, Task
 from isthmus.comparison.winner import save_winner
 from isthmus.errors import IsthmusError, unknown
 from isthmus.evaluation.intervals import Estimate, over_seeds, paired
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
 from isthmus.runs import write_atomically
 
-BASELINES = {
-    "pca": "principal components, as many as a code holds numbers",
-    "data": "the data themselves as the code",
-    "isolation-forest": "isolation forest on the data",
-    "gmm": "a Gaussian mixture of 10 components on the data",
-    "plain-gmm": "a Gaussian mixture on the codes of the plain autoencoder",
-    "untrained": "the first recipe's network before its first step",
-}
 RESULTS = "results.json"
 ReportProgress = Callable[[str, int, int], None]
 """Called as ``report(what ended, fits done, fits in all)``."""

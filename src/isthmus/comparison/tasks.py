@@ -19,13 +19,23 @@ _PART = 1 << 15
 ROUNDING = 0.01
 """What rounding a code may add to the fraction of variance unexplained."""
 
+BASELINES = {
+    "pca": "principal components, as many as a code holds numbers",
+    "data": "the data themselves as the code",
+    "isolation-forest": "isolation forest on the data",
+    "gmm": "a Gaussian mixture of 10 components on the data",
+    "plain-gmm": "a Gaussian mixture on the codes of the plain autoencoder",
+    "untrained": "the first recipe's network before its first step",
+}
+"""Methods that stand beside the recipes, and what each is."""
+
 
 @dataclass(frozen=True)
 class Task:
     """A question.
 
     ``measures`` says of each whether higher is better; the first is the one that ranks.
-    ``baselines`` are those of :mod:`isthmus.comparison.runner`. ``labels`` are the kinds that it
+    ``baselines`` are names of :data:`BASELINES`. ``labels`` are the kinds that it
     needs, empty where it needs none.
     """
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from isthmus.data.originals.opened import Originals
+from isthmus.data.originals.published_files import Originals
 from isthmus.errors import MissingExtra
 
 _IDX = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}

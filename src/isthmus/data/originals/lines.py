@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from isthmus.data.originals.opened import Originals
+from isthmus.data.originals.published_files import Originals
 
 
 def copy(files: Originals) -> bytes:

@@ -4,25 +4,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from isthmus.data.originals import arrays, images, lines, series, texts
+from isthmus.data.originals import array_sets, images, lines, series, text_sets
 from isthmus.data.originals.contents import Contents
-from isthmus.data.originals.opened import Maker, Originals
+from isthmus.data.originals.published_files import Maker, Originals
 from isthmus.errors import IsthmusError, MissingExtra, unknown
 
 MAKERS: dict[str, Maker] = {
-    "archive": arrays.archive,
+    "archive": array_sets.archive,
     "copy": lines.copy,
     "drawings": images.drawings,
-    "gutenberg": texts.gutenberg,
+    "gutenberg": text_sets.gutenberg,
     "header": lines.header,
     "idx": images.idx,
     "intervals": series.intervals,
     "labelled": lines.labelled,
-    "matrix": arrays.matrix,
-    "newsgroups": texts.newsgroups,
+    "matrix": array_sets.matrix,
+    "newsgroups": text_sets.newsgroups,
     "pixel-rows": images.pixel_rows,
     "single-series": series.single_series,
-    "tagged-words": texts.tagged_words,
+    "tagged-words": text_sets.tagged_words,
     "ts": series.ts,
 }
 """What a manifest's ``"make": {"by": NAME, ...}`` may name; the other keys are its options."""

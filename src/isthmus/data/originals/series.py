@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from isthmus.data.originals.opened import Originals
+from isthmus.data.originals.published_files import Originals
 
 
 def ts(files: Originals, train: str, test: str, lengths: bool = False) -> dict[str, np.ndarray]:

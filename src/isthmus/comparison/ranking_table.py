@@ -4,7 +4,8 @@ import csv
 import io
 import math
 
-from isthmus.comparison.runner import BASELINES, Comparison
+from isthmus.comparison.runner import Comparison
+from isthmus.comparison.tasks import BASELINES
 from isthmus.evaluation.intervals import Estimate
 from isthmus.pages.kit import Html, table, tag
 from isthmus.pages.kit.markup import Content

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.data.originals.opened import Originals
+from isthmus.data.originals.published_files import Originals
 
 
 def archive(files: Originals, types: Mapping[str, str]) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.data.originals.opened import Originals
+from isthmus.data.originals.published_files import Originals
 
 _ASCII = str.maketrans(
     {"“": '"', "”": '"', "‘": "'", "’": "'", "—": "--", "–": "-", "…": "...", "\u00a0": " "}

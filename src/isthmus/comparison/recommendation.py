@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from isthmus.comparison.tasks import BASELINES
 from isthmus.evaluation.intervals import Estimate
 
 if TYPE_CHECKING:
@@ -93,8 +94,6 @@ def _known(found: "Comparison", name: str) -> bool:
 
 def _warning(found: "Comparison", best: str, ranked: list[str]) -> str:
     """Where training, or a recipe, brings nothing that these figures show."""
-    from isthmus.comparison.runner import BASELINES
-
     place = ranked.index(best)
     tied = () if found.settings.seeds == 1 else _tied(found, best, ranked[place + 1 :])
     if "untrained" in (*ranked[:place], *tied):
@@ -123,8 +122,6 @@ def _wins(found: "Comparison", best: str, other: str) -> int:
 
 def _called(name: str) -> str:
     """A method's name, of a baseline with what it is."""
-    from isthmus.comparison.runner import BASELINES
-
     return f"{name} ({BASELINES[name]})" if name in BASELINES else name
 
 
