@@ -197,8 +197,9 @@ def test_what_cannot_be_asked_is_said_in_a_sentence():
         model.score(X, kind="bound")
     with pytest.raises(IsthmusError, match="'bound'"):
         model.score(X, kind="bounds")
-    with pytest.raises(IsthmusError, match="draws=0"):
-        model.score(X, draws=0)
+    for draws in (0, "many", 2.5):
+        with pytest.raises(IsthmusError, match=f"draws={draws}"):
+            model.score(X, draws=draws)
 
 
 # --- what drives a score ---------------------------------------------------------------------

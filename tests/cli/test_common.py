@@ -2,7 +2,7 @@
 
 import pytest
 
-from isthmus.cli.common import parse_given, parse_numbers, parse_options, parse_value
+from isthmus.cli.common import parse_given, parse_numbers, parse_options, parse_value, settled
 from isthmus.errors import IsthmusError
 
 
@@ -34,5 +34,16 @@ def test_columns_that_are_given_by_name():
 
 def test_numbers_and_ranges():
     assert parse_numbers("0-2,7") == [0, 1, 2, 7]
-    with pytest.raises(IsthmusError, match="no list of latents"):
-        parse_numbers("a-b")
+    for wrong in ("a-b", "²", "0-999999999", "1-", "-1"):
+        with pytest.raises(IsthmusError, match="no list of latents"):
+            parse_numbers(wrong)
+
+
+def test_settings_of_a_file_under_those_of_the_command_line():
+    found = settled({"k": 1, "lr": 2, "data": "x", "given": {"a": "b"}}, ["k=3"], ["c=d"])
+    assert found == {"k": 3, "lr": 2, "given": {"a": "b", "c": "d"}}
+    for name, remedy in (("progress", "--quiet"), ("overwrite", "--overwrite"), ("X", "data")):
+        with pytest.raises(IsthmusError, match=rf"^{name} is no option of a run: .*{remedy}"):
+            settled({name: True}, [], None)
+    with pytest.raises(IsthmusError, match="names no column"):
+        settled({"given": 3}, [], None)

@@ -47,6 +47,7 @@ def test_mistakes_are_one_sentence_with_exit_code_2(workplace):
     (workplace / "stray.csv").write_text("a,b\n" + "1,2\n" * 7 + "1,n.a.\n" + "3,4\n" * 40)
     (workplace / "words.csv").write_text("a\n" + "".join(f"word {i}\n" for i in range(80)))
     (workplace / "cut.npy").write_bytes((workplace / "x.npy").read_bytes()[:200])
+    (workplace / "three.toml").write_text("recipe = 'vae'\noptions = 3\n")
     (workplace / "bad.toml").write_text("recipe = \n")
     cases = [
         (["fit", "tpok", "x.csv", "-o", "o"], "did you mean 'topk'"),
@@ -59,6 +60,7 @@ def test_mistakes_are_one_sentence_with_exit_code_2(workplace):
         (["fit", "topk", "words.csv", "-o", "o"], "no usable column"),
         (["fit", "topk", "cut.npy", "-o", "o"], "cut.npy"),
         (["fit", "bad.toml"], "TOML"),
+        (["fit", "three.toml"], "options of three.toml are no table"),
         (["fit", "topk", "x.csv", "-o", "run"], "already holds a run"),
         (["evaluate", "nowhere"], "no checkpoint"),
         (["encode", "run", "x.npy", "-o", "codes.txt"], ".npz"),

@@ -45,3 +45,41 @@ def test_lists_and_pages():
     for expected in ("AuxK", "2406.04093", "latent_dim", "4096", "batch_size"):
         assert expected in page
     assert "digits" in run("data")
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("evaluate", LONG), "is no checkpoint"),
+        (("resume", LONG), "is no checkpoint"),
+        (("resume", "/dev/null"), "is no checkpoint"),
+        (("harvest", LONG), "no language model"),
+        (("show", LONG), "unknown"),
+    ],
+)
+def test_names_that_are_no_files_are_one_sentence(words, said):
+    assert said in run(*words, code=2)
+
+
+def test_what_the_system_or_memory_refuses_is_one_sentence(monkeypatch):
+    def refused(problem):
+        def started(**_):
+            raise problem
+
+        monkeypatch.setattr("isthmus.cli.app", started)
+        return run("recipes", code=2)
+
+    assert refused(PermissionError(13, "Permission denied", "a")) == (
+        "isthmus: a: Permission denied\n"
+    )
+    memory = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 12 bytes"
+    assert "not enough memory" in refused(RuntimeError(memory))
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        refused(RuntimeError("a fault of ours"))
+
+
+def test_show_prints_no_markup():
+    assert run("data", "show", "digits").startswith("digits\n")

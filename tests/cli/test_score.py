@@ -143,6 +143,7 @@ def test_names_of_files_stand_for_images(tmp_path):
         (("--id", "nam"), "did you mean 'name'"),
         (("--id", "name", "--contamination", "0.7"), "contamination=0.7"),
         (("--id", "name", "--contamination", "0.1", "--threshold", "1"), "leave out one"),
+        (("--id", "name", "--threshold", "nan"), "nan is no score"),
         (("--id", "name", "method=shift"), "method"),
         (("--id", "name", "k=3"), "method=score"),
         (("--id", "name", "kind=bounds"), "did you mean 'bound'"),

@@ -315,3 +315,10 @@ def test_a_page_measures_data_as_the_run_read_them(tmp_path):
         assert not shown.missing
         again = isthmus.evaluate(shown.model, shown.rows)["fvu"].value
         assert again == pytest.approx(measured, rel=1e-5)
+
+
+def test_a_page_is_no_file_of_another_form(digits, tmp_path):
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    with pytest.raises(IsthmusError, match=r"rows.csv should end in .html"):
+        report(digits[0], tmp_path / "rows.csv", progress=False)
+    assert (tmp_path / "rows.csv").read_text() == "a\n1\n"

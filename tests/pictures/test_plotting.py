@@ -103,6 +103,8 @@ def test_transcoders_and_crosscoders_are_drawn_by_what_they_write():
     model = isthmus.fit("transcoder", both, **options)
     panel = written(model, as_source(both))
     assert panel.title.startswith("right: said over true")
+    moved = pictures.traverse(model, both, latents=[0, 1])  # what is written is one part of two
+    assert len(moved.figure().subfigs) == 1
     model = isthmus.fit("crosscoder", both, **options)
     assert written(model, as_source(both)) is None
     axes = pictures.Picture((parts_shared(model),), "").figure().subfigs[0].axes[0]

@@ -1,4 +1,5 @@
 import bz2
+import csv
 import gzip
 import lzma
 
@@ -168,3 +169,13 @@ def test_parquet_without_rows_is_an_error(tmp_path):
     FRAME.iloc[:0].to_parquet(tmp_path / "t.parquet")
     with pytest.raises(IsthmusError, match="empty"):
         as_source(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_cell_may_be_longer_than_the_standard_reader_allows(quote, tmp_path):
+    limit = csv.field_size_limit()
+    rows = "".join(f"{i}.5,{quote}{'z' * (200_000 if i == 3 else 1)}{quote}\n" for i in range(20))
+    (tmp_path / "t.csv").write_text("a,b\n" + rows)
+    table = reading.read(str(tmp_path / "t.csv"))
+    assert (len(table), table["b"].kind) == (20, "text")
+    assert csv.field_size_limit() == limit

@@ -13,6 +13,7 @@ from toys import X
 
 import isthmus
 from isthmus.anatomy.randomness import drawing
+from isthmus.errors import IsthmusError
 from isthmus.training import Callback
 
 CPU = torch.device("cpu")
@@ -182,3 +183,8 @@ def test_nobody_starves_beside_a_busy_thread():
     short.start()
     long.join(), short.join()
     assert done == ["short", "long"]
+
+
+def test_a_seed_that_no_generator_takes_is_said():
+    with pytest.raises(IsthmusError, match="too large"), drawing(torch.device("cpu"), 1 << 64):
+        pass

@@ -14,6 +14,8 @@ from types import TracebackType
 
 import torch
 
+from isthmus.errors import IsthmusError
+
 _alone = RLock()
 _waiting = 0
 
@@ -28,6 +30,8 @@ class drawing:
     __slots__ = ("_before", "_device", "_seed")
 
     def __init__(self, device: torch.device, seed: int) -> None:
+        if not -(1 << 63) <= seed < 1 << 64:
+            raise IsthmusError(f"seed is {seed}, which is too large: pass one below 2**64")
         self._device, self._seed = device, seed
 
     def __enter__(self) -> None:

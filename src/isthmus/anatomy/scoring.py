@@ -10,6 +10,7 @@ averaged exactly. Of one linear layer with a Gaussian likelihood nothing is draw
 
 import math
 from collections.abc import Iterator, Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -82,7 +83,7 @@ class Scoring:
     def __init__(
         self, model: "Autoencoder", kind: str = "auto", draws: int = DRAWS, seed: int | None = None
     ) -> None:
-        if draws < 1:
+        if not isinstance(draws, (int, Integral)) or draws < 1:
             raise IsthmusError(f"draws={draws} is no number of draws: pass 1 or more")
         self.model, self.kind, self.draws = model, kind, draws
         own = (model.config.get("training") or {}).get("seed") or 0

@@ -96,6 +96,15 @@ def main() -> None:
     except IsthmusError as problem:
         print(f"isthmus: {problem}", file=sys.stderr)
         sys.exit(2)
+    except (MemoryError, RuntimeError) as problem:
+        if not isinstance(problem, MemoryError) and "allocate memory" not in str(problem):
+            raise
+        print("isthmus: there is not enough memory for this: ask for less at once", file=sys.stderr)
+        sys.exit(2)
+    except OSError as problem:  # a name that is too long, a folder that may not be read, ...
+        place = "" if problem.filename is None else f"{problem.filename}: "
+        print(f"isthmus: {place}{problem.strerror or problem}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt as stop:
         print(f"\nisthmus: {stop or 'stopped'}", file=sys.stderr)
         sys.exit(130)

@@ -40,6 +40,16 @@ Given = Annotated[
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="the folder of a run")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="no progress")]
 
+PLACES = {
+    "X": "name the data after the recipe",
+    "out": "the folder is said by -o",
+    "overwrite": "write --overwrite on the command line",
+    "progress": "write --quiet on the command line",
+}
+"""Where the command line says what functions take as an argument of their own."""
+MOST_DIGITS = 8
+"""Digits that no number of a latent has."""
+
 
 def parse_options(pairs: list[str] | None) -> dict[str, Any]:
     """``["k=16", "hidden=512,256"]`` as values; anything TOML reads, lists without brackets too."""
@@ -83,14 +93,32 @@ def parse_given(pairs: list[str] | None) -> dict[str, str]:
     return found
 
 
+def settled(
+    settings: Mapping[str, Any], pairs: list[str], given: list[str] | None
+) -> dict[str, Any]:
+    """The options of a run: those of its .toml file, NAME=VALUE over them, what is given."""
+    found = {**settings, **parse_options(pairs)}
+    for name in ("data", "output"):
+        found.pop(name, None)
+    for name, place in PLACES.items():
+        if name in found:
+            raise IsthmusError(f"{name} is no option of a run: {place}")
+    own = found.get("given", {})
+    if not isinstance(own, Mapping):
+        raise IsthmusError(f"given = {own!r} names no column: write given.NAME = COLUMN")
+    found["given"] = {**own, **parse_given(given)}
+    return found
+
+
 def parse_numbers(text: str) -> list[int]:
     """``0-2,7`` is 0, 1, 2, 7."""
     found: list[int] = []
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
-        if not low.isdigit() or (dash and not high.isdigit()):
+        high = high if dash else low
+        if not all(end.isdecimal() and len(end) < MOST_DIGITS for end in (low, high)):
             raise IsthmusError(f"{text!r} is no list of latents: write numbers such as 0-99,512")
-        found += range(int(low), int(high if dash else low) + 1)
+        found += range(int(low), int(high) + 1)
     return found
 
 
@@ -103,6 +131,8 @@ def read_toml(path: Path, remedy: str = "name a recipe or a .toml file") -> dict
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         raise IsthmusError(f"{path} is no readable TOML: {problem}") from None
     options = settings.pop("options", {})
+    if not isinstance(options, dict):
+        raise IsthmusError(f"options of {path} are no table: write [options] above them")
     return without_none({**settings, **options})
 
 

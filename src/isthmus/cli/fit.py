@@ -15,9 +15,8 @@ from isthmus.cli.common import (
     figures,
     interruptible,
     out,
-    parse_given,
-    parse_options,
     read_toml,
+    settled,
     taken,
 )
 from isthmus.errors import IsthmusError
@@ -71,9 +70,9 @@ def fit(
         raise IsthmusError("no data given: name a set, a file or a folder after the recipe")
     if output is None:
         raise IsthmusError("no place to save given: add -o DIR")
-    settings.update(parse_options(pairs))
-    settings.pop("data", None), settings.pop("output", None)
-    settings["given"] = {**settings.get("given", {}), **parse_given(given)}
+    settings = settled(settings, pairs, given)
+    if "recipe" in settings:
+        raise IsthmusError("recipe is no option of a run: name it first")
     with interruptible():
         model = isthmus.fit(
             recipe, data, out=output, overwrite=overwrite, progress=not quiet, **settings

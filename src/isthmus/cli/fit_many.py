@@ -14,9 +14,8 @@ from isthmus.cli.common import (
     figures,
     interruptible,
     out,
-    parse_given,
-    parse_options,
     read_toml,
+    settled,
     taken,
     without_none,
 )
@@ -49,9 +48,7 @@ def fit_many(
         pairs, data = [data, *pairs], None
     data = data or taken(settings, "data", str(sweep))
     output = output or Path(taken(settings, "output", str(sweep)))
-    settings.update(parse_options(pairs))
-    settings.pop("data", None), settings.pop("output", None)
-    settings["given"] = {**settings.get("given", {}), **parse_given(given)}
+    settings = settled(settings, pairs, given)
     variants = _variants(settings.pop("variants", None), sweep)
     with interruptible():
         models = isthmus.fit_many(

@@ -88,6 +88,8 @@ def run(
         raise IsthmusError(f"{output} should end in .csv: scores are written as a table")
     if contamination is not None and threshold is not None:
         raise IsthmusError("--threshold already says where anomalies begin: leave out one of both")
+    if threshold is not None and np.isnan(threshold):
+        raise IsthmusError("--threshold nan is no score: rows below it are flagged")
     options = dict(options)
     method = options.pop("method", "score")
     if method not in METHODS:

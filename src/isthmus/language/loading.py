@@ -1,6 +1,7 @@
 """Open a language model by name."""
 
 import importlib
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -41,12 +42,12 @@ def open_model(spec: str, *, dtype: Any = None, device: Any = None) -> LanguageM
 
         return resident().to(dtype=wanted, device=place)
     path = Path(spec).expanduser()
-    if path.exists() or ":" not in spec:
+    if os.path.exists(path) or ":" not in spec:
         from isthmus.language.hub import open_hub
 
         if dtype is None:
             wanted = torch.float32
-        folder = path.absolute() if path.is_dir() else None
+        folder = path.absolute() if os.path.isdir(path) else None
         return open_hub(spec, folder, wanted).to(device=place)
     return _made(spec).to(dtype=wanted, device=place)
 

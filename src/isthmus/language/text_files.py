@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import lzma
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from isthmus.errors import IsthmusError, unknown
 from isthmus.language.document import Document
+from isthmus.tables.long_cells import long_cells
 
 _UNPACKED: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.decompress,
@@ -88,13 +88,10 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _table_rows(path: Path, kind: str) -> Iterator[dict[str, Any]]:
-    limit = csv.field_size_limit(sys.maxsize // 2**32)  # a text may be longer than 128 KB
-    try:
+    with long_cells():
         yield from csv.DictReader(
             io.StringIO(_content(path), newline=""), delimiter="\t" if kind == ".tsv" else ","
         )
-    finally:
-        csv.field_size_limit(limit)
 
 
 def _documents(

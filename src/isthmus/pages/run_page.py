@@ -5,9 +5,11 @@ nothing be loaded from anywhere. Data lie in blocks that browsers do not run
 (:mod:`isthmus.pages.kit.blocks`), and the script writes them as text only.
 """
 
+import os
 from pathlib import Path
 
 from isthmus.anatomy import Autoencoder
+from isthmus.errors import IsthmusError
 from isthmus.pages.kit import SCRIPTS, asset, block, document, scripts, tag
 from isthmus.pages.opened import open_run
 from isthmus.pages.shown import Shown, collect
@@ -60,10 +62,13 @@ def written(
     progress: Show = "auto",
 ) -> tuple[Path, list[str]]:
     """As :func:`report`; also what the run names and the page lacks, a sentence each."""
-    run = open_run(Path(folder), X, model, recipe)
-    place = Path(out) if out is not None else run.folder / NAME
-    if place.is_dir():
+    place = Path(folder if out is None else out)
+    if os.path.isdir(place):
         place = place / NAME
+    if out is not None and place.suffix.lower() not in (".html", ".htm"):
+        raise IsthmusError(f"{place} should end in .html: a report is a page")
+    run = open_run(Path(folder), X, model, recipe)
+    place = run.folder / NAME if out is None else place
     write_atomically(place, page_of(collect(run, progress)).encode())
     return place, run.missing
 

@@ -97,10 +97,13 @@ def drawn_of(
     signal = model.signal
     if signal.kind == "collection":
         parts = dict(signal.parts)
+        if rows is not None and not isinstance(rows, Mapping):  # one part that is written
+            names: tuple[str, ...] = getattr(model.target, "names", ())
+            return {"": _drawn(parts[names[0]], rows, ())}
         if isinstance(rows, Mapping):
             parts = {name: part for name, part in parts.items() if name in rows}
         return {n: _drawn(s, None if rows is None else rows[n], ()) for n, s in parts.items()}
-    names: tuple[str, ...] = ()
+    names = ()
     if signal.kind == "vector":
         names = columns_of(model, source)
     return {"": _drawn(signal, rows, names)}

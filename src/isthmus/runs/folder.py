@@ -1,5 +1,6 @@
 """The folder of a run: a place that is free for it, and files written whole or not at all."""
 
+import contextlib
 from pathlib import Path
 
 from isthmus.errors import IsthmusError
@@ -27,11 +28,15 @@ def fresh_folder(folder: Path, overwrite: bool) -> Path:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
+    if not path.name:
+        raise IsthmusError(f"{str(path)!r} names no file to write")
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(content)
         partial.replace(path)
     except OSError as problem:
-        partial.unlink(missing_ok=True)
         raise IsthmusError(f"cannot write {path}: {problem.strerror or problem}") from None
+    finally:
+        with contextlib.suppress(OSError):  # where it cannot be written, it cannot be removed
+            partial.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ _EXACT = float(1 << 53)
 
 
 def read(
-    path: Path, choice: str | None = None, *, only: Sequence[str] | None = None,
+    path: str | Path, choice: str | None = None, *, only: Sequence[str] | None = None,
     whole: Collection[str] = (),
 ) -> Table:  # fmt: skip
     """The table in a file.
@@ -38,6 +38,7 @@ def read(
     are called "0", "1", ... Rows of different lengths, columns of one name and damaged files are
     an :class:`IsthmusError`; what was guessed is said.
     """
+    path = Path(path)
     if endings(path)[0] == ".parquet":
         return parquet.read(path, lambda names: only or chosen(path, names, choice), whole)
     dialect, rows, zeros = _known(path)

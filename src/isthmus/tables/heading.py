@@ -11,6 +11,7 @@ from pathlib import Path
 
 from isthmus import notices
 from isthmus.tables import cells
+from isthmus.tables.long_cells import long_cells
 from isthmus.tables.table import check_names
 
 LINES = 200
@@ -31,7 +32,8 @@ def rows_of(text: str, separator: str, number: int = LINES) -> list[list[str]]:
     else:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
-        found = list(islice((row for row in reader if row), number))
+        with long_cells():
+            found = list(islice((row for row in reader if row), number))
     except csv.Error:
         return [line.split(separator) for line in text.splitlines()[:number] if line]
     return [[cell.strip() for cell in row] for row in found]
@@ -116,7 +118,8 @@ def _titles(text: str, tables: Sequence[str]) -> int:
     for separator in tables:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         try:
-            found = [(reader.line_num, row) for row in islice(reader, LINES)]
+            with long_cells():
+                found = [(reader.line_num, row) for row in islice(reader, LINES)]
         except csv.Error:
             continue
         whole = [row for _, row in found if row]

@@ -12,6 +12,7 @@ from isthmus.errors import IsthmusError
 from isthmus.tables.compression import DAMAGE, damaged
 from isthmus.tables.dialect import Dialect
 from isthmus.tables.heading import BLANKS
+from isthmus.tables.long_cells import long_cells
 
 BLOCK = 1 << 20
 """Bytes that are looked at at once; counting takes some twenty times as many."""
@@ -29,7 +30,7 @@ def surveyed(path: Path, dialect: Dialect) -> tuple[int, frozenset[int]]:
             with dialect.rows(path) as stream:
                 found = _by_bytes(path, stream, dialect)
         if found is None:  # quotes, or other encodings
-            with dialect.rows(path) as stream:
+            with dialect.rows(path) as stream, long_cells():
                 found = _by_cells(path, stream, dialect)
     except UnicodeDecodeError:
         raise

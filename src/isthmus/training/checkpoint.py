@@ -14,6 +14,7 @@
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -103,19 +104,22 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text())
         claimed = config.pop("self")
         fits = claimed == _own_hash(config)
-    except FileNotFoundError:
-        if not folder.exists():
+    except OSError as problem:
+        if os.path.exists(path):
+            raise IsthmusError(f"{path} cannot be read: {problem.strerror or problem}") from None
+        if not os.path.exists(folder):
             raise IsthmusError(
                 f"there is no run {str(folder)!r}: isthmus fit writes one into the folder of -o"
             ) from None
-        pickles = sorted(p.name for p in folder.glob("*") if p.suffix in (".pt", ".pkl", ".bin"))
+        inside = os.listdir(folder) if os.path.isdir(folder) else []
+        pickles = sorted(n for n in inside if n.endswith((".pt", ".pkl", ".bin")))
         if pickles:
             raise IsthmusError(
                 f"{folder} holds {pickles[0]}, a pickle of another library, and no config.json: "
                 "pickles can run code and are not read; convert it to safetensors first"
             ) from None
         raise IsthmusError(f"{folder} is no checkpoint: it has no config.json") from None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError):
         fits = False
     if not fits:
         raise IsthmusError(f"{path} is damaged or was edited: restore it or fit the model again")

@@ -61,7 +61,7 @@ def commit(folder: Path, files: Mapping[str, Writer]) -> None:
 def recover(folder: Path) -> None:
     """Finish a commit that was cut short, or throw away one that had not been decided."""
     staging = folder / STAGING
-    if not staging.exists():
+    if not os.path.exists(staging):  # False for a name too long for a file, too
         return
     if (staging / MARKER).exists():
         for path in sorted(p for p in staging.rglob("*") if p.is_file() and p.name != MARKER):
@@ -77,7 +77,8 @@ def recover(folder: Path) -> None:
 def located(folder: Path, name: str) -> Path:
     """Where the committed version of a file is, without writing anything."""
     staged = folder / STAGING / name
-    if (folder / STAGING / MARKER).exists() and staged.exists():
+    # That of os.path is False for a name that is too long for a file.
+    if os.path.exists(folder / STAGING / MARKER) and staged.exists():
         return staged
     return folder / name
 

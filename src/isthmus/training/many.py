@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -201,13 +202,13 @@ def write_manifest(folder: Path, names: list[str]) -> None:
 def read_manifest(folder: Path) -> list[str] | None:
     """The names of the runs in ``folder`` that belong together; None where there is no list."""
     path = located(folder, MANIFEST)
+    if not os.path.exists(path):
+        return None
     try:
         content = json.loads(path.read_text())
         names = content["variants"]
         if content["format"] != FORMAT or not all(isinstance(name, str) for name in names):
             raise ValueError("format")
-    except FileNotFoundError:
-        return None
     except (OSError, ValueError, KeyError, TypeError):
         raise IsthmusError(
             f"{path} is damaged or of a newer version: resume the runs in {folder} one by one"
