@@ -41,6 +41,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="the folder of a run
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="no progress")]
 
 PLACES = {
+    "callbacks": "they are passed in Python",
     "X": "name the data after the recipe",
     "out": "the folder is said by -o",
     "overwrite": "write --overwrite on the command line",
