@@ -62,7 +62,7 @@ def test_mistakes_are_one_sentence_with_exit_code_2(workplace):
         (["fit", "bad.toml"], "TOML"),
         (["fit", "three.toml"], "options of three.toml are no table"),
         (["fit", "topk", "x.csv", "-o", "run"], "already holds a run"),
-        (["evaluate", "nowhere"], "no checkpoint"),
+        (["evaluate", "nowhere"], "there is no run"),
         (["encode", "run", "x.npy", "-o", "codes.txt"], ".npz"),
         (["show", "topkk"], "did you mean 'topk'"),
         (["recipes", "zzzz"], "zzzz"),

@@ -53,8 +53,8 @@ LONG = "x" * 300
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("evaluate", LONG), "is no checkpoint"),
-        (("resume", LONG), "is no checkpoint"),
+        (("evaluate", LONG), "there is no run"),
+        (("resume", LONG), "there is no run"),
         (("resume", "/dev/null"), "is no checkpoint"),
         (("harvest", LONG), "no language model"),
         (("show", LONG), "unknown"),

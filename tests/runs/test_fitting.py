@@ -180,7 +180,7 @@ def test_a_folder_with_a_run_is_not_overwritten(folder):
 
 
 def test_load_of_what_is_no_checkpoint(tmp_path, folder):
-    with pytest.raises(IsthmusError, match="no checkpoint"):
+    with pytest.raises(IsthmusError, match="there is no run"):
         isthmus.load(tmp_path / "nowhere")
     shutil.copytree(folder, tmp_path / "copy")
     config = tmp_path / "copy" / "config.json"
