@@ -27,8 +27,8 @@ COMMANDS = {
     "comparison": ("compare digits --recipes plain,vae,topk --seeds 3 steps=300 -o {out}",),
 }
 """How each page is made; the labels are in the page that is written after them."""
-HEIGHTS = {"page": 900, "comparison": 900}
-ANCHORS = {"page": "#latent=33", "comparison": ""}
+HEIGHTS = {"page": 900, "comparison": 1300}
+ANCHORS = {"page": "", "comparison": ""}
 
 
 def browser() -> str:
@@ -51,9 +51,10 @@ def made(name: str, folder: Path) -> Path:
     """Run the commands of a page, unless it is there."""
     if not list(folder.glob("*.html")):
         for line in COMMANDS[name]:
-            words = line.format(out=folder).split()
+            words = line.format(out=folder.name).split()  # a page shows no place of this machine
             print("isthmus", *words, flush=True)
-            subprocess.run([sys.executable, "-m", "isthmus", *words], check=True)
+            command = [sys.executable, "-m", "isthmus", *words]
+            subprocess.run(command, check=True, cwd=folder.parent)
     return page_in(folder)
 
 
@@ -89,6 +90,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         work = asked.work or Path(scratch)
+        work.mkdir(parents=True, exist_ok=True)
         for name in asked.names or COMMANDS:
             picture = PICTURES / f"{name}.png"
             take(made(name, work / name), picture, HEIGHTS[name], ANCHORS[name])
