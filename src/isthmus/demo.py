@@ -12,7 +12,8 @@ import isthmus
 from isthmus import data
 from isthmus.interpretation import source_features
 from isthmus.interpretation.labels import label
-from isthmus.pages import picture, report
+from isthmus.pages import report
+from isthmus.pictures import portrait
 
 RUNS: dict[str, dict[str, Any]] = {
     "plain": {"latent_dim": 16, "epochs": 60, "network": "mlp", "hidden": (128,)},
@@ -53,7 +54,8 @@ def main(folder: Path = Path("demo")) -> None:
         )
         results[recipe] = isthmus.evaluate(model, digits)
         settings = ", ".join(f"{k}={v}" for k, v in options.items())
-        picture(model, digits.test, folder / f"{recipe}.png", title=f"{recipe}: {settings}")
+        glance = portrait(model, digits.test, title=f"{recipe}: {settings}")
+        glance.save(folder / f"{recipe}.png")
         table.add_column(recipe, justify="right")
     for measure in MEASURES:
         cells = []

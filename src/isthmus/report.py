@@ -9,9 +9,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from isthmus.pages import latent_directions, picture, report
+from isthmus.pages import report
 
-__all__ = ["latent_directions", "picture", "report"]
+__all__ = ["report"]
 
 warnings.warn("isthmus.report is now isthmus.pages", DeprecationWarning, stacklevel=2)
 

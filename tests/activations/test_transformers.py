@@ -104,7 +104,7 @@ def test_a_vision_model_by_its_folder(tmp_path):
     ("name", "message"),
     [
         ("no.such.module:thing", "cannot be imported"),
-        ("torch.nn:Nothing", "cannot be imported"),
+        ("torch.nn:Nothing", "has no 'Nothing'"),
         ("math:pi", "gives a float and no nn.Module"),
         ("./nowhere", "there is no model './nowhere'"),
     ],

@@ -170,3 +170,13 @@ def test_a_run_whose_data_are_gone_has_its_curves(tmp_path):
     shown = pictures.plot(tmp_path / "r", ROWS).about
     assert "reconstructions" in shown
     assert "the rows given" in shown
+
+
+def test_a_long_title_is_not_cut_off():
+    title = ", ".join(f"option_{i}={i}" for i in range(14))
+    sheet = pictures.Picture((panels.texts("said", [["a", "b"]]),), "texts", title)
+    figure = sheet.figure()
+    figure.canvas.draw()
+    written = figure._suptitle.get_window_extent()
+    assert figure.bbox.x0 <= written.x0 < written.x1 <= figure.bbox.x1
+    assert figure._suptitle.get_text().replace("\n", " ") == title

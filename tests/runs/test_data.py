@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import isthmus
+from isthmus import notices
 from isthmus.errors import IsthmusError
 from isthmus.runs import kind_of, opened
 
@@ -38,12 +39,14 @@ def test_a_collection_of_members_is_found_again(tmp_path):
     assert isthmus.encode(model, str(tmp_path / "new.npz")).shape == (20, 8)
 
 
-def test_an_archive_without_the_member_is_refused_or_read_as_ever(tmp_path):
+def test_an_archive_without_the_member_is_refused_or_its_reading_is_said(tmp_path):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "old.npz", b=rng.normal(size=(20, 4)), y=np.ones(5))
     np.savez(tmp_path / "one.npz", X=rng.normal(size=(20, 4)))
     np.savez(tmp_path / "none.npz", c=np.ones((20, 3)), d=np.ones((20, 4)))
     model = isthmus.fit("plain", f"{tmp_path / 'old.npz'}:b", latent_dim=2, steps=2, progress=False)
-    assert isthmus.encode(model, tmp_path / "one.npz").shape == (20, 2)
+    with notices.collected(quiet=True) as said:
+        assert isthmus.encode(model, tmp_path / "one.npz").shape == (20, 2)
+    assert any("lacks the member 'b' of the fit, and 'X' is read" in note for note in said)
     with pytest.raises(IsthmusError):
         isthmus.encode(model, tmp_path / "none.npz")

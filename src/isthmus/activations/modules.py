@@ -1,16 +1,15 @@
 """Models that are no language models, by name: of transformers, or of one's own."""
 
-import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from isthmus.activations.image_processor import first_line, open_processor, remember
+from isthmus.activations.image_processor import open_processor, remember
 from isthmus.errors import IsthmusError, MissingExtra
 from isthmus.language.devices import device_named, dtype_name, dtype_named, dtype_of
+from isthmus.language.own_code import made_by
 from isthmus.notices import say
 
 
@@ -59,33 +58,7 @@ def open_module(spec: str, *, dtype: Any = None, device: Any = None) -> nn.Modul
 
 
 def _made(spec: str) -> nn.Module:
-    name, _, path = spec.rpartition(":")
-    here = str(Path.cwd())
-    added = here not in sys.path  # console scripts do not look in the current folder
-    if added:
-        sys.path.insert(0, here)
-    try:
-        found: Any = importlib.import_module(name)
-        for part in path.split("."):
-            found = getattr(found, part)
-    except (ImportError, ValueError, AttributeError) as error:
-        raise IsthmusError(
-            f"{spec!r} cannot be imported ({error}): write it as 'package.module:factory', and "
-            "run where Python finds the package"
-        ) from error
-    finally:
-        if added:
-            sys.path.remove(here)
-    is_factory = callable(found) and not isinstance(found, nn.Module)
-    try:
-        made = found() if is_factory else found
-    except IsthmusError:
-        raise
-    except Exception as error:  # of code that is not ours
-        raise IsthmusError(
-            f"{spec!r} fails when it is called ({type(error).__name__}: "
-            f"{first_line(error)}): mend it, or run where it finds its files"
-        ) from error
+    made = made_by(spec)
     if not isinstance(made, nn.Module):
         raise IsthmusError(
             f"{spec!r} gives a {type(made).__name__} and no nn.Module: return a module"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus import tables
+from isthmus import notices, tables
 from isthmus.anatomy import Array, Asked, Reading, Source
 from isthmus.data import images
 from isthmus.data.ragged import RaggedSource
@@ -56,7 +56,8 @@ def located(name: str | Path) -> tuple[Path, str | None] | None:
 def as_chosen(name: str | Path, before: str | None) -> str | Path:
     """``name``, with the members of an archive that ``before`` chose of another one.
 
-    Nothing is added where ``name`` chooses itself, is no archive, or lacks one of the members.
+    Nothing is added where ``name`` chooses itself or is no archive; where it lacks one of the
+    members, that is said, and it is read as ever.
     """
     found, chosen = located(name), str(before or "").rpartition(".npz:")
     if found is None or found[1] is not None or found[0].suffix.lower() != ".npz" or not chosen[1]:
@@ -64,7 +65,14 @@ def as_chosen(name: str | Path, before: str | None) -> str | Path:
     with opened_npz(found[0]) as archive:
         members = archive.files
     names = [chosen[2]] if chosen[2] in members else chosen[2].split(",")
-    return f"{name}:{chosen[2]}" if {n.strip() for n in names} <= {*members} else name
+    if {n.strip() for n in names} <= {*members}:
+        return f"{name}:{chosen[2]}"
+    read = default_members(found[0], members)
+    notices.say(
+        f"{found[0].name} lacks the member {chosen[2]!r} of the fit, and {read!r} is read instead "
+        f"('{found[0].name}:MEMBER' chooses another)"
+    )
+    return name
 
 
 def open_file(name: str | Path, kind: Asked = None) -> Source:

@@ -1,8 +1,6 @@
 """Open a language model by name."""
 
-import importlib
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from torch import nn
 from isthmus.errors import IsthmusError
 from isthmus.language.devices import device_named, dtype_named
 from isthmus.language.host import LanguageModel, Tokenizer, blocks
+from isthmus.language.own_code import made_by
 from isthmus.language.weight_fingerprint import fingerprint
 
 
@@ -53,15 +52,7 @@ def open_model(spec: str, *, dtype: Any = None, device: Any = None) -> LanguageM
 
 
 def _made(spec: str) -> LanguageModel:
-    module, _, name = spec.rpartition(":")
-    found: Any = _imported(module, spec)
-    try:
-        for part in name.split("."):
-            found = getattr(found, part)
-    except AttributeError as error:
-        raise IsthmusError(f"{module!r} has no {name!r}: check the name after the colon") from error
-    is_factory = callable(found) and not isinstance(found, nn.Module)
-    made = _called(found, spec) if is_factory else found
+    made = made_by(spec)
     if isinstance(made, LanguageModel):
         known = made.name in ("resident", spec) or made.opened
         return made if known else replace(made, opened=spec)
@@ -83,32 +74,3 @@ def _made(spec: str) -> LanguageModel:
         unembedding=getattr(made, "unembedding", None),
         layers=getattr(made, "layers_path", None) or blocks(made),
     )
-
-
-def _called(factory: Any, spec: str) -> Any:
-    try:
-        return factory()
-    except IsthmusError:
-        raise
-    except Exception as error:  # of code that is not ours
-        raise IsthmusError(
-            f"{spec!r} fails when it is called ({type(error).__name__}: "
-            f"{str(error).strip().partition(chr(10))[0]}): mend it, or run where it finds its files"
-        ) from error
-
-
-def _imported(module: str, spec: str) -> Any:
-    here = str(Path.cwd())
-    added = here not in sys.path  # console scripts do not look in the current folder
-    if added:
-        sys.path.insert(0, here)
-    try:
-        return importlib.import_module(module)
-    except (ImportError, ValueError) as error:
-        raise IsthmusError(
-            f"{spec!r} cannot be imported ({error}): write it as 'package.module:factory', and "
-            "run where Python finds the package"
-        ) from error
-    finally:
-        if added:
-            sys.path.remove(here)

@@ -1,6 +1,7 @@
 """A picture: panels above one another on a sheet, drawn without a window and without pyplot."""
 
 import io
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from isthmus.runs import write_atomically
 WIDTH = 8.0
 """Inches that a sheet is wide; fewer where its panels need fewer."""
 DPI = 100
+TITLE_LETTERS = 11
+"""Letters of a title that surely fit into an inch; a longer one has several lines."""
 INK, MUTED, RULE = "#1f2933", "#6b7785", "#d9dfe6"
 COLOURS = ("#0b6e99", "#d9730d", "#448361", "#ad1a72", "#9065b0", "#946b2d", "#64748b", "#c4554d")
 """Lines and points, in this order; the first is that of the model."""
@@ -50,14 +53,15 @@ class Picture:
         from matplotlib.layout_engine import ConstrainedLayoutEngine
 
         heights = [panel.height + (0.34 if panel.title else 0.06) for panel in self.panels]
-        top = 0.34 if self.title else 0.0
         width = max(panel.width for panel in self.panels)
+        title = textwrap.wrap(self.title, int(TITLE_LETTERS * width))
+        top = 0.34 + 0.2 * (len(title) - 1) if title else 0.0
         layout = ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.03, wspace=0.02, hspace=0.02)
         figure = Figure((width, sum(heights) + top), dpi=dpi, layout=layout)
         FigureCanvasAgg(figure)
         figure.set_facecolor("white")
-        if self.title:
-            figure.suptitle(self.title, fontsize=11, color=INK)
+        if title:
+            figure.suptitle("\n".join(title), fontsize=11, color=INK)
         for part, panel in zip(_parts(figure, heights), self.panels, strict=True):
             if panel.title:
                 part.suptitle(panel.title, fontsize=9, color=INK, x=0.012, ha="left")
