@@ -113,7 +113,9 @@ class Bench:
     measures: Mapping[str, Callable[[Subject, Ground], float | Mapping[str, float]]]
     needs: tuple[str, ...] = ()
 
-    def measured(self, subject: Subject, ground: Ground, names: tuple[str, ...]) -> dict[str, float]:
+    def measured(
+        self, subject: Subject, ground: Ground, names: tuple[str, ...]
+    ) -> dict[str, float]:
         """The named measures of a subject, as plain numbers."""
         figures: dict[str, float] = {}
         for name in names:

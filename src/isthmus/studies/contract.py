@@ -45,6 +45,8 @@ class Claim:
         Those that it is about: their pages of documentation show the word.
     tuning
         How the arms' learning rates are chosen, where they are.
+    timed
+        Measures that are times, which a probe cannot compare.
     reading
         One sentence on what was found and why, written after the run.
     """
@@ -66,6 +68,7 @@ class Claim:
     needs: Sequence[str] = ()
     seeds: int = SEEDS
     tuning: Tuning | None = None
+    timed: Sequence[str] = ()
     reading: str = ""
 
     def __post_init__(self) -> None:

@@ -9,6 +9,8 @@ import torch
 
 import isthmus
 from isthmus.anatomy import Autoencoder, linear_decoder
+from isthmus.errors import IsthmusError
+from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.studies.arms import Coded, Control, Fit, Ground, Subject
 from isthmus.studies.trial import Trial
 
@@ -58,21 +60,24 @@ def moved_latents(of: str) -> Control:
 
 
 def random_rows(of: str) -> Control:
-    """An arm whose dictionary is as many rows of the data, drawn at random, at its own scale."""
+    """An arm whose dictionary is as many rows of the data, drawn at random, at its own scale.
+
+    Its encoder is the transpose of that dictionary, as at the start of training.
+    """
 
     def make(arms: Mapping[str, Subject], ground: Ground, trial: Trial) -> Subject:
-        model = arms[of]
-        if not isinstance(model, Autoencoder):
-            raise TypeError(f"{of} is no model, so it has no dictionary")
-        copied = copy.deepcopy(model)
-        decoder = linear_decoder(copied)
+        copied = copy.deepcopy(arms[of])
+        assert isinstance(copied, Autoencoder)
+        decoder, encoder = linear_decoder(copied), copied.encoder
+        if not (isinstance(decoder, Dictionary) and isinstance(encoder, DictionaryEncoder)):
+            raise IsthmusError(f"{of} is no dictionary: random rows have no place in it")
         rows = np.asarray(ground.rows)
-        chosen = np.random.default_rng(trial.seed).choice(len(rows), decoder.weight.shape[-1])
+        chosen = np.random.default_rng(trial.seed).choice(len(rows), len(decoder.weight))
         atoms = torch.as_tensor(rows[chosen] - rows.mean(0), dtype=decoder.weight.dtype)
-        atoms = atoms / atoms.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        lengths = decoder.weight.norm(dim=0, keepdim=True)
+        atoms = torch.nn.functional.normalize(atoms, dim=1)
         with torch.no_grad():
-            decoder.weight.copy_(atoms.T * lengths)
+            encoder.weight.copy_(atoms * encoder.weight.norm(dim=1, keepdim=True))
+            decoder.weight.copy_(atoms * decoder.weight.norm(dim=1, keepdim=True))
         return copied
 
     return Control(f"control: {of} with rows of the data for its dictionary", make, of)
@@ -91,4 +96,3 @@ def shuffled(of: str) -> Control:
         return Coded(encode, lambda codes: np.asarray(model.decode(codes)))
 
     return Control(f"control: the codes of {of}, dealt out to other rows", make, of)
-

@@ -43,7 +43,9 @@ claim(
     ),
     secondary=(
         Secondary(
-            value("dead_share", "topk"), below=0.1, source="paper",
+            value("dead_share", "topk"),
+            below=0.1,
+            source="paper",
             place="section 2.4: 7 % dead of 16 million latents",
         ),
     ),  # fmt: skip
