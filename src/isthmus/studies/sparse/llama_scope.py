@@ -7,11 +7,10 @@ from typing import cast
 
 from isthmus.anatomy import Autoencoder
 from isthmus.recipes.sparse.jumprelu import to_jumprelu
-from isthmus.studies import (
-    Control, Fit, Ground, Premise, Primary, Secondary, Subject, Trial, Tuning, claim, control, less,
-    quantity, ratio,
-)  # fmt: skip
+from isthmus.studies import Premise, Primary, Secondary, Trial, Tuning, claim, control
+from isthmus.studies.arms import Control, Fit, Ground, Subject
 from isthmus.studies.benches.planted import planted, true_dictionary
+from isthmus.studies.quantities import less, quantity, ratio
 
 ACTIVE = 8
 SHARED = {"latent_dim": 512, "steps": 4000, "batch_size": 1024, "lr": 4e-4, "average": None}

@@ -2,10 +2,9 @@
 
 # About 1.5 CPU minutes a seed: three fits of 4000 steps at 5 to 8 ms.
 
-from isthmus.studies import (
-    Fit, Premise, Primary, Secondary, Tuning, claim, control, less, quantity, ratio, value,
-)  # fmt: skip
+from isthmus.studies import Fit, Premise, Primary, Secondary, Tuning, claim, control
 from isthmus.studies.benches.planted import planted, true_features
+from isthmus.studies.quantities import less, quantity, ratio, value
 from isthmus.studies.sparse.absorption import TREE, TREE_FREQUENCIES, TREE_SIZES
 
 ACTIVE = 2

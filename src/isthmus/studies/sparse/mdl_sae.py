@@ -12,9 +12,8 @@ from isthmus.anatomy import Autoencoder
 from isthmus.data import Planted
 from isthmus.evaluation import fvu, l0
 from isthmus.evaluation.description import dense_length, description_length, one_hot_length
-from isthmus.studies import (
-    Premise, Primary, Published, Secondary, Trial, Tuning, experiment, ratio,
-)  # fmt: skip
+from isthmus.studies import Premise, Primary, Published, Secondary, Trial, Tuning, experiment
+from isthmus.studies.quantities import ratio
 
 CAP = 0.3
 """Largest fraction of variance unexplained, after the values are rounded."""

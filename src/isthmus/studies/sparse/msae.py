@@ -4,11 +4,9 @@
 
 import math
 
-from isthmus.studies import (
-    Fit, Premise, Primary, Secondary, Tuning, claim, control, less, quantity, ratio,
-    value,
-)  # fmt: skip
+from isthmus.studies import Fit, Premise, Primary, Secondary, Tuning, claim, control
 from isthmus.studies.benches.planted import planted
+from isthmus.studies.quantities import less, quantity, ratio, value
 
 PARENTS, CHILDREN = 16, 8
 OWN = 16

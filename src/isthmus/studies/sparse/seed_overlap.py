@@ -1,6 +1,6 @@
 """Seed overlap: do dictionaries that differ in their initialisation alone find the same latents?"""
 
-# About 3.5 CPU minutes a seed: five fits of 3000 steps at some 6 ms (width 1024), four at 4 to 8 ms.
+# About 3.5 CPU minutes a seed: nine fits of 3000 steps at 4 to 8 ms, and the activations.
 
 import tempfile
 from collections.abc import Sequence
