@@ -1,6 +1,6 @@
 """AbsTopK against TopK at equal k, on data whose coefficients have two signs."""
 
-# About 1 CPU minute a seed: five fits of 5000 steps at some 3 ms.
+# About 1.5 CPU minutes a seed: four fits of 5000 steps at 3 to 5 ms.
 
 from isthmus.studies import Fit, Premise, Primary, Secondary, Tuning, claim, control, less
 from isthmus.studies.benches.planted import planted, true_dictionary

@@ -90,7 +90,7 @@ Rows = np.ndarray
 def seed_overlap(trial: Trial) -> dict[str, dict[str, float]]:
     """Several starts of every dictionary, and what they share."""
     rows = activations(trial)
-    held, rows = rows[:HELD], rows[HELD:]
+    held, rows = np.split(rows, [trial.rows(HELD)])
     topk = _starts("topk", rows, trial, 3, k=ACTIVE)
     relu = _starts("relu-l1", rows, trial, 2, l0=float(ACTIVE))
     figures = {"topk": _shared(topk[:2], held), "relu-l1": _shared(relu, held)}
@@ -118,7 +118,7 @@ def activations(trial: Trial) -> Rows:
     model = resident()
     found = documents("training")
     order = np.random.default_rng([trial.seed, 0]).permutation(len(found))
-    wanted = trial.rows(TOKENS + HELD, least=2 * HELD)
+    wanted = trial.rows(TOKENS) + trial.rows(HELD)
     text = pack([found[i] for i in order], model.tokenizer, model.context, wanted)
     with tempfile.TemporaryDirectory(prefix="isthmus-") as folder:
         store = harvest(model, text, (POINT,), f"{folder}/store", progress=False)

@@ -1,6 +1,6 @@
 """Dictionaries on dense text embeddings: meaning, families of topics, and steered retrieval."""
 
-# About 2 CPU minutes a seed: four fits of 2000 steps at 4 to 8 ms, the embedding and retrieval.
+# About 1.5 CPU minutes a seed: three fits of 2000 steps at 4 to 8 ms, the embedding and retrieval.
 
 from collections.abc import Mapping
 

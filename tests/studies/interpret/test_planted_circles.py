@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.studies.interpret.multi_dimensional import (
+from isthmus.studies.interpret.planted_circles import (
     RINGS,
-    WIDTH,
     _circles,
     _plane,
     _ranks,
+    _resolved,
     planted,
 )
 
@@ -26,12 +26,23 @@ def test_planted_circles_lie_in_their_planes():
         assert points in RINGS
 
 
-def test_ranks_count_from_one_and_ties_rank_last():
+def test_a_circle_is_above_the_clusters_that_score_less():
     scores = np.array([3.0, 1.0, 2.0, 2.0, 0.5])
     circles = [None, 0, 1, None, 1]
-    assert _ranks(scores, circles) == {"rank_7": 4.0, "rank_12": 3.0, "rank_24": float(WIDTH)}
-    assert _ranks(scores, circles, np.zeros(5))["rank_7"] == 5.0
-    assert _ranks(np.array([]), [])["rank_24"] == WIDTH
+    found = _ranks(scores, circles)
+    assert found == {
+        "above_7": 1 / 4, "above_12": 2 / 4, "above_24": 0.0, "percentile": pytest.approx(0.25)
+    }  # fmt: skip
+    assert _ranks(scores, circles, np.full(5, 9.0))["above_7"] == 1.0
+    assert _ranks(np.array([]), [])["percentile"] == 0.0
+
+
+def test_points_are_resolved_by_atoms_that_lie_on_them():
+    planes = [np.eye(6)[:2], np.eye(6)[2:4], np.eye(6)[4:]]
+    angle = 2 * np.pi * np.arange(7) / 7
+    atoms = np.stack([np.cos(angle), np.sin(angle)], 1) @ planes[0]
+    assert _resolved(5 * atoms, planes) == pytest.approx(7 / sum(RINGS))
+    assert _resolved(atoms[:3], planes) == pytest.approx(3 / sum(RINGS))
 
 
 def test_a_cluster_belongs_to_the_plane_that_its_directions_lie_in():
