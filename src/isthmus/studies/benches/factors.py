@@ -203,4 +203,13 @@ def true_factors() -> Control:
     return Control("positive control: the true factors for a code", make)
 
 
-__all__ = ["BY_PIXELS", "MEASURES", "drawn", "explained", "factors", "grid", "posterior", "true_factors"]
+__all__ = [
+    "BY_PIXELS",
+    "MEASURES",
+    "drawn",
+    "explained",
+    "factors",
+    "grid",
+    "posterior",
+    "true_factors",
+]

@@ -7,8 +7,6 @@ import torch
 from sklearn.decomposition import PCA
 from torch import nn
 
-# A seed: on MNIST 4000 steps of three fits and a quarter of that of two, the gradient's at 15 ms,
-# and two short fits on digits, about 3 CPU minutes.
 from isthmus import data
 from isthmus.anatomy import Autoencoder, Gaussian, Signal
 from isthmus.bottlenecks import Identity
@@ -17,6 +15,9 @@ from isthmus.recipes.implicit.gon import GradientOrigin, TransposedConvolutions
 from isthmus.studies import Premise, Primary, Secondary, Trial, Tuning, experiment, ratio
 from isthmus.studies.benches.samples import images
 from isthmus.studies.implicit.networks import Coordinates, Detached, Mirror, without_norm
+
+# A seed: on MNIST 4000 steps of three fits and a quarter of that of two, the gradient's at 15 ms,
+# and two short fits on digits, about 3 CPU minutes.
 
 STEPS, BATCH = 4000, 64
 LATENT, WIDTH = 32, 8

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-# A seed: two passes of 2000 steps for five rates at 12 ms, about 1 CPU minute.
 from isthmus import data
 from isthmus.recipes.theory.sign import optimal_gain, optimal_risk, weights
 from isthmus.studies import Figures, Primary, Quantity, Secondary, Trial, experiment, quantity
+
+# A seed: two passes of 2000 steps for five rates at 12 ms, about 1 CPU minute.
 
 SIDE = 10
 D = SIDE * SIDE

@@ -4,11 +4,22 @@ from typing import Any
 
 import numpy as np
 
-# A seed: 5 fits of 4000 steps at 5 ms and 2 at 12 ms, about 3.5 CPU minutes.
 from isthmus.studies import (
-    Figures, Fit, Premise, Primary, Quantity, Secondary, Tuning, claim, control, less, quantity,
-)  # fmt: skip
+    Figures,
+    Fit,
+    Premise,
+    Primary,
+    Quantity,
+    Secondary,
+    Tuning,
+    claim,
+    control,
+    less,
+    quantity,
+)
 from isthmus.studies.benches.factors import BY_PIXELS, factors, true_factors
+
+# A seed: 5 fits of 4000 steps at 5 ms and 2 at 12 ms, about 3.5 CPU minutes.
 
 UNIFORM = ("vae", "beta-vae-4", "beta-vae-6")
 SHARED: dict[str, Any] = {
@@ -25,8 +36,9 @@ def _alone(beta: float) -> Fit:
 
 
 def _uniform(beta: float, text: str = "") -> Fit:
-    return Fit("beta-vae", text or f"the whole KL times {beta:g}", capacity=None,
-               beta=beta * BY_PIXELS)
+    return Fit(
+        "beta-vae", text or f"the whole KL times {beta:g}", capacity=None, beta=beta * BY_PIXELS
+    )
 
 
 def at_equal_elbo(f: Figures, arm: str) -> float:

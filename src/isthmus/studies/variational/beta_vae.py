@@ -2,11 +2,20 @@
 
 from typing import Any
 
-# A seed: 5 fits of 6000 steps at 5 ms, about 2.7 CPU minutes.
 from isthmus.studies import (
-    Fit, Premise, Primary, Secondary, Tuning, claim, control, less, quantity,
-)  # fmt: skip
+    Fit,
+    Premise,
+    Primary,
+    Secondary,
+    Tuning,
+    claim,
+    control,
+    less,
+    quantity,
+)
 from isthmus.studies.benches.factors import BY_PIXELS, factors
+
+# A seed: 5 fits of 6000 steps at 5 ms, about 2.7 CPU minutes.
 
 CAPACITY, LOW = 18.0, 4.0
 """Nats at the end: the published 25 by the logarithm of the number of images (18,432 of dSprites'

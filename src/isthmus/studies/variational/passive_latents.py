@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-# A seed: 3 fits of 5000 steps at 5 ms, about 1.5 CPU minutes.
 from isthmus.anatomy import Autoencoder
 from isthmus.evaluation.probing import knn_probe
 from isthmus.studies import Figures, Premise, Primary, Secondary, Trial, experiment, quantity
 from isthmus.studies.benches.factors import BY_PIXELS, factors, posterior
 from isthmus.studies.variational.activity import correlation, kinds_of_latents, total_correlation
+
+# A seed: 3 fits of 5000 steps at 5 ms, about 1.5 CPU minutes.
 
 BENCH = factors(turns=8, places=10)
 BETAS = (1, 8, 16)

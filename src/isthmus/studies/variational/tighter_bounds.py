@@ -5,13 +5,23 @@ from typing import Any
 
 import numpy as np
 
-# A seed: the Gaussian model 0.6 and three fits of 3000 steps at 10 ms, about 2.2 CPU minutes.
 from isthmus.objectives.importance import Importance
 from isthmus.studies import (
-    Premise, Primary, Published, Quantity, Secondary, Trial, Tuning, experiment, less, quantity,
-)  # fmt: skip
+    Premise,
+    Primary,
+    Published,
+    Quantity,
+    Secondary,
+    Trial,
+    Tuning,
+    experiment,
+    less,
+    quantity,
+)
 from isthmus.studies.benches.samples import binarised
 from isthmus.studies.variational.gradient_noise import GaussianToy, Ratios
+
+# A seed: the Gaussian model 0.6 and three fits of 3000 steps at 10 ms, about 2.2 CPU minutes.
 
 DRAWS = (1, 3, 10, 32, 100, 320)
 """Draws K of the Gaussian model; the last, with fewer repeats, is for mu's slope alone."""
