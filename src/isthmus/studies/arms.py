@@ -52,7 +52,8 @@ class Fit:
     def __init__(self, recipe: RecipeLike, text: str = "", **options: Option) -> None:
         self.recipe, self.options = recipe, options
         said = ", ".join(f"{name} = {value}" for name, value in options.items())
-        self.text = text or (f"{recipe}, {said}" if said else recipe)
+        called = recipe if isinstance(recipe, str) else getattr(recipe, "__name__", "own model")
+        self.text: str = text or (f"{called}, {said}" if said else called)
 
     def make(self, name: str, ground: Ground, trial: Trial, shared: Mapping[str, Any]) -> Subject:
         """Fit it, with the options that all arms share."""

@@ -1,6 +1,6 @@
 """Sprites with known factors, and how codes relate to them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ a sixteenth of the published one on the 64 x 64 pixels, with a coarser decoder."
 NAMES = ("shape", "scale", "turn", "x", "y")
 DRAWS = 2000
 """Of q(z), for information from posteriors."""
+
+Measure = Callable[[Subject, Ground], float | Mapping[str, float]]
 
 STEADY = -16.0
 """Log-variance of codes that have none."""
@@ -183,7 +185,7 @@ def _tensor(rows: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(rows))
 
 
-MEASURES = {
+MEASURES: dict[str, Measure] = {
     "mig": _mig, "mig_posterior": _mig_posterior, "infomec": _infomec, "bounds": _bounds,
     "cross_entropy": _cross_entropy, "mse": _mse, "explained": _explained, "loss": _loss,
 }  # fmt: skip

@@ -16,7 +16,7 @@ from isthmus.studies import Premise, Primary, Secondary, Trial, Tuning, experime
 from isthmus.studies.benches.samples import images
 from isthmus.studies.implicit.networks import Coordinates, Detached, Mirror, without_norm
 
-# A seed: on MNIST 4000 steps of three fits and a quarter of that of two, the gradient's at 15 ms,
+# A seed: on MNIST 4000 steps of three fits and a quarter of that of two, the gradient's at 11 ms,
 # and two short fits on digits, about 3 CPU minutes.
 
 STEPS, BATCH = 4000, 64
@@ -24,7 +24,7 @@ LATENT, WIDTH = 32, 8
 WIDER = 3
 """Times as many components as latents has the PCA that must be better."""
 
-SIREN, SIREN_STEPS = 64, 2000
+SIREN, SIREN_STEPS = 64, 1000
 """Width of the three sine layers, and their steps."""
 
 ROWS, HELD = 20_000, 1000

@@ -15,7 +15,7 @@ from isthmus.studies import (
 )
 from isthmus.studies.benches.samples import binarised
 
-# A seed: 6000 steps of six fits (2 at 9 ms, 4 at 3 ms, one of these twice as long), about 3.5 CPU
+# A seed: 6000 steps of six fits (2 at 9 ms, 4 at 3 ms, one of these twice as long), about 3.1 CPU
 # minutes.
 
 STEPS = 6000
