@@ -71,8 +71,9 @@ claim(
     bench=factors(shapes=(2,), turns=8, places=12),
     setting="Hearts only: the authors' MIG leaves out the shape. MLPs of two layers of 128, 10 "
     "latents, 4000 steps of 256 (the paper: layers of 1200, batches of 2048 for 107 times as many "
-    "images). MIG by samples of the posterior, as published, of which 2000 are drawn here. Between beta = 1, 4 and 6 the "
-    "beta-VAE's MIG is interpolated over its ELBO; beyond them the nearest one counts.",
+    "images). MIG by samples of the posterior, as published, of which 2000 are drawn here. Between "
+    "beta = 1, 4 and 6 the beta-VAE's MIG is interpolated over its ELBO; beyond them the nearest "
+    "one counts.",
     arms={
         "vae": _uniform(1.0, "beta = 1, where both are the VAE"),
         "beta-vae-4": _uniform(4.0),
