@@ -17,7 +17,16 @@ from isthmus.evaluation import fvu
 from isthmus.evaluation.anomaly import auroc, average_precision, mean_shift
 from isthmus.recipes.anomaly.pae import mean_shift_scores
 from isthmus.studies import (
-    Figures, Premise, Primary, Published, Secondary, Trial, Tuning, experiment, less, quantity,
+    Figures,
+    Premise,
+    Primary,
+    Published,
+    Secondary,
+    Trial,
+    Tuning,
+    experiment,
+    less,
+    quantity,
 )  # fmt: skip
 
 SETS = (
@@ -61,8 +70,8 @@ def _gain(figures: Figures, ending: str = "") -> float:
     "0.781, LOF 0.691.",
     setting=f"The {len(SETS)} ADBench sets of at most 2,500 rows and 64 columns, standardised; "
     f"fitted to all rows without labels and scored on the same. Hidden layers of 64 and 32, "
-    f"{LATENT} latents, at most {STEPS} steps of {BATCH} (or all rows), ending where a tenth of the "
-    f"rows, held out, gains nothing; k = {K} neighbours, {ROUNDS} shifts and w1 = w2 = 1 "
+    f"{LATENT} latents, at most {STEPS} steps of {BATCH} (or all rows), ending where a tenth of "
+    f"the rows, held out, gains nothing; k = {K} neighbours, {ROUNDS} shifts and w1 = w2 = 1 "
     "everywhere: nothing is tuned to a set. auroc and ap are means over the sets, auroc_shuffled "
     "is against shuffled labels.",
     arms={

@@ -1,6 +1,6 @@
-"""Small images: how well they are rebuilt, and what a classifier on few labels makes of the codes."""
+"""Small images: how well they are rebuilt, and what a classifier makes of their codes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -52,7 +52,7 @@ def images(
 
 def prepared(images: np.ndarray, side: Side = 28, flat: bool = False) -> np.ndarray:
     """Grey images as bytes ``(rows, 28, 28)`` to float32 ``(rows, 1, side, side)`` in [0, 1]."""
-    rows, height, width = images.shape
+    rows, height = images.shape[:2]
     step = height // side
     blocks = images.reshape(rows, 1, side, step, side, step).astype(np.float32)
     pixels = blocks.mean((3, 5)) / np.float32(255)
@@ -123,10 +123,13 @@ def _knn_error(subject: Subject, ground: Ground) -> float:
     return 100.0 * (1.0 - float(knn_probe(*_codes(subject, ground), seeds=ground.seed).value))
 
 
-MEASURES = {
+MEASURES: dict[str, Callable[[Subject, Ground], float | Mapping[str, float]]] = {
     "squared_error": _squared_error,
     "fvu": lambda subject, ground: float(fvu(ground.held, _rebuilt(subject, ground)).value),
     "probe_error": _probe_error,
     "probe_error_quarter": _more_labels,
     "knn_error": _knn_error,
+    "dead_share": lambda subject, ground: float(
+        1.0 - (np.asarray(subject.encode(ground.held)) != 0).any(0).mean()
+    ),
 }

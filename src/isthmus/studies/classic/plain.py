@@ -2,7 +2,14 @@
 
 # About 150 CPU seconds a seed: 6,000 steps of 21 ms.
 from isthmus.studies import (
-    Fit, Primary, Published, Secondary, Tuning, claim, control, ratio,
+    Fit,
+    Primary,
+    Published,
+    Secondary,
+    Tuning,
+    claim,
+    control,
+    ratio,
 )  # fmt: skip
 from isthmus.studies.benches.images import images, pca
 

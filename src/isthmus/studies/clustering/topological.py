@@ -11,7 +11,16 @@ from isthmus.data.made.spheres import Spheres, spheres
 from isthmus.evaluation import Result, error_per_element
 from isthmus.evaluation.neighbourhood import density_kl, distance_rmse, neighbourhood
 from isthmus.studies import (
-    Premise, Primary, Published, Secondary, Trial, Tuning, experiment, less, quantity, ratio,
+    Premise,
+    Primary,
+    Published,
+    Secondary,
+    Trial,
+    Tuning,
+    experiment,
+    less,
+    quantity,
+    ratio,
 )  # fmt: skip
 
 STEPS = 8000
