@@ -16,8 +16,8 @@ from isthmus.evaluation.sample_quality import frechet_distance
 from isthmus.networks import encoder_for
 from isthmus.recipes.wasserstein_adversarial.swae import Disk, Ring, directions, sliced_wasserstein
 from isthmus.studies.arms import Bench, Coded, Control, Ground, Subject
+from isthmus.studies.benches.images import prepared
 from isthmus.studies.benches.own_loss import own_loss
-from isthmus.studies.small_images import halved
 from isthmus.studies.trial import Trial
 
 SAMPLES, TIGHT = 500, 64
@@ -32,7 +32,7 @@ def images(trial: Trial, rows: int, held: int) -> tuple[np.ndarray, np.ndarray]:
     assert mnist.test is not None
     rng = np.random.default_rng(trial.seed)
     parts = ((mnist.train, trial.rows(rows)), (mnist.test, trial.rows(held)))
-    train, test = (halved(part[rng.permutation(len(part))[:count]]) for part, count in parts)
+    train, test = (prepared(part[rng.permutation(len(part))[:count]], 14) for part, count in parts)
     return train, test
 
 

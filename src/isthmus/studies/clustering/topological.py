@@ -11,6 +11,8 @@ from isthmus.data.made.spheres import Spheres, spheres
 from isthmus.evaluation import Result, error_per_element
 from isthmus.evaluation.neighbourhood import density_kl, distance_rmse, neighbourhood
 from isthmus.studies import (
+    Anchor,
+    Anchors,
     Premise,
     Primary,
     Published,
@@ -59,6 +61,24 @@ Measures = dict[str, float | Result]
     },
     recipes=("topological",),
     tuning=Tuning((2.5e-4, 1e-3, 4e-3), "kl_0.1", ("topological", "plain", "random-pairs")),
+    anchors=(
+        Anchors(
+            "Nested spheres in two dimensions",
+            "KL divergence of densities, lower is better",
+            "Moor et al. 2020, table 1, test part",
+            "Up to 100 epochs with hyperparameters searched for each method there, 25 at the "
+            "published weight here",
+            tuple(
+                Anchor(f"{name}, scale {scale}", number, arm, f"kl_{scale}")
+                for name, arm, numbers in (
+                    ("topological autoencoder", "topological", (0.085, 0.326, 0.00694)),
+                    ("autoencoder", "plain", (0.566, 0.746, 0.01664)),
+                    ("PCA", "pca", (0.332, 0.651, 0.01530)),
+                )
+                for scale, number in zip(("0.01", "0.1", "1"), numbers, strict=True)
+            ),
+        ),
+    ),
     primary=Primary(
         ratio("kl_0.1", "topological", to="plain"), below=1.0, positive="rows",
         negative="plain-again",
