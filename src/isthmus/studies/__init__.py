@@ -9,7 +9,7 @@ from isthmus.studies.quantities import Figures, Quantity, less, quantity, ratio,
 from isthmus.studies.trial import PILOT, Trial
 
 __all__ = [
-    "PILOT", "Anchor", "Anchors", "Bench", "Claim", "Coded", "Control", "Figures", "Fit", "Ground", "Premise",
-    "Primary", "Published", "Quantity", "Secondary", "Subject", "Trial", "Tuning", "claim",
-    "claims", "control", "experiment", "get_claim", "less", "quantity", "ratio", "value",
+    "PILOT", "Anchor", "Anchors", "Bench", "Claim", "Coded", "Control", "Figures", "Fit",
+    "Ground", "Premise", "Primary", "Published", "Quantity", "Secondary", "Subject", "Trial",
+    "Tuning", "claim", "claims", "control", "experiment", "less", "quantity", "ratio", "value",
 ]  # fmt: skip

@@ -47,7 +47,7 @@ claim(
         Anchors(
             "Thirty numbers for an image",
             "squared error of a test image of MNIST, lower is better",
-            "Hinton, Salakhutdinov 2006, figure 2B: pretrained layer by layer, 200 epochs of tuning",
+            "Hinton, Salakhutdinov 2006, figure 2B: pretrained by layers, 200 epochs of tuning",
             "Adam from a random start, rectifiers, 6,000 steps of 128 here",
             (
                 Anchor("autoencoder", 3.00, "autoencoder", "squared_error"),

@@ -68,8 +68,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
         Anchors(
             "Clusters of handwritten digits",
             "accuracy by optimal assignment, higher is better",
-            "Dizaji et al. 2017, table 2, MNIST's 70,000 images at 28x28; the autoencoder's k-means "
-            "as quoted by later repositories",
+            "Dizaji et al. 2017, table 2, MNIST's 70,000 images at 28x28; the autoencoder's "
+            "k-means as quoted by later repositories",
             "5,000 images at 14x14 and 10 feature maps here",
             (
                 Anchor("DEPICT", 0.965, "depict", "accuracy"),
