@@ -57,5 +57,5 @@ claim(
             source="paper",
             place="section 2.4: 7 % dead of 16 million latents",
         ),
-    ),  # fmt: skip
-)
+    ),
+)  # fmt: skip
