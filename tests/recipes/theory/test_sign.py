@@ -160,3 +160,14 @@ def test_weights_of_another_model_are_an_error():
     model = isthmus.fit("plain", gaussian(20, 3), latent_dim=2, steps=1, progress=False)
     with pytest.raises(IsthmusError, match="recipe 'sign'"):
         weights(model)
+
+
+def test_data_that_are_not_white_do_not_diverge():
+    rng = np.random.default_rng(0)
+    common = 2.0 + rng.standard_normal((512, 1))  # one direction of 400 times the variance
+    rows = (common + 0.1 * rng.standard_normal((512, 784))).astype(np.float32)
+    wanted = {"steps": 60, "progress": False, "scaling": "none"}
+    with pytest.raises(IsthmusError, match="NaN or infinite"):
+        isthmus.fit("sign", rows, clip=None, **wanted)
+    model = isthmus.fit("sign", rows, **wanted)
+    assert np.isfinite(np.asarray(model.reconstruct(rows))).all()
