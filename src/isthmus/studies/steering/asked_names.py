@@ -47,6 +47,10 @@ class Asked:
             logits = model.logits(self.ids, self.mask)
         return logits[torch.arange(len(self.ids)), self.end].argmax(1)
 
+    def right_share(self, model: LanguageModel) -> float:
+        """Per cent of the questions that are answered right, by the first token."""
+        return 100.0 * float((self.said(model) == self.right).double().mean())
+
     def refused(self, model: LanguageModel, edits: dict[str, Steering] | None = None) -> float:
         """Per cent of the questions that are answered "nobody knows"."""
         return 100.0 * float((self.said(model, edits) == self.nobody).double().mean())
@@ -58,9 +62,7 @@ class Asked:
         return {point: found[point][rows, self.last] for point in points}
 
 
-def asked(
-    names: Sequence[Name], relations: Sequence[Relation], model: LanguageModel
-) -> Asked:
+def asked(names: Sequence[Name], relations: Sequence[Relation], model: LanguageModel) -> Asked:
     """All relations asked of each name, all of one kind and known alike."""
     rows = [
         _row(model, relation.asked.format(name=one.text) + " Answer:", one.text)
