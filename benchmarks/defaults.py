@@ -94,12 +94,22 @@ IMAGES: dict[str, Callable[[], Rows]] = {
 """For recipes that refuse rows without two axes."""
 
 
+VECTORS: dict[str, Callable[[], Rows]] = {
+    "table": SETS["table"],
+    "pixels": lambda: data.load("mnist").train.reshape(-1, 784),
+    "activations": SETS["activations"],
+}
+"""For recipes that read nothing else."""
+
+
 def sets_for(recipe: str) -> dict[str, Callable[[], Rows]]:
     """Three sets that suit a recipe."""
     kinds = as_recipe(recipe).kinds
     for kind, found in OTHERS.items():
         if kinds == (kind,):
             return found
+    if kinds == ("vector",):
+        return VECTORS
     return IMAGES if recipe in ("depict", "vq-vae") else SETS
 
 

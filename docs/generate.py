@@ -16,7 +16,7 @@ from typing import Any
 from isthmus.data import public
 from isthmus.recipes import Recipe, list_recipes, option_table
 from isthmus.recipes.sizes import lengths
-from isthmus.reproduction.anchors import anchors_page
+from isthmus.reproduction.anchors_page import anchors_page
 from isthmus.reproduction.claims_page import claim_lines, claims_page, family_page, stored
 from isthmus.reproduction.forest_plot import forest_plot
 from isthmus.studies import claims

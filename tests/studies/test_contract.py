@@ -135,7 +135,8 @@ def test_every_page_is_complete(name):
     texts = (found.paper, found.statement, found.headline, found.setting, *found.arms.values())
     assert all(texts)
     assert set(found.recipes) <= set(recipes()), "a recipe that does not exist"
-    told = [one.quantity.text for one in (found.primary, *found.premises, *found.secondary)]
+    checks = (found.primary, *found.premises, *found.secondary)
+    told = [(one.quantity.text, one.threshold.rule) for one in checks]
     assert len(set(told)) == len(told)
     if found.tuning is not None:
         assert set(found.tuning.arms) <= set(found.arms)

@@ -41,7 +41,8 @@ def recipes_by_comma(incomplete: str) -> list[str]:
 
 def claims(incomplete: str) -> list[str]:
     """Names of claims."""
-    declared = {**_declared("studies", "claim"), **_declared("studies", "@experiment")}
+    # A page of several claims declares them by a function of its own.
+    declared = _declared("studies", r"(?:claim|@experiment|_\w+)")
     return _begun(incomplete, sorted(declared))
 
 

@@ -96,6 +96,7 @@ class Outcome:
                 "reading": about.reading,
                 "recipes": list(about.recipes),
                 "arms": dict(about.arms),
+                "anchors": [asdict(anchors) for anchors in about.anchors],
                 "word": judged.word,
                 "reasons": judged.reasons,
                 "primary": finding_to_dict(judged.primary),

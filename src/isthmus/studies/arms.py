@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from isthmus.anatomy import Autoencoder
+from isthmus.recipes import RecipeLike
 from isthmus.studies.trial import Trial
 
 
@@ -48,10 +49,11 @@ class Fit:
     what depends on the data. ``text`` is what a reader is told, by default recipe and options.
     """
 
-    def __init__(self, recipe: str, text: str = "", **options: Option) -> None:
+    def __init__(self, recipe: RecipeLike, text: str = "", **options: Option) -> None:
         self.recipe, self.options = recipe, options
         said = ", ".join(f"{name} = {value}" for name, value in options.items())
-        self.text = text or (f"{recipe}, {said}" if said else recipe)
+        called = recipe if isinstance(recipe, str) else getattr(recipe, "__name__", "own model")
+        self.text: str = text or (f"{called}, {said}" if said else called)
 
     def make(self, name: str, ground: Ground, trial: Trial, shared: Mapping[str, Any]) -> Subject:
         """Fit it, with the options that all arms share."""

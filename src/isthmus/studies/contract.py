@@ -13,6 +13,7 @@ from isthmus import data
 from isthmus.data.registry import how_to_get
 from isthmus.errors import IsthmusError, unknown
 from isthmus.evaluation import Result
+from isthmus.studies.anchors import Anchors
 from isthmus.studies.arms import Arm, Bench, Fit, Subject
 from isthmus.studies.checks import Premise, Primary, Secondary, Tuning
 from isthmus.studies.trial import Trial
@@ -47,6 +48,8 @@ class Claim:
         How the arms' learning rates are chosen, where they are.
     timed
         Measures that are times, which a probe cannot compare.
+    anchors
+        Published numbers to stand beside measured ones.
     reading
         One sentence on what was found and why, written after the run.
     """
@@ -69,6 +72,7 @@ class Claim:
     seeds: int = SEEDS
     tuning: Tuning | None = None
     timed: Sequence[str] = ()
+    anchors: Sequence[Anchors] = ()
     reading: str = ""
 
     def __post_init__(self) -> None:

@@ -18,11 +18,12 @@ STILL = 1e-12
 """A learning rate at which a step moves nothing."""
 
 
-def untrained(arm: Fit, of: str) -> Control:
+def untrained(arm: Fit, of: str, **shared: Any) -> Control:
     """The same model before its first step, with whatever it takes from data at the start."""
 
     def make(_: Mapping[str, Subject], ground: Ground, trial: Trial) -> Subject:
-        options = {n: v(ground) if callable(v) else v for n, v in arm.options.items()}
+        wanted = {**shared, **arm.options}
+        options = {n: v(ground) if callable(v) else v for n, v in wanted.items()}
         options = {**options, "steps": 1, "lr": STILL, "seed": trial.seed, "progress": False}
         model: Autoencoder = isthmus.fit(arm.recipe, ground.rows, **options)
         return model

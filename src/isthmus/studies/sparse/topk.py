@@ -1,7 +1,16 @@
 """TopK against a ReLU dictionary with an L1 penalty, at equal L0."""
 
 from isthmus.studies import (
-    Fit, Premise, Primary, Secondary, Tuning, claim, control, quantity, ratio, value,
+    Fit,
+    Premise,
+    Primary,
+    Secondary,
+    Tuning,
+    claim,
+    control,
+    quantity,
+    ratio,
+    value,
 )  # fmt: skip
 from isthmus.studies.benches.planted import planted, true_dictionary
 
@@ -48,5 +57,5 @@ claim(
             source="paper",
             place="section 2.4: 7 % dead of 16 million latents",
         ),
-    ),  # fmt: skip
-)
+    ),
+)  # fmt: skip
