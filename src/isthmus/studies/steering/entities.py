@@ -113,13 +113,13 @@ def entities(trial: Trial) -> dict[str, dict[str, float]]:
     """Dictionaries of all layers, latents found on some of the names and judged on the others."""
     model = resident("circuits")
     choosing, judging, new = _asked(model, trial)
-    finder = _Finder(model, _dictionaries(model, trial), choosing)
+    finder = _Finder(model, trial, choosing, judging, new)
     pair = finder.best()
     wrong = finder.best(shuffled=np.random.default_rng([trial.seed, 4]))
     several = finder.random(pair, np.random.default_rng([trial.seed, 3]))
     steered = _Steered(finder, pair, several[:ASIDE])
     effects = [
-        {**finder.judged(one, judging, new), **steered.effects(one, judging)}
+        {**finder.judged(one), **steered.effects(one, judging)}
         for one in several[ASIDE : ASIDE + (2 if trial.probing else RANDOM)]
     ]
     return {
@@ -129,12 +129,12 @@ def entities(trial: Trial) -> dict[str, dict[str, float]]:
             "refused_new": float(np.mean([one.every.refused(model) for one in new])),
         },
         "latents": {
-            **finder.judged(pair, judging, new), **steered.effects(pair, judging),
+            **finder.judged(pair), **steered.effects(pair, judging),
             "layer_known": float(pair[0][0]), "layer_unknown": float(pair[1][0]),
         },
         "random": {name: float(np.mean([one[name] for one in effects])) for name in effects[0]},
-        "probe": finder.probed(judging, new),
-        "shuffled": finder.judged(wrong, judging, new),
+        "probe": finder.probed(),
+        "shuffled": finder.judged(wrong),
     }  # fmt: skip
 
 
@@ -191,9 +191,9 @@ def _dictionaries(model: LanguageModel, trial: Trial) -> list[Autoencoder]:
         ]  # fmt: skip
 
 
-def _plain(model: LanguageModel) -> list[Tensor]:
+def _plain(model: LanguageModel, number: int) -> list[Tensor]:
     """Activations of English tokens at every layer, BOS and padding left out."""
-    text = pack(documents("held-out"), model.tokenizer, model.context, PLAIN)
+    text = pack(documents("held-out"), model.tokenizer, model.context, number)
     mask = text.mask.clone()
     mask[:, 0] = False
     found = Activations(model.module, POINTS)(text.ids)
@@ -204,12 +204,18 @@ class _Finder:
     """Latents of all layers, by how well they tell the names to choose by apart."""
 
     def __init__(
-        self, model: LanguageModel, dictionaries: list[Autoencoder], choosing: list[Group]
-    ) -> None:
-        self.model, self.dictionaries, self.choosing = model, dictionaries, choosing
+        self, model: LanguageModel, trial: Trial, choosing: list[Group], judging: list[Group],
+        new: list[Group],
+    ) -> None:  # fmt: skip
+        self.model, self.dictionaries, self.choosing = model, _dictionaries(model, trial), choosing
         self.x, self.knows, self.kinds, self.who = self.at_names(choosing)
-        plain = _plain(model)
-        self.elsewhere = [firing_shares(d, x) for d, x in zip(dictionaries, plain, strict=True)]
+        known = [one for one in judging if one.knows]
+        unknown = [one for one in judging if not one.knows]
+        self.held = {"": self.at_names([*known, *unknown]), "_new": self.at_names([*known, *new])}
+        plain = _plain(model, trial.rows(PLAIN))
+        self.elsewhere = [
+            firing_shares(d, x) for d, x in zip(self.dictionaries, plain, strict=True)
+        ]
 
     def at_names(
         self, groups: list[Group]
@@ -259,18 +265,17 @@ class _Finder:
             drawn.append([(layer, int(j)) for j in several])
         return list(zip(*drawn, strict=True))
 
-    def judged(self, pair: Pair, judging: list[Group], new: list[Group]) -> dict[str, float]:
+    def judged(self, pair: Pair) -> dict[str, float]:
         """The AUROC of both latents on names that they were not chosen by, and on unseen ones."""
         figures = {}
-        for name, unknown in (("", [g for g in judging if not g.knows]), ("_new", new)):
-            x, knows, kinds, _ = self.at_names([*(g for g in judging if g.knows), *unknown])
+        for name, (x, knows, kinds, _) in self.held.items():
             for which, (layer, latent), sign in zip(WHICH, pair, (1, -1), strict=True):
                 value = sign * self.dictionaries[layer].encode(x[layer])[:, latent].numpy()
                 figures[f"auroc_{which}{name}"] = _auroc(value, knows, kinds)
             figures[f"auroc{name}"] = float(np.mean([figures[f"auroc_{w}{name}"] for w in WHICH]))
         return figures
 
-    def probed(self, judging: list[Group], new: list[Group]) -> dict[str, float]:
+    def probed(self) -> dict[str, float]:
         """The AUROC of a logistic regression, of the layer and penalty that validation prefers."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import Pipeline, make_pipeline
@@ -288,8 +293,7 @@ class _Finder:
                 found[layer, strength] = _auroc(value, self.knows[~seen], self.kinds[~seen])
         layer, strength = max(found, key=lambda one: found[one])
         probe, figures = fitted(layer, strength, np.full(len(seen), True)), {}
-        for name, unknown in (("", [g for g in judging if not g.knows]), ("_new", new)):
-            at, knows, kinds, _ = self.at_names([*(g for g in judging if g.knows), *unknown])
+        for name, (at, knows, kinds, _) in self.held.items():
             value = probe.decision_function(at[layer].numpy())
             figures[f"auroc{name}"] = _auroc(value, knows, kinds)
         return {**figures, "layer": float(layer)}
@@ -311,6 +315,7 @@ class _Steered:
     def __init__(self, finder: _Finder, pair: Pair, aside: list[Pair]) -> None:
         self.finder, self.model = finder, finder.model
         self.length = [float(x.norm(dim=1).mean()) for x in finder.x]
+        self.clean: dict[int, float] = {}
         self.strength = [self._strength(i, pair, aside) for i in range(2)]
 
     def _strength(self, which: int, pair: Pair, aside: list[Pair]) -> float:
@@ -335,8 +340,9 @@ class _Steered:
 
     def change(self, some: Asked, place: Place, strength: float) -> float:
         """Points by which an edit raises "nobody knows"."""
-        edits = self.edit(some, place, strength)
-        return some.refused(self.model, edits) - some.refused(self.model)
+        if id(some) not in self.clean:
+            self.clean[id(some)] = some.refused(self.model)
+        return some.refused(self.model, self.edit(some, place, strength)) - self.clean[id(some)]
 
     def effects(self, pair: Pair, judging: list[Group]) -> dict[str, float]:
         """What the first latent does about unknown names, and the second about known ones."""
