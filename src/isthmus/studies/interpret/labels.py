@@ -20,13 +20,14 @@ from isthmus.interpretation.labels import Label, Labelling, label
 from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import MSE
 from isthmus.studies import Premise, Primary, Secondary, Trial, experiment, less, value
-from isthmus.studies.interpret import resident
+from isthmus.studies.benches import language
 from isthmus.studies.interpret.rule_overlap import applies, by_distance, shared, shared_windows
 
 LAYERS = tuple(f"layers.{i}" for i in range(4))
 NEURONS, WORDS = "layers.1.mlp.down:in", "embed"
-TRAIN, TEST = 100_000, 50_000
-"""Tokens that dictionaries are trained on, and tokens of other documents that are explained."""
+TRAIN, TEST = 200_000, 50_000
+"""Tokens that dictionaries are trained on, and tokens that the model has not seen either, which are
+explained."""
 
 WIDTH, ACTIVE, NEURONS_ACTIVE = 1024, 16, 12
 """768 neurons with 12 active are as sparse as 1024 latents with 16."""
@@ -59,8 +60,8 @@ KEPT = Settings(top=2 * EXAMPLES, each=10)
     "neurons are made sparse by keeping the largest.",
     headline="Llama 3.1 8B and Gemma 2 9B, explained and judged by language models: no single "
     "number in the abstract.",
-    setting="The resident model; 100,000 tokens that it was not trained on for the dictionaries, "
-    "50,000 of other documents for labels and scores. TopK on the residual stream after layer 1, "
+    setting="The resident model; 200,000 tokens of its training text for the dictionaries, "
+    "50,000 that it has not seen for labels and scores. TopK on the residual stream after layer 1, "
     "1024 latents, k = 16, 2000 steps of 1024, the rate falling to zero. In place of a language "
     "model a greedy rule list over tokens, words and characters, run as its own judge on rows of "
     "text that the search did not see; the score is detection, 200 latents of each kind, at most "
@@ -70,7 +71,7 @@ KEPT = Settings(top=2 * EXAMPLES, each=10)
     "where both apply among those where either does, best match of each. What a rule list cannot "
     "say counts against a latent: a language model might say it.",
     recipes=("topk",),
-    needs=resident.NEEDS,
+    needs=language.NEEDS,
     seeds=6,
     arms={
         "topk": "TopK latents of the residual stream after layer 1",
@@ -112,11 +113,11 @@ KEPT = Settings(top=2 * EXAMPLES, each=10)
 )  # fmt: skip
 def labels(trial: Trial) -> dict[str, dict[str, float]]:
     """Rules for latents, neurons, random directions and tokens, and for latents of all layers."""
-    train = resident.store("train", (*LAYERS, WORDS), trial.seed, trial.rows(TRAIN, least=8000))
+    train = language.store("train", (*LAYERS, WORDS), trial.seed, trial.rows(TRAIN, least=8000))
     explained = trial.rows(TEST, least=8000)  # with less text latents have no examples
-    test = resident.store("test", (*LAYERS, NEURONS, WORDS), trial.seed, explained)
-    model = _dictionary(train, resident.POINT, trial, STEPS, WIDTH, ACTIVE)
-    point, tokens = test.source(resident.POINT), _tokens(train)
+    test = language.store("test", (*LAYERS, NEURONS, WORDS), trial.seed, explained)
+    model = _dictionary(train, language.POINT, trial, STEPS, WIDTH, ACTIVE)
+    point, tokens = test.source(language.POINT), _tokens(train)
     with tempfile.TemporaryDirectory(prefix="isthmus-") as name:
         folder = Path(name)
         latents = _Kind(folder / "latents", point, model, trial)
@@ -194,7 +195,7 @@ def _dictionary(
 def _error_over_pca(model: Autoencoder, train: Store, test: Store) -> float:
     """FVU on other documents, divided by that of as many principal components as are active."""
     seen, held = (
-        store.rows(resident.POINT, torch.arange(min(len(store), 20_000))).numpy()
+        store.rows(language.POINT, torch.arange(min(len(store), 20_000))).numpy()
         for store in (train, test)
     )
     mean = seen.mean(0)
@@ -212,7 +213,7 @@ def _neurons(test: Store) -> Autoencoder:
 def _random_directions(train: Store, seed: int) -> Autoencoder:
     """As many random directions as the dictionary has latents, each of mean 0 and variance 1."""
     generator = torch.Generator().manual_seed(seed)
-    source = train.source(resident.POINT)
+    source = train.source(language.POINT)
     weight = torch.randn(WIDTH, source.signal.numel, generator=generator)
     some = torch.randperm(len(source), generator=generator)[:8192]
     values = source.rows(some) @ weight.T
