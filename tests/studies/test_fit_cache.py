@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import isthmus
+from isthmus.data import ArraySource
 from isthmus.studies import Trial, fit_cache
 
 ROWS = np.random.default_rng(0).standard_normal((64, 6)).astype(np.float32)
@@ -72,3 +73,19 @@ def test_data_without_bytes_and_short_fits_are_not_kept(fits, tmp_path):
     fit_cache.fitted("plain", ROWS, {**WANTED, "steps": 39})
     assert not (tmp_path / "fits").exists()
     assert Trial(0).fit("plain", ROWS, **{k: v for k, v in WANTED.items() if k != "seed"})
+
+
+def test_a_source_is_known_by_its_fingerprint(fits):
+    """Activations in a store are training data too, and say what they are without being read."""
+
+    class Named(ArraySource):
+        def __init__(self, name):
+            super().__init__(ROWS)
+            self.name = name
+
+        def fingerprint(self):
+            return self.name
+
+    for name in ("a", "a", "b"):
+        fit_cache.fitted("plain", Named(name), WANTED)
+    assert full(fits) == 2

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import isthmus
-from isthmus.anatomy import Autoencoder
+from isthmus.anatomy import Autoencoder, Source
 from isthmus.data.catalogue import cache_folder
 from isthmus.errors import IsthmusError
 
@@ -84,6 +84,8 @@ def _plain(value: Any) -> str:
         digest = hashlib.sha256(_bytes(torch.as_tensor(value)))
         return f"{value.dtype}{tuple(value.shape)}{digest.hexdigest()}"
     known = getattr(value, "cache_key", None)
+    if known is None and isinstance(value, Source):
+        known = value.fingerprint()
     if isinstance(known, str):
         return known
     raise TypeError(f"{type(value).__name__} has no bytes to be known by")

@@ -21,6 +21,10 @@ from isthmus.studies.trial import Trial
 
 Part = Literal["train", "test"]
 
+HOST = "resident"
+WIDTHS = {HOST: 192, "circuits": 256}
+"""Models that ship in the package, and the width of their residual streams."""
+
 NEEDS = ("gutenberg12", "masc_pos")
 """Data sets that the resident model's texts are made of, for ``needs=`` of a claim."""
 
@@ -31,26 +35,29 @@ TEXTS = {"train": "training", "test": "held-out"}
 """Dictionaries are fitted on text that the model was trained on, and measured on other text."""
 
 
-def host() -> LanguageModel:
-    """The resident model: 4 layers of width 192, MLPs of 768."""
-    return resident()
+def host(name: str = HOST) -> LanguageModel:
+    """A resident model: "resident" (4 layers of width 192) or "circuits" (6 of width 256)."""
+    named: Callable[..., LanguageModel] = resident
+    return resident() if name == HOST else named(name)
 
 
 @cache
-def tokens(part: Part, seed: int, limit: int | None = None) -> Tokens:
+def tokens(part: Part, seed: int, limit: int | None = None, name: str = HOST) -> Tokens:
     """English in rows of 256 tokens, its documents in an order drawn by ``seed``.
 
-    "train" has 3.9 million tokens, "test" 174,154 that the model has never seen; a part keeps at
-    most ``limit`` tokens.
+    "train" has 3.9 million tokens, "test" 174,154 that no resident model has seen; a part keeps at
+    most ``limit`` tokens. ``name`` is that of the model here and below.
     """
-    model, found = host(), documents(TEXTS[part])
+    model, found = host(name), documents(TEXTS[part])
     order = np.random.default_rng([seed, part == "test"]).permutation(len(found))
     return pack([found[i] for i in order], model.tokenizer, model.context, limit)
 
 
 @cache
-def store(part: Part, points: tuple[str, ...], seed: int, limit: int | None = None) -> Store:
-    """Activations at ``points`` on ``tokens(part, seed, limit)``, BOS and padding left out.
+def store(
+    part: Part, points: tuple[str, ...], seed: int, limit: int | None = None, name: str = HOST
+) -> Store:
+    """Activations at ``points`` on ``tokens(part, seed, limit, name)``, BOS and padding left out.
 
     Harvested once in a process, as float16, into a folder that is deleted when the process ends.
     ``.source(point)`` and ``.pair(a, b)`` are training data, ``.rows(point, index)`` float32
@@ -58,40 +65,46 @@ def store(part: Part, points: tuple[str, ...], seed: int, limit: int | None = No
     """
     folder = Path(tempfile.mkdtemp(prefix="isthmus-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return harvest(host(), tokens(part, seed, limit), points, folder / "store", progress=False)
+    text = tokens(part, seed, limit, name)
+    return harvest(host(name), text, points, folder / "store", progress=False)
 
 
 @lru_cache(maxsize=4)
-def rows(part: Part, point: str, seed: int, limit: int | None = None) -> np.ndarray:
+def rows(
+    part: Part, point: str, seed: int, limit: int | None = None, name: str = HOST
+) -> np.ndarray:
     """Activations at one point, float32 ``(tokens, width)``, in the order of the text.
 
     They are kept: do not write to them. For several points of the same text, one :func:`store` of
     them all saves passes of the model.
     """
-    found = store(part, (point,), seed, limit)
+    found = store(part, (point,), seed, limit, name)
     values: np.ndarray = found.rows(point, torch.arange(len(found))).numpy()
     return values
 
 
 def language(
-    point: str = POINT, *, fitted: int = 200_000, held: int = 8192, spliced: int = 8000
-) -> Bench:
+    point: str = POINT, *, fitted: int = 200_000, held: int = 8192, spliced: int = 8000,
+    name: str = HOST,
+) -> Bench:  # fmt: skip
     """A bench of activations at one point; other documents are fitted for each seed.
 
     ``fitted`` tokens are learnt from, ``held`` are measured on, and on ``spliced`` the
-    reconstructions are put back into the model. ``known`` has ``tokens``, those last ones.
+    reconstructions are put back into the model ``name``. ``known`` has ``tokens``, those last ones,
+    the ``point`` and the ``host``.
     """
 
     def open_ground(trial: Trial) -> Ground:
-        seen = rows("train", point, trial.seed, trial.rows(fitted))
-        unseen = rows("test", point, trial.seed, trial.rows(held))
-        text = tokens("test", trial.seed, trial.rows(spliced))
-        return Ground(seen, unseen, trial.seed, {"tokens": text, "point": point})
+        seen = rows("train", point, trial.seed, trial.rows(fitted), name)
+        unseen = rows("test", point, trial.seed, trial.rows(held), name)
+        text = tokens("test", trial.seed, trial.rows(spliced), name)
+        known = {"tokens": text, "point": point, "host": host(name)}
+        return Ground(seen, unseen, trial.seed, known)
 
     setting = (
-        f"The resident language model's activations after {point} (width 192): {fitted:,} tokens "
-        f"of its training text, other documents for each seed; errors on {held:,} tokens of text that "
-        f"it has not seen, added_ce on {spliced:,}."
+        f"Activations of the language model {name!r} after {point} (width {WIDTHS[name]}): "
+        f"{fitted:,} tokens of its training text, other documents for each seed; errors on "
+        f"{held:,} tokens of text that it has not seen, added_ce on {spliced:,}."
     )
     return Bench("language", setting, open_ground, MEASURES, NEEDS)
 
@@ -107,7 +120,9 @@ def _losses(subject: Subject, ground: Ground) -> dict[str, float]:
     """
     if not isinstance(subject, Autoencoder):
         return {}
-    found = behaviour(host(), ground.known["point"], subject, ground.known["tokens"], draws=0)
+    found = behaviour(
+        ground.known["host"], ground.known["point"], subject, ground.known["tokens"], draws=0
+    )
     return {name: found[name].value for name in ("added_ce", "kl", "loss_recovered_mean")}
 
 
