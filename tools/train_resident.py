@@ -1,9 +1,11 @@
-"""Train the resident language model on its part of the corpora, on one core.
+"""Train a resident language model on its part of the corpora, on one or two cores.
 
-    python tools/train_resident.py --folder /tmp/resident -o src/isthmus/language/resident
+    python tools/train_resident.py resident --folder /tmp/resident
+    python tools/train_resident.py circuits --folder /tmp/circuits --bf16 --threads 2
 
-Started again with the same folder it goes on from its last checkpoint. Needs ISTHMUS_DATA and the
-tokenizer that tools/train_tokenizer.py made, in the folder of ``-o``.
+"resident" is the small one; "circuits" is wider and deeper, and is taught generated text beside
+English (:mod:`isthmus.language.knowledge`). Started again with the same folder it goes on from its
+last checkpoint. Needs ISTHMUS_DATA and the tokenizer that tools/train_tokenizer.py made.
 
 Matrices are trained by Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers"),
 embeddings and gains by Adam; the rate warms up and falls along a cosine.
@@ -14,7 +16,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,9 +27,37 @@ from torch import Tensor, nn
 
 from isthmus.language.corpus import held_out_text, training_text
 from isthmus.language.decoder import Decoder, Shape
+from isthmus.language.knowledge import generated_text
 from isthmus.language.tokenizer import ByteTokenizer
 
 IGNORED = -1
+LANGUAGE = Path(__file__).parents[1] / "src" / "isthmus" / "language"
+
+ENGLISH = (
+    "twelve English classics (Project Gutenberg) and MASC, less what is held out: the last 4 % of "
+    "each book and each tenth document of MASC"
+)
+GENERATED = "; and generated passages of facts, calendars, sums, spelling and repeated lists"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One model: its sizes, where it lies, how long it trains, and how much text is generated."""
+
+    shape: Shape
+    folder: Path
+    steps: int
+    passages: int = 0
+    joined: int = 12
+    """Generated passages that make a document, so that rows are full."""
+
+
+PLANS = {
+    "resident": Plan(Shape(), LANGUAGE / "resident", 1900),
+    "circuits": Plan(
+        Shape(width=256, heads=8, layers=6, hidden=1024), LANGUAGE / "circuits", 2800, 10_800
+    ),
+}
 
 
 class LinearCrossEntropy(torch.autograd.Function):
@@ -40,16 +70,16 @@ class LinearCrossEntropy(torch.autograd.Function):
     def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, piece: int = 512) -> Tensor:
         counted = (targets != IGNORED).sum().clamp(min=1)
         by_hidden, by_weight = torch.empty_like(hidden), torch.zeros_like(weight)
-        total = hidden.new_zeros(())
+        total = torch.zeros(())
         for begin in range(0, len(hidden), piece):
             part, wanted = hidden[begin : begin + piece], targets[begin : begin + piece]
-            logits = part @ weight.T
-            keep = (wanted != IGNORED).to(logits.dtype) / counted
+            logits = (part @ weight.T).float()
+            keep = (wanted != IGNORED).float() / counted
             index = wanted.clamp(min=0)[:, None]
             total += (keep * (logits.logsumexp(1) - logits.gather(1, index)[:, 0])).sum()
             slope = logits.softmax(1)
             slope.scatter_add_(1, index, slope.new_full(index.shape, -1.0))
-            slope *= keep[:, None]
+            slope = (slope * keep[:, None]).to(hidden.dtype)
             by_hidden[begin : begin + piece] = slope @ weight
             by_weight.addmm_(slope.T, part)
         ctx.save_for_backward(by_hidden, by_weight)
@@ -134,10 +164,33 @@ def inputs_of(targets: np.ndarray, bos: int) -> np.ndarray:
     return np.where(before == IGNORED, bos, before)
 
 
-def loss_of(model: Decoder, targets: np.ndarray, bos: int) -> Tensor:
-    hidden = model.hidden(torch.from_numpy(inputs_of(targets, bos)))
+def loss_of(model: Decoder, targets: np.ndarray, bos: int, *, bf16: bool = False) -> Tensor:
     wanted = torch.from_numpy(np.ascontiguousarray(targets)).flatten()
-    return LinearCrossEntropy.apply(hidden.flatten(0, 1), model.embed.weight, wanted)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        hidden = model.hidden(torch.from_numpy(inputs_of(targets, bos))).flatten(0, 1)
+    weight = model.embed.weight
+    if bf16:
+        hidden, weight = hidden.bfloat16(), weight.bfloat16()
+    return LinearCrossEntropy.apply(hidden, weight, wanted)
+
+
+def documents_of(plan: Plan, tokenizer: ByteTokenizer) -> list[np.ndarray]:
+    """The tokens of every training document, English ones first."""
+    texts = [one.text for one in training_text()]
+    made = [one.text for one in generated_text(plan.passages)]
+    texts += ["\n".join(made[i : i + plan.joined]) for i in range(0, len(made), plan.joined)]
+    return [np.array(tokenizer.encode(text)) for text in texts]
+
+
+def kept_documents(plan: Plan, tokenizer: ByteTokenizer, path: Path) -> list[np.ndarray]:
+    """The tokens of every document, from a file where it is there: making them takes a minute."""
+    if not path.exists():
+        made = documents_of(plan, tokenizer)
+        staged = path.with_name("new.npz")
+        np.savez(staged, tokens=np.concatenate(made), lengths=[len(one) for one in made])
+        staged.replace(path)
+    with np.load(path) as kept:
+        return np.split(kept["tokens"], np.cumsum(kept["lengths"])[:-1])
 
 
 def held_out_loss(model: Decoder, targets: np.ndarray, bos: int, rows: int = 16) -> float:
@@ -194,9 +247,12 @@ def install(model: Decoder, out: Path, about: dict) -> None:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("-o", "--out", type=Path, required=True, help="the package's folder")
+    options.add_argument("model", choices=sorted(PLANS))
+    options.add_argument("-o", "--out", type=Path, help="by default the model's in the package")
     options.add_argument("--folder", type=Path, required=True, help="checkpoints")
-    options.add_argument("--steps", type=int, default=1900)
+    options.add_argument("--steps", type=int, help="by default the plan's")
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--bf16", action="store_true", help="products in bfloat16")
     options.add_argument("--rows", type=int, default=16, help="rows of a step")
     options.add_argument("--matrix-rate", type=float, default=0.02)
     options.add_argument("--embedding-rate", type=float, default=0.005)
@@ -206,12 +262,18 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--stop", type=int, help="end early, without installing (to try settings)")
     chosen = options.parse_args()
+    plan = PLANS[chosen.model]
+    chosen.out = chosen.out or plan.folder
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    chosen.steps = chosen.steps or plan.steps
     torch.manual_seed(chosen.seed)
-    tokenizer = ByteTokenizer.read(chosen.out / "tokenizer.json")
-    shape = Shape(vocabulary=tokenizer.vocabulary)
+    torch.set_num_threads(chosen.threads)
+    tokenizer = ByteTokenizer.read(LANGUAGE / "resident" / "tokenizer.json")
+    shape = plan.shape
     held = [np.array(tokenizer.encode(d.text)) for d in held_out_text()]
     held_targets = rows_of(held, shape.context - 1, [0] * len(held))
-    documents = [np.array(tokenizer.encode(d.text)) for d in training_text()]
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    documents = kept_documents(plan, tokenizer, chosen.folder / "tokens.npz")
     tokens = sum(map(len, documents))
     print(f"{tokens} training tokens, {sum(map(len, held))} held out", flush=True)
 
@@ -235,8 +297,7 @@ def main() -> None:
             "shape": asdict(shape),
             "parameters": sum(p.numel() for p in model.parameters()),
             "training": {
-                "text": "twelve English classics (Project Gutenberg) and MASC, less what is held "
-                "out: the last 4 % of each book and each tenth document of MASC",
+                "text": ENGLISH + (GENERATED if plan.passages else ""),
                 "tokens": tokens,
                 "steps": step,
                 "tokens_seen": seen,
@@ -256,7 +317,7 @@ def main() -> None:
         for one, rates in zip(both, highest, strict=True):
             for group, high in zip(one.param_groups, rates, strict=True):
                 group["lr"] = high * rate(step, chosen.steps, warm)
-        loss = loss_of(model, next(source), tokenizer.bos or 0)
+        loss = loss_of(model, next(source), tokenizer.bos or 0, bf16=chosen.bf16)
         for one in both:
             one.zero_grad()
         loss.backward()

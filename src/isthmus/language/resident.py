@@ -14,14 +14,17 @@ from isthmus.language.weight_fingerprint import fingerprint
 
 
 @cache
-def resident() -> LanguageModel:
+def resident(name: str = "resident") -> LanguageModel:
     """A small transformer trained on English classics and MASC; the default of every example.
+
+    ``name`` "circuits" is a wider one that was taught generated facts, too
+    (:mod:`isthmus.language.knowledge`).
 
     Four blocks of width 192, a context of 256 and 4,096 tokens; its weights are stored in float16
     and computed in float32. How it was trained, and how good it is: docs/resident.md.
     """
     try:
-        with as_file(files("isthmus.language") / "resident") as folder:
+        with as_file(files("isthmus.language") / name) as folder:
             about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             weights = load_file(folder / "model.safetensors")
             tokenizer = ByteTokenizer.read(folder / "tokenizer.json")
@@ -29,11 +32,11 @@ def resident() -> LanguageModel:
         module.load_state_dict({name: value.float() for name, value in weights.items()})
     except OSError as error:
         raise IsthmusError(
-            "the files of the resident model are not in this installation: install isthmus again"
+            f"the files of the model {name!r} are not in this installation: install isthmus again"
         ) from error
     module.eval().requires_grad_(False)
     return LanguageModel(
-        name="resident",
+        name=name,
         revision=fingerprint(module),
         module=module,
         tokenizer=tokenizer,

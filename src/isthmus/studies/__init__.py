@@ -11,5 +11,6 @@ from isthmus.studies.trial import PILOT, Trial
 __all__ = [
     "PILOT", "Anchor", "Anchors", "Bench", "Claim", "Coded", "Control", "Figures", "Fit",
     "Ground", "Premise", "Primary", "Published", "Quantity", "Secondary", "Subject", "Trial",
-    "Tuning", "claim", "claims", "control", "experiment", "less", "quantity", "ratio", "value",
+    "Tuning", "claim", "claims", "control", "experiment", "get_claim", "less", "quantity",
+    "ratio", "value",
 ]  # fmt: skip

@@ -45,6 +45,13 @@ class Quantity:
         """The same with another text."""
         return replace(self, text=text)
 
+    def in_logs(self) -> "Quantity":
+        """The same, averaged over seeds in the logarithm: for a measure that is a ratio itself."""
+        swap = self.swap
+        return replace(
+            self, logarithmic=True, swap=None if swap is None else lambda arm: swap(arm).in_logs()
+        )
+
     def for_arm(self, arm: str) -> "Quantity":
         """The same with ``arm`` in place of the method; a ValueError where it has no such form."""
         if self.swap is None:
