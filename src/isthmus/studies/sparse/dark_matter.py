@@ -62,13 +62,12 @@ def _fall(part: str) -> Callable[[Figures], float]:
     "less as they grow.",
     headline="Gemma 2 9B, Gemma Scope: about half of the variance of the error vector and over "
     "90 % of that of its norm are linear in the activation (abstract).",
-    setting=f"{language(held=HELD).setting} TopK dictionaries with k = {K} of {WIDTHS[0]}, "
-    f"{WIDTHS[1]} and {WIDTHS[2]} latents, {STEPS:,} steps of 1,024 rows; one is "
-    f"that of {WIDTHS[1]}. Linear maps are fitted on half of the held rows and measured on the other. "
-    f"Two more dictionaries learn each part of the error of the training rows ({PART_STEPS:,} steps "
-    f"of {PART_BATCH}). "
-    f"Planted data: {TRUTHS} directions in {ELEMENTS} dimensions, {ACTIVE} active, frequencies "
-    f"proportional to 1 / rank, and a dense Gaussian part; the {KNOWN} most frequent are known.",
+    setting=f"{language(held=HELD).setting} TopK dictionaries with k = {K}, {STEPS:,} steps of "
+    "1,024 rows. Linear maps are fitted on half of the held rows and measured on the other. Two "
+    "more dictionaries learn each part of the error of the training rows "
+    f"({PART_STEPS:,} steps of {PART_BATCH}). Planted data: {TRUTHS} directions in {ELEMENTS} "
+    f"dimensions, {ACTIVE} active, frequencies proportional to 1 / rank, and a dense Gaussian "
+    f"part; the {KNOWN} most frequent are known.",
     arms={
         SMALL: f"TopK, {WIDTHS[0]} latents",
         OWN: f"TopK, {WIDTHS[1]} latents",
@@ -125,12 +124,12 @@ def dark_matter(trial: Trial) -> Mapping[str, Measured]:
     }  # fmt: skip
     figures: dict[str, Measured] = {}
     for arm, model in models.items():
-        figures[arm] = error_decomposition(held, np.asarray(model.reconstruct(held)))
+        figures[arm] = {**error_decomposition(held, np.asarray(model.reconstruct(held)))}
     # What the norm of the data themselves has of it, beside which the error's has to be seen.
     figures[OWN]["norm_r2_of_data"] = error_decomposition(held, np.zeros_like(held))["norm_r2"]
     own = models[OWN]
     recon = np.asarray(own.reconstruct(held))
-    figures["other-errors"] = error_decomposition(held, other_errors(held, recon))
+    figures["other-errors"] = {**error_decomposition(held, other_errors(held, recon))}
     return figures | ideal(trial.seed, len(held)) | _parts(ground.rows, own, trial) | (
         pursued(held[:PURSUED], own)
     )  # fmt: skip
