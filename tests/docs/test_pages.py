@@ -59,10 +59,12 @@ def test_a_name_or_a_file_that_is_gone_is_found():
     assert FILE.findall("`src/isthmus/runs.py` `../shared`") == ["src/isthmus/runs.py"]
 
 
-@pytest.mark.parametrize("name", ["part", "recipe", "measure"])
+@pytest.mark.parametrize("name", ["part", "recipe", "measure", "claim"])
 def test_what_a_page_tells_to_write_works(name, own_recipes, monkeypatch):
     from isthmus.evaluation import registry
+    from isthmus.studies import contract
 
+    monkeypatch.setattr(contract, "_CLAIMS", dict(contract._CLAIMS))
     kept = {kind: list(factories) for kind, factories in registry._TABLE.items()}
     monkeypatch.setattr(registry, "_TABLE", kept)
     written = {"__name__": "written"}
