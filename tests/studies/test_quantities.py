@@ -40,11 +40,12 @@ def _worst(figures):
 
 
 def test_a_best_of_and_a_worst_of_are_known():
-    assert quantity("worst", _worst).is_extreme is False  # not of the library: not looked into
-    _worst.__module__ = "isthmus.studies.made"
     assert quantity("worst", _worst).is_extreme
     inner = lambda f: 1.0 + _worst(f)  # noqa: E731
-    inner.__module__ = "isthmus.studies.made"
     assert quantity("through another", inner).is_extreme
+    inner.__module__ = "isthmus.studies.made"
+    assert not quantity("of a package that is not looked into", inner).is_extreme
+    _worst.__module__ = "isthmus.studies.other"
+    assert quantity("through another of the library", inner).is_extreme
     assert not ratio(("x", "y"), "a", to="b").is_extreme
     assert not less("x", "a", than="b").is_extreme

@@ -182,7 +182,7 @@ def experiment(name: str, **about: Any) -> Callable[[_F], _F]:
     """
 
     def register(function: _F) -> _F:
-        file = Path(sys.modules[function.__module__].__file__ or "").resolve()
+        file = Path(function.__code__.co_filename).resolve()
         _register(Claim(name=name, experiment=function, file=file, **about))
         return function
 

@@ -65,7 +65,11 @@ class Quantity:
 
 
 def _codes(function: Callable[..., object]) -> Iterator[CodeType]:
-    """The code of a function, of those within it, and of those that it closes over."""
+    """The code of a function, of those within it, and of those that it closes over or calls.
+
+    Of the functions that it calls, those of this package and of the function's own count.
+    """
+    ours = ("isthmus", _package(function))
     waiting: list[object] = [function]
     seen: set[int] = set()
     while waiting:
@@ -78,11 +82,15 @@ def _codes(function: Callable[..., object]) -> Iterator[CodeType]:
             waiting += [inner for inner in one.co_consts if isinstance(inner, CodeType)]
             continue
         code = getattr(one, "__code__", None)
-        if code is not None and getattr(one, "__module__", "").startswith("isthmus"):
+        if code is not None and _package(one) in ours:
             waiting.append(code)
             waiting += [cell.cell_contents for cell in getattr(one, "__closure__", None) or ()]
             known = getattr(one, "__globals__", {})
             waiting += [known[name] for name in code.co_names if callable(known.get(name))]
+
+
+def _package(function: object) -> str:
+    return (getattr(function, "__module__", None) or "").partition(".")[0]
 
 
 Measures = str | Sequence[str]
