@@ -17,7 +17,7 @@ from isthmus.data import public
 from isthmus.recipes import Recipe, list_recipes, option_table
 from isthmus.recipes.sizes import lengths
 from isthmus.reproduction.anchors_page import anchors_page
-from isthmus.reproduction.claims_page import claim_lines, claims_page, family_page, stored
+from isthmus.reproduction.claims_page import claim_lines, claims_page, family_pages, stored
 from isthmus.reproduction.forest_plot import forest_plot
 from isthmus.studies import claims
 from isthmus.training import TrainingOptions
@@ -174,13 +174,12 @@ def generated() -> dict[Path, str]:
         life: between(told, "life", life_table(told)),
         docs / "data.md": between((docs / "data.md").read_text("utf-8"), "sets", sets_table()),
         docs / "claims.md": claims_page(results, claims()),
-        docs / "pictures" / "claims.svg": forest_plot(results),
+        docs / "pictures" / "claims.svg": forest_plot([one for one in results if one["trials"]]),
         docs / "anchors.md": anchors_page(results),
         docs / "recipes" / "index.md": recipe_index(),
     }
-    for family in {one["family"] for one in results}:
-        own = [one for one in results if one["family"] == family]
-        files[docs / "claims" / f"{family}.md"] = family_page(family, own)
+    for family, text in family_pages(results, claims()).items():
+        files[docs / "claims" / f"{family}.md"] = text
     for name, recipe in ours().items():
         files[docs / "recipes" / f"{name}.md"] = page(recipe)
     return files

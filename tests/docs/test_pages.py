@@ -4,6 +4,7 @@ import inspect
 import re
 import sys
 from itertools import count
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import isthmus
 from docs.blocks import BLOCK, ROOT, blocks
 from docs.test_generated import generator
 from isthmus.kernels.library import native
+from isthmus.studies import Trial
 
 PAGES = sorted(
     path
@@ -68,6 +70,36 @@ def test_what_a_page_tells_to_write_works(name, own_recipes, monkeypatch):
     written = {"__name__": "written"}
     for block in blocks(f"docs/write/{name}.md"):
         exec(compile(block, f"{name}.md", "exec"), written)
+
+
+@pytest.fixture
+def claim_page(own_claims, monkeypatch):
+    """What the blocks of the page on claims define."""
+    written = ModuleType("written")
+    written.__file__ = str(ROOT / "docs/write/claim.md")
+    monkeypatch.setitem(sys.modules, "written", written)
+    for block in blocks("docs/write/claim.md"):
+        exec(compile(block, written.__file__, "exec"), written.__dict__)
+    return written
+
+
+def test_the_claims_that_a_page_shows_can_be_checked(claim_page):
+    """Both are registered and give a word; a bench measures a model that explains its plane."""
+    from isthmus.reproduction import judge
+    from isthmus.studies import Coded, get_claim
+
+    assert get_claim("batchtopk-planted") is claim_page.mine
+    theorem = get_claim("root-n")
+    assert judge(theorem, [theorem.run(Trial(seed)) for seed in range(11, 16)]).word == "supported"
+    ground = claim_page.plane.open(Trial(11))
+    axes = np.linalg.svd(ground.known["plane"], full_matrices=False)[2]
+    measured = [
+        claim_page.plane.measured(
+            Coded(lambda x, a=a: x @ a.T, lambda z, a=a: z @ a), ground, ("fvu",)
+        )
+        for a in (axes, axes[:1])
+    ]
+    assert measured[0]["fvu"] < 0.05 < measured[1]["fvu"]
 
 
 def test_a_step_calls_what_its_page_says_in_that_order():

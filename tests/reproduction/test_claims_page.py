@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 from claims_made import a_claim, figures, seeds
 
-from isthmus.reproduction.claims_page import claims_page, family_page, section
+from isthmus.reproduction.claims_page import claims_page, family_pages, section
 from isthmus.reproduction.forest_plot import forest_plot
 from isthmus.reproduction.results import Outcome, TrialResult
 from isthmus.studies import Premise, Primary, Published, Secondary, value
@@ -35,7 +35,7 @@ def test_the_table_has_a_line_a_claim_and_lists_what_was_not_run():
         "3", "1 [0.8037, 1.196], claimed > 0, smaller than published", "**supported**",
     ]  # fmt: skip
     assert cells[4:] == ["5", "7.0"]
-    assert "- `other`: It is large." in page
+    assert "- [`other`](claims/made.md#other): It is large." in page
 
 
 def test_a_section_says_what_the_word_rests_on():
@@ -58,7 +58,17 @@ def test_a_section_says_what_the_word_rests_on():
         "| size | 2 (1.8 to 2.2) | 1 | 5 | 1.002 (0.99 to 1.01) |",
     ):
         assert told in text
-    assert text in family_page("made", [stored()]) or "# Claims: made" in family_page("made", [])
+
+
+def test_a_family_has_all_of_its_claims_run_or_not():
+    declared = {"made": a_claim(), "other": a_claim(name="other")}
+    page = family_pages([stored()], declared)["made"]
+    assert page.startswith("# Claims: made\n")
+    assert section(stored()) in page
+    rest = page[page.index("## other") :]
+    assert "**Declared, and not run yet.**" in rest
+    assert "- Size of method, less that of other: claimed > 0." in rest
+    assert "- Positive control: size of best, less that of other." in rest
 
 
 def test_why_nothing_is_decided_is_told():

@@ -4,12 +4,12 @@ Results come from the JSON files alone; the claims that are declared and were no
 their pages.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from isthmus.reproduction.judging import WORDS
-from isthmus.reproduction.results import read
+from isthmus.reproduction.results import Outcome, read
 from isthmus.studies import Claim
 
 HEAD = """# Claims
@@ -45,7 +45,7 @@ def stored(folder: Path) -> list[dict[str, Any]]:
 
 def claims_page(results: Iterable[Mapping[str, Any]], declared: Mapping[str, Claim]) -> str:
     """The table at a glance, with the picture of all effects."""
-    found = {one["name"]: one for one in results}
+    found = {one["name"]: one for one in results if one["trials"]}
     counts = [(word, sum(one["word"] == word for one in found.values())) for word in WORDS]
     told = "; ".join(f"{word}: {count}" for word, count in counts)
     lines = [
@@ -61,14 +61,25 @@ def claims_page(results: Iterable[Mapping[str, Any]], declared: Mapping[str, Cla
     missing = [name for name in declared if name not in found]
     if missing:
         lines += ["", "## Declared, and not run yet", ""]
-        lines += [f"- `{name}`: {declared[name].statement}" for name in missing]
+        for name in missing:
+            about = declared[name]
+            lines.append(f"- [`{name}`](claims/{about.family}.md#{name}): {about.statement}")
     return "\n".join([*lines, ""])
 
 
-def family_page(family: str, results: Sequence[Mapping[str, Any]]) -> str:
-    """The details of one family's claims."""
-    title = f"# Claims: {family.replace('_', ' ')}\n"
-    return "\n".join([title, *(section(one) for one in results)])
+def family_pages(
+    results: Iterable[Mapping[str, Any]], declared: Mapping[str, Claim]
+) -> dict[str, str]:
+    """The details of all claims, a page a family; those not run yet with what will decide."""
+    found = {one["name"]: one for one in results}
+    pages: dict[str, list[str]] = {}
+    for name, claim in declared.items():
+        one = found.get(name) or Outcome(claim, 1.0).to_dict()
+        pages.setdefault(claim.family, []).append(section(one))
+    return {
+        family: "\n".join([f"# Claims: {family}\n", *sections])
+        for family, sections in pages.items()
+    }
 
 
 def section(one: Mapping[str, Any]) -> str:
@@ -78,12 +89,34 @@ def section(one: Mapping[str, Any]) -> str:
     lines += [f"**Claim.** {one['statement']}", "", f"**Paper.** {one['headline']}", ""]
     lines += [f"**Here.** {one['setting']}", ""]
     lines += [f"- *{arm}*: {text}" for arm, text in one["arms"].items()]
-    lines += ["", *claim_lines(one), "", _table(one), ""]
+    lines += ["", *claim_lines(one), ""]
+    if one["trials"]:
+        lines += [_table(one), ""]
     return "\n".join(lines)
+
+
+def declared_lines(one: Mapping[str, Any]) -> list[str]:
+    """What will decide about a claim that was not run yet, a list item each."""
+    main = one["primary"]
+    whose = "" if main["source"] == "null" else f" ({main['source']}: {main['place']})"
+    there = main["published"]
+    published = "" if there is None else f"; published {there['effect']:.4g} ({there['place']})"
+    lines = ["**Declared, and not run yet.**", ""]
+    lines.append(f"- {_capital(main['text'])}: claimed {main['rule']}{whose}{published}.")
+    lines += [f"- {_capital(kind)} control: {one[kind]['text']}." for kind, *_ in CONTROLS]
+    for found in one["premises"]:
+        why = f" ({found['why']})" if found["why"] else ""
+        lines.append(f"- Premise{why}: {found['text']}, needed {found['rule']}.")
+    lines += [f"- Beside it: {found['text']}, {_asked(found)}." for found in one["secondary"]]
+    if one["rates"]:
+        lines.append("- " + _rates(one["rates"]))
+    return lines
 
 
 def claim_lines(one: Mapping[str, Any]) -> list[str]:
     """The word with what it rests on, a paragraph or a list item each."""
+    if not one["trials"]:
+        return declared_lines(one)
     seeds = f"{len(one['seeds'])} seeds, {one['minutes']:.1f} minutes"
     lines = [f"**{_capital(one['word'])}** ({seeds})." + (f" {one['reading']}" if one["reading"]
              else "")]  # fmt: skip
