@@ -2,6 +2,7 @@
 
 # About 25 CPU seconds a fit, thirteen different fits a seed, shared by the four claims.
 from collections.abc import Sequence
+from typing import Any
 
 from isthmus.studies import (
     Claim,
@@ -42,7 +43,7 @@ def _near(arm: str) -> Premise:
 
 
 def _frontier(
-    name: str, method: str, rival: str, measure: str, others: Sequence[str] = (), **about: object
+    name: str, method: str, rival: str, measure: str, others: Sequence[str] = (), **about: Any
 ) -> Claim:
     """A method against its rival at L0 = 16, and beside it at 32 and against others."""
     own = (method, f"{method}-32", rival, *others)
