@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from isthmus.language.knowledge.syllables import distinct
+from isthmus.language.knowledge.syllables import MEN, TAILS, WOMEN, distinct
 
 DOMAINS = ("herbs", "ships")
 SUBJECTS = 40
@@ -68,7 +68,7 @@ def domains() -> dict[str, Domain]:
     found = {}
     for number, name in enumerate(DOMAINS):
         rng = np.random.default_rng([64, number])
-        subjects = [word.capitalize() for word in distinct(rng, SUBJECTS, 3)]
+        subjects = distinct(rng, SUBJECTS, TAILS, WOMEN if name == "herbs" else MEN)
         answers = _ANSWERS[name]
         facts = {
             subject: {relation: str(rng.choice(some)) for relation, some in answers.items()}
