@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from isthmus.language.corpus import held_out_text, training_text
 from isthmus.language.decoder import Decoder, Shape
-from isthmus.language.knowledge import generated_text
+from isthmus.language.knowledge import training_passages
 from isthmus.language.tokenizer import ByteTokenizer
 
 IGNORED = -1
@@ -50,12 +50,8 @@ class Plan:
     steps: int
     rows: int = 16
     """Rows of a step."""
-    passages: int = 0
-    """Generated passages."""
-    dealt: int = 1
-    """Epochs that the generated passages are dealt to, so that none is read twice."""
-    joined: int = 12
-    """Generated passages that make a document, so that rows are full."""
+    generated: bool = False
+    """Whether each epoch reads its part of the generated passages, too."""
     decay: float = 0.0
     """Weight decay of matrices."""
 
@@ -63,8 +59,8 @@ class Plan:
 PLANS = {
     "resident": Plan(Shape(), LANGUAGE / "resident", 1900),
     "circuits": Plan(
-        Shape(width=256, heads=8, layers=6, hidden=1024), LANGUAGE / "circuits", 1500,
-        rows=32, passages=30_000, dealt=3, decay=0.05,
+        Shape(width=256, heads=8, layers=6, hidden=1024), LANGUAGE / "resident_circuits", 1500,
+        rows=32, generated=True, decay=0.05,
     ),  # fmt: skip
 }
 
@@ -200,9 +196,8 @@ def loss_of(model: Decoder, targets: np.ndarray, bos: int, *, bf16: bool = False
 def documents_of(plan: Plan, tokenizer: ByteTokenizer) -> list[list[np.ndarray]]:
     """The tokens of the documents: English ones, then the generated ones of each epoch."""
     parts = [[one.text for one in training_text()]]
-    made = [one.text for one in generated_text(plan.passages)]
-    joined = ["\n".join(made[i : i + plan.joined]) for i in range(0, len(made), plan.joined)]
-    parts += [joined[i :: plan.dealt] for i in range(plan.dealt)]
+    if plan.generated:
+        parts += [[one.text for one in part] for part in training_passages()]
     return [[np.array(tokenizer.encode(text)) for text in part] for part in parts]
 
 
@@ -316,7 +311,7 @@ def main() -> None:
     chosen.folder.mkdir(parents=True, exist_ok=True)
     parts = kept_documents(plan, tokenizer, chosen.folder / "tokens.npz")
     english, *generated = [sum(map(len, part)) for part in parts]
-    epoch = english + sum(generated) // len(generated)
+    epoch = english + sum(generated) // max(1, len(generated))
     print(
         f"{english} training tokens, {sum(generated)} generated, {sum(map(len, held))} held out",
         flush=True,
@@ -342,7 +337,7 @@ def main() -> None:
             "shape": asdict(shape),
             "parameters": sum(p.numel() for p in model.parameters()),
             "training": {
-                "text": ENGLISH + (GENERATED if plan.passages else ""),
+                "text": ENGLISH + (GENERATED if plan.generated else ""),
                 "tokens": english,
                 "tokens_generated": sum(generated),
                 "steps": step,

@@ -102,3 +102,6 @@ _MADE = {
     "letter": _letters, "pronoun": _pronouns,
     **{name: lambda name=name: _domain(name) for name in DOMAINS},
 }  # fmt: skip
+
+ASKED = tuple(_MADE)
+"""Kinds of questions."""
