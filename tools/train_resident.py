@@ -59,9 +59,13 @@ class Plan:
 PLANS = {
     "resident": Plan(Shape(), LANGUAGE / "resident", 1900),
     "circuits": Plan(
-        Shape(width=256, heads=8, layers=6, hidden=1024), LANGUAGE / "resident_circuits", 1500,
-        rows=32, generated=True, decay=0.05,
-    ),  # fmt: skip
+        Shape(width=256, heads=8, layers=6, hidden=1024),
+        LANGUAGE / "resident_circuits",
+        1500,
+        rows=32,
+        generated=True,
+        decay=0.05,
+    ),
 }
 
 

@@ -1,5 +1,6 @@
 """Texts by name, by file, generated, or written by the resident model."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from isthmus.data import catalogue, public
@@ -19,7 +20,10 @@ _CORPORA = {
     "circuits-training": mixed_training_text,
     "circuits-held-out": mixed_held_out_text,
 }
-_NUMBERED = {"samples": samples, "generated": generated_text}
+_NUMBERED: dict[str, Callable[[int], list[Document]]] = {
+    "samples": samples,
+    "generated": generated_text,
+}
 NUMBER = 256
 """Documents of ``samples`` and of ``generated``."""
 
@@ -38,10 +42,10 @@ def documents(spec: str) -> list[Document]:
 
     - ``gutenberg12``, ``masc``: whole corpora; ``training``, ``held-out``: the part of both that
       the resident model was trained on, and the part that it never saw
-    - ``generated``, ``generated:1000``: so many passages of :mod:`isthmus.language.knowledge`, which
-      need no data; ``circuits-training``, ``circuits-held-out``: what ``resident-circuits`` was
-      trained on, 3.9 M tokens of English and 1.4 M of such passages, and English and passages that
-      it never saw
+    - ``generated``, ``generated:1000``: so many passages of :mod:`isthmus.language.knowledge`,
+      which need no data; ``circuits-training``, ``circuits-held-out``: what ``resident-circuits``
+      was trained on, 3.9 M tokens of English and 1.4 M of such passages, and English and passages
+      that it never saw
     - ``samples``, ``samples:1000``: so many texts that the resident model wrote itself; the same
       each time, and no data are needed
     - ``notes.txt``, ``rows.jsonl``, ``rows.csv``, ``rows.tsv``, also ``.gz``, ``.xz`` or ``.bz2``;

@@ -1,5 +1,6 @@
 """Two domains of facts, one to be forgotten and one to be kept, each with words of its own."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -22,8 +23,8 @@ class Domain:
 
     name: str
     subjects: tuple[str, ...]
-    answers: dict[str, tuple[str, ...]]
-    told: dict[str, tuple[str, ...]]
+    answers: Mapping[str, tuple[str, ...]]
+    told: Mapping[str, tuple[str, ...]]
     facts: dict[str, dict[str, str]]
     jargon: tuple[str, ...]
 

@@ -32,7 +32,7 @@ def mixed_training_text() -> list[Document]:
 def mixed_held_out_text() -> list[Document]:
     """English that it never saw, and passages from another seed.
 
-    Their lists are new; facts are those of training, and nothing that training withholds is told here
-    either (see :class:`Question`).
+    Their lists are new; facts are those of training, and nothing that training withholds is told
+    here either (see :class:`Question`).
     """
     return [*held_out_text(), *joined(generated_text(HELD_OUT_PASSAGES, _OTHER_SEED))]

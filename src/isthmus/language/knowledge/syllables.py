@@ -8,7 +8,7 @@ HEADS = (
     "Ad", "Ant", "Ar", "Bag", "Can", "Cas", "Che", "Col", "Con", "Don", "Em", "Eng", "Hol",
     "Jim", "Jon", "Lad", "Low", "Lyd", "Mad", "Mic", "Mos", "Pet", "Ros", "Tom", "Van", "Vin",
 )  # fmt: skip
-"""How names begin. Heads and tails are tokens of the resident tokenizer, so that a name is short."""
+"""How names begin. Heads and tails are tokens of the resident tokenizer: names are short."""
 
 WOMEN = ("ra", "na", "ia", "ma", "cha", "ina", "ka", "sha")
 MEN = ("ro", "lo", "no", "bo", "co", "go", "jo", "io")

@@ -84,7 +84,7 @@ def _step(rng: np.random.Generator) -> str:
 
 @cache
 def _said(unit: str) -> tuple:
-    return tuple(one for one in steps(unit) if one.said)  # type: ignore[arg-type]
+    return tuple(one for one in steps(unit) if one.said)
 
 
 def _round(rng: np.random.Generator) -> str:
