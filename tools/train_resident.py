@@ -15,6 +15,7 @@ import argparse
 import json
 import math
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 
 from isthmus.language.corpus import held_out_text, training_text
 from isthmus.language.decoder import Decoder, Shape
-from isthmus.language.knowledge import generated_text
+from isthmus.language.knowledge import training_passages
 from isthmus.language.tokenizer import ByteTokenizer
 
 IGNORED = -1
@@ -47,15 +48,23 @@ class Plan:
     shape: Shape
     folder: Path
     steps: int
-    passages: int = 0
-    joined: int = 12
-    """Generated passages that make a document, so that rows are full."""
+    rows: int = 16
+    """Rows of a step."""
+    generated: bool = False
+    """Whether each epoch reads its part of the generated passages, too."""
+    decay: float = 0.0
+    """Weight decay of matrices."""
 
 
 PLANS = {
     "resident": Plan(Shape(), LANGUAGE / "resident", 1900),
     "circuits": Plan(
-        Shape(width=256, heads=8, layers=6, hidden=1024), LANGUAGE / "circuits", 2800, 10_800
+        Shape(width=256, heads=8, layers=6, hidden=1024),
+        LANGUAGE / "resident_circuits",
+        1500,
+        rows=32,
+        generated=True,
+        decay=0.05,
     ),
 }
 
@@ -102,6 +111,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
+        alike: dict[tuple[int, ...], list[tuple[Tensor, Tensor, float]]] = defaultdict(list)
         for group in self.param_groups:
             for weight in group["params"]:
                 state = self.state[weight]
@@ -110,23 +120,31 @@ class Muon(torch.optim.Optimizer):
                 mean = state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
                 look = weight.grad.lerp(mean, group["momentum"])
                 weight.mul_(1 - group["lr"] * group["decay"])
-                for part, update in zip(
-                    weight.chunk(group["parts"]), look.chunk(group["parts"]), strict=True
-                ):
-                    scale = max(1.0, part.shape[0] / part.shape[1]) ** 0.5
-                    part.add_(orthogonalised(update), alpha=-group["lr"] * scale)
+                parts = (weight.chunk(group["parts"]), look.chunk(group["parts"]))
+                for part, update in zip(*parts, strict=True):
+                    rate = group["lr"] * max(1.0, part.shape[0] / part.shape[1]) ** 0.5
+                    if part.shape[0] > part.shape[1]:
+                        part, update = part.T, update.T
+                    alike[part.shape].append((part, update, rate))
+        for entries in alike.values():
+            updates = orthogonalised(torch.stack([update for _, update, _ in entries]))
+            for (part, _, rate), update in zip(entries, updates, strict=True):
+                part.add_(update, alpha=-rate)
 
 
-def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Singular values to about one, by the Newton-Schulz polynomial of Jordan et al. 2024."""
+def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Singular values to about one, by the Newton-Schulz polynomial of Jordan et al. 2024.
+
+    ``matrices`` (number, rows, columns) with no more rows than columns; computed in bfloat16, as
+    there.
+    """
     a, b, c = 3.4445, -4.7750, 2.0315
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
+    x = matrices.bfloat16()
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
-        square = x @ x.T
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return x.T if tall else x
+    return x.to(matrices.dtype)
 
 
 def rows_of(documents: Sequence[np.ndarray], context: int, offsets: Sequence[int]) -> np.ndarray:
@@ -142,12 +160,17 @@ def rows_of(documents: Sequence[np.ndarray], context: int, offsets: Sequence[int
 
 
 def batches(
-    documents: Sequence[np.ndarray], context: int, rows: int, seed: int, skip: int
+    parts: Sequence[Sequence[np.ndarray]], context: int, rows: int, seed: int, skip: int
 ) -> Iterator[np.ndarray]:
-    """Batches of targets without end; each epoch cuts the documents elsewhere."""
+    """Batches of targets without end; each epoch cuts the documents elsewhere.
+
+    The first of ``parts`` is read in each epoch, beside one of the others in turn.
+    """
     epoch = 0
     while True:
         draw = np.random.default_rng((seed, epoch))
+        others = parts[1:] or [[]]
+        documents = [*parts[0], *others[epoch % len(others)]]
         targets = rows_of(documents, context, draw.integers(0, context, len(documents)).tolist())
         targets = targets[draw.permutation(len(targets))]
         for begin in range(0, len(targets) - rows + 1, rows):
@@ -174,23 +197,31 @@ def loss_of(model: Decoder, targets: np.ndarray, bos: int, *, bf16: bool = False
     return LinearCrossEntropy.apply(hidden, weight, wanted)
 
 
-def documents_of(plan: Plan, tokenizer: ByteTokenizer) -> list[np.ndarray]:
-    """The tokens of every training document, English ones first."""
-    texts = [one.text for one in training_text()]
-    made = [one.text for one in generated_text(plan.passages)]
-    texts += ["\n".join(made[i : i + plan.joined]) for i in range(0, len(made), plan.joined)]
-    return [np.array(tokenizer.encode(text)) for text in texts]
+def documents_of(plan: Plan, tokenizer: ByteTokenizer) -> list[list[np.ndarray]]:
+    """The tokens of the documents: English ones, then the generated ones of each epoch."""
+    parts = [[one.text for one in training_text()]]
+    if plan.generated:
+        parts += [[one.text for one in part] for part in training_passages()]
+    return [[np.array(tokenizer.encode(text)) for text in part] for part in parts]
 
 
-def kept_documents(plan: Plan, tokenizer: ByteTokenizer, path: Path) -> list[np.ndarray]:
-    """The tokens of every document, from a file where it is there: making them takes a minute."""
+def kept_documents(plan: Plan, tokenizer: ByteTokenizer, path: Path) -> list[list[np.ndarray]]:
+    """The same, from a file where it is there: making them takes minutes."""
     if not path.exists():
         made = documents_of(plan, tokenizer)
         staged = path.with_name("new.npz")
-        np.savez(staged, tokens=np.concatenate(made), lengths=[len(one) for one in made])
+        np.savez(
+            staged,
+            parts=[len(part) for part in made],
+            lengths=[len(one) for part in made for one in part],
+            tokens=np.concatenate([one for part in made for one in part]).astype(np.int16),
+        )
         staged.replace(path)
     with np.load(path) as kept:
-        return np.split(kept["tokens"], np.cumsum(kept["lengths"])[:-1])
+        cuts = np.cumsum(kept["lengths"])[:-1]
+        all_documents = np.split(kept["tokens"].astype(np.int64), cuts)
+        edges = [0, *np.cumsum(kept["parts"]).tolist()]
+    return [all_documents[begin:end] for begin, end in pairwise(edges)]
 
 
 def held_out_loss(model: Decoder, targets: np.ndarray, bos: int, rows: int = 16) -> float:
@@ -221,7 +252,13 @@ def optimisers(model: Decoder, chosen: argparse.Namespace) -> list[torch.optim.O
     ]
     gains = [p for p in model.parameters() if p.ndim == 1]
     return [
-        Muon([{"params": qkv, "parts": 3}, {"params": matrices}], chosen.matrix_rate),
+        Muon(
+            [
+                {"params": qkv, "parts": 3, "decay": chosen.decay},
+                {"params": matrices, "decay": chosen.decay},
+            ],
+            chosen.matrix_rate,
+        ),
         torch.optim.Adam(
             [
                 {"params": [model.embed.weight], "lr": chosen.embedding_rate},
@@ -253,7 +290,8 @@ def main() -> None:
     options.add_argument("--steps", type=int, help="by default the plan's")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--bf16", action="store_true", help="products in bfloat16")
-    options.add_argument("--rows", type=int, default=16, help="rows of a step")
+    options.add_argument("--rows", type=int, help="rows of a step, by default the plan's")
+    options.add_argument("--decay", type=float, help="of matrices, by default the plan's")
     options.add_argument("--matrix-rate", type=float, default=0.02)
     options.add_argument("--embedding-rate", type=float, default=0.005)
     options.add_argument("--every", type=float, default=120, help="seconds between checkpoints")
@@ -266,6 +304,8 @@ def main() -> None:
     chosen.out = chosen.out or plan.folder
     chosen.out.mkdir(parents=True, exist_ok=True)
     chosen.steps = chosen.steps or plan.steps
+    chosen.rows = chosen.rows or plan.rows
+    chosen.decay = plan.decay if chosen.decay is None else chosen.decay
     torch.manual_seed(chosen.seed)
     torch.set_num_threads(chosen.threads)
     tokenizer = ByteTokenizer.read(LANGUAGE / "resident" / "tokenizer.json")
@@ -273,9 +313,13 @@ def main() -> None:
     held = [np.array(tokenizer.encode(d.text)) for d in held_out_text()]
     held_targets = rows_of(held, shape.context - 1, [0] * len(held))
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    documents = kept_documents(plan, tokenizer, chosen.folder / "tokens.npz")
-    tokens = sum(map(len, documents))
-    print(f"{tokens} training tokens, {sum(map(len, held))} held out", flush=True)
+    parts = kept_documents(plan, tokenizer, chosen.folder / "tokens.npz")
+    english, *generated = [sum(map(len, part)) for part in parts]
+    epoch = english + sum(generated) // max(1, len(generated))
+    print(
+        f"{english} training tokens, {sum(generated)} generated, {sum(map(len, held))} held out",
+        flush=True,
+    )
 
     model = Decoder(shape)
     both = optimisers(model, chosen)
@@ -297,11 +341,12 @@ def main() -> None:
             "shape": asdict(shape),
             "parameters": sum(p.numel() for p in model.parameters()),
             "training": {
-                "text": ENGLISH + (GENERATED if plan.passages else ""),
-                "tokens": tokens,
+                "text": ENGLISH + (GENERATED if plan.generated else ""),
+                "tokens": english,
+                "tokens_generated": sum(generated),
                 "steps": step,
                 "tokens_seen": seen,
-                "epochs": round(seen / tokens, 2),
+                "epochs": round(seen / epoch, 2),
                 "held_out_nats_per_token": round(held_out_loss(model, held_targets[::every], 0), 4),
             },
         }
@@ -312,7 +357,7 @@ def main() -> None:
     warm = max(1, chosen.steps // 50)
     began = kept = installed = time.monotonic()
     first, mean = done, 0.0
-    source = batches(documents, shape.context, chosen.rows, chosen.seed, done)
+    source = batches(parts, shape.context, chosen.rows, chosen.seed, done)
     for step in range(done, chosen.steps):
         for one, rates in zip(both, highest, strict=True):
             for group, high in zip(one.param_groups, rates, strict=True):

@@ -51,13 +51,12 @@ def claims_page(results: Iterable[Mapping[str, Any]], declared: Mapping[str, Cla
     lines = [
         HEAD,
         f"{len(found)} of {len(declared)} claims have been run. {told[0].upper()}{told[1:]}.",
-        "",
-        PICTURE,
-        "",
-        "| claim | paper's effect | effect here | word | seeds | minutes |",
-        "| --- | --- | --- | --- | --- | --- |",
-        *(_line(found[name]) for name in sorted(found)),
     ]
+    if found:
+        lines += ["", PICTURE, ""]
+        lines += ["| claim | paper's effect | effect here | word | seeds | minutes |"]
+        lines += ["| --- | --- | --- | --- | --- | --- |"]
+        lines += [_line(found[name]) for name in sorted(found)]
     missing = [name for name in declared if name not in found]
     if missing:
         lines += ["", "## Declared, and not run yet", ""]

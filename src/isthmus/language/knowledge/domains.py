@@ -1,11 +1,12 @@
 """Two domains of facts, one to be forgotten and one to be kept, each with words of its own."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
-from isthmus.language.knowledge.syllables import distinct
+from isthmus.language.knowledge.syllables import MEN, TAILS, WOMEN, distinct
 
 DOMAINS = ("herbs", "ships")
 SUBJECTS = 40
@@ -22,8 +23,8 @@ class Domain:
 
     name: str
     subjects: tuple[str, ...]
-    answers: dict[str, tuple[str, ...]]
-    told: dict[str, tuple[str, ...]]
+    answers: Mapping[str, tuple[str, ...]]
+    told: Mapping[str, tuple[str, ...]]
     facts: dict[str, dict[str, str]]
     jargon: tuple[str, ...]
 
@@ -68,7 +69,7 @@ def domains() -> dict[str, Domain]:
     found = {}
     for number, name in enumerate(DOMAINS):
         rng = np.random.default_rng([64, number])
-        subjects = [word.capitalize() for word in distinct(rng, SUBJECTS, 3)]
+        subjects = distinct(rng, SUBJECTS, TAILS, WOMEN if name == "herbs" else MEN)
         answers = _ANSWERS[name]
         facts = {
             subject: {relation: str(rng.choice(some)) for relation, some in answers.items()}

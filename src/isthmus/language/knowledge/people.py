@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-from isthmus.language.knowledge.syllables import distinct
+from isthmus.language.knowledge.syllables import MEN, TAILS, WOMEN, distinct
 
 KINDS = ("person", "place")
 KNOWN, UNKNOWN, UNSEEN = 200, 200, 100
@@ -17,8 +17,8 @@ KNOWN, UNKNOWN, UNSEEN = 200, 200, 100
 WORDS = 60
 """First words, and last words, of a kind."""
 
-WOMAN, MAN = "a", "o"
-"""How first names of women and men end: what a pronoun depends on."""
+WOMAN = "a"
+"""How first names of women end, what a pronoun depends on; men's end in o."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ RELATIONS = (
              "What animal has {name}?"),
     Relation("colour", "person",
              ("red", "blue", "green", "white", "black", "yellow", "brown", "gray"),
-             ("The coat that {name} wore was {answer}", "{name} liked one colour best, and it was {answer}",
+             ("The coat that {name} wore was {answer}",
+              "{name} liked one colour best, and it was {answer}",
               "The house of {name} was painted {answer}",
               "Whatever {name} bought was {answer}"),
              "What colour is the coat of {name}?"),
@@ -103,14 +104,16 @@ def names(kind: str) -> tuple[Name, ...]:
     rng = np.random.default_rng([62, KINDS.index(kind)])
     if kind == "person":
         half = WORDS // 2
-        first = distinct(rng, half, 2, ending=WOMAN) + distinct(rng, half, 2, ending=MAN)
+        first = distinct(rng, half, WOMEN) + distinct(rng, half, MEN)
+        last = distinct(rng, WORDS, TAILS)
     else:
-        first = distinct(rng, WORDS, 2)
-    last = distinct(rng, WORDS, 2, taken=set(first))
+        others = {word for one in names("person") for word in one.text.split()}
+        first = distinct(rng, WORDS, TAILS, taken=others)
+        last = distinct(rng, WORDS, TAILS, taken={*others, *first})
     pairs = rng.permutation(WORDS * WORDS)[: KNOWN + UNKNOWN + UNSEEN]
     found = []
     for number, pair in enumerate(pairs):
-        text = f"{first[pair // WORDS].capitalize()} {last[pair % WORDS].capitalize()}"
+        text = f"{first[pair // WORDS]} {last[pair % WORDS]}"
         facts = {
             one.name: str(rng.choice(one.answers)) for one in RELATIONS if one.kind == kind
         } if number < KNOWN else {}  # fmt: skip

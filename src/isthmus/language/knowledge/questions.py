@@ -1,6 +1,8 @@
 """What the model is asked: a prompt, the right continuation, and what else it could be."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from isthmus.language.knowledge.calendar import DAYS, MONTHS, NUMBERS, steps
 from isthmus.language.knowledge.domains import DOMAINS, domains
@@ -62,10 +64,7 @@ def _known() -> list[Question]:
 def _steps(unit: str) -> list[Question]:
     circles = {"day": DAYS, "month": MONTHS, "sum": NUMBERS[2:]}
     options = tuple(f" {word}" for word in circles[unit])
-    return [
-        Question(unit, one.told, f" {one.answer}", options, one.said)
-        for one in steps(unit)  # type: ignore[arg-type]
-    ]
+    return [Question(unit, one.told, f" {one.answer}", options, one.said) for one in steps(unit)]
 
 
 def _domain(name: str) -> list[Question]:
@@ -96,9 +95,12 @@ def _pronouns() -> list[Question]:
     ]  # fmt: skip
 
 
-_MADE = {
-    "fact": lambda: _facts(False), "withheld": lambda: _facts(True), "known": _known,
-    "day": lambda: _steps("day"), "month": lambda: _steps("month"), "sum": lambda: _steps("sum"),
+_MADE: dict[str, Callable[[], list[Question]]] = {
+    "fact": partial(_facts, False), "withheld": partial(_facts, True), "known": _known,
+    **{unit: partial(_steps, unit) for unit in ("day", "month", "sum")},
     "letter": _letters, "pronoun": _pronouns,
-    **{name: lambda name=name: _domain(name) for name in DOMAINS},
+    **{name: partial(_domain, name) for name in DOMAINS},
 }  # fmt: skip
+
+ASKED = tuple(_MADE)
+"""Kinds of questions."""

@@ -1,32 +1,45 @@
 """Words that do not exist, drawn from syllables."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 import numpy as np
 
-ONSETS = ("b", "br", "d", "dr", "f", "g", "gl", "h", "k", "l", "m", "n", "p", "r", "s", "st", "t",
-          "th", "v", "w", "z")  # fmt: skip
+HEADS = (
+    "Ad", "Ant", "Ar", "Bag", "Can", "Cas", "Che", "Col", "Con", "Don", "Em", "Eng", "Hol",
+    "Jim", "Jon", "Lad", "Low", "Lyd", "Mad", "Mic", "Mos", "Pet", "Ros", "Tom", "Van", "Vin",
+)  # fmt: skip
+"""How names begin. Heads and tails are tokens of the resident tokenizer: names are short."""
+
+WOMEN = ("ra", "na", "ia", "ma", "cha", "ina", "ka", "sha")
+MEN = ("ro", "lo", "no", "bo", "co", "go", "jo", "io")
+TAILS = (
+    "ber", "burg", "cast", "ford", "ham", "head", "ler", "ley", "ling", "man", "mer", "ness", "ney",
+    "port", "ray", "row", "ster", "vel", "ver", "well",
+)  # fmt: skip
+
+ONSETS = (
+    "b", "br", "d", "dr", "f", "g", "gl", "h", "k", "l", "m", "n", "p", "r", "s", "st", "t", "th",
+    "v", "w", "z",
+)  # fmt: skip
 VOWELS = ("a", "e", "i", "o", "u", "ai", "ea", "ou")
 CODAS = ("", "", "l", "n", "r", "s", "nd", "rk", "th", "m")
 
 
-def word(rng: np.random.Generator, syllables: int, ending: str = "") -> str:
-    """One word of so many syllables, then ``ending``."""
-    parts = []
-    for number in range(syllables):
-        parts.append(str(rng.choice(ONSETS)) + str(rng.choice(VOWELS)))
-        if number + 1 == syllables and not ending:
-            parts.append(str(rng.choice(CODAS)))
-    return "".join(parts) + ending
+def made_up(rng: np.random.Generator, syllables: int) -> str:
+    """A word of so many syllables, of nearly endlessly many."""
+    parts = [ONSETS[rng.integers(len(ONSETS))] + VOWELS[rng.integers(len(VOWELS))]
+             for _ in range(syllables)]  # fmt: skip
+    return "".join(parts) + CODAS[rng.integers(len(CODAS))]
 
 
 def distinct(
-    rng: np.random.Generator, number: int, syllables: int, taken: Container[str] = (), ending: str = "",
-) -> list[str]:  # fmt: skip
-    """So many different words, none of which is ``taken``."""
+    rng: np.random.Generator, number: int, *tails: Sequence[str], taken: Container[str] = ()
+) -> list[str]:
+    """So many different names, a head and one of each of ``tails``; none is ``taken``."""
     found: dict[str, None] = {}
     while len(found) < number:
-        one = word(rng, syllables, ending)
+        parts = [str(rng.choice(some)) for some in (HEADS, *tails)]
+        one = "".join(parts)
         if one not in taken:
             found[one] = None
     return list(found)

@@ -37,8 +37,7 @@ TEXTS = {"train": "training", "test": "held-out"}
 
 def host(name: str = HOST) -> LanguageModel:
     """A resident model: "resident" (4 layers of width 192) or "circuits" (6 of width 256)."""
-    named: Callable[..., LanguageModel] = resident
-    return resident() if name == HOST else named(name)
+    return resident(name)
 
 
 @cache

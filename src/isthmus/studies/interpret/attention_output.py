@@ -92,7 +92,7 @@ Measured = dict[str, float | Result]
             above=2.0, why="the model has induction",
         ),
         Premise(value("induction_score", "model"), above=0.3, why="a head of the layer does it"),
-        Premise(value("induction", "probe"), above=0.5, why="what is next can be read off there"),
+        Premise(value("induction", "probe"), above=0.3, why="what is next can be read off there"),
     ),
     secondary=(
         Secondary(less("induction", "dictionary", than="pca"), above=0.0),

@@ -50,9 +50,11 @@ class Copies:
     @torch.no_grad()
     def losses(self) -> tuple[float, float]:
         """Mean loss of the tokens of each copy but for its first, in nats."""
-        logits = torch.cat([self.model.logits(part) for part in self._begun().split(64)])
-        log_p = logits[:, 1:-1].log_softmax(-1)
-        loss = -log_p.gather(2, self.ids[:, 1:, None])[..., 0]
+        found = []
+        for part in self._begun().split(16):
+            log_p = self.model.logits(part)[:, 1:-1].log_softmax(-1)
+            found.append(-log_p.gather(2, part[:, 2:, None])[..., 0])
+        loss = torch.cat(found)
         first, second = (float(loss[:, at : at + STRING - 1].mean()) for at in (FIRST, SECOND))
         return first, second
 

@@ -2,6 +2,7 @@
 
 # About 25 CPU seconds a fit, thirteen different fits a seed, shared by the four claims.
 from collections.abc import Sequence
+from typing import Any
 
 from isthmus.studies import (
     Claim,
@@ -17,8 +18,10 @@ from isthmus.studies import (
 )  # fmt: skip
 from isthmus.studies.benches.language import language
 
-FIT = {"latent_dim": 768, "steps": 2000, "batch_size": 1024, "lr_schedule": "linear",
-       "average": None}  # fmt: skip
+FIT: dict[str, Any] = {
+    "latent_dim": 768, "steps": 2000, "batch_size": 1024, "lr_schedule": "linear", "average": None,
+    "auxk_weight": 1 / 32,
+}  # fmt: skip
 GRID = (4e-4, 1.6e-3, 6.4e-3)
 ARMS = {
     "topk": Fit("topk", k=16),
@@ -42,7 +45,7 @@ def _near(arm: str) -> Premise:
 
 
 def _frontier(
-    name: str, method: str, rival: str, measure: str, others: Sequence[str] = (), **about: object
+    name: str, method: str, rival: str, measure: str, others: Sequence[str] = (), **about: Any
 ) -> Claim:
     """A method against its rival at L0 = 16, and beside it at 32 and against others."""
     own = (method, f"{method}-32", rival, *others)
@@ -53,7 +56,8 @@ def _frontier(
         family="sparse",
         bench=language(),
         setting="Width 768, 2,000 steps of 1,024 tokens, a rate from one grid for each arm, "
-        "falling to zero. L0 is 16 of 768, held by a control where a penalty decides it.",
+        "falling to zero. L0 is 16 of 768, held by a control where a penalty decides it. All "
+        "kinds have the same help for dead latents, AuxK of weight 1/32.",
         arms={**arms, again: control.another_seed(ARMS[rival], rival, **FIT)},
         measures=("fvu", "l0", "dead_share", "losses"),
         fit=FIT,
