@@ -16,8 +16,10 @@ from typing import Any
 from isthmus.data import public
 from isthmus.recipes import Recipe, list_recipes, option_table
 from isthmus.recipes.sizes import lengths
-from isthmus.reproduction.anchors import anchors_page
-from isthmus.reproduction.claims_page import claim_lines, claims_page, stored
+from isthmus.reproduction.anchors_page import anchors_page
+from isthmus.reproduction.claims_page import claim_lines, claims_page, family_pages, stored
+from isthmus.reproduction.forest_plot import forest_plot
+from isthmus.studies import claims
 from isthmus.training import TrainingOptions
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -148,9 +150,12 @@ def page(recipe: Recipe) -> str:
 
 
 def _checked(name: str) -> list[str]:
-    """What the recipe's own study found, where it was run."""
-    found = [one for one in stored(RESULTS) if one["name"] == name]
-    return [f"**Checked here** (`isthmus reproduce {name}`). {claim_lines(one)}" for one in found]
+    """What was found of the claims about a recipe, where they were run."""
+    found = [one for one in stored(RESULTS) if name in one["recipes"]]
+    return [
+        f"**Checked here** (`isthmus reproduce {one['name']}`). " + "\n".join(claim_lines(one))
+        for one in found
+    ]
 
 
 def _options(rows: list[dict[str, str]]) -> str:
@@ -163,15 +168,18 @@ def _options(rows: list[dict[str, str]]) -> str:
 def generated() -> dict[Path, str]:
     """Every generated file and its content."""
     readme, life, docs = ROOT / "README.md", ROOT / "docs" / "life.md", ROOT / "docs"
-    told = life.read_text("utf-8")
+    told, results = life.read_text("utf-8"), stored(RESULTS)
     files = {
         readme: between(readme.read_text("utf-8"), "recipes", recipe_table()),
         life: between(told, "life", life_table(told)),
         docs / "data.md": between((docs / "data.md").read_text("utf-8"), "sets", sets_table()),
-        docs / "claims.md": claims_page(stored(RESULTS)),
-        docs / "anchors.md": anchors_page(stored(RESULTS)),
+        docs / "claims.md": claims_page(results, claims()),
+        docs / "pictures" / "claims.svg": forest_plot([one for one in results if one["trials"]]),
+        docs / "anchors.md": anchors_page(results),
         docs / "recipes" / "index.md": recipe_index(),
     }
+    for family, text in family_pages(results, claims()).items():
+        files[docs / "claims" / f"{family}.md"] = text
     for name, recipe in ours().items():
         files[docs / "recipes" / f"{name}.md"] = page(recipe)
     return files

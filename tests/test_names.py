@@ -41,6 +41,11 @@ SHARED = {
 """File names that stand in several packages, and the one thing that each of them means."""
 
 OTHERS = {
+    "domains": "two domains of facts: made of words, and in the text of a resident model",
+    "mixture": "a mixture of Gaussians; what a training text is mixed of",
+    "probes": "whether results are current; what can be read off a model's layers",
+    "spelling": "American spellings of options; the letters of words",
+    "text": "generated passages; explanations as text",
     "errors": "exceptions; how large dictionaries' errors are",
     "scoring": "how normal a row is; how well a label tells when a latent fires",
     "table": "a table; labels as a table",

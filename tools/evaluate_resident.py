@@ -18,16 +18,15 @@ import torch
 from _kneser_ney import KneserNey
 from torch.nn import functional as F
 
-from isthmus.language import Document, documents, generate, pack, resident
+from isthmus.language import Document, LanguageModel, documents, generate, pack, resident
 from isthmus.language.corpus import HELD_OUT_EVERY, HELD_OUT_SHARE, held_out_text, training_text
 
 ORDERS = (2, 3, 4, 5)
 PROMPTS = ("The whale", "Mr. Darcy", '"I do not believe', "Please send")
 
 
-def by_resident(held: list[Document]) -> tuple[list[np.ndarray], np.ndarray]:
+def by_model(model: LanguageModel, held: list[Document]) -> tuple[list[np.ndarray], np.ndarray]:
     """Nats of each token, by document; and their means over rows by place, in eighths."""
-    model = resident()
     tokens = pack(held, model.tokenizer, model.context)
     nats: list[list[np.ndarray]] = [[] for _ in held]
     sums, counts = np.zeros(model.context - 1), np.zeros(model.context - 1)
@@ -131,10 +130,10 @@ def page(
         revision=resident().revision,
         gain=gain,
     )
-    return "\n\n".join(map(_wrapped, written.split("\n\n")))
+    return "\n\n".join(map(wrapped, written.split("\n\n")))
 
 
-def _wrapped(paragraph: str) -> str:
+def wrapped(paragraph: str) -> str:
     if paragraph.startswith(("|", ">", "#")):
         return paragraph
     end = "\n" * paragraph.endswith("\n")
@@ -211,7 +210,7 @@ def main() -> None:
     options.add_argument("-o", "--out", type=Path)
     chosen = options.parse_args()
     held = held_out_text()
-    nats, places = by_resident(held)
+    nats, places = by_model(resident(), held)
     others = baselines(held)
     rows = {name: summary(found, held) for name, found in others.items()}
     rows["**resident**"] = summary(nats, held)

@@ -9,15 +9,15 @@ from isthmus import data
 from isthmus.cli import completion
 from isthmus.data import public
 from isthmus.recipes import get_recipe, list_recipes
-from isthmus.studies import studies
+from isthmus.studies import claims
 from isthmus.training import TrainingOptions
 
 
-def test_names_of_recipes_and_studies_are_those_that_there_are():
+def test_names_of_recipes_and_claims_are_those_that_there_are():
     builtin = [name for name, recipe in list_recipes().items() if recipe.builtin]
     assert [name for name in completion.recipe_names() if name in builtin] == builtin
     assert set(completion.recipe_names()) <= set(list_recipes())
-    assert sorted(completion.studies("")) == sorted(studies())
+    assert sorted(completion.claims("")) == sorted(claims())
 
 
 @pytest.mark.parametrize("name", ["topk", "vae", "mae", "ciwae"])

@@ -10,3 +10,12 @@ def own_recipes(monkeypatch):
 
     registry.list_recipes()
     monkeypatch.setattr(registry, "_RECIPES", dict(registry._RECIPES))
+
+
+@pytest.fixture
+def own_claims(monkeypatch):
+    """What a block declares is forgotten again."""
+    from isthmus.studies import claims, contract
+
+    claims()
+    monkeypatch.setattr(contract, "_CLAIMS", dict(contract._CLAIMS))

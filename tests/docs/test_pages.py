@@ -12,6 +12,7 @@ import isthmus
 from docs.blocks import BLOCK, ROOT, blocks
 from docs.test_generated import generator
 from isthmus.kernels.library import native
+from isthmus.studies import Trial
 
 PAGES = sorted(
     path
@@ -68,6 +69,28 @@ def test_what_a_page_tells_to_write_works(name, own_recipes, monkeypatch):
     written = {"__name__": "written"}
     for block in blocks(f"docs/write/{name}.md"):
         exec(compile(block, f"{name}.md", "exec"), written)
+
+
+def test_the_claims_that_a_page_tells_to_write_can_be_checked(own_claims):
+    """Both are registered and give a word; a bench measures a model that explains its plane."""
+    from isthmus.reproduction import judge
+    from isthmus.studies import Coded, get_claim
+
+    written = {"__name__": "written"}
+    for block in blocks("docs/write/claim.md"):
+        exec(compile(block, "claim.md", "exec"), written)
+    assert get_claim("batchtopk-planted") is written["mine"]
+    theorem = get_claim("root-n")
+    assert judge(theorem, [theorem.run(Trial(seed)) for seed in range(11, 16)]).word == "supported"
+    ground = written["plane"].open(Trial(11))
+    axes = np.linalg.svd(ground.known["plane"], full_matrices=False)[2]
+    measured = [
+        written["plane"].measured(
+            Coded(lambda x, a=a: x @ a.T, lambda z, a=a: z @ a), ground, ("fvu",)
+        )
+        for a in (axes, axes[:1])
+    ]
+    assert measured[0]["fvu"] < 0.05 < measured[1]["fvu"]
 
 
 def test_a_step_calls_what_its_page_says_in_that_order():

@@ -1,122 +1,181 @@
-"""Running, keeping, going on: with a study made for the purpose."""
+"""Running, keeping, going on: with a claim made for the purpose."""
 
 import json
 
 import pytest
+from claims_made import a_claim, figures
 
 from isthmus import reproduction
 from isthmus.errors import IsthmusError
 from isthmus.reproduction import results, runner
-from isthmus.reproduction.claims_page import claims_page, stored
-from isthmus.studies import Check, Study
+from isthmus.reproduction.probes import Probe
+from isthmus.studies import Premise, Tuning, quantity
+
+NOW = Probe("page", "here", "weights", {"method": "a"})
 
 
-def a_study(experiment, **changes):
-    plain = {
-        "name": "made", "family": "made", "catalogue": 7, "paper": "A paper, with a | in it",
-        "statement": "It is large.", "headline": "none", "setting": "A made setting.",
-        "arms": {"method": "the method", "control": "a control"}, "experiment": experiment,
-        "checks": (
-            Check(
-                "it is large", lambda f: f["method"]["size"], at_least=1.0,
-                control=lambda f: f["control"]["size"],
-            ),
-        ),
-    }  # fmt: skip
-    return Study(**{**plain, **changes})
+class Here:
+    """Runs tasks at once, in this process."""
+
+    _processes = None
+
+    def __init__(self, *_, **__):
+        pass
+
+    def submit(self, function, *args):
+        done = runner.Future()
+        done.set_result(function(*args))
+        return done
+
+    def shutdown(self, **_):
+        pass
 
 
 @pytest.fixture
 def ran(monkeypatch):
-    """Trials run here, not in other processes; returns the seeds that were run."""
-    seeds = []
+    """Trials run here; returns them as (seed, budget, rates)."""
+    trials = []
 
     def experiment(trial):
-        seeds.append(trial.seed)
-        return {"method": {"size": 1.0 + trial.seed}, "control": {"size": float("nan")}}
+        trials.append((trial.seed, trial.budget, dict(trial.rates)))
+        return figures(method=2.0 + 0.01 * trial.seed, null=1.0 + 0.01 * (-1) ** trial.seed)
 
-    one = a_study(experiment)
-
-    class Here:
-        _processes = None
-
-        def __init__(self, *_, **__):
-            pass
-
-        def submit(self, function, *args):
-            done = runner.Future()
-            done.set_result(function(*args))
-            return done
-
-        def shutdown(self, **_):
-            pass
-
-    monkeypatch.setattr(runner, "get_study", lambda name: one)
-    monkeypatch.setattr(runner, "fingerprint", lambda study: "code")
+    use(monkeypatch, a_claim(experiment))
+    monkeypatch.setattr(runner, "probe", lambda claim: NOW)
     monkeypatch.setattr(runner, "ProcessPoolExecutor", Here)
-    return seeds
+    return trials
+
+
+def use(monkeypatch, claim):
+    monkeypatch.setattr(runner, "get_claim", lambda name: claim)
+
+
+def counted(ran):
+    return sorted(seed for seed, _, _ in ran if seed)
+
+
+def test_the_pilots_curve_and_then_the_seeds(ran, tmp_path):
+    outcome = reproduction.reproduce("made", folder=tmp_path)["made"]
+    assert [(seed, budget) for seed, budget, _ in ran if not seed] == [(0, 1.0), (0, 0.5)]
+    assert counted(ran) == [11, 12, 13, 14, 15]
+    assert outcome.judged().word == "supported"
+    assert outcome.judged().curve == {0.5: 1.0, 1.0: 1.0}
 
 
 def test_only_what_is_missing_is_run(ran, tmp_path):
-    first = reproduction.reproduce("made", seeds=2, folder=tmp_path)["made"]
-    assert sorted(ran) == [1, 2]
-    assert [t.figures["method"]["size"] for t in first.trials] == [2.0, 3.0]
-    second = reproduction.reproduce("made", seeds=3, folder=tmp_path)["made"]
-    assert sorted(ran) == [1, 2, 3]
-    assert len(second.trials) == 3
+    reproduction.reproduce("made", seeds=2, folder=tmp_path)
+    assert len(ran) == 4
+    outcome = reproduction.reproduce("made", seeds=3, folder=tmp_path)["made"]
+    assert len(ran) == 5
+    assert [t.seed for t in outcome.trials] == [11, 12, 13]
     reproduction.reproduce("made", seeds=3, folder=tmp_path, again=True)
-    assert sorted(ran) == [1, 1, 2, 2, 3, 3]
+    assert len(ran) == 10
 
 
-def test_other_code_and_other_budgets_are_run_again(ran, tmp_path, monkeypatch):
+def test_rates_are_chosen_for_every_arm_before_anything_else(monkeypatch, ran, tmp_path):
+    def experiment(trial):
+        ran.append((trial.seed, trial.budget, dict(trial.rates)))
+        best = {"method": 0.1, "other": 1.0}
+        return {
+            arm: {**found, "error": abs(trial.rates[arm] - best[arm]) if arm in best else 0.0}
+            for arm, found in figures().items()
+        }
+
+    grid = Tuning((0.01, 0.1, 1.0), "error", ("method", "other"))
+    use(monkeypatch, a_claim(experiment, tuning=grid))
+    outcome = reproduction.reproduce("made", folder=tmp_path)["made"]
+    assert ran[:3] == [(0, 0.5, {"method": r, "other": r}) for r in grid.rates]
+    assert all(rates == {"method": 0.1, "other": 1.0} for _, _, rates in ran[3:])
+    assert outcome.on_edge == ["other"]
+    kept = json.loads((tmp_path / "made.json").read_text())["rates"]
+    assert kept["chosen"] == {"method": 0.1, "other": 1.0}
+    before = len(ran)
+    reproduction.reproduce("made", folder=tmp_path)
+    assert len(ran) == before
+
+
+def test_results_of_other_code_are_dropped_and_those_of_other_machines_kept(
+    ran, tmp_path, monkeypatch
+):
     reproduction.reproduce("made", seeds=1, folder=tmp_path)
+    elsewhere = Probe("page", "there", "others", {"method": "b"})
+    monkeypatch.setattr(runner, "probe", lambda claim: elsewhere)
+    reproduction.reproduce("made", seeds=1, folder=tmp_path)
+    assert len(ran) == 3
+    changed = Probe("page", "here", "weights", {"method": "b"})
+    monkeypatch.setattr(runner, "probe", lambda claim: changed)
+    claim = runner.get_claim("made")
+    assert runner.status_of(claim, tmp_path, changed) == "out of date"
+    assert runner.status_of(claim, tmp_path, elsewhere) == "other machine"
+    assert runner.status_of(claim, tmp_path, NOW) == "current"
+    reproduction.reproduce("made", seeds=1, folder=tmp_path)
+    assert len(ran) == 6
+
+
+def test_other_budgets_are_kept_apart_and_have_no_curve(ran, tmp_path):
     reproduction.reproduce("made", seeds=1, folder=tmp_path, budget=0.5)
-    assert ran == [1, 1]
+    assert [(seed, budget) for seed, budget, _ in ran] == [(11, 0.5)]
     assert (tmp_path / "made@0.5.json").exists()
-    monkeypatch.setattr(runner, "fingerprint", lambda study: "other code")
-    assert runner.is_current(runner.get_study("made"), tmp_path) is False
-    reproduction.reproduce("made", seeds=1, folder=tmp_path)
-    assert ran == [1, 1, 1]
 
 
-def test_a_pilot_runs_seed_0_and_keeps_nothing(ran, tmp_path):
-    reproduction.reproduce("made", pilot=True, folder=tmp_path)
-    assert ran == [0]
-    assert not list(tmp_path.iterdir())
+def test_a_pilot_has_no_seeds_that_count(ran, tmp_path):
+    outcome = reproduction.reproduce("made", pilot=True, folder=tmp_path)["made"]
+    assert counted(ran) == []
+    assert outcome.judged().reasons[0] == "0 of 5 seeds"
+    assert reproduction.reproduce("made", folder=tmp_path)["made"].judged().word == "supported"
+    assert len(ran) == 7
 
 
-def test_undefined_numbers_survive_the_file(ran, tmp_path):
+def test_undefined_numbers_survive_the_file(monkeypatch, ran, tmp_path):
+    use(monkeypatch, a_claim(lambda trial: figures(null=float("nan"))))
     reproduction.reproduce("made", seeds=2, folder=tmp_path)
     text = (tmp_path / "made.json").read_text()
-    assert json.loads(text)["trials"][0]["figures"]["control"]["size"] is None
-    again = results.read_trials(tmp_path, "made", 1.0)
-    assert again[0].figures["control"]["size"] != again[0].figures["control"]["size"]
+    assert json.loads(text)["trials"][0]["figures"]["null"]["size"] is None
+    again = results.kept(tmp_path, runner.get_claim("made"), 1.0).trials
+    assert again[0].figures["null"]["size"] != again[0].figures["null"]["size"]
 
 
-def test_a_control_that_is_undefined_does_not_count_as_failing(ran, tmp_path):
-    outcome = reproduction.reproduce("made", seeds=2, folder=tmp_path)["made"]
-    assert outcome.judged()[0] == "undecided"
+def test_the_word_can_be_computed_again_from_the_file(ran, tmp_path):
+    from isthmus.evaluation.intervals import student
+
+    reproduction.reproduce("made", folder=tmp_path)
+    kept = json.loads((tmp_path / "made.json").read_text())
+    sizes = [one["figures"] for one in kept["trials"]]
+    effects = [one["method"]["size"] - one["other"]["size"] for one in sizes]
+    assert kept["primary"]["seeds"] == pytest.approx(effects)
+    found = student(effects)
+    assert kept["primary"]["value"]["low"] == pytest.approx(found.low)
+    assert (found.low > 0, kept["word"]) == (True, "supported")
+
+
+def test_the_word_is_given_anew_where_the_page_has_other_premises(monkeypatch, ran, tmp_path):
+    reproduction.reproduce("made", folder=tmp_path)
+    never = Premise(quantity("never", lambda f: 0.0), above=1.0)
+    claim = runner.get_claim("made")
+    use(monkeypatch, a_claim(claim.experiment, premises=(never,)))
+    reproduction.reproduce("made", folder=tmp_path)
+    assert json.loads((tmp_path / "made.json").read_text())["word"] == "not testable here"
 
 
 def test_a_problem_in_one_trial_keeps_the_others(ran, tmp_path, monkeypatch):
     def experiment(trial):
-        if trial.seed == 2:
+        if trial.seed == 12:
             raise RuntimeError("no luck")
-        return {"method": {"size": 2.0}, "control": {"size": 0.0}}
+        return figures()
 
-    monkeypatch.setattr(runner, "get_study", lambda name: a_study(experiment))
-    with pytest.raises(IsthmusError, match=r"1 of 3 trials ended early: made, seed 2: .*no luck"):
+    use(monkeypatch, a_claim(experiment))
+    with pytest.raises(IsthmusError, match=r"1 of 6 trials ended early: made, seed 12: .*no luck"):
         reproduction.reproduce("made", seeds=3, folder=tmp_path)
-    assert [t.seed for t in results.read_trials(tmp_path, "made", 1.0)] == [1, 3]
+    kept = results.kept(tmp_path, runner.get_claim("made"), 1.0)
+    assert [t.seed for t in kept.trials] == [11, 13]
 
 
-def test_the_page_is_made_of_the_files_alone(ran, tmp_path):
-    reproduction.reproduce("made", seeds=3, folder=tmp_path)
-    page = claims_page(stored(tmp_path))
-    assert "with a \\| in it" in page
-    assert "Claims checked: 1. Hold: 0; fail: 0; undecided: 1." in page
-    assert "| size | 3 (2 to 4) |" in page
-    assert "| **undecided** | 0 of 1 | 3 |" in page
+def test_progress_ends_at_all_of_the_trials(ran, tmp_path):
+    told = []
+    reproduction.reproduce("made", folder=tmp_path, report=lambda *a: told.append(a))
+    assert [one[1] for one in told] == list(range(1, 9))
+    assert {one[2] for one in told} == {8}
+    assert told[0][0] == "made, probe"
 
 
 def test_bad_options_and_files_are_one_sentence(ran, tmp_path):
@@ -127,12 +186,12 @@ def test_bad_options_and_files_are_one_sentence(ran, tmp_path):
     (tmp_path / "made.json").write_text("{")
     with pytest.raises(IsthmusError, match="holds no readable results: delete it"):
         reproduction.reproduce("made", folder=tmp_path)
-    (tmp_path / "made.json").write_text('{"format": 99}')
+    (tmp_path / "made.json").write_text('{"format": 1}')
     with pytest.raises(IsthmusError, match="written by another version"):
         reproduction.reproduce("made", folder=tmp_path)
 
 
-def test_a_real_study_runs_in_processes_of_its_own(tmp_path):
+def test_a_real_claim_runs_in_processes_of_its_own(tmp_path):
     outcome = reproduction.reproduce("topk", seeds=1, budget=0.004, folder=tmp_path)["topk"]
-    assert set(outcome.trials[0].figures) == set(outcome.study.arms)
+    assert set(outcome.trials[0].figures) == set(outcome.claim.arms)
     assert (tmp_path / "topk@0.004.json").exists()

@@ -43,7 +43,10 @@ _LM: dict[str, Callable[[str], Any]] = {
 }
 _SAME = {"host_dtype": "dtype", "norm": "max_norm"}
 """Other names of options."""
-_NAMES = {"resident", "gutenberg12", "masc", "training", "held-out", "samples"}
+_NAMES = {
+    "resident", "resident-circuits", "gutenberg12", "masc", "training", "held-out", "samples",
+    "generated", "circuits-training", "circuits-held-out",
+}  # fmt: skip
 """Models and texts that a file of that name does not hide."""
 _STORE: dict[str, Callable[[str], Any]] = {"order": str}
 

@@ -1,4 +1,4 @@
-"""What the shell offers when a word is begun: names of recipes, options, studies and data sets.
+"""What the shell offers when a word is begun: names of recipes, options, claims and data sets.
 
 A shell asks at every press of a key, so that nothing of the library is imported here: names are
 read off the files that declare them.
@@ -39,9 +39,11 @@ def recipes_by_comma(incomplete: str) -> list[str]:
     return [before + comma + name for name in recipes(last)]
 
 
-def studies(incomplete: str) -> list[str]:
-    """Names of studies."""
-    return _begun(incomplete, _declared("studies", "study"))
+def claims(incomplete: str) -> list[str]:
+    """Names of claims."""
+    # A page of several claims declares them by a function of its own.
+    declared = _declared("studies", r"(?:claim|@experiment|_\w+)")
+    return _begun(incomplete, sorted(declared))
 
 
 def data(incomplete: str) -> list[str]:
@@ -77,13 +79,13 @@ def options(context: typer.Context, incomplete: str) -> list[str]:
 def recipe_names() -> list[str]:
     """This library's recipes and those that installed packages offer, sorted."""
     offered = (point.name for point in metadata.entry_points(group="isthmus.recipes"))
-    return sorted({*_declared("recipes", "recipe"), *offered})
+    return sorted({*_declared("recipes", "@recipe"), *offered})
 
 
 def recipe_options(name: str) -> list[str]:
     """The options of a recipe of this library, then those of every fit."""
     own: list[str] = []
-    place = _declared("recipes", "recipe").get(name)
+    place = _declared("recipes", "@recipe").get(name)
     if place is not None:
         for node in ast.walk(ast.parse(place.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef) and name in map(_first, node.decorator_list):
@@ -119,9 +121,9 @@ def public_names() -> list[str]:
 
 
 @cache
-def _declared(folder: str, decorator: str) -> dict[str, Path]:
-    """Names given to ``@decorator("name", ...)`` at the top of the files of a folder."""
-    pattern = re.compile(rf'^@{decorator}\(\s*"([^"]+)"', re.M)
+def _declared(folder: str, call: str) -> dict[str, Path]:
+    """Names given to ``call("name", ...)`` at the top of the files of a folder."""
+    pattern = re.compile(rf'^{call}\(\s*"([^"]+)"', re.M)
     return {
         name: path
         for path in sorted((HOME / folder).rglob("*.py"))

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 def harvest(
     model: Annotated[
-        str, typer.Argument(help="resident, a folder or name for transformers, module:factory")
+        str,
+        typer.Argument(
+            help="resident, resident-circuits, a folder or name for transformers, module:factory"
+        ),
     ] = "resident",
     at: Annotated[
         list[str] | None,

@@ -141,3 +141,20 @@ def paired(differences: list[float], overlap: float = 0.0) -> Estimate:
         float(found.var(ddof=1)) * (1.0 / n + overlap)
     )
     return Estimate(mean, mean - half, mean + half)
+
+
+def student(values: list[float], *, logarithmic: bool = False) -> Estimate:
+    """The mean over independent seeds with Student's 95 % interval (n - 1 degrees of freedom).
+
+    With ``logarithmic`` it is taken of the logarithms, as suits ratios: the geometric mean, and an
+    interval whose ends are ratios too. NaN where a seed's value is, or where a logarithm is asked
+    of a number that is not positive.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if not logarithmic:
+        return paired(values)
+    if found.size == 0 or not np.isfinite(found).all() or (found <= 0).any():
+        return Estimate(math.nan, math.nan, math.nan)
+    logs = paired(np.log(found).tolist())
+    with np.errstate(over="ignore"):
+        return Estimate(*(float(np.exp(x)) for x in (logs.mean, logs.low, logs.high)))

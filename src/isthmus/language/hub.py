@@ -44,7 +44,8 @@ def open_hub(
         first = str(error).strip().split("\n")[0]
         raise IsthmusError(
             f"there is no language model {spec!r} that transformers can open ({first}): give "
-            "'resident', a folder, a name on the hub, or 'package.module:factory'"
+            "'resident', 'resident-circuits', a folder, a name on the hub, or "
+            "'package.module:factory'"
         ) from error
     stored = dtype_of(module)
     # Before the type changes: it is the weights' name, and what they are computed in stands apart.

@@ -12,13 +12,15 @@ from isthmus.errors import IsthmusError
 from isthmus.language.devices import device_named, dtype_named
 from isthmus.language.host import LanguageModel, Tokenizer, blocks
 from isthmus.language.own_code import made_by
+from isthmus.language.resident import RESIDENTS, resident
 from isthmus.language.weight_fingerprint import fingerprint
 
 
 def open_model(spec: str, *, dtype: Any = None, device: Any = None) -> LanguageModel:
     """The language model that a name stands for, in evaluation mode.
 
-    - ``resident``: the one that ships in the package
+    - ``resident``, ``resident-circuits``: those that ship in the package
+      (:func:`isthmus.language.resident`)
     - a folder, or a name on the Hugging Face hub: a causal or masked model of ``transformers``, or
       an encoder-decoder (needs ``isthmus[lm]``)
     - ``package.module:factory``: a function without arguments that returns a ``LanguageModel``, or
@@ -36,10 +38,8 @@ def open_model(spec: str, *, dtype: Any = None, device: Any = None) -> LanguageM
     """
     wanted = None if dtype is None else dtype_named(dtype)
     place = None if device is None else device_named(device)
-    if spec == "resident":
-        from isthmus.language.resident import resident
-
-        return resident().to(dtype=wanted, device=place)
+    if spec in RESIDENTS:
+        return resident(spec).to(dtype=wanted, device=place)
     path = Path(spec).expanduser()
     if os.path.exists(path) or ":" not in spec:
         from isthmus.language.hub import open_hub
@@ -54,7 +54,7 @@ def open_model(spec: str, *, dtype: Any = None, device: Any = None) -> LanguageM
 def _made(spec: str) -> LanguageModel:
     made = made_by(spec)
     if isinstance(made, LanguageModel):
-        known = made.name in ("resident", spec) or made.opened
+        known = made.name in (*RESIDENTS, spec) or made.opened
         return made if known else replace(made, opened=spec)
     if not isinstance(made, nn.Module) or not isinstance(
         getattr(made, "tokenizer", None), Tokenizer

@@ -1,5 +1,6 @@
-"""Texts by name, by file, or written by the resident model."""
+"""Texts by name, by file, generated, or written by the resident model."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from isthmus.data import catalogue, public
@@ -7,6 +8,7 @@ from isthmus.data.registry import how_to_get
 from isthmus.errors import IsthmusError, unknown
 from isthmus.language import corpus
 from isthmus.language.document import Document
+from isthmus.language.knowledge import generated_text, mixed_held_out_text, mixed_training_text
 from isthmus.language.resident_texts import samples
 from isthmus.language.text_files import is_text_file, read_file, read_folder
 
@@ -15,9 +17,15 @@ _CORPORA = {
     "masc": corpus.masc,
     "held-out": corpus.held_out_text,
     "training": corpus.training_text,
+    "circuits-training": mixed_training_text,
+    "circuits-held-out": mixed_held_out_text,
 }
-SAMPLES = 256
-"""Documents of ``samples``."""
+_NUMBERED: dict[str, Callable[[int], list[Document]]] = {
+    "samples": samples,
+    "generated": generated_text,
+}
+NUMBER = 256
+"""Documents of ``samples`` and of ``generated``."""
 
 
 def default_text() -> str:
@@ -34,6 +42,10 @@ def documents(spec: str) -> list[Document]:
 
     - ``gutenberg12``, ``masc``: whole corpora; ``training``, ``held-out``: the part of both that
       the resident model was trained on, and the part that it never saw
+    - ``generated``, ``generated:1000``: so many passages of :mod:`isthmus.language.knowledge`,
+      which need no data; ``circuits-training``, ``circuits-held-out``: what ``resident-circuits``
+      was trained on, 3.9 M tokens of English and 1.4 M of such passages, and English and passages
+      that it never saw
     - ``samples``, ``samples:1000``: so many texts that the resident model wrote itself; the same
       each time, and no data are needed
     - ``notes.txt``, ``rows.jsonl``, ``rows.csv``, ``rows.tsv``, also ``.gz``, ``.xz`` or ``.bz2``;
@@ -54,10 +66,10 @@ def _found(spec: str) -> list[Document]:
     if spec in _CORPORA:
         return _CORPORA[spec]()
     kind, _, number = spec.partition(":")
-    if kind == "samples":
+    if kind in _NUMBERED:
         if number and not (number.isascii() and number.isdigit() and int(number) > 0):
-            raise IsthmusError(f"{spec!r} names no number of texts: write it as 'samples:1000'")
-        return samples(int(number) if number else SAMPLES)
+            raise IsthmusError(f"{spec!r} names no number of texts: write it as '{kind}:1000'")
+        return _NUMBERED[kind](int(number) if number else NUMBER)
     for place, column in _places(spec):
         path = Path(place).expanduser()
         if path.is_dir():
@@ -74,7 +86,7 @@ def _found(spec: str) -> list[Document]:
     missing = public.found(_places(spec)[-1][0])
     if missing is not None:
         raise IsthmusError(f"the text {missing.name!r} is not here: {how_to_get(missing.name)}")
-    raise unknown("text", spec, [*_CORPORA, "samples", *named])
+    raise unknown("text", spec, [*_CORPORA, *_NUMBERED, *named])
 
 
 def _places(spec: str) -> list[tuple[str, str | None]]:

@@ -1,11 +1,11 @@
-"""Runs studies, keeps what they find, and gives the verdict by the rules on their pages."""
+"""Checks claims, keeps what is found, and gives the word by the rules on their pages."""
 
-from isthmus.evaluation.intervals import Estimate, over_seeds
+from isthmus.evaluation.intervals import Estimate
+from isthmus.reproduction.judging import WORDS, Finding, Judgement, Word, judge
 from isthmus.reproduction.results import Outcome, TrialResult
-from isthmus.reproduction.runner import RESULTS, is_current, reproduce
-from isthmus.reproduction.verdict import Finding, Verdict
+from isthmus.reproduction.runner import RESULTS, reproduce, status_of
 
 __all__ = [
-    "RESULTS", "Estimate", "Finding", "Outcome", "TrialResult", "Verdict", "is_current",
-    "over_seeds", "reproduce",
+    "RESULTS", "WORDS", "Estimate", "Finding", "Judgement", "Outcome", "TrialResult", "Word",
+    "judge", "reproduce", "status_of",
 ]  # fmt: skip

@@ -1,88 +1,205 @@
-"""``docs/claims.md``: what the literature says beside what was measured, made of the JSON alone."""
+"""``docs/claims.md`` and a page a family: what papers claim beside what was measured.
+
+Results come from the JSON files alone; the claims that are declared and were not run yet come from
+their pages.
+"""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from isthmus.reproduction.results import read
+from isthmus.reproduction.judging import WORDS
+from isthmus.reproduction.results import Outcome, read
+from isthmus.studies import Claim
 
 HEAD = """# Claims
 
-Each line is the central claim of a paper as an experiment that can fail: `isthmus reproduce NAME`
-runs it again. The rule was set, after a pilot with seed 0, before the seeds that count were run; a
-claim *holds* where the 95 % interval over seeds (bootstrap; with three seeds their range) of every
-required check lies on the right side of its threshold, *fails* where that of any lies on the wrong
-side, and is *undecided* otherwise, where the control that must not pass did, or where a premise of
-the experiment was not met. Everything runs at the scale of a laptop, which the text below the table
-states: a claim that fails here need not fail at the paper's. The table has the first check of each;
-a claim of many parts fails with one of them, so it also says how many of its required checks hold.
+The central claim of a paper as an experiment that can fail: `isthmus reproduce NAME` runs it again.
+One check decides, the paper's own comparison in its own measure, against no effect (or a number
+that the paper or a theorem gives); it was declared before it was run, on seeds that were not seen
+before. Its word:
+
+- **supported**: the whole 95 % interval (Student's t, paired by seed) lies on the paper's side;
+- **contradicted**: the whole interval lies on the other side, and every premise is met;
+- **not resolved**: the interval covers the threshold;
+- **not testable here**: a premise or the positive control is missed, the negative control passes,
+  or the arms have not converged. It says nothing of the paper.
+
+Everything runs at the scale of a laptop, which each page states. How a claim is declared and
+checked: [check a claim](write/claim.md).
 """
+
+CONTROLS = (
+    ("positive", "passes, as it must", "is missed"),
+    ("negative", "passes", "does not pass, as it must not"),
+)
+"""What is said of each control where it is on the paper's side, and where it is not."""
+
+PICTURE = "![Effects here and as published, beside their nulls](pictures/claims.svg)"
 
 
 def stored(folder: Path) -> list[dict[str, Any]]:
     """The kept results of the full budget, by name."""
-    paths = sorted(path for path in folder.glob("*.json") if "@" not in path.name)
-    return [read(path) for path in paths]
+    return [read(path) for path in sorted(folder.glob("*.json")) if "@" not in path.name]
 
 
-def claims_page(results: Iterable[Mapping[str, Any]]) -> str:
-    """The whole page."""
-    found = list(results)
-    counts = {v: sum(one["verdict"] == v for one in found) for v in ("holds", "fails", "undecided")}
+def claims_page(results: Iterable[Mapping[str, Any]], declared: Mapping[str, Claim]) -> str:
+    """The table at a glance, with the picture of all effects."""
+    found = {one["name"]: one for one in results if one["trials"]}
+    counts = [(word, sum(one["word"] == word for one in found.values())) for word in WORDS]
+    told = "; ".join(f"{word}: {count}" for word, count in counts)
     lines = [
         HEAD,
-        f"Claims checked: {len(found)}. Hold: {counts['holds']}; fail: {counts['fails']}; "
-        f"undecided: {counts['undecided']}.",
-        "",
-        "| study | paper | claim | headline of the paper | measured | verdict | checks that hold "
-        "| seeds | minutes |",
-        "| --- |" + " --- |" * 8,
-        *(_line(one) for one in found),
+        f"{len(found)} of {len(declared)} claims have been run. {told[0].upper()}{told[1:]}.",
     ]
-    return "\n".join([*lines, "", *(_section(one) for one in found)])
+    if found:
+        lines += ["", PICTURE, ""]
+        lines += ["| claim | paper's effect | effect here | word | seeds | minutes |"]
+        lines += ["| --- | --- | --- | --- | --- | --- |"]
+        lines += [_line(found[name]) for name in sorted(found)]
+    missing = [name for name in declared if name not in found]
+    if missing:
+        lines += ["", "## Declared, and not run yet", ""]
+        for name in missing:
+            about = declared[name]
+            lines.append(f"- [`{name}`](claims/{about.family}.md#{name}): {about.statement}")
+    return "\n".join([*lines, ""])
 
 
-def claim_lines(one: Mapping[str, Any]) -> str:
-    """What a recipe's page says of its claim: the verdict and each check."""
-    verdict = f"**{one['verdict']}** ({len(one['seeds'])} seeds, {one['setting']})"
-    return "\n".join([verdict, "", *(_check(check) for check in one["checks"])])
+def family_pages(
+    results: Iterable[Mapping[str, Any]], declared: Mapping[str, Claim]
+) -> dict[str, str]:
+    """The details of all claims, a page a family; those not run yet with what will decide."""
+    found = {one["name"]: one for one in results}
+    pages: dict[str, list[str]] = {}
+    for name, claim in declared.items():
+        one = found.get(name) or Outcome(claim, 1.0).to_dict()
+        pages.setdefault(claim.family, []).append(section(one))
+    return {
+        family: "\n".join([f"# Claims: {family}\n", *sections])
+        for family, sections in pages.items()
+    }
+
+
+def section(one: Mapping[str, Any]) -> str:
+    """Everything that a reader needs to judge the word of one claim by."""
+    number = "" if one["catalogue"] is None else f" Catalogue {one['catalogue']}."
+    lines = [f"## {one['name']}", "", f"{one['paper']}.{number}", ""]
+    lines += [f"**Claim.** {one['statement']}", "", f"**Paper.** {one['headline']}", ""]
+    lines += [f"**Here.** {one['setting']}", ""]
+    lines += [f"- *{arm}*: {text}" for arm, text in one["arms"].items()]
+    lines += ["", *claim_lines(one), ""]
+    if one["trials"]:
+        lines += [_table(one), ""]
+    return "\n".join(lines)
+
+
+def declared_lines(one: Mapping[str, Any]) -> list[str]:
+    """What will decide about a claim that was not run yet, a list item each."""
+    main = one["primary"]
+    whose = "" if main["source"] == "null" else f" ({main['source']}: {main['place']})"
+    there = main["published"]
+    published = "" if there is None else f"; published {there['effect']:.4g} ({there['place']})"
+    lines = ["**Declared, and not run yet.**", ""]
+    lines.append(f"- {_capital(main['text'])}: claimed {main['rule']}{whose}{published}.")
+    lines += [f"- {_capital(kind)} control: {one[kind]['text']}." for kind, *_ in CONTROLS]
+    for found in one["premises"]:
+        why = f" ({found['why']})" if found["why"] else ""
+        lines.append(f"- Premise{why}: {found['text']}, needed {found['rule']}.")
+    lines += [f"- Beside it: {found['text']}, {_asked(found)}." for found in one["secondary"]]
+    if one["rates"]:
+        lines.append("- " + _rates(one["rates"]))
+    return lines
+
+
+def claim_lines(one: Mapping[str, Any]) -> list[str]:
+    """The word with what it rests on, a paragraph or a list item each."""
+    if not one["trials"]:
+        return declared_lines(one)
+    seeds = f"{len(one['seeds'])} seeds, {one['minutes']:.1f} minutes"
+    lines = [f"**{_capital(one['word'])}** ({seeds})." + (f" {one['reading']}" if one["reading"]
+             else "")]  # fmt: skip
+    if one["reasons"]:
+        lines += ["", "Why nothing is decided: " + "; ".join(one["reasons"]) + "."]
+    main = one["primary"]
+    whose = "" if main["source"] == "null" else f" ({main['source']}: {main['place']})"
+    lines += ["", f"- {_capital(main['text'])}: {estimate(main['value'])}, claimed {main['rule']}"
+              f"{whose}; by seed {', '.join(_number(x) for x in main['seeds'])}."]  # fmt: skip
+    if main["published"]:
+        there = main["published"]
+        lines.append(f"- Published: {there['effect']:.4g} ({there['place']}): the effect here is "
+                     f"{_as(main['beside'])}.")  # fmt: skip
+    for kind, passed, missed in CONTROLS:
+        found = one[kind]
+        what = passed if found["side"] == "yes" else missed
+        lines.append(f"- {_capital(kind)} control: {estimate(found['value'])}, {what}.")
+    for found in one["premises"]:
+        met = "met" if found["met"] else "**missed**"
+        why = f" ({found['why']})" if found["why"] else ""
+        lines.append(f"- Premise{why}: {found['text']}, {estimate(found['value'])}, needed "
+                     f"{found['rule']}: {met}.")  # fmt: skip
+    if one["curve"]:
+        points = ", ".join(f"{_number(v)} at {b}" for b, v in sorted(one["curve"].items()))
+        lines.append(f"- On the pilot's seed, by budget: {points}.")
+    if one["rates"]:
+        lines.append("- " + _rates(one["rates"]))
+    for found in one["secondary"]:
+        lines.append(f"- Beside it: {found['text']}, {estimate(found['value'])}, "
+                     f"{_asked(found)}: {found['side']}.")  # fmt: skip
+    return lines
+
+
+def estimate(value: Mapping[str, float | None]) -> str:
+    """A mean with its interval."""
+    if value["mean"] is None:
+        return "undefined"
+    if value["low"] is None or value["high"] is None:
+        return f"{value['mean']:.4g}"
+    if value["low"] == value["high"]:
+        return f"{value['mean']:.4g}"
+    return f"{value['mean']:.4g} [{value['low']:.4g}, {value['high']:.4g}]"
 
 
 def _line(one: Mapping[str, Any]) -> str:
-    number = "" if one["catalogue"] is None else f" ({one['catalogue']})"
-    required = [c for c in one["checks"] if c["required"] and not c.get("premise")]
-    leading = required[0]
-    measured = f"{leading['text']}: {_estimate(leading['value'])} (asked {leading['rule']})"
+    main = one["primary"]
+    there = "" if main["published"] is None else f"{main['published']['effect']:.4g}"
+    beside = f", {_as(main['beside'])}" if main["beside"] else ""
     cells = [
-        f"[`{one['name']}`](#{one['name']}){number}",
-        one["paper"],
-        one["statement"],
-        one["headline"],
-        measured,
-        f"**{one['verdict']}**",
-        f"{sum(c['verdict'] == 'holds' for c in required)} of {len(required)}",
+        f"[`{one['name']}`](claims/{one['family']}.md#{one['name']}): {one['statement']}",
+        there,
+        f"{estimate(main['value'])}, claimed {main['rule']}{beside}",
+        f"**{one['word']}**",
         str(len(one["seeds"])),
         f"{one['minutes']:.1f}",
     ]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _section(one: Mapping[str, Any]) -> str:
-    lines = [f"## {one['name']}", "", one["setting"], ""]
-    lines += [f"- *{arm}*: {what}" for arm, what in one["arms"].items()]
-    lines += ["", *(_check(check) for check in one["checks"]), "", _table(one), ""]
-    return "\n".join(lines)
+def _rates(rates: Mapping[str, Any]) -> str:
+    grid = ", ".join(f"{rate:g}" for rate in rates["grid"])
+    if rates["chosen"] is None:
+        return f"Rates: from {grid}, not chosen yet."
+    chosen = ", ".join(f"{arm} {rate:g}" for arm, rate in rates["chosen"].items())
+    edge = f" At the edge of the grid: {', '.join(rates['on_edge'])}." if rates["on_edge"] else ""
+    return f"Rates, by {rates['by']} on the pilot's seed, from {grid}: {chosen}.{edge}"
 
 
-def _check(check: Mapping[str, Any]) -> str:
-    extra = "" if check["required"] else " (not part of the verdict)"
-    extra = " (a premise)" if check.get("premise") else extra
-    text = f"- {check['text']}{extra}: {_estimate(check['value'])}, asked {check['rule']}: "
-    text += f"**{check['verdict']}**."
-    if check["control"] is not None:
-        how = "fails, as it must" if check["control_fails"] else "passes as well"
-        text += f" Control: {_estimate(check['control'])}, {how}."
-    return text
+def _asked(found: Mapping[str, Any]) -> str:
+    whose = {"null": "", "ours": " (ours)", "paper": " (paper)", "theorem": " (theorem)"}
+    return f"{found['rule']}{whose[found['source']]}"
+
+
+def _as(beside: str) -> str:
+    return beside if beside == "as published" else f"{beside} than published" if beside in (
+        "smaller", "larger") else "opposite to the published one"  # fmt: skip
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4g}"
 
 
 def _table(one: Mapping[str, Any]) -> str:
@@ -109,11 +226,3 @@ def _range(values: list[float | None]) -> str:
     if min(numbers) == max(numbers):
         return f"{mean:.4g}"
     return f"{mean:.4g} ({min(numbers):.4g} to {max(numbers):.4g})"
-
-
-def _estimate(value: Mapping[str, float | None]) -> str:
-    if value["mean"] is None:
-        return "undefined"
-    if value["low"] == value["high"]:
-        return f"{value['mean']:.4g}"
-    return f"{value['mean']:.4g} [{value['low']:.4g}, {value['high']:.4g}]"

@@ -1,8 +1,9 @@
-"""Results on disk: one JSON file for each study, rewritten whole after every trial."""
+"""Results on disk: one JSON file for each claim, rewritten whole after every trial."""
 
 import json
 import math
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,95 +12,147 @@ import numpy as np
 import torch
 
 from isthmus.errors import IsthmusError
-from isthmus.reproduction.verdict import Finding, Verdict, judge
+from isthmus.reproduction.judging import Finding, Judgement, judge
+from isthmus.reproduction.probes import Probe
 from isthmus.runs import write_atomically
-from isthmus.studies import Study
+from isthmus.studies import Claim
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What one seed measured, by which code, in how many seconds."""
+    """What one seed measured at one budget and with which rates, in how many seconds.
+
+    ``rate`` is that of all arms where the trial was for choosing one, otherwise None.
+    """
 
     seed: int
-    code: str
+    budget: float
     seconds: float
     figures: dict[str, dict[str, float]]
+    rate: float | None = None
 
 
 @dataclass
 class Outcome:
-    """A study's trials at one budget, and the verdict on them."""
+    """A claim's trials at one budget: to choose rates by, the curve, the seeds that count."""
 
-    study: Study
+    claim: Claim
     budget: float
+    probe: Probe | None = None
+    tuning: list[TrialResult] = field(default_factory=list)
+    curve: list[TrialResult] = field(default_factory=list)
     trials: list[TrialResult] = field(default_factory=list)
 
-    def judged(self) -> tuple[Verdict, list[Finding]]:
-        """The verdict and what it rests on."""
-        return judge(self.study, [trial.figures for trial in self.trials])
+    @property
+    def rates(self) -> dict[str, float] | None:
+        """The learning rate of each arm; None while trials for it are missing."""
+        wanted = self.claim.tuning
+        if wanted is None:
+            return {}
+        if {one.rate for one in self.tuning} != set(wanted.rates):
+            return None
+        best = {}
+        for arm in wanted.arms:
+            found = {}
+            for one in self.tuning:
+                value = one.figures[arm].get(wanted.measure, math.nan)
+                assert one.rate is not None
+                found[one.rate] = value if wanted.lower_is_better else -value
+            known = {rate: value for rate, value in found.items() if not math.isnan(value)}
+            best[arm] = min(known or found, key=lambda rate: (found[rate], rate))
+        return best
+
+    @property
+    def on_edge(self) -> list[str]:
+        """Arms whose rate is the lowest or the highest of the grid."""
+        wanted, rates = self.claim.tuning, self.rates
+        if wanted is None or not rates:
+            return []
+        return [
+            arm for arm, rate in rates.items() if rate in (min(wanted.rates), max(wanted.rates))
+        ]
+
+    def judged(self) -> Judgement:
+        """The word and what it rests on; other budgets than 1 need no curve."""
+        curve = {one.budget: one.figures for one in self.curve} if self.budget == 1.0 else None
+        return judge(self.claim, [trial.figures for trial in self.trials], curve)
 
     @property
     def minutes(self) -> float:
         """Minutes of all trials together, one after the other."""
-        return sum(trial.seconds for trial in self.trials) / 60.0
+        return sum(t.seconds for t in (*self.tuning, *self.curve, *self.trials)) / 60.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as plain types: the page of claims is made of this alone."""
-        verdict, findings = self.judged()
-        about = self.study
-        return {
-            "format": FORMAT,
-            **{
-                name: getattr(about, name)
-                for name in ("name", "family", "catalogue", "paper", "statement", "headline")
-            },
-            "setting": about.setting,
-            "arms": dict(about.arms),
-            "verdict": verdict,
-            "checks": [_finding(found) for found in findings],
-            "budget": self.budget,
-            "seeds": [trial.seed for trial in self.trials],
-            "minutes": round(self.minutes, 2),
-            "versions": {
-                "torch": torch.__version__,
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-            },
-            "trials": [_finite(asdict(trial)) for trial in self.trials],
-        }
+        """Everything, as plain types: the pages of claims are made of this alone."""
+        judged, about = self.judged(), self.claim
+        texts = ("name", "family", "catalogue", "paper", "statement", "headline", "setting")
+        tuning = about.tuning
+        return _finite(
+            {
+                "format": FORMAT,
+                **{name: getattr(about, name) for name in texts},
+                "reading": about.reading,
+                "recipes": list(about.recipes),
+                "arms": dict(about.arms),
+                "anchors": [asdict(anchors) for anchors in about.anchors],
+                "word": judged.word,
+                "reasons": judged.reasons,
+                "primary": finding_to_dict(judged.primary),
+                "positive": finding_to_dict(judged.positive),
+                "negative": finding_to_dict(judged.negative),
+                "premises": [
+                    {**finding_to_dict(p.finding), "met": p.met, "why": p.why}
+                    for p in judged.premises
+                ],
+                "secondary": [finding_to_dict(found) for found in judged.secondary],
+                "curve": {f"{budget:g}": value for budget, value in judged.curve.items()},
+                "rates": None
+                if tuning is None
+                else {"grid": list(tuning.rates), "by": tuning.measure,
+                      "chosen": self.rates, "on_edge": self.on_edge},
+                "budget": self.budget,
+                "seeds_wanted": about.seeds,
+                "seeds": [trial.seed for trial in self.trials],
+                "minutes": round(self.minutes, 2),
+                "versions": {
+                    "torch": torch.__version__,
+                    "numpy": np.__version__,
+                    "python": platform.python_version(),
+                },
+                "probe": None if self.probe is None else self.probe.to_dict(),
+                "trials": [asdict(trial) for trial in self.trials],
+                "tuning_trials": [asdict(trial) for trial in self.tuning],
+                "curve_trials": [asdict(trial) for trial in self.curve],
+            }
+        )  # fmt: skip
 
 
 def file_of(folder: Path, name: str, budget: float) -> Path:
-    """Where the results of a study lie; other budgets than 1 have files of their own."""
+    """Where the results of a claim lie; other budgets than 1 have files of their own."""
     return folder / (f"{name}.json" if budget == 1.0 else f"{name}@{budget:g}.json")
 
 
 def write(outcome: Outcome, folder: Path) -> None:
     """Write the results whole or not at all."""
     text = json.dumps(outcome.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    write_atomically(file_of(folder, outcome.study.name, outcome.budget), text.encode())
+    write_atomically(file_of(folder, outcome.claim.name, outcome.budget), text.encode())
 
 
-def read_trials(folder: Path, name: str, budget: float) -> list[TrialResult]:
-    """The trials that are there; none where there is no file."""
-    path = file_of(folder, name, budget)
+def kept(folder: Path, claim: Claim, budget: float) -> Outcome:
+    """The outcome that is there; an empty one where there is none."""
+    path = file_of(folder, claim.name, budget)
     if not path.exists():
-        return []
-    stored = read(path)["trials"]
-    return [
-        TrialResult(
-            one["seed"],
-            one["code"],
-            one["seconds"],
-            {
-                arm: {m: math.nan if v is None else float(v) for m, v in measures.items()}
-                for arm, measures in one["figures"].items()
-            },
-        )
-        for one in stored
-    ]
+        return Outcome(claim, budget)
+    stored = read(path)
+    probe = stored.get("probe")
+    return Outcome(
+        claim,
+        budget,
+        None if probe is None else Probe.from_dict(probe),
+        *(_trials(stored[kind]) for kind in ("tuning_trials", "curve_trials", "trials")),
+    )
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -113,20 +166,37 @@ def read(path: Path) -> dict[str, Any]:
     return plain
 
 
-def _finding(found: Finding) -> dict[str, Any]:
-    check = found.check
-    plain: dict[str, Any] = {
-        "text": check.text,
-        "rule": check.rule,
-        "required": check.required,
-        "premise": check.premise,
+def finding_to_dict(found: Finding) -> dict[str, Any]:
+    """A quantity with its seeds, from which mean, interval and side can be computed again."""
+    return {
+        "text": found.text,
+        "rule": found.threshold.rule,
+        "null": found.null,
+        "logarithmic": found.logarithmic,
+        "source": found.source,
+        "place": found.place,
+        "published": None if found.published is None else asdict(found.published),
+        "beside": found.beside,
         "seeds": found.seeds,
         "value": asdict(found.estimate),
-        "verdict": found.verdict,
-        "control": None if found.control is None else asdict(found.control),
-        "control_fails": found.control_fails,
+        "side": found.side,
     }
-    return _finite(plain)
+
+
+def _trials(stored: list[Mapping[str, Any]]) -> list[TrialResult]:
+    return [
+        TrialResult(
+            one["seed"],
+            one["budget"],
+            one["seconds"],
+            {
+                arm: {m: math.nan if v is None else float(v) for m, v in measures.items()}
+                for arm, measures in one["figures"].items()
+            },
+            one["rate"],
+        )
+        for one in stored
+    ]
 
 
 def _finite(plain: Any) -> Any:

@@ -1,7 +1,8 @@
-"""What a study is: a published claim as an experiment that can fail, its rule set in advance."""
+"""What a claim is: a paper's own comparison, declared before it is run, with one deciding check."""
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,90 +13,45 @@ from isthmus import data
 from isthmus.data.registry import how_to_get
 from isthmus.errors import IsthmusError, unknown
 from isthmus.evaluation import Result
+from isthmus.studies.anchors import Anchors
+from isthmus.studies.arms import Arm, Bench, Fit, Subject
+from isthmus.studies.checks import Premise, Primary, Secondary, Tuning
+from isthmus.studies.trial import Trial
 
-PILOT = 0
-"""The seed that checks are calibrated on. No verdict counts it."""
-
-Figures = Mapping[str, Mapping[str, float]]
-"""What one seed measured: for each arm, its measures by name."""
+SEEDS = 5
+"""Seeds that a word needs at least."""
 
 Measured = Mapping[str, Mapping[str, float | Result]]
-Value = Callable[[Figures], float]
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One seed of a study.
+class Claim:
+    """A paper's claim, the arms that are compared, and the check that decides.
 
-    ``budget`` scales the work: 1 is what the verdict is given at.
-    """
-
-    seed: int
-    budget: float = 1.0
-
-    def steps(self, full: int) -> int:
-        """``full`` training steps (or epochs, or rows) at budget 1, fewer at less, at least one."""
-        return max(1, round(full * self.budget))
-
-
-@dataclass(frozen=True)
-class Check:
-    """One quantity of every seed, and the side of a threshold on which the claim holds.
-
-    text
-        What is asserted, as a sentence a reader can check the threshold against.
-    value
-        The quantity, from one seed's figures. Differences taken here are paired by seed.
-    at_least, at_most
-        The threshold; exactly one of them.
-    control
-        The same quantity for something that must not pass (shuffled labels, an untrained network,
-        a random choice). Where it passes, the check could not have failed and decides nothing.
-    required
-        Whether the verdict depends on it; otherwise it is reported only.
-    premise
-        A condition of the experiment (a baseline that converged, two arms at equal L0) and not the
-        claim: where it is not met, nothing is decided.
-    """
-
-    text: str
-    value: Value
-    at_least: float | None = None
-    at_most: float | None = None
-    control: Value | None = None
-    required: bool = True
-    premise: bool = False
-
-    def __post_init__(self) -> None:
-        if self.premise and not self.required:
-            raise ValueError(f"the check {self.text!r} is a premise and has to be required")
-        if (self.at_least is None) == (self.at_most is None):
-            raise ValueError(f"the check {self.text!r} needs either at_least or at_most")
-
-    @property
-    def threshold(self) -> float:
-        """The number that the value is compared with."""
-        bound = self.at_least if self.at_most is None else self.at_most
-        assert bound is not None
-        return bound
-
-    @property
-    def rule(self) -> str:
-        """The condition in symbols."""
-        return f"{'≥' if self.at_most is None else '≤'} {self.threshold:g}"
-
-    def passes(self, value: float) -> bool:
-        """Whether the value lies on the right side."""
-        return value >= self.threshold if self.at_most is None else value <= self.threshold
-
-
-@dataclass(frozen=True)
-class Study:
-    """A claim, the arms that are compared, the checks that decide, and the experiment.
-
-    ``recipes`` are those whose pages the experiment uses: what it measured is out of date once one
-    of them changes. ``needs`` names data sets that are not always there. ``headline`` is what the
-    paper reports, with its conditions; ``setting`` says at what scale it is checked here.
+    statement
+        What the paper claims, in one sentence.
+    headline
+        What it reports, with its conditions.
+    setting
+        At what scale it is checked here.
+    arms
+        What is compared, by name, each with a text.
+    primary, premises, secondary
+        The check that decides; what has to be so for it to decide; what is reported beside it.
+    experiment
+        Measures one seed: every arm's figures.
+    file
+        The page that declares it: what was measured is out of date once its syntax changes.
+    recipes
+        Those that it is about: their pages of documentation show the word.
+    tuning
+        How the arms' learning rates are chosen, where they are.
+    timed
+        Measures that are times, which a probe cannot compare.
+    anchors
+        Published numbers to stand beside measured ones.
+    reading
+        One sentence on what was found and why, written after the run.
     """
 
     name: str
@@ -106,11 +62,24 @@ class Study:
     headline: str
     setting: str
     arms: Mapping[str, str]
-    checks: Sequence[Check]
+    primary: Primary
     experiment: Callable[[Trial], Measured]
+    file: Path
+    premises: Sequence[Premise] = ()
+    secondary: Sequence[Secondary] = ()
     recipes: Sequence[str] = ()
     needs: Sequence[str] = ()
-    seeds: int = 3
+    seeds: int = SEEDS
+    tuning: Tuning | None = None
+    timed: Sequence[str] = ()
+    anchors: Sequence[Anchors] = ()
+    reading: str = ""
+
+    def __post_init__(self) -> None:
+        if self.seeds < SEEDS:
+            raise ValueError(f"{self.name}: {self.seeds} seeds are fewer than {SEEDS}")
+        for kind in ("positive", "negative"):
+            self.primary.control(kind)  # a ValueError where it cannot be measured
 
     def run(self, trial: Trial) -> dict[str, dict[str, float]]:
         """Measure one seed: every arm's figures as plain numbers."""
@@ -133,30 +102,89 @@ class Study:
         missing = [name for name in self.needs if not data.is_name(name)]
         if missing:
             raise IsthmusError(
-                f"the study {self.name!r} needs the data set{'s' if len(missing) > 1 else ''} "
+                f"the claim {self.name!r} needs the data set{'s' if len(missing) > 1 else ''} "
                 f"{', '.join(map(repr, missing))}: {how_to_get(*missing)}"
             )
 
 
-_STUDIES: dict[str, Study] = {}
+_CLAIMS: dict[str, Claim] = {}
 _F = TypeVar("_F", bound=Callable[[Trial], Measured])
 
 
-def study(name: str, **about: Any) -> Callable[[_F], _F]:
-    """Decorator: register an experiment ``trial -> {arm: {measure: value}}`` as a study.
+def _register(one: Claim) -> Claim:
+    if one.name in _CLAIMS:
+        raise ValueError(f"two claims are called {one.name!r}")
+    _CLAIMS[one.name] = one
+    return one
 
-    Keywords are the fields of :class:`Study`. At least one check needs a control.
+
+def claim(
+    name: str,
+    *,
+    bench: Bench,
+    arms: Mapping[str, Arm],
+    measures: Sequence[str],
+    fit: Mapping[str, Any],
+    measured_only: Mapping[str, Sequence[str]] | None = None,
+    setting: str = "",
+    needs: Sequence[str] = (),
+    **about: Any,
+) -> Claim:
+    """Declare a claim: a bench, the arms, the measures by name, and the checks.
+
+    bench
+        Data, split and measures; its setting is told before the claim's own.
+    arms
+        Each a :class:`~isthmus.studies.arms.Fit` or a control, made in this order.
+    measures
+        Names of the bench's measures, for every arm but those in ``measured_only``, which names an
+        arm's own.
+    fit
+        Options of training that all fits share; ``steps`` are those at budget 1.
+
+    Other keywords are fields of :class:`Claim`.
+    """
+    for wanted in (*measures, *(m for some in (measured_only or {}).values() for m in some)):
+        if wanted not in bench.measures:
+            raise unknown(f"measure of the bench {bench.name!r}", wanted, bench.measures)
+    others = dict(measured_only or {})
+
+    def experiment(trial: Trial) -> dict[str, dict[str, float]]:
+        ground = bench.open(trial)
+        subjects: dict[str, Subject] = {}
+        figures = {}
+        for arm, wanted in arms.items():
+            if isinstance(wanted, Fit):
+                subjects[arm] = wanted.make(arm, ground, trial, fit)
+            else:
+                subjects[arm] = wanted.make(subjects, ground, trial)
+            names = tuple(others.get(arm, measures))
+            figures[arm] = bench.measured(subjects[arm], ground, names)
+        return figures
+
+    return _register(
+        Claim(
+            name=name,
+            arms={arm: wanted.text for arm, wanted in arms.items()},
+            experiment=experiment,
+            setting=" ".join(filter(None, (bench.setting, setting))),
+            file=Path(sys._getframe(1).f_code.co_filename).resolve(),
+            needs=tuple(dict.fromkeys((*bench.needs, *needs))),
+            **about,
+        )
+    )
+
+
+def experiment(name: str, **about: Any) -> Callable[[_F], _F]:
+    """Decorator: a claim whose experiment is a function, ``trial -> {arm: {measure: value}}``.
+
+    For what is no comparison of fits on a bench. Keywords are the fields of :class:`Claim`.
     """
 
-    def register(experiment: _F) -> _F:
-        if name in _STUDIES:
-            raise ValueError(f"two studies are called {name!r}")
-        made = Study(name=name, experiment=experiment, **about)
-        decisive = (check for check in made.checks if check.required and not check.premise)
-        if not any(check.control for check in decisive):
-            raise ValueError(f"{name}: no required check has a control, so it could not fail")
-        _STUDIES[name] = made
-        return experiment
+    def register(function: _F) -> _F:
+        file = Path(function.__code__.co_filename).resolve()
+        _register(Claim(name=name, experiment=function, file=file, **about))
+        return function
 
     return register
 
@@ -167,21 +195,21 @@ def _discover() -> None:
         importlib.import_module(module.name)
 
 
-def studies(family: str | None = None) -> dict[str, Study]:
-    """All studies by name, or those of one family."""
+def claims(family: str | None = None) -> dict[str, Claim]:
+    """All claims by name, or those of one family."""
     _discover()
-    known = dict(sorted(_STUDIES.items()))
+    known = dict(sorted(_CLAIMS.items()))
     if family is None:
         return known
     families = {one.family for one in known.values()}
     if family not in families:
-        raise unknown("family of studies", family, families)
+        raise unknown("family of claims", family, families)
     return {name: one for name, one in known.items() if one.family == family}
 
 
-def get_study(name: str) -> Study:
-    """The study of that name; an error offers the nearest one."""
-    known = studies()
+def get_claim(name: str) -> Claim:
+    """The claim of that name; an error offers the nearest one."""
+    known = claims()
     if name not in known:
-        raise unknown("study", name, known)
+        raise unknown("claim", name, known)
     return known[name]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from isthmus.studies import get_study
+from isthmus.studies import get_claim
 from isthmus.studies.clustering.depict import CLUSTERS, ONLY_REBUILD, VARIANTS, agreement
 
 
@@ -25,6 +25,6 @@ def test_an_empty_cluster_counts_as_the_smallest():
 
 
 def test_every_variant_is_an_arm_and_the_autoencoder_meets_no_clusters():
-    assert set(VARIANTS) < set(get_study("depict").arms)
+    assert set(VARIANTS) < set(get_claim("depict").arms)
     assert VARIANTS["depict"] == {}
     assert 1.0 > ONLY_REBUILD["pretraining"] + ONLY_REBUILD["start"] > 0.95

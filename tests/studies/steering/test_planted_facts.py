@@ -1,4 +1,4 @@
-"""The tiny language model and its two worlds of facts."""
+"""The tiny language model and its world of facts."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,10 @@ import torch
 import isthmus
 from isthmus.activations import Activations
 from isthmus.data.made.domains import Domains
-from isthmus.data.made.names import FIRST, LAST, RELATIONS, UNKNOWN, Entities
 from isthmus.data.made.words import BOS, Chain, Words
 from isthmus.interpretation import behaviour
-from isthmus.language import Shape, Tokenizer
-from isthmus.studies.steering.planted_facts import as_tokens, trained
+from isthmus.language import Shape, Tokenizer, Tokens
+from isthmus.studies.steering.planted_facts import trained
 from isthmus.studies.steering.rmu import rmu
 
 WORDS = Words([f"plain-{i}" for i in range(12)])
@@ -46,10 +45,12 @@ def test_training_is_a_function_of_the_seed_and_learns():
 
 def test_the_library_looks_into_it():
     host = model(steps=2)
-    text = as_tokens(draw(None))
-    x = Activations(host.module, "layers.0")(text.ids)["layers.0"]
+    ids = torch.from_numpy(draw(None))
+    x = Activations(host.module, "layers.0")(ids)["layers.0"]
     assert x.shape == (8, 9, 16)
     made = isthmus.fit("topk", x[:, 1:].flatten(0, 1), latent_dim=24, k=3, steps=2, progress=False)
+    number = torch.arange(len(ids))
+    text = Tokens(ids, torch.ones_like(ids), number, 0 * number, [str(i) for i in range(len(ids))])
     found = behaviour(host, "layers.0", made, text)
     assert np.isfinite(found["added_ce"].value)
 
@@ -62,49 +63,6 @@ def test_plain_text_follows_its_chain():
         followers[before].add(after)
     assert max(map(len, followers.values())) == 8
     assert set(np.unique(rows)) == set(range(1, 31))
-
-
-def test_answers_are_facts_about_known_names_and_unknown_about_others():
-    world = Entities(3)
-    rows = world.rows(2000, np.random.default_rng(0))
-    facts = {}
-    for kind in world.kinds.values():
-        for name, answers in zip(kind.known.tolist(), kind.answers.tolist(), strict=True):
-            facts |= {
-                (*name, relation): answer
-                for relation, answer in zip(kind.relations.tolist(), answers, strict=True)
-            }
-    assert len(facts) == 2 * 200 * RELATIONS
-    relations = np.concatenate([kind.relations for kind in world.kinds.values()])
-    unseen = {tuple(n) for kind in world.kinds.values() for n in kind.unseen.tolist()}
-    known = others = 0
-    for row in rows.tolist():
-        at = next((i for i, token in enumerate(row) if token in relations), None)
-        if at is None:
-            continue
-        first, last, relation, answer = row[at - 2 : at + 2]
-        assert answer == facts.get((first, last, relation), UNKNOWN)
-        assert (first, last) not in unseen
-        known, others = known + (answer != UNKNOWN), others + (answer == UNKNOWN)
-    assert known + others == 1600
-    assert 0.65 < known / 1600 < 0.75
-
-
-def test_no_unseen_name_is_known_and_each_is_of_known_words():
-    for kind in Entities(1).kinds.values():
-        known = {tuple(n) for n in kind.known.tolist()}
-        assert len(known) == len({n[0] for n in known}) == len({n[1] for n in known}) == 200
-        assert len({tuple(n) for n in kind.unseen.tolist()} - known) == len(kind.unseen)
-        assert set(kind.unseen[:, 0].tolist()) <= {n[0] for n in known}
-
-
-def test_questions_put_the_name_in_its_place():
-    world = Entities(0)
-    kind = world.kinds["place"]
-    asked = world.questions(kind, kind.known[:5], np.random.default_rng(0))
-    assert asked.shape == (5 * RELATIONS, 5)
-    assert asked[:, FIRST : LAST + 1].tolist() == np.repeat(kind.known[:5], RELATIONS, 0).tolist()
-    assert asked[:RELATIONS, -1].tolist() == kind.relations.tolist()
 
 
 @pytest.mark.parametrize("domain", ["forget", "retain"])

@@ -1,49 +1,19 @@
-"""The counts that the rule reads, and the embedded factors."""
+"""What the counts are compared with, and the embedded factors."""
 
 import numpy as np
 import pytest
 
-from isthmus.studies.variational.ard_vae import (
-    LATENTS,
-    NOISE,
-    TRUTHS,
-    WIDTH,
-    _added,
-    _cells,
-    _error,
-    _is_beaten,
-    _largest_spread,
-    _off,
-    embedded,
-)
+from isthmus.studies.variational.ard_vae import CELLS, NOISE, WIDTH, embedded, nearer
 
 
-def figures():
-    """Counts that are the truth for the ARD-VAE and a quarter of the latents for the VAE."""
-    made = {"ard-vae": {}, "vae": {}, "beta-vae": {}}
-    for cell in _cells():
-        truth, latents = cell.split("_")
-        axes = 20 if truth == "digits" else int(truth)
-        made["ard-vae"] |= {f"axes_{cell}": axes, f"mse_{cell}": 1.0, f"mse_axes_{cell}": 1.02}
-        made["vae"] |= {f"units_{cell}": int(latents) // 4, f"mse_{cell}": 1.0}
-        made["beta-vae"] |= {f"units_{cell}": 5, f"mse_{cell}": 1.05}
-    return made
-
-
-def test_the_rule_reads_every_cell():
-    made = figures()
-    assert len(list(_cells())) == len(TRUTHS) * len(LATENTS) + 2
-    assert _off(made) == 0
-    assert _largest_spread(made, "ard-vae", "axes") == 0
-    assert _largest_spread(made, "vae", "units") == 12
-    assert _added(made, "ard-vae") == pytest.approx(0.02)
-    assert _error(made, "beta-vae") == pytest.approx(1.05)
-    assert _is_beaten(made, "vae"), "its count varies"
-    assert _is_beaten(made, "beta-vae"), "its error is worse"
-    assert not _is_beaten(made, "ard-vae", "axes")
-    made["ard-vae"]["axes_8_32"] = 11
-    assert _off(made) == 3
-    assert _largest_spread(made, "ard-vae", "axes") == 3
+@pytest.mark.parametrize(("found", "octaves"), [("truth", -3.0), ("latents", 3.0), (8, 0.0)])
+def test_the_quantity_sets_the_truth_against_the_number_of_latents(found, octaves):
+    made = {}
+    for truth, latents in CELLS:
+        axes = {"truth": truth, "latents": latents}.get(found, (truth * latents) ** 0.5)
+        made[f"axes_{truth}_{latents}"] = axes
+    # From 4 and 8 to 16 and 64 it is 2, 4, 1 and 3 octaves, 2.5 in the mean.
+    assert nearer("ard-vae")({"ard-vae": made}) == pytest.approx(octaves * 2.5 / 3.0)
 
 
 def test_embedded_factors_have_their_dimension_and_the_stated_noise():

@@ -6,7 +6,7 @@ from torch.distributions import Normal
 
 from isthmus.objectives.importance import Importance
 from isthmus.studies.variational.gradient_noise import VARIANCE, GaussianToy, _ratio
-from isthmus.studies.variational.tighter_bounds import _slope
+from isthmus.studies.variational.tighter_bounds import slope
 
 
 @pytest.mark.parametrize("groups", [1, 3])
@@ -53,6 +53,6 @@ def test_slopes_are_those_of_a_power_law():
     toy = GaussianToy(3, rows=64, width=4)
     made = {k: toy.ratios(Importance(), 1, 3) for k in (1, 10, 100, 1000)}
     made = {k: type(r)(mu=k**0.5, b=2.0 * k**-0.5, b_doubly=1.0) for k, r in made.items()}
-    assert _slope(made, "mu", 10, 1000) == pytest.approx(0.5)
-    assert _slope(made, "b", 1, 100) == pytest.approx(-0.5)
-    assert _slope(made, "b_doubly", 1, 1000) == pytest.approx(0.0, abs=1e-12)
+    assert slope(made, "mu", 10, 1000) == pytest.approx(0.5)
+    assert slope(made, "b", 1, 100) == pytest.approx(-0.5)
+    assert slope(made, "b_doubly", 1, 1000) == pytest.approx(0.0, abs=1e-12)

@@ -11,7 +11,7 @@ from isthmus.studies.wasserstein_adversarial.bigan import _distance, _features, 
 
 def small():
     rows = np.random.default_rng(0).integers(0, 256, (64, 4, 4)).astype(np.uint8)
-    training = {**bigan.TRAINING, "batch_size": 16}
+    training = {**bigan.TRAINING, "batch_size": 16, "progress": False}
     model = isthmus.fit(
         "bigan", rows, latent_dim=bigan.LATENT, hidden=(8, 8), steps=2, seed=0, **training
     )
@@ -23,7 +23,8 @@ def test_the_regressor_learns_z_and_leaves_the_generator_alone():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     start = _regressor(model, 0)
     fitted = _regressor(model, 0)
-    isthmus.fit(fitted, rows, steps=60, seed=0, **{**bigan.TRAINING, "batch_size": 64, "lr": 5e-3})
+    settings = {**bigan.TRAINING, "batch_size": 64, "lr": 5e-3, "progress": False}
+    isthmus.fit(fitted, rows, steps=60, seed=0, **settings)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
     errors = []

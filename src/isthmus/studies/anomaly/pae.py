@@ -1,19 +1,35 @@
 """Probabilistic autoencoders and mean-shift scores on the shared anomaly-detection sets."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+# About 90 CPU seconds a seed.
+
+import math
+from typing import Literal
 
 import numpy as np
 from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.preprocessing import StandardScaler
 
-import isthmus
 from isthmus import data
+from isthmus.evaluation import fvu
 from isthmus.evaluation.anomaly import auroc, average_precision, mean_shift
 from isthmus.recipes.anomaly.pae import mean_shift_scores
-from isthmus.studies import Check, Figures, Trial, study
+from isthmus.studies import (
+    Anchor,
+    Anchors,
+    Figures,
+    Premise,
+    Primary,
+    Published,
+    Secondary,
+    Trial,
+    Tuning,
+    experiment,
+    less,
+    quantity,
+)  # fmt: skip
 
 SETS = (
     "Cardiotocography", "Hepatitis", "Ionosphere", "Lymphography", "Pima", "Stamps", "WBC",
@@ -32,26 +48,16 @@ ROUNDS = 3
 LOF_NEIGHBOURS = 20
 
 
-def _gains(figures: Figures, ending: str = "") -> list[float]:
-    """What the mean shift adds to the AUROC, for each set and model."""
-    return [
-        figures[f"{model}-mss"][f"auroc{ending}_{name}"] - figures[model][f"auroc{ending}_{name}"]
-        for model in MODELS
-        for name in SETS
+def _gain(figures: Figures, ending: str = "") -> float:
+    """Mean AUROC with the mean shift over that without it, geometric mean of the autoencoders."""
+    logs = [
+        math.log(figures[f"{m}-mss"][f"auroc{ending}"] / figures[m][f"auroc{ending}"])
+        for m in MODELS
     ]
+    return math.exp(sum(logs) / len(logs))
 
 
-def _mean_gain(figures: Figures, ending: str = "") -> float:
-    return float(np.mean(_gains(figures, ending)))
-
-
-def _margin(figures: Figures, arm: str) -> float:
-    """The mean AUROC of ``arm`` less that of the best competitor of MSS-PAE."""
-    others = [one for one in figures if one not in ("pae-mss", "untrained", "untrained-mss")]
-    return figures[arm]["auroc"] - max(figures[one]["auroc"] for one in others)
-
-
-@study(
+@experiment(
     "pae",
     family="anomaly",
     catalogue=210,
@@ -66,9 +72,10 @@ def _margin(figures: Figures, arm: str) -> float:
     "0.781, LOF 0.691.",
     setting=f"The {len(SETS)} ADBench sets of at most 2,500 rows and 64 columns, standardised; "
     f"fitted to all rows without labels and scored on the same. Hidden layers of 64 and 32, "
-    f"{LATENT} latents, {STEPS} steps of {BATCH} (or all rows), k = {K} neighbours, {ROUNDS} "
-    "shifts and w1 = w2 = 1 everywhere: nothing is tuned to a set. auroc and ap are means over the "
-    "sets, auroc_shuffled_* are against shuffled labels.",
+    f"{LATENT} latents, at most {STEPS} steps of {BATCH} (or all rows), ending where a tenth of "
+    f"the rows, held out, gains nothing; k = {K} neighbours, {ROUNDS} shifts and w1 = w2 = 1 "
+    "everywhere: nothing is tuned to a set. auroc and ap are means over the sets, auroc_shuffled "
+    "is against shuffled labels.",
     arms={
         "plain": "plain autoencoder, squared error",
         "plain-mss": "the same from mean-shifted points",
@@ -76,35 +83,57 @@ def _margin(figures: Figures, arm: str) -> float:
         "vae-mss": "the same from mean-shifted points",
         "pae": "probabilistic autoencoder, weighted negative log-likelihood",
         "pae-mss": "the method: the same from mean-shifted points",
-        "untrained": "control: the plain autoencoder before its first step",
-        "untrained-mss": "control: the same from mean-shifted points",
         "mod": "mean-shift outlier detection, which has no autoencoder",
         "iforest": "isolation forest",
         "lof": f"local outlier factor, {LOF_NEIGHBOURS} neighbours",
         "pca": f"squared error of {LATENT} principal components",
+        "labels": "positive control: linear discriminant analysis that is shown the labels",
     },
-    recipes=("pae", "plain", "vae"),
+    recipes=("pae",),
     needs=tuple(f"adbench/{name}" for name in SETS),
-    checks=(
-        Check(
-            "AUROC that the mean shift adds, mean over sets and autoencoders",
-            _mean_gain,
-            at_least=0.02,
-            control=lambda f: _mean_gain(f, "_shuffled"),
-        ),
-        Check(
-            "share of pairs of set and autoencoder to which the mean shift adds",
-            lambda f: float(np.mean([gain > 0.0 for gain in _gains(f)])),
-            at_least=0.6,
-        ),
-        Check(
-            "mean AUROC of MSS-PAE less that of the best other arm, controls aside",
-            lambda f: _margin(f, "pae-mss"),
-            at_least=-0.01,
-            control=lambda f: _margin(f, "untrained"),
+    tuning=Tuning((3e-4, 1e-3, 3e-3), "error", MODELS),
+    anchors=(
+        Anchors(
+            "Anomalies in tables",
+            "mean AUROC, higher is better",
+            "PyOD's notebook over 17 ODDS sets",
+            "Not the same sets: 18 of ADBench here, fitted to all rows and scored on the same; PCA "
+            "with 4 components, isolation forest with scikit-learn's defaults",
+            (
+                Anchor("isolation forest", 0.818, "iforest", "auroc"),
+                Anchor("PCA", 0.781, "pca", "auroc"),
+                Anchor("local outlier factor", 0.691, "lof", "auroc"),
+                Anchor("plain autoencoder", None, "plain", "auroc"),
+                Anchor("VAE", None, "vae", "auroc"),
+                Anchor("probabilistic autoencoder", None, "pae", "auroc"),
+                Anchor("probabilistic autoencoder, mean-shifted", None, "pae-mss", "auroc"),
+                Anchor("mean shift without an autoencoder", None, "mod", "auroc"),
+            ),
         ),
     ),
-)
+    primary=Primary(
+        quantity("mean AUROC with the mean shift divided by that without, mean of three "
+                 "autoencoders", _gain, null=1.0, logarithmic=True),
+        above=1.0,
+        positive=quantity("mean AUROC of labels divided by that of plain",
+                          lambda f: f["labels"]["auroc"] / f["plain"]["auroc"],
+                          null=1.0, logarithmic=True),
+        negative=quantity("the same gain against shuffled labels",
+                          lambda f: _gain(f, "_shuffled"), null=1.0, logarithmic=True),
+        published=Published(1.20, "abstract: 20 % on average over the detectors it is added to"),
+    ),
+    premises=(
+        Premise(less("auroc", "plain", than="pca"), above=-0.02,
+                why="the autoencoder is a detector as good as PCA"),
+    ),
+    secondary=(
+        Secondary(less("auroc", "pae-mss", than="pae"), above=0.0),
+        Secondary(less("auroc", "plain-mss", than="plain"), above=0.0),
+        Secondary(less("auroc", "vae-mss", than="vae"), above=0.0),
+        Secondary(less("auroc", "pae-mss", than="iforest"), above=0.0),
+        Secondary(less("auroc", "plain-mss", than="mod"), above=0.0),
+    ),
+)  # fmt: skip
 def pae(trial: Trial) -> dict[str, dict[str, float]]:
     """Every detector on every set; higher scores are more anomalous throughout."""
     rng = np.random.default_rng(trial.seed)
@@ -114,8 +143,9 @@ def pae(trial: Trial) -> dict[str, dict[str, float]]:
         assert loaded.train_labels is not None
         rows, labels = loaded.train.astype(np.float32), np.asarray(loaded.train_labels)
         shuffled = rng.permutation(labels)
-        for arm, scores in _scores(rows, trial).items():
+        for arm, (scores, error) in _scores(rows, labels, trial).items():
             found = figures.setdefault(arm, {})
+            found[f"error_{name}"] = error
             found[f"auroc_{name}"] = _auroc(scores, labels)
             found[f"auroc_shuffled_{name}"] = _auroc(scores, shuffled)
             found[f"ap_{name}"] = average_precision(
@@ -127,42 +157,42 @@ def pae(trial: Trial) -> dict[str, dict[str, float]]:
     return figures
 
 
-_KINDS = ("auroc", "auroc_shuffled", "ap")
+_KINDS = ("auroc", "auroc_shuffled", "ap", "error")
 
 
 def _auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     return auroc(scores, labels, higher_is_anomalous=True).value
 
 
-def _scores(rows: np.ndarray, trial: Trial) -> dict[str, np.ndarray]:
-    """The scores of every arm for these rows."""
+def _scores(
+    rows: np.ndarray, labels: np.ndarray, trial: Trial
+) -> dict[str, tuple[np.ndarray, float]]:
+    """The scores of every arm for these rows, and the error on held-out rows where it has one."""
     scaled = StandardScaler().fit_transform(rows.astype(np.float64))
     components = PCA(min(LATENT, *scaled.shape)).fit(scaled)
     rest = scaled - components.inverse_transform(components.transform(scaled))
     forest = IsolationForest(random_state=trial.seed).fit(scaled)
     lof = LocalOutlierFactor(min(LOF_NEIGHBOURS, len(rows) - 1)).fit(scaled)
+    told = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(scaled, labels)
     scores = {
-        "mod": moved(scaled),
-        "iforest": -forest.score_samples(scaled),
-        "lof": -lof.negative_outlier_factor_,
-        "pca": (rest**2).mean(1),
+        "mod": (moved(scaled), math.nan),
+        "iforest": (-forest.score_samples(scaled), math.nan),
+        "lof": (-lof.negative_outlier_factor_, math.nan),
+        "pca": ((rest**2).mean(1), math.nan),
+        "labels": (told.decision_function(scaled), math.nan),
     }
-    for name, model in _models(rows, trial).items():
+    order = np.random.default_rng(trial.seed).permutation(len(rows))
+    held, seen = rows[order[: len(rows) // 10]], rows[order[len(rows) // 10 :]]
+    for name in MODELS:
+        model = trial.fit(
+            name, seen, steps=STEPS, lr=trial.rate(name, 1e-3), latent_dim=LATENT, hidden=HIDDEN,
+            batch_size=min(BATCH, len(seen)), validation_data=held, validate_every=20, patience=3,
+        )  # fmt: skip
+        error = float(fvu(held, np.asarray(model.reconstruct(held))).value)
         by: Literal["mse", "wnll"] = "wnll" if name == "pae" else "mse"
         for arm, rounds in ((name, 0), (f"{name}-mss", ROUNDS)):
-            scores[arm] = -mean_shift_scores(model, rows, k=K, rounds=rounds, by=by)
+            scores[arm] = (-mean_shift_scores(model, rows, k=K, rounds=rounds, by=by), error)
     return scores
-
-
-def _models(rows: np.ndarray, trial: Trial) -> Mapping[str, isthmus.Autoencoder]:
-    """The three autoencoders from the same batches, and the untrained one."""
-    shared: dict[str, Any] = {
-        "latent_dim": LATENT, "hidden": HIDDEN, "batch_size": min(BATCH, len(rows)), "lr": 1e-3,
-        "seed": trial.seed, "progress": False,
-    }  # fmt: skip
-    models = isthmus.fit_many(list(MODELS), rows, steps=trial.steps(STEPS), **shared)
-    models["untrained"] = isthmus.fit("plain", rows, steps=1, **{**shared, "lr": 1e-12})
-    return models
 
 
 def moved(rows: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from isthmus.shapes import Float
 class Mirror(nn.Module):
     """The mirror image of the page's ``TransposedConvolutions``, as an encoder.
 
-    Each layer has the size of its twin in the decoder; batch normalisation and ELU between.
+    Each layer has the size of its twin in the decoder; ELU between, and no normalisation.
     """
 
     def __init__(self, signal: Signal, latent_dim: int, width: int) -> None:
@@ -32,7 +32,6 @@ class Mirror(nn.Module):
                     (row.step, column.step),
                     (row.padding, column.padding),
                 ),
-                nn.BatchNorm2d(widths[i + 1]),
                 nn.ELU(),
             ]
         top = (rows[-1].after, columns[-1].after)
@@ -40,6 +39,18 @@ class Mirror(nn.Module):
 
     def forward(self, x: Float[Tensor, "rows channels height width"]) -> Float[Tensor, "rows z"]:
         return self.layers(x)
+
+
+def without_norm(network: nn.Module) -> nn.Module:
+    """The network with its batch normalisations taken out, in place.
+
+    Then a row's gradient depends on that row alone, in the authors' form as in the library's.
+    """
+    for part in network.modules():
+        for name, child in part.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(part, name, nn.Identity())
+    return network
 
 
 class Detached(nn.Module):

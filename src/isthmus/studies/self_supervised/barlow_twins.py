@@ -1,4 +1,6 @@
-"""Barlow Twins against an autoencoder and InfoNCE, at two batch sizes and two widths."""
+"""Barlow Twins against an autoencoder and InfoNCE, and what its redundancy term does."""
+
+# About 270 CPU seconds a seed: six fits of 156 steps of 512.
 
 from functools import partial
 from typing import Any
@@ -6,32 +8,29 @@ from typing import Any
 import numpy as np
 import torch
 
-import isthmus
 from isthmus import data
 from isthmus.anatomy import Autoencoder, EmbeddingCode, Signal
 from isthmus.evaluation import Result, latent_rank
 from isthmus.evaluation.probing import linear_probe
 from isthmus.networks import ConvDecoder, ConvEncoder
 from isthmus.recipes.self_supervised.barlow_twins import barlow_twins
-from isthmus.studies import Check, Figures, Trial, study
+from isthmus.studies import Primary, Secondary, Trial, Tuning, experiment, less, ratio
+from isthmus.studies.benches.images import prepared
 from isthmus.studies.self_supervised.contrastive import InfoNCE
-from isthmus.studies.small_images import halved
 
 ROWS = 20_000
 LABELLED = 2_000
 FEW = 10
 DRAWS = 5
-EPOCHS = 2
+EPOCHS = 4
 CHANNELS = (16, 32)
 HIDDEN = (256,)
 LATENT = 128
 WIDE, NARROW = 512, 64
 CONTRASTIVE = 128
-LARGE, SMALL = 512, 64
-LR = 5e-3
-"""The best of 1e-3, 2e-3 and 5e-3 on the pilot seed, for Barlow Twins and the autoencoder."""
+BATCH = 512
 TEMPERATURE = 0.2
-SETTLING = 50
+STEPS = EPOCHS * ROWS // BATCH
 STRENGTHS = (1.0, 1e-1, 1e-2, 1e-3)
 TRAINING: dict[str, Any] = {
     "optimiser": "adam",
@@ -39,17 +38,11 @@ TRAINING: dict[str, Any] = {
     "groups": (),
     "weight_decay": 0.0,
     "lr_schedule": "cosine",
-    "warmup": 50,
-    "progress": False,
+    "warmup": 20,
 }
 
 
-def _lost(figures: Figures, large: str, small: str) -> float:
-    """Points of accuracy that the small batch costs."""
-    return figures[large]["accuracy"] - figures[small]["accuracy"]
-
-
-@study(
+@experiment(
     "barlow-twins",
     family="self-supervised",
     catalogue=28,
@@ -61,67 +54,48 @@ def _lost(figures: Figures, large: str, small: str) -> float:
     "batches of 256 lose under 2 points on 1024, and 16,384 dimensions still gain (figures 2, 4).",
     setting=f"MNIST halved to 14x14, {ROWS:,} images, {EPOCHS} passes; two convolutions of 16 and "
     f"32 channels, {LATENT} features, projectors of three layers, {WIDE} or {NARROW} wide; crops, "
-    "noise and erasing; Adam at a rate in proportion to the square root of the batch. Accuracy in "
+    f"noise and erasing; Adam, batches of {BATCH}. Accuracy in "
     f"percent of the 10,000 test images by a linear probe on {FEW} labelled images of each digit, "
-    f"mean over {DRAWS} draws (accuracy_2000: on {LABELLED:,} images).",
+    f"mean over {DRAWS} draws (accuracy_2000: on {LABELLED:,} images). The paper's lambda of "
+    "0.0051 was chosen at a width of 8,192.",
     arms={
-        "barlow": f"Barlow Twins, projector {WIDE} wide, batches of {LARGE}",
-        "barlow-small": f"the same with batches of {SMALL}",
-        "narrow": f"the same as the first with a projector {NARROW} wide",
-        "alone": "control: invariance alone (lambda = 0)",
-        "infonce": f"InfoNCE, projector {CONTRASTIVE} wide, batches of {LARGE}",
-        "infonce-small": f"InfoNCE with batches of {SMALL}",
+        "barlow": f"Barlow Twins, projector {WIDE} wide",
+        "alone": "invariance alone: lambda = 0",
+        "alone-again": "control: the same from another seed",
+        "infonce": f"positive control: InfoNCE, which does not collapse, {CONTRASTIVE} wide",
+        "narrow": f"Barlow Twins, projector {NARROW} wide",
         "autoencoder": "an autoencoder with the same encoder",
-        "untrained": "control: the encoder before its first step",
+        "untrained": "the encoder before its first step",
     },
     recipes=("barlow-twins",),
     needs=("mnist",),
-    checks=(
-        Check(
-            "accuracy less that of the untrained encoder, in points",
-            lambda f: f["barlow"]["accuracy"] - f["untrained"]["accuracy"],
-            at_least=15.0,
-            control=lambda f: f["alone"]["accuracy"] - f["untrained"]["accuracy"],
-        ),
-        Check(
-            "accuracy less that of the autoencoder, in points",
-            lambda f: f["barlow"]["accuracy"] - f["autoencoder"]["accuracy"],
-            at_least=3.0,
-            control=lambda f: f["untrained"]["accuracy"] - f["autoencoder"]["accuracy"],
-        ),
-        Check(
-            "effective rank of the embedding with lambda = 0, as a share of Barlow Twins'",
-            lambda f: f["alone"]["embedding_rank"] / f["barlow"]["embedding_rank"],
-            at_most=0.1,
-            control=lambda f: f["infonce"]["embedding_rank"] / f["barlow"]["embedding_rank"],
-        ),
-        Check(
-            f"points of accuracy between batches of {LARGE} and {SMALL}",
-            lambda f: abs(_lost(f, "barlow", "barlow-small")),
-            at_most=2.0,
-        ),
-        Check(
-            f"points that batches of {SMALL} cost InfoNCE, less those that they cost Barlow Twins",
-            lambda f: _lost(f, "infonce", "infonce-small") - _lost(f, "barlow", "barlow-small"),
-            at_least=0.0,
-        ),
-        Check(
-            f"points gained from a width of {NARROW} to {WIDE}",
-            lambda f: f["barlow"]["accuracy"] - f["narrow"]["accuracy"],
-            at_least=0.0,
-        ),
+    tuning=Tuning(
+        (1e-3, 3e-3, 9e-3), "accuracy", ("barlow", "alone", "infonce", "narrow", "autoencoder"),
+        lower_is_better=False,
     ),
-)
+    primary=Primary(
+        less("accuracy", "barlow", than="alone"), above=0.0, positive="infonce",
+        negative="alone-again",
+    ),
+    secondary=(
+        Secondary(ratio("embedding_rank", "alone", to="barlow"), below=1.0),
+        Secondary(less("accuracy", "barlow", than="untrained"), above=0.0),
+        Secondary(less("accuracy", "barlow", than="autoencoder"), above=0.0),
+        Secondary(less("accuracy", "barlow", than="narrow"), above=0.0),
+    ),
+)  # fmt: skip
 def study_of_twins(trial: Trial) -> dict[str, dict[str, float | Result]]:
     """Seven networks from the same encoder, and a probe on each."""
     mnist = data.load("mnist")
     assert mnist.test is not None
     assert mnist.train_labels is not None
     assert mnist.test_labels is not None
-    drawn = np.random.default_rng(trial.seed).permutation(len(mnist.train))[:ROWS]
-    rows, test = halved(mnist.train[drawn]), halved(mnist.test)
+    rng = np.random.default_rng(trial.seed)
+    drawn = rng.permutation(len(mnist.train))[: trial.rows(ROWS)]
+    kept = rng.permutation(len(mnist.test))[: trial.rows(10_000)]
+    rows, test = prepared(mnist.train[drawn], 14), prepared(mnist.test[kept], 14)
     models = _models(rows, trial)
-    labels = mnist.train_labels[drawn[:LABELLED]], mnist.test_labels
+    labels = mnist.train_labels[drawn[:LABELLED]], mnist.test_labels[kept]
     figures: dict[str, dict[str, float | Result]] = {}
     for arm, model in models.items():
         code = model.encode(test, code=True)
@@ -141,45 +115,37 @@ def _models(rows: np.ndarray, trial: Trial) -> dict[str, Autoencoder]:
     """Every arm, by name; each starts from the same encoder."""
     signal = data.as_source(rows).signal
 
-    def fit(model: str | Autoencoder, batch: int = LARGE, **options: Any) -> Autoencoder:
-        steps = trial.steps(EPOCHS * len(rows) // batch)
-        own = {
-            **TRAINING,
-            "steps": steps,
-            "batch_size": batch,
-            "lr": LR * (batch / LARGE) ** 0.5,
-            "seed": trial.seed,
-            **options,
-        }
-        return isthmus.fit(model, rows, **own)
+    def fit(arm: str, model: str | Autoencoder, **options: Any) -> Autoencoder:
+        own = {**TRAINING, "batch_size": BATCH, "lr": trial.rate(arm, 3e-3)}
+        return trial.fit(model, rows, steps=STEPS, **{**own, **options})
 
-    def twins(batch: int = LARGE, **options: Any) -> Autoencoder:
+    def twins(arm: str, **options: Any) -> Autoencoder:
         own = {"projector": WIDE, "latent_dim": LATENT, **options}
-        return fit("barlow-twins", batch, encoder=_encoder(signal, trial.seed), **own)
+        return fit(arm, "barlow-twins", encoder=_encoder(signal, trial.seed), **own)
 
-    def contrastive() -> Autoencoder:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(trial.seed)
-            encoder = _encoder(signal, trial.seed)
-            model = barlow_twins(signal, projector=CONTRASTIVE, latent_dim=LATENT, encoder=encoder)
-        model.objective = InfoNCE(TEMPERATURE) * 1.0
-        return model
-
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(trial.seed)
+        encoder = _encoder(signal, trial.seed)
+        contrastive = barlow_twins(
+            signal, projector=CONTRASTIVE, latent_dim=LATENT, encoder=encoder
+        )  # fmt: skip
+    contrastive.objective = InfoNCE(TEMPERATURE) * 1.0
+    # Nothing is learnt at this rate, but the batch statistics settle.
+    settling = {"lr": 1e-12, "batch_size": 64}
     return {
-        "barlow": twins(),
-        "barlow-small": twins(SMALL),
-        "narrow": twins(projector=NARROW),
-        "alone": twins(redundancy=0.0),
-        "infonce": fit(contrastive()),
-        "infonce-small": fit(contrastive(), SMALL),
+        "barlow": twins("barlow"),
+        "alone": twins("alone", redundancy=0.0),
+        "alone-again": twins("alone", redundancy=0.0, seed=trial.seed + 1000),
+        "infonce": fit("infonce", contrastive),
+        "narrow": twins("narrow", projector=NARROW),
         "autoencoder": fit(
+            "autoencoder",
             "plain",
             latent_dim=LATENT,
             encoder=_encoder(signal, trial.seed),
             decoder=_decoder(signal, trial.seed),
         ),
-        # Nothing is learnt at this rate, but the batch statistics settle.
-        "untrained": twins(SMALL, lr=1e-12, steps=trial.steps(SETTLING)),
+        "untrained": twins("untrained", **settling),
     }
 
 

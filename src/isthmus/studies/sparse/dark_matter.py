@@ -1,328 +1,194 @@
 """SAE dark matter: what a dictionary leaves over is half linear in its input."""
 
-from collections.abc import Mapping
+# About 130 CPU seconds a seed: five dictionaries, 200,000 tokens, and gradient pursuit.
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
 
-import isthmus
-from isthmus.activations import Activations
-from isthmus.anatomy import linear_decoder
+from isthmus.anatomy import Autoencoder, linear_decoder
 from isthmus.data import Planted
-from isthmus.evaluation import Result, recovery
-from isthmus.interpretation.geometry import (
-    ErrorParts,
-    error_decomposition,
-    gradient_pursuit,
-    split_error,
-)
-from isthmus.language import documents, open_model, pack
-from isthmus.studies import Check, Figures, Trial, study
+from isthmus.evaluation import Result, fvu
+from isthmus.interpretation.geometry import error_decomposition, gradient_pursuit, split_error
+from isthmus.studies import (
+    Figures,
+    Premise,
+    Primary,
+    Published,
+    Secondary,
+    Trial,
+    Tuning,
+    experiment,
+    less,
+    quantity,
+    ratio,
+    value,
+)  # fmt: skip
+from isthmus.studies.benches.language import NEEDS, language
 
-ELEMENTS, TRUTHS, ACTIVE = 64, 512, 4
+WIDTHS, K = (192, 768, 1536), 16
+FIT = {"batch_size": 1024, "lr_schedule": "linear", "average": None}
+STEPS, RATE = 2000, 1.6e-3
+PART_STEPS, PART_BATCH = 1500, 512
+HELD = 16_384
+PURSUED, PARTED = 4096, 120_000
+"""Rows that gradient pursuit codes, and rows whose error's parts are learnt again."""
+
+ELEMENTS, TRUTHS, ACTIVE, KNOWN = 64, 512, 4, 192
+"""Planted data, and how many of their directions, the most frequent, the ideal dictionary has."""
 MOST = 0.5
-"""No truth is on in more rows than this share."""
+"""No direction is on in more rows than this share."""
 DENSE_DIRECTIONS, DENSE = 8, 0.3
 """Dense part of the planted data: directions, and the standard deviation along each."""
-LEARNED = 0.7
-"""A truth whose nearest latent has a lower cosine is not learned."""
-PLANTED_WIDTHS, PLANTED_STEPS, PLANTED_BATCH = (48, 192, 768), 1000, 512
-"""The total error falls by nearly 40 % over these; in a third of the steps it hardly falls."""
 NOISE = 0.5
-"""Noise on ideal reconstructions, relative to the norm of the unlearned part."""
-
-POINT, TEXT, CONTEXT, TOKENS = "layers.1", "held-out", 128, 60_000
-HELD, K = 16_384, 16
-WIDTHS, STEPS, BATCH = (128, 384, 1152), 400, 1024
-PART_STEPS = 200
-"""Steps of the dictionaries that are trained on each part of the error."""
-PURSUED = 4096
-"""Rows that gradient pursuit codes."""
+"""Noise on ideal reconstructions, relative to the norm of the part that is left over."""
 
 Measured = dict[str, float | Result]
+SMALL, OWN, LARGE = (f"w{width}" for width in WIDTHS)
 
 
-def _each(figures: Mapping[str, float], name: str, widths: tuple[int, ...]) -> list[float]:
-    return [figures[f"{name}_w{width}"] for width in widths]
+def _fall(part: str) -> Callable[[Figures], float]:
+    """A function of figures: by what share a part of the error is less in the widest."""
+    return lambda f: 1.0 - f[LARGE][part] / f[SMALL][part]
 
 
-def _change(figures: Mapping[str, float], name: str, widths: tuple[int, ...]) -> float:
-    """The largest value over widths less the smallest, relative to the mean."""
-    values = _each(figures, name, widths)
-    return (max(values) - min(values)) / float(np.mean(values))
-
-
-def _fall(figures: Mapping[str, float], widths: tuple[int, ...]) -> float:
-    """By what share the FVU of the widest dictionary is below that of the narrowest."""
-    values = _each(figures, "fvu", widths)
-    return 1.0 - values[-1] / values[0]
-
-
-def _mean(figures: Mapping[str, float], name: str, widths: tuple[int, ...]) -> float:
-    return float(np.mean(_each(figures, name, widths)))
-
-
-def _kept(figures: Figures, arm: str) -> float:
-    return min(_each(figures[arm], "missed_ratio", PLANTED_WIDTHS))
-
-
-@study(
+@experiment(
     "dark-matter",
     family="sparse",
     catalogue=183,
     paper="Engels, Riggs, Tegmark 2024, Decomposing The Dark Matter of Sparse Autoencoders",
-    statement="About half of a dictionary's error vector, and nearly all of its squared norm, is "
-    "linear in the input; the part that is not stays the same as dictionaries grow, and holds "
-    "fewer features that were missed.",
-    headline="Gemma 2 9B, Gemma Scope: about 50 % of the variance of the error vector and over "
-    "90 % of that of its norm are linear in the activation.",
-    setting="Activations of the resident language model (the residual stream of width 192 after "
-    "its second block, 60,000 tokens of text that it was not trained on, the token that begins a "
-    "row left out); TopK dictionaries with k = 16 of 128, 384 and 1152 latents, 400 steps of 1024 "
-    "rows. Planted data with known truth: 512 directions in 64 dimensions, 3.9 active, frequencies "
-    "proportional to 1 / rank (at most 0.5), and a dense Gaussian part in 8 dimensions; k = 4, "
-    "widths 48, 192 and 768, 1000 steps of 512 rows. Linear maps are fitted on half of 16,384 "
-    "held-out rows and measured on the other. A truth is missed where no latent has a cosine of "
-    "0.7 with it; the energy that a part holds of it is that of its slope on the truth's "
-    "coefficient, along the truth.",
+    statement="About half of a dictionary's error vector, and nearly all of its squared norm, can "
+    "be linearly predicted from the activation; the rest is harder for dictionaries and changes "
+    "less as they grow.",
+    headline="Gemma 2 9B, Gemma Scope: about half of the variance of the error vector and over "
+    "90 % of that of its norm are linear in the activation (abstract).",
+    setting=f"{language(held=HELD).setting} TopK dictionaries with k = {K}, {STEPS:,} steps of "
+    "1,024 rows. Linear maps are fitted on half of the held rows and measured on the other. Two "
+    "more dictionaries learn each part of the error of training rows "
+    f"({PART_STEPS:,} steps of {PART_BATCH}). Planted data: {TRUTHS} directions in {ELEMENTS} "
+    f"dimensions, {ACTIVE} active, frequencies proportional to 1 / rank, and a dense Gaussian "
+    f"part; the {KNOWN} most frequent are known.",
     arms={
-        "activations": "TopK on the resident model's activations, by width",
-        "shuffled": "control: the same maps fitted with the errors of other rows",
-        "planted": "TopK on planted data, by width",
-        "shuffled planted": "control: the same with the errors of other rows",
-        "ideal": "planted data rebuilt from the 192 most frequent truths themselves, with noise "
-        "added to the data or to the reconstruction",
-        "parts": "TopK trained on each part of the error on activations at width 384, and gradient "
-        "pursuit with the dictionaries of each width",
+        SMALL: f"TopK, {WIDTHS[0]} latents",
+        OWN: f"TopK, {WIDTHS[1]} latents",
+        LARGE: f"TopK, {WIDTHS[2]} latents",
+        "other-errors": f"control: the errors of {OWN}, dealt out to other rows",
+        "ideal": "positive control: planted data rebuilt from most of the truths themselves, so "
+        "that what is left over are the other truths",
+        "noisy-data": "the same with noise added to the data",
+        "noisy-reconstruction": "the same with as much noise added to the reconstruction",
+        "linear": f"TopK, {WIDTHS[1]} latents, of the linear part of the error of {OWN}",
+        "nonlinear": "the same of the rest",
+        "pursuit": f"the dictionary of {OWN}, codes by gradient pursuit",
+        "encoder": f"{OWN} on the same rows",
     },
     recipes=("topk",),
-    needs=("gutenberg12", "masc_pos"),
-    checks=(
-        Check(
-            "activations: R² of the error's squared norm regressed on the activation, mean over "
-            "widths",
-            lambda f: _mean(f["activations"], "norm_r2", WIDTHS),
-            at_least=0.8,
-            control=lambda f: _mean(f["shuffled"], "norm_r2", WIDTHS),
-        ),
-        Check(
-            "activations: nonlinear FVU, the range over widths relative to the mean",
-            lambda f: _change(f["activations"], "nonlinear_fvu", WIDTHS),
-            at_most=0.2,
-            control=lambda f: _change(f["shuffled"], "nonlinear_fvu", WIDTHS),
-        ),
-        Check(
-            "activations: fall of the FVU from the narrowest to the widest dictionary",
-            lambda f: _fall(f["activations"], WIDTHS),
-            at_least=0.3,
-            premise=True,
-        ),
-        Check(
-            "planted: R² of the error's squared norm, mean over widths",
-            lambda f: _mean(f["planted"], "norm_r2", PLANTED_WIDTHS),
-            at_least=0.8,
-            control=lambda f: _mean(f["shuffled planted"], "norm_r2", PLANTED_WIDTHS),
-        ),
-        Check(
-            "planted: nonlinear FVU, the range over widths relative to the mean",
-            lambda f: _change(f["planted"], "nonlinear_fvu", PLANTED_WIDTHS),
-            at_most=0.2,
-            control=lambda f: _change(f["shuffled planted"], "nonlinear_fvu", PLANTED_WIDTHS),
-        ),
-        Check(
-            "planted: energy of missed truths in the linear part of the error, divided by that in "
-            "the rest, least over widths",
-            lambda f: _kept(f, "planted"),
-            at_least=2.0,
-            control=lambda f: _kept(f, "shuffled planted"),
-        ),
-        Check(
-            "planted: fall of the FVU from the narrowest to the widest dictionary",
-            lambda f: _fall(f["planted"], PLANTED_WIDTHS),
-            at_least=0.3,
-            premise=True,
-        ),
-        Check(
-            "activations: R² of the error vector regressed on the activation, mean over widths",
-            lambda f: _mean(f["activations"], "error_r2", WIDTHS),
-            at_least=0.4,
-            control=lambda f: _mean(f["shuffled"], "error_r2", WIDTHS),
-            required=False,
-        ),
-        Check(
-            "ideal: R² of the error vector with noise on the data less that with as much noise on "
-            "the reconstruction",
-            lambda f: f["ideal"]["error_r2_noisy_data"] - f["ideal"]["error_r2_noisy_recon"],
-            at_least=0.1,
-            required=False,
-        ),
-        Check(
-            "FVU of a dictionary trained on the nonlinear part less that of one trained on the "
-            "linear part",
-            lambda f: f["parts"]["fvu_nonlinear"] - f["parts"]["fvu_linear"],
-            at_least=0.02,
-            required=False,
+    needs=NEEDS,
+    tuning=Tuning((4e-4, 1.6e-3, 6.4e-3), "fvu", (SMALL, OWN, LARGE)),
+    primary=Primary(
+        value("error_r2", OWN), above=0.0, positive="ideal", negative="other-errors",
+        published=Published(0.5, "abstract: about half of the error vector"),
+    ),
+    premises=(
+        Premise(value("fvu", OWN), below=0.5, why="a dictionary that rebuilds most of its data"),
+        Premise(
+            quantity("share by which the FVU is less in the widest", _fall("fvu")), above=0.1,
+            why="dictionaries that grow are better",
         ),
     ),
-)
-def dark_matter(trial: Trial) -> dict[str, Measured]:
-    """Errors on planted data and on activations, taken apart."""
-    shuffled: Measured = {}
-    rows, cut = _activations(trial), _size(trial, HELD)
-    train, held = rows[cut:], rows[:cut]
-    models = _fitted(train, WIDTHS, K, trial.steps(STEPS), BATCH, trial.seed)
-    on_text: Measured = {"norm_r2_of_data": _norm_of_data(held)}
-    for width, model in models.items():
-        recon = torch.as_tensor(model.reconstruct(held))
-        on_text |= _taken_apart(held, recon, width)
-        shuffled |= _taken_apart(held, _other_errors(held, recon), width)
-    return {
-        "activations": on_text,
-        "shuffled": shuffled,
-        **_planted(trial),
-        "ideal": _ideal(trial.seed, _size(trial, HELD)),
-        "parts": _parts(train, models, trial) | _pursuit(held[:PURSUED], models),
-    }
-
-
-def _size(trial: Trial, rows: int) -> int:
-    """``rows``, scaled by the budget as far as linear maps can still be fitted."""
-    return min(rows, max(trial.steps(rows), 1024))
-
-
-def _activations(trial: Trial) -> Tensor:
-    """The resident model's activations, ``(tokens, width)``, in an order drawn by the seed."""
-    model = open_model("resident")
-    tokens = pack(documents(TEXT), model.tokenizer, CONTEXT, 4 * _size(trial, TOKENS // 4))
-    take = Activations(model.module, POINT)
-    found = []
-    for part in torch.arange(len(tokens)).split(32):
-        batch = tokens.rows(part)
-        kept = batch.mask.clone()
-        kept[:, 0] = False
-        found.append(take(batch.ids)[POINT][kept])
-    rows = torch.cat(found)
-    return rows[torch.from_numpy(np.random.default_rng(trial.seed).permutation(len(rows)))]
-
-
-def _fitted(
-    rows: Tensor | np.ndarray, widths: tuple[int, ...], k: int, steps: int, batch: int, seed: int
-) -> dict[int, isthmus.Autoencoder]:
-    models = isthmus.fit_many(
-        {str(width): {"recipe": "topk", "k": k, "latent_dim": width} for width in widths},
-        rows, steps=steps, batch_size=batch, lr=4e-3, lr_schedule="linear", warmup=20,
-        average=None, seed=seed, progress=False,
+    secondary=(
+        Secondary(value("norm_r2", OWN), above=0.0,
+                  published=Published(0.9, "abstract: over 90 % of its norm")),
+        Secondary(
+            quantity(
+                "share by which the linear FVU is less in the widest, less that of the nonlinear",
+                lambda f: _fall("linear_fvu")(f) - _fall("nonlinear_fvu")(f),
+            ),
+            above=0.0,
+        ),
+        Secondary(less("part_fvu", "nonlinear", than="linear"), above=0.0),
+        Secondary(ratio("nonlinear_fvu", "pursuit", to="encoder"), below=1.0),
+        Secondary(less("error_r2", "noisy-data", than="noisy-reconstruction"), above=0.0),
+    ),
+)  # fmt: skip
+def dark_matter(trial: Trial) -> Mapping[str, Measured]:
+    """Errors on activations and on planted data, taken apart."""
+    ground = language(held=HELD).open(trial)
+    held = ground.held
+    models = {
+        f"w{width}": trial.fit(
+            "topk", ground.rows, latent_dim=width, k=K, steps=STEPS,
+            lr=trial.rate(f"w{width}", RATE), **FIT,
+        )
+        for width in WIDTHS
+    }  # fmt: skip
+    figures: dict[str, Measured] = {}
+    for arm, model in models.items():
+        figures[arm] = {**error_decomposition(held, np.asarray(model.reconstruct(held)))}
+    # What the norm of the data themselves has of it, beside which the error's has to be seen.
+    figures[OWN]["norm_r2_of_data"] = error_decomposition(held, np.zeros_like(held))["norm_r2"]
+    own = models[OWN]
+    recon = np.asarray(own.reconstruct(held))
+    figures["other-errors"] = {**error_decomposition(held, other_errors(held, recon, trial.seed))}
+    return figures | ideal(trial.seed, len(held)) | _parts(ground.rows[:PARTED], own, trial) | (
+        pursued(held[:PURSUED], own)
     )  # fmt: skip
-    return {int(width): model for width, model in models.items()}
 
 
-def _taken_apart(x: Tensor | np.ndarray, recon: Tensor | np.ndarray, width: int) -> Measured:
-    found = error_decomposition(x, recon)
-    return {f"{name}_w{width}": value for name, value in found.items()}
+def other_errors(x: np.ndarray, recon: np.ndarray, seed: int) -> np.ndarray:
+    """The reconstructions, were each row's error that of another, drawn at random.
+
+    Not that of the row before: it is of the token before, and in part linear in this one.
+    """
+    order = np.random.default_rng([seed, 4]).permutation(len(x))
+    return x - (x - recon)[order]
 
 
-def _other_errors(x: Tensor, recon: Tensor) -> Tensor:
-    """The reconstructions, were each row's error that of another."""
-    return x - (x - recon).roll(1, 0)
-
-
-def _norm_of_data(x: Tensor) -> Result:
-    """R² of the squared norm of the data themselves."""
-    return error_decomposition(x, torch.zeros_like(x))["norm_r2"]
-
-
-def _planted(trial: Trial) -> dict[str, Measured]:
-    x = _made(trial.seed, _size(trial, 1 << 16), 0)[0]
-    held, on, directions = _made(trial.seed, _size(trial, HELD), 1)
-    steps = trial.steps(PLANTED_STEPS)
-    figures: dict[str, Measured] = {"planted": {}, "shuffled planted": {}}
-    models = _fitted(x, PLANTED_WIDTHS, ACTIVE, steps, PLANTED_BATCH, trial.seed)
-    for width, model in models.items():
-        recon = np.asarray(model.reconstruct(held))
-        nearest = recovery(model, directions).per
-        assert nearest is not None
-        missed = nearest < LEARNED
-        figures["planted"][f"missed_w{width}"] = float(missed.sum())
-        for arm, rebuilt in (
-            ("planted", recon),
-            ("shuffled planted", held - np.roll(held - recon, 1, 0)),
-        ):
-            ratio = _missed_ratio(split_error(held, rebuilt), on[:, missed], directions[missed])
-            figures[arm] |= _taken_apart(held, rebuilt, width) | {f"missed_ratio_w{width}": ratio}
-    return figures
-
-
-def _made(seed: int, rows: int, stream: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def made(seed: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows with a sparse and a dense part, the sparse coefficients, and their directions."""
     rates = 1.0 / np.arange(1, TRUTHS + 1)
     rates = np.minimum(rates * ACTIVE / rates.sum(), MOST)
     planted = Planted(ELEMENTS, TRUTHS, frequencies=rates, seed=seed)
-    x, coefficients = planted.sample(rows, stream)
+    x, coefficients = planted.sample(rows, 1)
     drawn = np.random.default_rng([seed, 1]).standard_normal((ELEMENTS, DENSE_DIRECTIONS))
-    dense = np.random.default_rng([seed, 2, stream]).standard_normal((rows, DENSE_DIRECTIONS))
+    dense = np.random.default_rng([seed, 2]).standard_normal((rows, DENSE_DIRECTIONS))
     x = x + (DENSE * dense @ np.linalg.qr(drawn)[0].T).astype(np.float32)
     return x, coefficients.toarray(), planted.directions
 
 
-def _missed_ratio(parts: ErrorParts, on: np.ndarray, directions: np.ndarray) -> float:
-    """Energy of truths in the linear part of the error, divided by that in the rest.
-
-    Slopes that are nothing but chance add to both, and so bring the ratio nearer to that of the
-    parts' own energies.
-    """
-    on = on[parts.rows]
-    centred, spread = on - on.mean(0), on.var(0).clip(1e-12)
-    linear, rest = (
-        float((((part @ directions.T) * centred).mean(0) ** 2 / spread).sum())
-        for part in (parts.linear, parts.nonlinear)
-    )
-    return linear / rest
-
-
-def _ideal(seed: int, rows: int = HELD) -> Measured:
+def ideal(seed: int, rows: int) -> dict[str, Measured]:
     """The most frequent truths as they are, and noise of one size in either place."""
-    x, on, directions = _made(seed, rows, 1)
-    learned = PLANTED_WIDTHS[1]
-    recon = on[:, :learned] @ directions[:learned]
+    x, on, directions = made(seed, rows)
+    recon = on[:, :KNOWN] @ directions[:KNOWN]
     noise = np.random.default_rng([seed, 3]).standard_normal(x.shape)
     noise *= NOISE * np.sqrt(((x - recon) ** 2).sum() / (noise**2).sum())
-    cases = {
-        "clean": (x, recon),
-        "noisy_data": (x + noise, recon),
-        "noisy_recon": (x, recon + noise),
-    }
     return {
-        f"{name}_{case}": value
-        for case, pair in cases.items()
-        for name, value in error_decomposition(*pair).items()
+        "ideal": dict(error_decomposition(x, recon)),
+        "noisy-data": dict(error_decomposition(x + noise, recon)),
+        "noisy-reconstruction": dict(error_decomposition(x, recon + noise)),
     }
 
 
-def _parts(x: Tensor, models: dict[int, isthmus.Autoencoder], trial: Trial) -> Measured:
-    """What a further dictionary makes of each part of the error."""
-    width = WIDTHS[1]
-    parts = split_error(x, models[width].reconstruct(x))
-    figures: Measured = {}
+def _parts(rows: np.ndarray, model: Autoencoder, trial: Trial) -> dict[str, Measured]:
+    """What a further dictionary makes of each part of the error, on rows that it has not seen."""
+    parts = split_error(rows, np.asarray(model.reconstruct(rows)))
+    figures: dict[str, Measured] = {}
     for name, part in (("linear", parts.linear), ("nonlinear", parts.nonlinear)):
         left = part.astype(np.float32)
         train, held = left[: 3 * len(left) // 4], left[3 * len(left) // 4 :]
-        again = _fitted(train, (width,), K, trial.steps(PART_STEPS), BATCH, trial.seed)[width]
-        figures[f"fvu_{name}"] = isthmus.evaluate(again, held)["fvu"]
+        again = trial.fit(
+            "topk", train, latent_dim=WIDTHS[1], k=K, steps=PART_STEPS,
+            lr=trial.rate(OWN, RATE), **{**FIT, "batch_size": PART_BATCH},
+        )  # fmt: skip
+        figures[name] = {"part_fvu": fvu(held, np.asarray(again.reconstruct(held)))}
     return figures
 
 
-def _pursuit(x: Tensor, models: dict[int, isthmus.Autoencoder]) -> Measured:
-    """Errors where gradient pursuit finds the codes, with as many latents as the encoder's."""
-    figures: Measured = {}
-    for width, model in models.items():
-        atoms = linear_decoder(model).atoms().detach()
-        bias = linear_decoder(model).offset.detach()
-        active = (torch.as_tensor(model.encode(x)) > 0).sum(1)
-        code = gradient_pursuit(model.scaler(x) - bias, atoms, active)
-        recon, encoded = torch.as_tensor(model.decode(code)), model.reconstruct(x)
-        for name, rebuilt in (("pursuit", recon), ("encoder", encoded)):
-            found = error_decomposition(x, rebuilt)
-            for measure in ("fvu", "nonlinear_fvu"):
-                figures[f"{measure}_{name}_w{width}"] = found[measure]
-    return figures
+def pursued(x: np.ndarray, model: Autoencoder) -> dict[str, Measured]:
+    """The error where gradient pursuit finds the codes, with as many latents as the encoder's."""
+    decoder, rows = linear_decoder(model), torch.as_tensor(x)
+    active = (torch.as_tensor(model.encode(rows)) > 0).sum(1)
+    inside = model.scaler(rows) - decoder.offset.detach()
+    code = gradient_pursuit(inside, decoder.atoms().detach(), active)
+    recon = {"pursuit": model.decode(code), "encoder": model.reconstruct(rows)}
+    return {arm: dict(error_decomposition(x, np.asarray(one))) for arm, one in recon.items()}

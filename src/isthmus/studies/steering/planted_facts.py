@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from isthmus.data.made.words import Words
-from isthmus.language import Decoder, LanguageModel, Shape, Tokens
+from isthmus.language import Decoder, LanguageModel, Shape
 from isthmus.language.weight_fingerprint import fingerprint
 
 Draw = Callable[[np.random.Generator], np.ndarray]
@@ -69,16 +69,4 @@ def cross_entropy(module: Decoder, rows: Tensor) -> Tensor:
     logits = module(rows[:, :-1])
     return F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="none").view(
         len(rows), -1
-    )
-
-
-def as_tokens(rows: np.ndarray) -> Tokens:
-    """Rows without padding, each a document of its own."""
-    ids = torch.from_numpy(rows)
-    return Tokens(
-        ids,
-        torch.ones_like(ids, dtype=torch.bool),
-        torch.arange(len(ids)),
-        torch.zeros(len(ids), dtype=torch.int64),
-        [f"row {i}" for i in range(len(ids))],
     )

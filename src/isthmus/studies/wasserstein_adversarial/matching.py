@@ -1,13 +1,11 @@
-"""Two other ways to match codes to a prior: a kernel and an adversary (Tolstikhin et al. 2018)."""
+"""Another way to match codes to a prior: a kernel (WAE-MMD, Tolstikhin et al. 2018)."""
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Output, Term
 from isthmus.shapes import Float
 
-CRITIC = "critic"
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Multiples of the kernel's base scale, as in the authors' code."""
 
@@ -50,39 +48,3 @@ class KernelDiscrepancy(Term):
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return kernel_discrepancy(out.code.z, drawn(model, out.code.z))
-
-
-class CodeCritic(Term):
-    """``-log D(z) - log(1 - D(f(x)))``: the critic tells draws of the prior from codes."""
-
-    name = "code_critic"
-    unit = "nats"
-    rebuilds = False
-    player = CRITIC
-
-    def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        critic, codes = model.critics[CRITIC], out.code.z
-        return F.softplus(-critic(drawn(model, codes))) + F.softplus(critic(codes))
-
-
-class FooledCritic(Term):
-    """``-log D(f(x))``: codes that the critic takes for draws of the prior (WAE-GAN)."""
-
-    name = "fooled_critic"
-    unit = "nats"
-    rebuilds = False
-
-    def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        return F.softplus(-model.critics[CRITIC](out.code.z))
-
-
-def code_critic(latent_dim: int, width: int) -> nn.Module:
-    """Logits ``(rows,)`` that a code is a draw of the prior; two hidden layers."""
-    return nn.Sequential(
-        nn.Linear(latent_dim, width),
-        nn.ReLU(),
-        nn.Linear(width, width),
-        nn.ReLU(),
-        nn.Linear(width, 1),
-        nn.Flatten(0),
-    )

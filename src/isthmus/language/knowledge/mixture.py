@@ -1,0 +1,38 @@
+"""The text of ``resident-circuits``: English, and generated passages."""
+
+from isthmus.language.corpus import held_out_text, training_text
+from isthmus.language.document import Document
+from isthmus.language.knowledge.text import generated_text
+
+PASSAGES, EPOCHS = 30_000, 3
+"""Generated passages that it was trained on, dealt to so many epochs of the English."""
+JOINED = 12
+"""Passages of a document."""
+HELD_OUT_PASSAGES = 480
+_OTHER_SEED = 1
+
+
+def training_passages() -> list[list[Document]]:
+    """The generated documents of each epoch, of 12 passages each: no passage is read twice."""
+    made = joined(generated_text(PASSAGES))
+    return [made[epoch::EPOCHS] for epoch in range(EPOCHS)]
+
+
+def joined(passages: list[Document]) -> list[Document]:
+    """Documents of 12 passages."""
+    some = [passages[i : i + JOINED] for i in range(0, len(passages), JOINED)]
+    return [Document(few[0].name, "\n".join(one.text for one in few)) for few in some]
+
+
+def mixed_training_text() -> list[Document]:
+    """What an epoch of training reads: all of its English, and the first part of the passages."""
+    return [*training_text(), *joined(generated_text(PASSAGES))[::EPOCHS]]
+
+
+def mixed_held_out_text() -> list[Document]:
+    """English that it never saw, and passages from another seed.
+
+    Their lists are new; facts are those of training, and nothing that training withholds is told
+    here either (see :class:`Question`).
+    """
+    return [*held_out_text(), *joined(generated_text(HELD_OUT_PASSAGES, _OTHER_SEED))]
