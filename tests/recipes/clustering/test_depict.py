@@ -15,7 +15,12 @@ from isthmus.errors import IsthmusError
 from isthmus.evaluation.clustering import clustering_accuracy
 from isthmus.networks.clean_noisy import LayeredDecoder, LayeredEncoder
 from isthmus.recipes import get_recipe
-from isthmus.recipes.clustering.depict import cluster_target, clusters, memberships
+from isthmus.recipes.clustering.depict import (
+    NearCentres,
+    cluster_target,
+    clusters,
+    memberships,
+)
 from steps import step_forward
 
 
@@ -64,7 +69,7 @@ def test_the_target_of_equal_rows_is_the_optimum_of_the_two_divergences():
     np.testing.assert_allclose(cluster_target(rows, rows.sum(0))[0], best, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["depict", "dec"])
+@pytest.mark.parametrize("name", ["depict", "released"])
 def test_targets_are_the_formula_and_the_prior_takes_from_large_clusters(name):
     rng = np.random.default_rng(0)
     p = rng.dirichlet([4.0, 1.0, 0.5], size=50)
@@ -82,6 +87,35 @@ def test_targets_are_the_formula_and_the_prior_takes_from_large_clusters(name):
 def test_an_empty_cluster_leaves_the_targets_finite():
     p = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     assert torch.equal(cluster_target(p, p.sum(0)), p)
+
+
+def test_student_assignments_and_their_gradient_are_those_of_dec():
+    """Xie et al. 2016, equations 1 to 5, for one degree of freedom."""
+    rng = np.random.default_rng(0)
+    z, centres = rng.standard_normal((7, 4)), rng.standard_normal((3, 4))
+    near = 1.0 / (1.0 + np.square(z[:, None] - centres).sum(2))
+    q = near / near.sum(1, keepdims=True)
+    p = q**2 / q.sum(0)
+    p /= p.sum(1, keepdims=True)
+    part = NearCentres(4, 3).double()
+    with torch.no_grad():
+        part.weight.copy_(torch.from_numpy(centres))
+    codes = torch.from_numpy(z).requires_grad_()
+    found = part(codes).softmax(1)
+    np.testing.assert_allclose(found.detach(), q)
+    target = cluster_target(found.detach(), found.detach().sum(0), "released")
+    np.testing.assert_allclose(target, p)
+    (target * (target / found).log()).sum().backward()
+    pull = 2 * near * (p - q)
+    gaps = z[:, None] - centres
+    np.testing.assert_allclose(codes.grad, (pull[..., None] * gaps).sum(1))
+    np.testing.assert_allclose(part.weight.grad, -(pull[..., None] * gaps).sum(0))
+
+
+def test_student_assignments_begin_at_the_centres_of_k_means():
+    model = untrained(assignment="student", pretraining=0.0)
+    bottleneck = model.bottleneck
+    assert torch.equal(bottleneck.softmax.weight, bottleneck.centres)
 
 
 # --- layers ----------------------------------------------------------------------------------
@@ -275,9 +309,15 @@ def test_resumed_in_any_stage_the_weights_are_the_same(tmp_path, after):
 # --- clusters --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", ["depict", "dec"])
-def test_planted_kinds_are_found(target):
-    model = isthmus.fit("depict", X, **{**SMALL, "steps": 100, "target": target})
+DEC = {
+    "assignment": "student", "target": "released", "reconstruction": 0.0, "start": 0.0,
+    "dropout": 0.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, {"target": "released"}, DEC], ids=["paper", "code", "dec"])
+def test_planted_kinds_are_found(options):
+    model = isthmus.fit("depict", X, **{**SMALL, "steps": 100, **options})
     found = clusters(model, X)
     assert found.dtype == np.int64
     assert clustering_accuracy(found, KINDS).value > 0.97

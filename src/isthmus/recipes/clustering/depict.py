@@ -32,7 +32,8 @@ from isthmus.shapes import Float
 STARTS = 20
 """Starts of k-means, of which the best is kept."""
 
-TargetName = Literal["depict", "dec"]
+TargetName = Literal["depict", "released"]
+Assignment = Literal["softmax", "student"]
 
 
 def cluster_target(
@@ -43,7 +44,8 @@ def cluster_target(
     """What the predictions ``p`` are drawn to: rows sum to one.
 
     ``depict`` is ``p / sqrt(sizes)``, which minimises ``KL(q || p) + KL(mean q || uniform)``
-    (Dizaji et al. 2017, equation 7); ``dec`` is ``p^2 / sizes`` (Xie et al. 2016, equation 3).
+    (Dizaji et al. 2017, equation 7); ``released`` is ``p^2 / sizes``, what the authors' code
+    computes instead, and DEC before them (Xie et al. 2016, equation 3).
     ``sizes`` ``(clusters,)`` are the sums of p over the data; None leaves them out, and with them
     the prior that clusters are equally large.
     """
@@ -52,6 +54,22 @@ def cluster_target(
         sizes = sizes.clamp_min(torch.finfo(p.dtype).tiny)
         q = q / (sizes.sqrt() if name == "depict" else sizes)
     return q / q.sum(1, keepdim=True)
+
+
+class NearCentres(nn.Module):
+    """Logits ``(rows, clusters)`` whose softmax is DEC's soft assignment, ``-log(1 + |z - mu|^2)``.
+
+    The kernel of Student's t with one degree of freedom (Xie et al. 2016, equation 1); ``weight``
+    ``(clusters, latent)`` are the centres mu.
+    """
+
+    def __init__(self, latent_dim: int, clusters: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(clusters, latent_dim))
+
+    def forward(self, z: Float[Tensor, "rows latent"]) -> Float[Tensor, "rows clusters"]:
+        # Not by cdist, whose root has no derivative where a code is a centre.
+        return -(z[:, None] - self.weight).square().sum(2).log1p()
 
 
 @dataclass(eq=False)
@@ -71,7 +89,8 @@ class ClusterSoftmax(Part):
 
     Until the share ``pretraining`` of the run is done, it only remembers: ``recent`` ``(memory,
     latent)`` holds the latest clean codes, at most one pass over the data. After the last update of
-    that share k-means of these gives ``centres``, whose directions the softmax starts from. For the
+    that share k-means of these gives ``centres``, whose directions the softmax starts from; with
+    ``assignment="student"`` it is :class:`NearCentres` of them, and starts as they are. For the
     share ``start`` of the run the targets are the nearest centres, and after that
     :func:`cluster_target` of the clean path's predictions. A target's sizes are those of the
     current softmax on the recent codes.
@@ -93,11 +112,17 @@ class ClusterSoftmax(Part):
         start: float,
         target: TargetName,
         size_prior: bool,
+        assignment: Assignment = "softmax",
     ) -> None:
         super().__init__()
         self.pretraining, self.joint = pretraining, pretraining + start
         self.kind, self.size_prior = target, size_prior
-        self.softmax = nn.Linear(latent_dim, clusters)
+        self.assignment = assignment
+        self.softmax = (
+            nn.Linear(latent_dim, clusters)
+            if assignment == "softmax"
+            else NearCentres(latent_dim, clusters)
+        )
         self.register_buffer("recent", torch.zeros(memory, latent_dim))
         self.register_buffer("centres", torch.zeros(clusters, latent_dim))
         self.register_buffer("held", torch.zeros((), dtype=torch.int64))
@@ -162,8 +187,11 @@ class ClusterSoftmax(Part):
             warnings.simplefilter("ignore", ConvergenceWarning)
             found.fit(codes)
         self.centres.copy_(torch.from_numpy(found.cluster_centers_))
-        self.softmax.weight.copy_(F.normalize(self.centres, dim=1))
-        self.softmax.bias.zero_()
+        if isinstance(self.softmax, NearCentres):
+            self.softmax.weight.copy_(self.centres)
+        else:
+            self.softmax.weight.copy_(F.normalize(self.centres, dim=1))
+            self.softmax.bias.zero_()
         self.started.fill_(True)
 
     @torch.no_grad()
@@ -274,8 +302,16 @@ def depict(
         Field(description="weight of the layers' error after the pretraining; 0 is without"),
     ] = 1.0,
     target: Annotated[
-        TargetName, Field(description="depict: p / sqrt(size); dec: p^2 / size, which sharpens")
+        TargetName,
+        Field(
+            description="depict: p / sqrt(size), the paper's equation 7; released: p^2 / size, "
+            "which sharpens, as in the authors' code"
+        ),
     ] = "depict",
+    assignment: Annotated[
+        Assignment,
+        Field(description="softmax of the code, or Student's t about centres, as DEC has it"),
+    ] = "softmax",
     size_prior: Annotated[
         bool, Field(description="whether targets favour clusters of equal size")
     ] = True,
@@ -298,15 +334,17 @@ def depict(
     trains alone. Then k-means of the clean codes gives each row a cluster to learn, and after
     a while the targets are the clean path's own predictions, divided by the root of the clusters'
     sizes: large clusters give rows away, and none is empty. :func:`clusters` and
-    :func:`memberships` read the result. ``reconstruction=0``, ``size_prior=false`` and
-    ``target=dec`` are the paper's ablations and its rival.
+    :func:`memberships` read the result. ``reconstruction=0`` and ``size_prior=false`` are the
+    paper's ablations. Its rival DEC on the same networks is ``assignment=student``,
+    ``target=released``, ``reconstruction=0``, ``start=0`` and ``dropout=0``: centres that codes
+    are drawn to, and no decoder after the pretraining.
 
     From the paper and the released code: 50 maps each, kernels of 4 and 5 with stride 2 (they fit
     images from 4 pixels on, and so 8x8 as they are; an odd side is padded by a pixel), as many
     latents as clusters, tanh on code and output, leaky rectifiers of 0.01, Glorot's start, images
     scaled to [-1, 1], dropout 0.1, weight 0.1 on hidden layers, Adam at 1e-4, batches of 100, a
-    softmax started from the directions of k-means' centres. The released code squares p in the
-    target, as DEC does (``target=dec``).
+    softmax started from the directions of k-means' centres. The default target is the paper's
+    equation 7; the released code squares p instead, as DEC does (``target=released``).
 
     Other than published, for a laptop and one loop over steps: the stages are shares of a run of
     200 epochs, where the code stops each by a validation score, within 4000; targets are computed
@@ -334,6 +372,7 @@ def depict(
             start=start,
             target=target,
             size_prior=size_prior,
+            assignment=assignment,
         ),
         decoder=LayeredDecoder(encoder),
         objective=objective + ClusterError() * Stairs((0.0, 1.0), (pretraining,)),

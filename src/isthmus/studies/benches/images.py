@@ -27,8 +27,8 @@ def images(
 ) -> Bench:  # fmt: skip
     """A bench of MNIST or Fashion-MNIST, other rows for each seed; pixels lie in [0, 1].
 
-    ``side`` 14 takes means of 2x2 pixels. ``known`` has ``labels`` of the first ``labelled`` rows
-    and ``truth``, those of the held-out test images.
+    ``side`` 14 takes means of 2x2 pixels. ``known`` has ``labels`` of the first ``labelled`` rows,
+    ``classes`` of all of them, and ``truth``, the classes of the held-out test images.
     """
 
     def open_ground(trial: Trial) -> Ground:
@@ -39,8 +39,12 @@ def images(
         rng = np.random.default_rng(trial.seed)
         seen = rng.permutation(len(found.train))[: trial.rows(rows, LEAST)]
         kept = rng.permutation(len(found.test))[: trial.rows(held, LEAST)]
+        few = labelled
+        if trial.probing:  # a classifier costs more than twenty steps of training
+            few, kept = min(labelled, LEAST), kept[:LEAST]
         parts = [prepared(x, side, flat) for x in (found.train[seen], found.test[kept])]
-        known = {"labels": found.train_labels[seen[:labelled]], "truth": found.test_labels[kept]}
+        classes = found.train_labels[seen]
+        known = {"labels": classes[:few], "classes": classes, "truth": found.test_labels[kept]}
         return Ground(parts[0], parts[1], trial.seed, known)
 
     setting = (
