@@ -11,7 +11,7 @@ from isthmus.anatomy import Clock, Signal
 from isthmus.errors import IsthmusError
 from isthmus.evaluation.anomaly import mean_shift
 from isthmus.recipes import get_recipe
-from isthmus.recipes.anomaly.pae import FLOOR, MeanAndVariance, mean_shift_scores
+from isthmus.recipes.anomaly.pae import LEAST, MeanAndVariance, mean_shift_scores
 
 X = np.random.default_rng(0).normal(1.0, [0.3, 1.5, 2.0, 1.0], (200, 4)).astype(np.float32)
 
@@ -50,9 +50,31 @@ def test_draws_have_the_mean_and_the_variance():
 def test_log_variances_are_bounded_below_alone():
     raw = torch.tensor([-1e4, -20.0, -3.0, 0.0, 5.0])
     logvar = MeanAndVariance((5,)).logvar(torch.stack([torch.zeros(5), raw]))
-    assert logvar[0] == pytest.approx(FLOOR)
-    assert (logvar >= FLOOR).all()
+    assert logvar[0] == pytest.approx(np.log(LEAST))
+    assert (logvar >= np.log(LEAST) - 1e-6).all()
     torch.testing.assert_close(logvar[2:], raw[2:], atol=3e-3, rtol=0)
+
+
+@pytest.mark.parametrize("scaling", ["none", "columns"])
+def test_the_least_variance_is_a_share_of_each_features_own(scaling):
+    x = np.hstack([X, np.full((200, 1), 3.0, np.float32)])
+    model = fitted(rows=x, steps=1, scaling=scaling, floor=0.02)
+    spread = model.scaler(torch.from_numpy(x)).var(0, correction=0)
+    wanted = (0.02 * spread).clamp_min(LEAST)
+    torch.testing.assert_close(model.likelihood.floor.exp(), wanted)
+    assert wanted[4] == LEAST
+    params = torch.stack([torch.zeros(1, 5), torch.full((1, 5), -1e4)], 1)
+    torch.testing.assert_close(model.likelihood.logvar(params)[0], model.likelihood.floor)
+
+
+def test_a_feature_that_is_known_exactly_does_not_outweigh_the_others():
+    """Of a copied feature an error as large as its spread counts at most a hundredfold."""
+    t = np.random.default_rng(0).normal(size=(500, 1))
+    x = np.hstack([t, t, t, np.random.default_rng(1).normal(size=(500, 1))]).astype(np.float32)
+    model = fitted(rows=x, latent_dim=2, steps=400, lr=1e-2)
+    params = model.decode_code(model.clean_code(model.scaler(torch.from_numpy(x))))
+    largest = (-model.likelihood.logvar(params)).exp().max()
+    assert 20 < largest <= 100.0001
 
 
 def test_the_loss_is_the_formula_and_its_gradient_that_of_finite_differences():

@@ -139,3 +139,18 @@ def test_published_optimiser_learns_to_agree_and_to_decorrelate():
     losses = [record["loss"] for record in model.history]
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:5])
     np.testing.assert_array_equal(model.encode(X), model.encode(X))
+
+
+def test_lambda_by_width_keeps_the_terms_in_their_published_proportion():
+    """For correlations of one size the second term is as many times the first at every width."""
+
+    def proportion(width: int, redundancy: float) -> float:
+        return redundancy * width * (width - 1) * 0.1**2 / (width * 0.1**2)
+
+    signal = Signal("vector", (6,))
+    for width in (64, 512):
+        model, _ = build(signal, projector=width, latent_dim=4, hidden=(8,), redundancy=None)
+        used = next(iter(model.objective)).term.redundancy
+        assert proportion(width, used) == pytest.approx(proportion(8192, 0.0051), rel=0.02)
+    model, _ = build(signal, projector=64)
+    assert next(iter(model.objective)).term.redundancy == 0.0051
