@@ -1,6 +1,6 @@
 """DEPICT against k-means on an autoencoder's codes, and without its parts."""
 
-# About 240 CPU seconds a seed: seven fits of 3,000 steps.
+# About 210 CPU seconds a seed: seven fits of 3,000 steps.
 from typing import Any
 
 import numpy as np
