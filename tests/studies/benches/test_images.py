@@ -5,9 +5,10 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
+from isthmus import data
 from isthmus.studies import Trial
 from isthmus.studies.arms import Coded, Ground
-from isthmus.studies.benches.images import MEASURES, pca, pixels, prepared
+from isthmus.studies.benches.images import LEAST, MEASURES, images, pca, pixels, prepared
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +50,24 @@ def test_a_classifier_errs_less_on_pixels_than_on_noise_and_with_more_labels(gro
     assert MEASURES["knn_error"](known, ground) < 15.0
     assert MEASURES["fvu"](known, ground) == 0.0
     assert MEASURES["dead_share"](known, ground) < 0.2
+
+
+def test_each_seed_has_its_own_rows_with_their_classes_and_a_probe_few_labels(monkeypatch):
+    # The class of an image is the byte of all its pixels.
+    classes = np.random.default_rng(0).integers(0, 10, 5000)
+    rows = np.broadcast_to(classes[:, None, None], (5000, 28, 28)).astype(np.uint8)
+    stored = data.Data("made", rows, rows[:1000], classes, classes[:1000])
+    monkeypatch.setattr(data, "load", lambda name: stored)
+    bench = images("made", rows=4000, held=800, labelled=900, side=14)
+    first, other, few = (
+        bench.open(trial) for trial in (Trial(11), Trial(12), Trial(11, probing=True))
+    )
+    for one in (first, other, few):
+        seen = np.rint(one.rows[:, 0, 0, 0] * 255).astype(int)
+        assert (seen == one.known["classes"]).all()
+        assert (np.rint(one.held[:, 0, 0, 0] * 255) == one.known["truth"]).all()
+        assert (one.known["labels"] == one.known["classes"][: len(one.known["labels"])]).all()
+    assert first.rows.shape == (4000, 1, 14, 14)
+    assert [len(one.known["labels"]) for one in (first, few)] == [900, LEAST]
+    assert [len(one.held) for one in (first, few)] == [800, LEAST]
+    assert (first.known["classes"] != other.known["classes"]).any()
