@@ -43,7 +43,7 @@ def test_repositories_are_named_at_one_commit():
 
 
 def test_everything_that_studies_need_can_be_fetched():
-    for study in studies.studies().values():
+    for study in studies.claims().values():
         for name in study.needs:
             one = public.found(name)
             assert name in BUNDLED or (one is not None and one.can_be_fetched), (study.name, name)

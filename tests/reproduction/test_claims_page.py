@@ -92,4 +92,4 @@ def test_the_picture_has_each_effect_on_its_side():
 
 @pytest.mark.parametrize("effects", [(float("nan"),) * 5])
 def test_the_picture_says_what_is_undefined(effects):
-    assert "undefined · not resolved" in forest_plot([stored(effects)])
+    assert "undefined · not testable here" in forest_plot([stored(effects)])

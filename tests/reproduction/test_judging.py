@@ -1,5 +1,7 @@
 """From figures to a word, and what keeps one from being given."""
 
+import math
+
 import numpy as np
 import pytest
 from claims_made import a_claim, figures, seeds
@@ -56,6 +58,13 @@ def test_a_missed_positive_and_a_passed_negative_control_leave_it_untested():
     assert "the negative control passes" in passed.reasons[0]
 
 
+def test_an_undefined_control_could_not_fail():
+    undefined = [{**one, "null": {"size": math.nan}} for one in UP]
+    judged = judge(a_claim(), undefined, FLAT)
+    assert judged.word == "not testable here"
+    assert judged.reasons == ["the negative control is undefined, so it could not fail"]
+
+
 def test_too_few_seeds_resolve_nothing():
     judged = judge(a_claim(), UP[:4], FLAT)
     assert (judged.word, judged.reasons) == ("not resolved", ["4 of 5 seeds"])
@@ -108,10 +117,11 @@ def test_secondary_checks_change_nothing():
     assert judged.secondary[0].side == "no"
 
 
-def test_what_is_undefined_is_not_resolved():
+def test_what_is_undefined_is_not_testable():
     main = Primary(
         quantity("undefined", lambda f: 0.0 / 0.0), above=0.0,
         positive=quantity("ten", lambda f: 10.0), negative=quantity("none", lambda f: -1.0),
     )  # fmt: skip
     judged = judge(a_claim(primary=main), UP, FLAT)
-    assert judged.word == "not resolved"
+    assert judged.word == "not testable here"
+    assert judged.reasons == ["the quantity is undefined for a seed"]

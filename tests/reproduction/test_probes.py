@@ -1,13 +1,17 @@
 """What puts results out of date, and what does not."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from claims_made import a_claim
+import torch
+from claims_made import a_claim, figures
 
 from isthmus.reproduction import probes
 from isthmus.reproduction.probes import page_hash, probe, status
+from isthmus.studies import get_claim
+from isthmus.studies.benches import planted
 from isthmus.training.lars import LARS
 
 PAGE = '@experiment("a", statement="{}", seeds={})\ndef f(trial):\n    {}return 1\n'
@@ -36,6 +40,35 @@ def correlated_rows():
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((128, 3)) @ rng.standard_normal((3, 8))
     return (rows + 0.1 * rng.standard_normal((128, 8))).astype(np.float32)
+
+
+def test_a_page_counts_with_the_bench_that_it_imports(monkeypatch, tmp_path):
+    page = get_claim("abstopk").file
+    before = page_hash(page)
+    assert before == page_hash(page)
+    bench = Path(planted.__file__)
+    own = {bench: (bench.read_text().replace("ROWS, HELD = 1 << 17", "ROWS, HELD = 1 << 16"))}
+    assert own[bench] != bench.read_text()
+    changed = tmp_path / "planted.py"
+    changed.write_text(own[bench])
+    real = probes._room
+    monkeypatch.setattr(
+        probes, "_room", lambda name: [changed if p == bench else p for p in real(name)]
+    )
+    probes._syntax.cache_clear()
+    assert page_hash(page) != before
+    probes._syntax.cache_clear()
+
+
+def test_a_probe_runs_on_one_thread_whoever_asks():
+    seen = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        probe(a_claim(lambda trial: (seen.append(torch.get_num_threads()), figures())[1]))
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -94,6 +94,24 @@ def test_rates_are_chosen_for_every_arm_before_anything_else(monkeypatch, ran, t
     assert len(ran) == before
 
 
+def test_a_grid_without_its_measure_is_one_sentence(monkeypatch, ran, tmp_path):
+    grid = Tuning((0.01, 0.1, 1.0), "eror", ("method",))
+    use(monkeypatch, a_claim(lambda trial: figures(), tuning=grid))
+    with pytest.raises(IsthmusError, match="made: method has no 'eror' at any rate of its grid"):
+        reproduction.reproduce("made", folder=tmp_path)
+
+
+def test_a_process_that_is_ended_from_outside_is_one_sentence(monkeypatch, ran, tmp_path):
+    def submit(self, function, *args):
+        done = runner.Future()
+        done.set_exception(runner.BrokenProcessPool("ended"))
+        return done
+
+    monkeypatch.setattr(Here, "submit", submit)
+    with pytest.raises(IsthmusError, match=r"ended from outside.*--jobs 1"):
+        reproduction.reproduce("made", folder=tmp_path)
+
+
 def test_results_of_other_code_are_dropped_and_those_of_other_machines_kept(
     ran, tmp_path, monkeypatch
 ):

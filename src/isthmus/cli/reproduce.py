@@ -14,6 +14,7 @@ from isthmus.cli.common import Quiet, interruptible, out
 
 if TYPE_CHECKING:
     from isthmus.reproduction.results import Outcome
+    from isthmus.training.progress import ProgressBar
 
 COLOURS = {
     "supported": "green",
@@ -62,7 +63,9 @@ def reproduce(
 
     chosen = [*claims(family)] if everything or family else [*(names or [])]
     if check:
-        out.print(checked(chosen or [*claims()], output))
+        with interruptible(), ProgressBar("probes", 1, "claims", not quiet) as bar:
+            found = checked(chosen or [*claims()], output, bar)
+        out.print(found)
         return
     if not chosen:
         out.print(listed(output))
@@ -101,7 +104,7 @@ def listed(folder: Path) -> Table:
     return grid
 
 
-def checked(names: list[str], folder: Path) -> Table:
+def checked(names: list[str], folder: Path, bar: "ProgressBar") -> Table:
     """Which kept results are what the code gives now: a probe of each, a few seconds."""
     from isthmus.reproduction.probes import probe
     from isthmus.reproduction.results import kept
@@ -109,7 +112,8 @@ def checked(names: list[str], folder: Path) -> Table:
     from isthmus.studies import get_claim
 
     grid = _grid("claim", "results", "by")
-    for name in names:
+    for number, name in enumerate(names):
+        bar.draw(number, number, name, total=len(names))
         claim = get_claim(name)
         stored = kept(folder, claim, 1.0).probe
         if stored is None:

@@ -132,8 +132,12 @@ def judge(claim: Claim, figures: Sequence[Figures], curve: Curve | None = None) 
                f"needed {p.finding.threshold.rule}" for p in premises if not p.met]  # fmt: skip
     if positive.side != "yes":
         reasons.append(f"the positive control is missed: {positive.estimate}")
+    if math.isnan(negative.estimate.mean):
+        reasons.append("the negative control is undefined, so it could not fail")
     if negative.side == "yes":
         reasons.append(f"the negative control passes: {negative.estimate}")
+    if math.isnan(primary.estimate.mean) and figures:
+        reasons.append("the quantity is undefined for a seed")
     if primary.side != "not resolved" and curve is not None:
         reasons += _unfinished(primary, points)
     word: Word

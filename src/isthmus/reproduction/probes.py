@@ -1,16 +1,19 @@
 """Whether stored results are still what the code gives: the page's syntax, and a short probe.
 
-A claim's own page counts by its syntax, less its texts. The library counts by what it does: every
-fit of the experiment is run for twenty steps on few rows, and hashes of the weights and of the
-figures are kept beside the results. The same bits mean the same code, as far as twenty steps tell:
-an edit of a comment or of the progress bar changes none, a changed constant of an optimiser changes
-those of the arms that use it. Bits depend on the processor and on torch: elsewhere nothing is told.
+A claim's own page counts by its syntax, less its texts, and so do the benches and helpers among the
+studies that it imports: a probe takes few rows, and would not see that a bench takes fewer. The
+library counts by what it does: every fit of the experiment is run for twenty steps on few rows, and
+hashes of the weights and of the figures are kept beside the results. The same bits mean the same
+code, as far as twenty steps tell: an edit of a comment or of the progress bar changes none, a
+changed constant of an optimiser changes those of the arms that use it. Bits depend on the processor
+and on torch: elsewhere nothing is told.
 """
 
 import ast
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from isthmus import studies
 from isthmus.studies import PILOT, Claim, Trial
 
 TEXTS = {
@@ -58,14 +62,32 @@ def machine() -> str:
 
 
 def probe(claim: Claim) -> Probe:
-    """Run the experiment for a few steps and hash what it does. One thread, seconds."""
+    """Run the experiment for a few steps and hash what it does: seconds, on one thread.
+
+    The sums of several threads have other bits, so that their number must not depend on who asks.
+    """
     trial = Trial(PILOT, probing=True)
-    figures = claim.run(trial)
+    with one_thread():
+        figures = claim.run(trial)
     arms = {
         arm: _short(repr(sorted((m, v) for m, v in found.items() if m not in claim.timed)))
         for arm, found in figures.items()
     }
     return Probe(page_hash(claim.file), machine(), _short(repr(trial.recorded)), arms)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch and for the libraries under numpy."""
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def status(stored: Probe, now: Probe) -> Status:
@@ -79,13 +101,27 @@ def status(stored: Probe, now: Probe) -> Status:
 
 
 def page_hash(file: Path) -> str:
-    """A hash of a page's syntax, without comments, docstrings and texts for readers."""
-    return _page_hash(file, file.stat().st_mtime_ns)
+    """A hash of the syntax of a page, and of what it imports from the rooms of the studies.
+
+    Without comments, docstrings and texts for readers. What lies beside these rooms (how a claim is
+    declared, how a trial is run) counts by what it does, as the rest of the library.
+    """
+    found: dict[Path, str] = {}
+    waiting = [file]
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found[one], imported = _syntax(one, one.stat().st_mtime_ns)
+            waiting += imported
+    first = found.pop(file)
+    return _short("".join([first, *sorted(found.values())]))
 
 
 @cache
-def _page_hash(file: Path, _: int) -> str:
+def _syntax(file: Path, _: int) -> tuple[str, tuple[Path, ...]]:
+    """The hash of one file, and the files of the studies' rooms that it imports."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
+    imported = tuple(path for name in _imports(tree) for path in _room(name))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
@@ -93,7 +129,25 @@ def _page_hash(file: Path, _: int) -> str:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             texts = TEXTS.get(node.func.id, set())
             node.keywords = [word for word in node.keywords if word.arg not in texts]
-    return _short(ast.dump(tree))
+    return _short(ast.dump(tree)), imported
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _room(name: str) -> list[Path]:
+    """The file of a module in a package under ``isthmus.studies``; none for any other name."""
+    parts = name.split(".")
+    if parts[:2] != ["isthmus", "studies"] or len(parts) < 4:
+        return []
+    path = Path(studies.__file__).parent.joinpath(*parts[2:]).with_suffix(".py")
+    return [path] if path.exists() else []
 
 
 def _is_text(node: ast.stmt) -> bool:

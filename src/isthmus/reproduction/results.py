@@ -61,7 +61,12 @@ class Outcome:
                 assert one.rate is not None
                 found[one.rate] = value if wanted.lower_is_better else -value
             known = {rate: value for rate, value in found.items() if not math.isnan(value)}
-            best[arm] = min(known or found, key=lambda rate: (found[rate], rate))
+            if not known:
+                raise IsthmusError(
+                    f"{self.claim.name}: {arm} has no {wanted.measure!r} at any rate of its grid, "
+                    "so none can be chosen: name a figure that the experiment gives"
+                )
+            best[arm] = min(known, key=lambda rate: (known[rate], rate))
         return best
 
     @property

@@ -7,6 +7,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -226,6 +227,11 @@ def _run(
                     results.write(plan.outcome, keep)
             if report is not None:
                 report(str(task), done, done + sum(one.left for one in plans.values()))
+    except BrokenProcessPool:
+        raise IsthmusError(
+            "a process of a trial was ended from outside, most likely for want of memory: finished "
+            "trials are kept, go on with the same command and jobs=1 (--jobs 1)"
+        ) from None
     except KeyboardInterrupt:
         for process in (pool._processes or {}).values():
             process.terminate()

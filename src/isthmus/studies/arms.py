@@ -55,15 +55,16 @@ class Fit:
         called = recipe if isinstance(recipe, str) else getattr(recipe, "__name__", "own model")
         self.text: str = text or (f"{called}, {said}" if said else called)
 
-    def make(self, name: str, ground: Ground, trial: Trial, shared: Mapping[str, Any]) -> Subject:
-        """Fit it, with the options that all arms share."""
-        options = {**shared, **self.options}
+    def wanted(self, name: str, ground: Ground, trial: Trial) -> dict[str, Any]:
+        """All options of its fit: those that arms share, its own, and the rate chosen for it."""
+        options = {**trial.shared, **self.options}
         found = {n: v(ground) if callable(v) else v for n, v in options.items()}
-        rate = trial.rates.get(name)
-        if rate is not None:
-            found["lr"] = rate
-        model: Autoencoder = trial.fit(self.recipe, ground.rows, **found)
-        return model
+        return {**found, "lr": trial.rates[name]} if name in trial.rates else found
+
+    def make(self, name: str, ground: Ground, trial: Trial, **others: Any) -> Autoencoder:
+        """Fit it; ``others`` take precedence over all of its options."""
+        wanted = {**self.wanted(name, ground, trial), **others}
+        return trial.fit(self.recipe, ground.rows, **wanted)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -150,12 +150,13 @@ def claim(
     others = dict(measured_only or {})
 
     def experiment(trial: Trial) -> dict[str, dict[str, float]]:
+        trial = replace(trial, shared=fit)
         ground = bench.open(trial)
         subjects: dict[str, Subject] = {}
         figures = {}
         for arm, wanted in arms.items():
             if isinstance(wanted, Fit):
-                subjects[arm] = wanted.make(arm, ground, trial, fit)
+                subjects[arm] = wanted.make(arm, ground, trial)
             else:
                 subjects[arm] = wanted.make(subjects, ground, trial)
             names = tuple(others.get(arm, measures))

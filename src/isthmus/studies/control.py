@@ -2,12 +2,10 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 
-import isthmus
 from isthmus.anatomy import Autoencoder, linear_decoder
 from isthmus.errors import IsthmusError
 from isthmus.networks import Dictionary, DictionaryEncoder
@@ -18,29 +16,20 @@ STILL = 1e-12
 """A learning rate at which a step moves nothing."""
 
 
-def untrained(arm: Fit, of: str, **shared: Any) -> Control:
+def untrained(arm: Fit, of: str) -> Control:
     """The same model before its first step, with whatever it takes from data at the start."""
 
     def make(_: Mapping[str, Subject], ground: Ground, trial: Trial) -> Subject:
-        wanted = {**shared, **arm.options}
-        options = {n: v(ground) if callable(v) else v for n, v in wanted.items()}
-        options = {**options, "steps": 1, "lr": STILL, "seed": trial.seed, "progress": False}
-        model: Autoencoder = isthmus.fit(arm.recipe, ground.rows, **options)
-        return model
+        return arm.make(of, ground, trial, steps=1, lr=STILL)
 
     return Control(f"control: {of} before its first step", make, of)
 
 
-def another_seed(arm: Fit, of: str, **shared: Any) -> Control:
+def another_seed(arm: Fit, of: str) -> Control:
     """The same arm from another seed: what seeds alone make of the quantity."""
 
     def make(_: Mapping[str, Subject], ground: Ground, trial: Trial) -> Subject:
-        options = {**shared, **arm.options}
-        found = {n: v(ground) if callable(v) else v for n, v in options.items()}
-        rate = trial.rates.get(of)
-        if rate is not None:
-            found["lr"] = rate
-        return trial.fit(arm.recipe, ground.rows, **{**found, "seed": trial.seed + 1000})
+        return arm.make(of, ground, trial, seed=trial.seed + 1000)
 
     return Control(f"control: {of} once more, from another seed", make, of)
 

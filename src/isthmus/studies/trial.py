@@ -15,7 +15,7 @@ PILOT = 0
 FIRST = 11
 """The first seed that counts. Lower ones were seen while experiments were designed."""
 
-PROBE_STEPS = 20
+PROBE_STEPS = fit_cache.PROBED
 """Training steps of a probe, which is there to be compared, not to be good."""
 
 PROBE_ROWS = 2048
@@ -33,6 +33,8 @@ class Trial:
         Scales the training steps: 1 is what the word is given at.
     rates
         Learning rates by arm, where they were chosen from a grid.
+    shared
+        Options of training that all fits of a declared claim share, its controls' included.
     probing
         Twenty steps and few rows, to see whether the code still does the same.
     recorded
@@ -42,6 +44,7 @@ class Trial:
     seed: int
     budget: float = 1.0
     rates: Mapping[str, float] = field(default_factory=dict)
+    shared: Mapping[str, Any] = field(default_factory=dict)
     probing: bool = False
     recorded: list[str] = field(default_factory=list, compare=False)
 

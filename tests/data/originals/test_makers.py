@@ -223,6 +223,21 @@ def test_tagged_words_keep_words_with_tags(files):
     assert second["sents"] == ["Well_UH ,_, two-part_word_NN"]
 
 
+def test_queries_are_a_table_with_the_domain_of_each_intent(files):
+    parts = {part: [[f"say, {part}", "greet"]] for part in ("val", "train", "test")}
+    parts |= {f"oos_{part}": [[f"odd {part}", "oos"]] for part in ("val", "train", "test")}
+    originals = {"all.json": json.dumps(parts), "of.json": json.dumps({"talk": ["greet"]})}
+    content = made(
+        files(**originals), {"by": "intents", "queries": "all.json", "domains": "of.json"}
+    )
+    assert content.decode().splitlines() == [
+        "split,domain,intent,text",
+        'train,talk,greet,"say, train"', 'val,talk,greet,"say, val"',
+        'test,talk,greet,"say, test"', "train,oos,oos,odd train", "val,oos,oos,odd val",
+        "test,oos,oos,odd test",
+    ]  # fmt: skip
+
+
 def test_posts_are_cleaned_chosen_and_cut(files):
     body = "Some words of prose that are long enough to be kept here. " * 2
     post = (

@@ -16,6 +16,7 @@ MAKERS: dict[str, Maker] = {
     "gutenberg": text_sets.gutenberg,
     "header": lines.header,
     "idx": images.idx,
+    "intents": text_sets.intents,
     "intervals": series.intervals,
     "labelled": lines.labelled,
     "matrix": array_sets.matrix,

@@ -1,4 +1,4 @@
-"""Texts: books of Project Gutenberg, words with their parts of speech, posts of newsgroups."""
+"""Texts: books of Project Gutenberg, words with their parts of speech, posts, queries."""
 
 import csv
 import io
@@ -117,6 +117,31 @@ def _post(content: bytes) -> str:
 def _prose(text: str) -> float:
     """The share of letters and blanks."""
     return sum(c.isalpha() or c.isspace() for c in text) / len(text)
+
+
+PARTS = ("train", "val", "test")
+_NO_INTENT = "oos"
+
+
+def intents(files: Originals, queries: str, domains: str) -> bytes:
+    """A table of ``split``, ``domain``, ``intent`` and ``text``, as Larson et al. 2019 publish it.
+
+    ``queries`` is a JSON file of pairs (text, intent) for each part, those without an intent apart;
+    ``domains`` one of the intents of each domain.
+    """
+    found = json.loads(files.text(queries))
+    domain = {
+        intent: name for name, some in json.loads(files.text(domains)).items() for intent in some
+    }
+    buffer = io.StringIO(newline="")
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow(["split", "domain", "intent", "text"])
+    for part, key in [(p, p) for p in PARTS] + [(p, f"{_NO_INTENT}_{p}") for p in PARTS]:
+        table.writerows(
+            [part, _NO_INTENT if intent == _NO_INTENT else domain[intent], intent, text]
+            for text, intent in found[key]
+        )
+    return buffer.getvalue().encode()
 
 
 def _json_lines(items: Sequence[dict[str, Any]]) -> bytes:

@@ -10,6 +10,7 @@ from isthmus import data
 from isthmus.evaluation import error_per_element, fvu
 from isthmus.evaluation.probing import knn_probe, linear_probe
 from isthmus.studies.arms import Bench, Coded, Control, Ground, Subject
+from isthmus.studies.quantities import Quantity, quantity
 from isthmus.studies.trial import Trial
 
 STRENGTHS = (1.0, 1e-1, 1e-2)
@@ -86,6 +87,16 @@ def pixels() -> Control:
             lambda rows: rows.reshape(len(rows), -1),
             lambda codes: codes.reshape(-1, *ground.rows.shape[1:]),
         ),
+    )
+
+
+def fewer_labels(arm: str) -> Quantity:
+    """Test error on an arm's codes, divided by that with a quarter of the labels: below 1."""
+    return quantity(
+        f"probe_error of {arm} divided by that with a quarter of the labels",
+        lambda f: f[arm]["probe_error"] / f[arm]["probe_error_quarter"],
+        null=1.0,
+        logarithmic=True,
     )
 
 

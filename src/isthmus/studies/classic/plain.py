@@ -35,7 +35,7 @@ claim(
         "autoencoder": DEEP,
         "pca": pca(LATENT),
         "pca-40": pca(40, "positive control: ten more principal components"),
-        "untrained": control.untrained(DEEP, "autoencoder", latent_dim=LATENT, network="mlp"),
+        "untrained": control.untrained(DEEP, "autoencoder"),
     },
     measures=("squared_error", "fvu"),
     fit={

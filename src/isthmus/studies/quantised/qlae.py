@@ -74,7 +74,7 @@ claim(
     arms={
         "qlae": _quantised(f"10 values a latent, weight decay {DECAY:g}", DECAY),
         "ae": AE,
-        "ae-again": control.another_seed(AE, "ae", **SHARED),
+        "ae-again": control.another_seed(AE, "ae"),
         "qlae-undecayed": _quantised("QLAE without weight decay", 0.0),
         "beta-vae": Fit("beta-vae", "beta-VAE, beta = 4", capacity=None, beta=4.0 * BY_PIXELS,
                         network="mlp", optimiser="adam"),

@@ -32,7 +32,7 @@ claim(
         "abstopk": Fit("abstopk", k=ACTIVE),
         "topk": TOPK,
         "jumprelu": Fit("jumprelu", l0=float(ACTIVE)),
-        "topk again": control.another_seed(TOPK, "topk", **SHARED),
+        "topk again": control.another_seed(TOPK, "topk"),
         "truth": true_dictionary(ACTIVE),
     },
     measures=("fvu", "l0", "dead_share", "axis_recovery", "antipodal"),

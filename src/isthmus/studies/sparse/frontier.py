@@ -58,7 +58,7 @@ def _frontier(
         setting="Width 768, 2,000 steps of 1,024 tokens, a rate from one grid for each arm, "
         "falling to zero. L0 is 16 of 768, held by a control where a penalty decides it. All "
         "kinds have the same help for dead latents, AuxK of weight 1/32.",
-        arms={**arms, again: control.another_seed(ARMS[rival], rival, **FIT)},
+        arms={**arms, again: control.another_seed(ARMS[rival], rival)},
         measures=("fvu", "l0", "dead_share", "losses"),
         fit=FIT,
         tuning=Tuning(GRID, "fvu", own),

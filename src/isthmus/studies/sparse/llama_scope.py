@@ -42,7 +42,7 @@ claim(
         "relu-l1": RELU,
         "without annealing": Fit("llama-scope", k=ACTIVE, k_start=ACTIVE),
         "one threshold": Control("llama-scope, turned into JumpReLU", _converted, "llama-scope"),
-        "relu-l1 again": control.another_seed(RELU, "relu-l1", **SHARED),
+        "relu-l1 again": control.another_seed(RELU, "relu-l1"),
         "truth": true_dictionary(ACTIVE),
     },
     measures=("fvu", "l0", "dead_share", "recovery"),

@@ -33,7 +33,7 @@ claim(
     arms={
         "matryoshka": Fit("matryoshka", k=ACTIVE),
         "batchtopk": BATCHTOPK,
-        "batchtopk again": control.another_seed(BATCHTOPK, "batchtopk", **SHARED),
+        "batchtopk again": control.another_seed(BATCHTOPK, "batchtopk"),
         "truth": true_features(),
     },
     measures=("absorption", "fvu", "l0", "dead_share", "recovery"),

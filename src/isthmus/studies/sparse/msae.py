@@ -49,7 +49,7 @@ claim(
         "topk": TOPK,
         "topk-4": Fit("topk", k=4),
         "topk-64": Fit("topk", k=64),
-        "topk again": control.another_seed(TOPK, "topk", **SHARED),
+        "topk again": control.another_seed(TOPK, "topk"),
     },
     measures=("fvu_by_k", "dead_share", "recovery"),
     measured_only={"topk again": ("fvu_by_k",)},

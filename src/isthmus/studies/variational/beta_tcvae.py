@@ -80,7 +80,7 @@ claim(
         "beta-vae-6": _uniform(6.0),
         "beta-tcvae-4": _alone(4.0),
         "beta-tcvae-6": _alone(6.0),
-        "beta-vae-4-again": control.another_seed(_uniform(4.0), "beta-vae-4", **SHARED),
+        "beta-vae-4-again": control.another_seed(_uniform(4.0), "beta-vae-4"),
         "truth": true_factors(),
     },
     measures=("mig_posterior", "mig", "bounds", "loss"),

@@ -55,7 +55,7 @@ claim(
                       bound="elbo"),
         "vae-longer": Fit("iwae", "positive control: the VAE with twice the steps", samples=1,
                           steps=2 * STEPS),
-        "vae-again": control.another_seed(VAE, "vae", **SHARED),
+        "vae-again": control.another_seed(VAE, "vae"),
     },
     measures=("bounds",),
     fit=SHARED,

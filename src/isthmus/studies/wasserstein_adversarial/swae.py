@@ -82,7 +82,7 @@ claim(
     arms={
         "ae-2": PLAIN,
         "swae-ring": _swae("SWAE, two latents on a ring", "ring", latent_dim=2),
-        "ae-2-again": control.another_seed(PLAIN, "ae-2", **SHARED),
+        "ae-2-again": control.another_seed(PLAIN, "ae-2"),
         "prior": draws_of("ring"),
         "ae-8": _swae("weight 0, 8 latents, sampled from the normal prior", "gaussian",
                       latent_dim=8, weight=0.0),

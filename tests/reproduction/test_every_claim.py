@@ -1,0 +1,45 @@
+"""Every claim as it is declared: its probe runs, and measures what decides."""
+
+import math
+
+import pytest
+
+from isthmus import data
+from isthmus.errors import IsthmusError
+from isthmus.reproduction.judging import judge
+from isthmus.reproduction.probes import one_thread, probe
+from isthmus.studies import Trial, claims, get_claim
+from isthmus.studies.trial import PILOT
+
+WITHOUT_A_HOST = "comes without them"
+"""What is said where the weights of the second resident model are wanted."""
+
+
+def measurable(name):
+    missing = [one for one in get_claim(name).needs if not data.is_name(one)]
+    return pytest.param(name, marks=pytest.mark.skipif(bool(missing), reason=f"needs {missing}"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [measurable(name) for name in sorted(claims())])
+def test_a_probe_measures_what_decides(name):
+    claim, trial = get_claim(name), Trial(PILOT, probing=True)
+    try:
+        with one_thread():
+            found = claim.run(trial)
+    except IsthmusError as problem:
+        if WITHOUT_A_HOST not in str(problem):
+            raise
+        pytest.skip(str(problem))
+    judged = judge(claim, [found] * claim.seeds)
+    decisive = [judged.primary, judged.positive, judged.negative]
+    for one in (*decisive, *(premise.finding for premise in judged.premises)):
+        assert not math.isnan(one.estimate.mean), one.text
+    if claim.tuning is not None:
+        for arm in claim.tuning.arms:
+            assert claim.tuning.measure in found[arm]
+
+
+@pytest.mark.parametrize("name", ["abstopk", "sign"])
+def test_the_same_code_gives_the_same_probe(name):
+    assert probe(get_claim(name)) == probe(get_claim(name))
