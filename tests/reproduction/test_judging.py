@@ -65,6 +65,25 @@ def test_an_undefined_control_could_not_fail():
     assert judged.reasons == ["the negative control is undefined, so it could not fail"]
 
 
+def test_no_effect_at_all_is_not_the_contrary():
+    none = [{**one, "method": one["other"], "extra": {"size": i}} for i, one in enumerate(UP)]
+    judged = judge(a_claim(), none, {0.5: none[0], 1.0: none[0]})
+    assert (judged.word, judged.primary.side) == ("not resolved", "not resolved")
+
+
+def test_seeds_that_measure_the_same_are_no_seeds():
+    judged = judge(a_claim(), [UP[0]] * 5, FLAT)
+    assert judged.word == "not testable here"
+    told = "all seeds measured the same: the experiment does not depend on its seed"
+    assert told in judged.reasons
+
+
+def test_a_curve_that_is_not_finite_does_not_say_that_arms_have_converged():
+    for half, full in ((math.inf, 1.0), (1.0, math.inf), (math.inf, math.inf)):
+        curve = {0.5: figures(method=half), 1.0: figures(method=full)}
+        assert "not known" in judge(a_claim(), UP, curve).reasons[0]
+
+
 def test_too_few_seeds_resolve_nothing():
     judged = judge(a_claim(), UP[:4], FLAT)
     assert (judged.word, judged.reasons) == ("not resolved", ["4 of 5 seeds"])

@@ -10,7 +10,7 @@ from claims_made import a_claim, figures
 
 from isthmus.reproduction import probes
 from isthmus.reproduction.probes import page_hash, probe, status
-from isthmus.studies import get_claim
+from isthmus.studies import Primary, get_claim, less, value
 from isthmus.studies.benches import planted
 from isthmus.training.lars import LARS
 
@@ -92,7 +92,10 @@ def fits(correlated_rows):
         counted.append(0)
         return len(counted)
 
-    return a_claim(experiment, arms={"adam": "Adam", "lars": "LARS"}, timed=("seconds",))
+    size = [value("size", arm) for arm in ("adam", "lars")]
+    main = Primary(size[0], above=0.0, positive=size[1], negative=less("size", "adam", "lars"))
+    arms = {"adam": "Adam", "lars": "LARS"}
+    return a_claim(experiment, arms=arms, primary=main, timed=("seconds",))
 
 
 def test_the_same_code_gives_the_same_probe(fits):

@@ -1,6 +1,9 @@
 """Running, keeping, going on: with a claim made for the purpose."""
 
 import json
+import math
+import re
+import sys
 
 import pytest
 from claims_made import a_claim, figures
@@ -10,25 +13,9 @@ from isthmus.errors import IsthmusError
 from isthmus.reproduction import results, runner
 from isthmus.reproduction.probes import Probe
 from isthmus.studies import Premise, Tuning, quantity
+from isthmus.training.lock import held
 
 NOW = Probe("page", "here", "weights", {"method": "a"})
-
-
-class Here:
-    """Runs tasks at once, in this process."""
-
-    _processes = None
-
-    def __init__(self, *_, **__):
-        pass
-
-    def submit(self, function, *args):
-        done = runner.Future()
-        done.set_result(function(*args))
-        return done
-
-    def shutdown(self, **_):
-        pass
 
 
 @pytest.fixture
@@ -42,7 +29,6 @@ def ran(monkeypatch):
 
     use(monkeypatch, a_claim(experiment))
     monkeypatch.setattr(runner, "probe", lambda claim: NOW)
-    monkeypatch.setattr(runner, "ProcessPoolExecutor", Here)
     return trials
 
 
@@ -107,7 +93,7 @@ def test_a_process_that_is_ended_from_outside_is_one_sentence(monkeypatch, ran, 
         done.set_exception(runner.BrokenProcessPool("ended"))
         return done
 
-    monkeypatch.setattr(Here, "submit", submit)
+    monkeypatch.setattr(runner._Here, "submit", submit)
     with pytest.raises(IsthmusError, match=r"ended from outside.*--jobs 1"):
         reproduction.reproduce("made", folder=tmp_path)
 
@@ -213,3 +199,95 @@ def test_a_real_claim_runs_in_processes_of_its_own(tmp_path):
     outcome = reproduction.reproduce("topk", seeds=1, budget=0.004, folder=tmp_path)["topk"]
     assert set(outcome.trials[0].figures) == set(outcome.claim.arms)
     assert (tmp_path / "topk@0.004.json").exists()
+
+
+def test_results_of_two_machines_are_not_mixed(ran, tmp_path, monkeypatch):
+    reproduction.reproduce("made", seeds=2, folder=tmp_path)
+    elsewhere = Probe("page", "there", "others", {"method": "b"})
+    monkeypatch.setattr(runner, "probe", lambda claim: elsewhere)
+    reproduction.reproduce("made", seeds=3, folder=tmp_path)
+    assert counted(ran) == [11, 11, 12, 12, 13]
+    assert results.kept(tmp_path, runner.get_claim("made"), 1.0).probe == elsewhere
+
+
+def test_trials_of_other_rates_are_not_kept(monkeypatch, ran, tmp_path):
+    def experiment(trial):
+        ran.append((trial.seed, trial.budget, dict(trial.rates)))
+        found = figures(method=2.0 + 0.01 * trial.seed)
+        error = math.inf if trial.rates.get("method") == 1.0 else trial.rates.get("method", 0.0)
+        return {arm: {**one, "error": error} for arm, one in found.items()}
+
+    grid = Tuning((0.01, 0.1, 1.0), "error", ("method",), lower_is_better=False)
+    use(monkeypatch, a_claim(experiment, tuning=grid))
+    first = reproduction.reproduce("made", seeds=1, folder=tmp_path)["made"]
+    again = reproduction.reproduce("made", seeds=2, folder=tmp_path)["made"]
+    assert first.rates == again.rates == {"method": 0.1}  # an infinite figure is none
+    kept = json.loads((tmp_path / "made.json").read_text())
+    kept["trials"][0]["rates"] = {"method": 0.01}
+    (tmp_path / "made.json").write_text(json.dumps(kept))
+    before = len(ran)
+    reproduction.reproduce("made", seeds=2, folder=tmp_path)
+    assert [seed for seed, _, _ in ran[before:]] == [11]
+
+
+def test_a_probe_that_fails_leaves_the_file_alone(monkeypatch, ran, tmp_path):
+    reproduction.reproduce("made", folder=tmp_path)
+    before = (tmp_path / "made.json").read_bytes()
+
+    def fails(claim):
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(runner, "probe", fails)
+    never = Premise(quantity("never", lambda f: 0.0), above=1.0)
+    use(monkeypatch, a_claim(runner.get_claim("made").experiment, premises=(never,)))
+    with pytest.raises(IsthmusError, match="made, probe: RuntimeError: no luck"):
+        reproduction.reproduce("made", folder=tmp_path)
+    assert (tmp_path / "made.json").read_bytes() == before
+
+
+def test_one_run_at_a_time_writes_to_a_folder(ran, tmp_path):
+    with held(tmp_path), pytest.raises(IsthmusError, match=re.escape(str(tmp_path))):
+        reproduction.reproduce("made", folder=tmp_path)
+    assert ran == []
+
+
+def test_a_claim_without_its_data_does_not_stop_the_others(monkeypatch, ran, tmp_path):
+    made, lacking = runner.get_claim("made"), a_claim(name="lacking", needs=("nowhere",))
+    outcomes = reproduction.reproduce([made, lacking], seeds=1, folder=tmp_path)
+    assert set(outcomes) == {"made"}
+    with pytest.raises(IsthmusError, match="'nowhere'"):
+        reproduction.reproduce(lacking, folder=tmp_path)
+
+
+@pytest.mark.parametrize("damage", [
+    "[]", "null", '{"format": 2}', lambda kept: kept["trials"].append(kept["trials"][0]),
+    lambda kept: kept["trials"][0].pop("figures"), lambda kept: kept.update(name="other"),
+    lambda kept: kept["trials"][0].update(budget=0.5), lambda kept: kept.update(probe={}),
+])  # fmt: skip
+def test_a_damaged_file_is_one_sentence(damage, ran, tmp_path):
+    reproduction.reproduce("made", seeds=1, folder=tmp_path)
+    path = tmp_path / "made.json"
+    if not isinstance(damage, str):
+        kept = json.loads(path.read_text())
+        damage(kept)
+        damage = json.dumps(kept)
+    path.write_text(damage)
+    with pytest.raises(IsthmusError, match=r"made.json (holds no|was written by)"):
+        reproduction.reproduce("made", folder=tmp_path)
+
+
+def test_what_ends_a_trial_is_said(monkeypatch, ran, tmp_path):
+    use(monkeypatch, a_claim(lambda trial: sys.exit(0)))
+    with pytest.raises(IsthmusError, match="SystemExit"):
+        reproduction.reproduce("made", seeds=1, folder=tmp_path)
+
+
+@pytest.mark.parametrize("budget", [math.nan, math.inf, -1.0])
+def test_a_budget_is_a_number_above_zero(budget):
+    with pytest.raises(IsthmusError, match="pass a number above 0"):
+        reproduction.reproduce("topk", budget=budget)
+
+
+def test_budgets_that_differ_have_files_of_their_own(tmp_path):
+    names = {results.file_of(tmp_path, "made", b).name for b in (0.12345678, 0.12345699, 0.5)}
+    assert names == {"made@0.12345678.json", "made@0.12345699.json", "made@0.5.json"}

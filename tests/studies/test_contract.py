@@ -1,8 +1,11 @@
 """Claims: how a page declares one, and what it must have."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from claims_made import ABOUT, a_claim
+import torch
+from claims_made import ABOUT, a_claim, figures
 
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
@@ -14,6 +17,7 @@ from isthmus.studies import (
     Ground,
     Primary,
     Trial,
+    Tuning,
     claim,
     claims,
     control,
@@ -34,10 +38,28 @@ def test_a_claim_has_five_seeds_and_both_controls():
         a_claim(primary=own)
 
 
+def test_controls_and_rates_are_of_arms_that_there_are():
+    main = a_claim().primary
+    with pytest.raises(IsthmusError, match="unknown arm of made 'bst': did you mean 'best'"):
+        a_claim(primary=replace(main, positive="bst"))
+    with pytest.raises(IsthmusError, match="unknown arm of made 'methd'"):
+        a_claim(tuning=Tuning((1.0, 2.0, 3.0), "size", ("methd",)))
+    with pytest.raises(ValueError, match="have to pass and have to fail"):
+        a_claim(primary=replace(main, positive="null"))
+
+
+def test_options_that_are_modules_and_classes_are_left_alone(bench):
+    fit = Fit("plain", own=torch.nn.ReLU(), kind=torch.nn.GELU, drawn=lambda ground: ground.seed)
+    wanted = fit.wanted("plain", bench.open(Trial(3)), Trial(3))
+    assert wanted["kind"] is torch.nn.GELU
+    assert isinstance(wanted["own"], torch.nn.ReLU)
+    assert wanted["drawn"] == 3
+
+
 def test_results_become_numbers_and_arms_are_those_announced():
     result = Result("size", 2.0, True, None, 1, "counted")
-    made = a_claim(lambda trial: {"method": {"size": result}}, arms={"method": "it"})
-    assert made.run(Trial(1)) == {"method": {"size": 2.0}}
+    made = a_claim(lambda trial: {**figures(), "method": {"size": result}})
+    assert made.run(Trial(1))["method"] == {"size": 2.0}
     other = a_claim(lambda trial: {"another": {"size": 1.0}})
     with pytest.raises(ValueError, match="measured the arms"):
         other.run(Trial(1))

@@ -1,5 +1,8 @@
 """Models kept by what they were made of."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -52,12 +55,32 @@ def test_other_data_are_other_models(fits):
     assert full(fits) == 2
 
 
-def test_code_that_trains_differently_makes_another_model(fits, monkeypatch):
+def test_other_code_makes_another_model(fits, monkeypatch):
     fit_cache.fitted("plain", ROWS, WANTED)
-    counted = isthmus.fit
-    monkeypatch.setattr(isthmus, "fit", lambda *a, **o: counted(*a, **{**o, "weight_decay": 0.01}))
+    monkeypatch.setattr(fit_cache, "code", lambda: "another")
     fit_cache.fitted("plain", ROWS, WANTED)
     assert full(fits) == 2
+
+
+def test_the_code_is_that_of_all_parts_that_train(monkeypatch, tmp_path):
+    root = Path(isthmus.__file__).parent
+    assert all((root / package).is_dir() for package in fit_cache.TRAINS)
+    shutil.copytree(root / "training", tmp_path / "training")
+    monkeypatch.setattr(fit_cache, "TRAINS", ("training",))
+    monkeypatch.setattr(isthmus, "__file__", str(tmp_path / "__init__.py"))
+    fit_cache.code.cache_clear()
+    before = fit_cache.code()
+    with (tmp_path / "training" / "optimisers.py").open("a") as file:
+        file.write("# other\n")
+    fit_cache.code.cache_clear()
+    assert fit_cache.code() != before
+    fit_cache.code.cache_clear()
+
+
+@pytest.mark.parametrize("rows", [ROWS[::-1], ROWS.T.copy().T])
+def test_odd_arrays_are_fitted_all_the_same(fits, rows):
+    model = fit_cache.fitted("plain", rows, WANTED)
+    assert model.encode(ROWS).shape == (64, 2)
 
 
 def test_a_damaged_model_is_made_anew(fits, tmp_path):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from isthmus.errors import IsthmusError
 from isthmus.studies import less, quantity, ratio, value
 
 F = {"a": {"x": 2.0, "y": 8.0}, "b": {"x": 1.0, "y": 2.0}, "c": {"x": 4.0, "y": 0.0}}
@@ -28,6 +29,18 @@ def test_a_control_takes_the_place_of_the_method():
     assert value("x", "a").for_arm("c")(F) == 4.0
     with pytest.raises(ValueError, match="give its control as a quantity"):
         quantity("own", lambda f: f["a"]["x"]).for_arm("b")
+
+
+def test_a_ratio_of_negative_numbers_has_no_side():
+    below_zero = {"a": {"x": -1.1}, "b": {"x": -2.0}}
+    assert math.isnan(ratio("x", "a", to="b")(below_zero))
+    assert math.isnan(quantity("complex", lambda f: f["a"]["x"] ** 0.5)(below_zero))
+    assert math.isnan(quantity("overflow", lambda f: 1e200**2)(F))
+
+
+def test_an_arm_that_is_not_measured_is_one_sentence():
+    with pytest.raises(IsthmusError, match=r"'x of d.*' wants 'd'.*its arms are a, b, c"):
+        ratio("x", "d", to="b")(F)
 
 
 def test_what_is_undefined_is_nan():

@@ -42,7 +42,8 @@ def reproduce(
     budget: Annotated[float, typer.Option(help="scales the work; words count at 1")] = 1.0,
     jobs: Annotated[int | None, typer.Option(min=1, help="processes")] = None,
     pilot: Annotated[
-        bool, typer.Option(help="only rates and the curve, on seed 0, which counts for nothing")
+        bool,
+        typer.Option(help="only what counts for nothing: rates, and at budget 1 the curve"),
     ] = False,
     again: Annotated[bool, typer.Option(help="run what is there already, too")] = False,
     check: Annotated[
@@ -58,16 +59,23 @@ def reproduce(
     Without a name, list the claims and what is known of each.
     """
     from isthmus import reproduction
-    from isthmus.studies import claims
+    from isthmus.errors import IsthmusError
+    from isthmus.studies import claims, get_claim
     from isthmus.training.progress import ProgressBar
 
+    if names and (family or everything):
+        raise IsthmusError("name claims, or ask for a family or --all, not both")
     chosen = [*claims(family)] if everything or family else [*(names or [])]
     if check:
+        for name in chosen:
+            get_claim(name)
         with interruptible(), ProgressBar("probes", 1, "claims", not quiet) as bar:
-            found = checked(chosen or [*claims()], output, bar)
+            found = checked(chosen or [*claims()], output, budget, bar)
         out.print(found)
         return
     if not chosen:
+        if pilot or again or seeds is not None or budget != 1.0:
+            raise IsthmusError("name the claims that are to be run, or pass --all")
         out.print(listed(output))
         return
     with interruptible(), ProgressBar("trials", 1, "trials", not quiet) as bar:
@@ -85,45 +93,51 @@ def shown(outcome: "Outcome") -> RenderableType:
 
     text = section(outcome.to_dict())
     if outcome.budget != 1.0:
-        text += f"\nAt {outcome.budget:g} of the budget: the word counts at 1.\n"
+        share = f"{outcome.budget:g} of the steps"
+        text += f"\nA first look at {share}: no word counts below all of them.\n"
     return Markdown(text)
 
 
 def listed(folder: Path) -> Table:
     """All claims with the words that are kept in ``folder``."""
+    from isthmus.errors import IsthmusError
     from isthmus.reproduction.results import kept
     from isthmus.reproduction.runner import status_of
     from isthmus.studies import claims
 
     grid = _grid("claim", "word", "statement")
     for name, claim in claims().items():
-        outcome = kept(folder, claim, 1.0)
-        word = outcome.judged().word if outcome.trials else "not run"
-        stale = "" if status_of(claim, folder) in (None, "current") else ", out of date"
+        try:
+            outcome = kept(folder, claim, 1.0)
+            word = str(outcome.judged().word) if outcome.trials else "not run"
+            stale = "" if status_of(claim, folder) in (None, "current") else ", out of date"
+        except IsthmusError:  # said where the claim is run
+            word, stale = "unreadable", ""
         grid.add_row(name, Text(word + stale, COLOURS.get(word, "")), Text(claim.statement))
     return grid
 
 
-def checked(names: list[str], folder: Path, bar: "ProgressBar") -> Table:
+def checked(names: list[str], folder: Path, budget: float, bar: "ProgressBar") -> Table:
     """Which kept results are what the code gives now: a probe of each, a few seconds."""
-    from isthmus.reproduction.probes import probe
+    from isthmus.reproduction.probes import probe, status
     from isthmus.reproduction.results import kept
-    from isthmus.reproduction.runner import status_of
     from isthmus.studies import get_claim
 
     grid = _grid("claim", "results", "by")
     for number, name in enumerate(names):
         bar.draw(number, number, name, total=len(names))
         claim = get_claim(name)
-        stored = kept(folder, claim, 1.0).probe
+        outcome = kept(folder, claim, budget)
+        stored = outcome.probe
         if stored is None:
             grid.add_row(name, "not run", "")
             continue
         now = probe(claim)
-        state = status_of(claim, folder, now)
+        state = status(stored, now)
         arms = [arm for arm in now.arms if stored.arms.get(arm) != now.arms[arm]]
         what = "its page" if stored.page != now.page else ", ".join(arms) or "weights"
-        grid.add_row(name, str(state), "" if state == "current" else what)
+        seeds = f"{state}, {len(outcome.trials)} of {claim.seeds} seeds"
+        grid.add_row(name, seeds, "" if state == "current" else what)
     return grid
 
 

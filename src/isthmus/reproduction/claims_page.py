@@ -21,9 +21,12 @@ before. Its word:
 
 - **supported**: the whole 95 % interval (Student's t, paired by seed) lies on the paper's side;
 - **contradicted**: the whole interval lies on the other side, and every premise is met;
-- **not resolved**: the interval covers the threshold;
-- **not testable here**: a premise or the positive control is missed, the negative control passes,
-  or the arms have not converged. It says nothing of the paper.
+- **not resolved**: the interval covers the threshold, or seeds are missing;
+- **not testable here**: a premise (by its mean over the seeds) or the positive control is missed,
+  the negative control passes, one of these numbers is undefined, or the arms have not converged.
+  Then the interval is not looked at, and nothing is said of the paper.
+
+In brackets stand 95 % intervals; *a to b* is the range of the seeds.
 
 Everything runs at the scale of a laptop, which each page states. How a claim is declared and
 checked: [check a claim](write/claim.md).

@@ -34,12 +34,14 @@ class Finding:
     @property
     def side(self) -> Literal["yes", "no", "not resolved"]:
         """Whether the whole interval lies on the asserted side, on the other, or on neither."""
-        if math.isnan(self.estimate.mean):
+        if not math.isfinite(self.estimate.mean):
             return "not resolved"
-        ends = {self.threshold.passes(e) for e in (self.estimate.low, self.estimate.high)}
-        if len(ends) == 2:
-            return "not resolved"
-        return "yes" if ends.pop() else "no"
+        low, high = self.estimate.low, self.estimate.high
+        if self.threshold.passes(low) and self.threshold.passes(high):
+            return "yes"
+        # An interval that touches the threshold has no side: no effect at all is not the contrary.
+        apart = low > self.threshold.number or high < self.threshold.number
+        return "no" if apart else "not resolved"
 
     @property
     def beside(self) -> str:
@@ -132,11 +134,13 @@ def judge(claim: Claim, figures: Sequence[Figures], curve: Curve | None = None) 
                f"needed {p.finding.threshold.rule}" for p in premises if not p.met]  # fmt: skip
     if positive.side != "yes":
         reasons.append(f"the positive control is missed: {positive.estimate}")
-    if math.isnan(negative.estimate.mean):
+    if not math.isfinite(negative.estimate.mean):
         reasons.append("the negative control is undefined, so it could not fail")
     if negative.side == "yes":
         reasons.append(f"the negative control passes: {negative.estimate}")
-    if math.isnan(primary.estimate.mean) and figures:
+    if len(figures) > 1 and all(_same(one, figures[0], claim.timed) for one in figures):
+        reasons.append("all seeds measured the same: the experiment does not depend on its seed")
+    if not math.isfinite(primary.estimate.mean) and figures:
         reasons.append("the quantity is undefined for a seed")
     if primary.side != "not resolved" and curve is not None:
         reasons += _unfinished(primary, points)
@@ -152,10 +156,20 @@ def judge(claim: Claim, figures: Sequence[Figures], curve: Curve | None = None) 
     return Judgement(word, reasons, primary, positive, negative, premises, secondary, points)
 
 
+def _same(one: Figures, other: Figures, timed: Sequence[str]) -> bool:
+    """Whether two seeds measured the same numbers throughout, times aside."""
+    return all(
+        one[arm].get(measure) == value or (math.isnan(value) and math.isnan(one[arm][measure]))
+        for arm, found in other.items()
+        for measure, value in found.items()
+        if measure not in timed
+    )
+
+
 def _unfinished(primary: Finding, points: Mapping[float, float]) -> list[str]:
     """Why the arms have not converged, if so: the next doubling might turn the result."""
     half, full = points.get(0.5, math.nan), points.get(1.0, math.nan)
-    if math.isnan(half) or math.isnan(full):
+    if not (math.isfinite(half) and math.isfinite(full)):
         return ["the quantity at half and the full budget is not known"]
     mean = primary.estimate.mean
     in_logs = primary.logarithmic and min(half, full) > 0

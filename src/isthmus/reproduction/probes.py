@@ -24,7 +24,8 @@ import numpy as np
 import torch
 
 from isthmus import studies
-from isthmus.studies import PILOT, Claim, Trial
+from isthmus.reproduction.judging import judge
+from isthmus.studies import PILOT, Claim, Trial, trial
 
 TEXTS = {
     "claim": {"paper", "statement", "headline", "setting", "reading", "family", "catalogue"},
@@ -67,20 +68,23 @@ def probe(claim: Claim) -> Probe:
 
     The sums of several threads have other bits, so that their number must not depend on who asks.
     """
-    trial = Trial(PILOT, probing=True)
+    probing = Trial(PILOT, probing=True)
     with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # peers warn of few rows
-        figures = claim.run(trial)
+        figures = claim.run(probing)
+    judge(claim, [figures])  # an error where a check wants what is not measured
     arms = {
         arm: _short(repr(sorted((m, v) for m, v in found.items() if m not in claim.timed)))
         for arm, found in figures.items()
     }
-    return Probe(page_hash(claim.file), machine(), _short(repr(trial.recorded)), arms)
+    return Probe(page_hash(claim.file), machine(), _short(repr(probing.recorded)), arms)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for torch and for the libraries under numpy."""
+    """One thread for torch and for the libraries under numpy, scipy and scikit-learn."""
+    import scipy.linalg  # noqa: F401  # a library that is loaded later would have its own number
+    import sklearn.utils  # noqa: F401
     from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()
@@ -109,7 +113,7 @@ def page_hash(file: Path) -> str:
     declared, how a trial is run) counts by what it does, as the rest of the library.
     """
     found: dict[Path, str] = {}
-    waiting = [file]
+    waiting = [file, Path(trial.__file__)]  # also how budgets scale a trial
     while waiting:
         one = waiting.pop()
         if one not in found:

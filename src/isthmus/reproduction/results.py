@@ -24,7 +24,8 @@ FORMAT = 2
 class TrialResult:
     """What one seed measured at one budget and with which rates, in how many seconds.
 
-    ``rate`` is that of all arms where the trial was for choosing one, otherwise None.
+    ``rate`` is that of all arms where the trial was for choosing one, otherwise None; ``rates``
+    are those that were chosen, by arm.
     """
 
     seed: int
@@ -32,6 +33,7 @@ class TrialResult:
     seconds: float
     figures: dict[str, dict[str, float]]
     rate: float | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Outcome:
                 value = one.figures[arm].get(wanted.measure, math.nan)
                 assert one.rate is not None
                 found[one.rate] = value if wanted.lower_is_better else -value
-            known = {rate: value for rate, value in found.items() if not math.isnan(value)}
+            known = {rate: value for rate, value in found.items() if math.isfinite(value)}
             if not known:
                 raise IsthmusError(
                     f"{self.claim.name}: {arm} has no {wanted.measure!r} at any rate of its grid, "
@@ -136,7 +138,7 @@ class Outcome:
 
 def file_of(folder: Path, name: str, budget: float) -> Path:
     """Where the results of a claim lie; other budgets than 1 have files of their own."""
-    return folder / (f"{name}.json" if budget == 1.0 else f"{name}@{budget:g}.json")
+    return folder / (f"{name}.json" if budget == 1.0 else f"{name}@{float(budget)!r}.json")
 
 
 def write(outcome: Outcome, folder: Path) -> None:
@@ -151,22 +153,31 @@ def kept(folder: Path, claim: Claim, budget: float) -> Outcome:
     if not path.exists():
         return Outcome(claim, budget)
     stored = read(path)
-    probe = stored.get("probe")
-    return Outcome(
-        claim,
-        budget,
-        None if probe is None else Probe.from_dict(probe),
-        *(_trials(stored[kind]) for kind in ("tuning_trials", "curve_trials", "trials")),
-    )
+    try:
+        probe = stored["probe"]
+        found = Outcome(
+            claim,
+            budget,
+            None if probe is None else Probe.from_dict(probe),
+            *(_trials(stored[kind]) for kind in ("tuning_trials", "curve_trials", "trials")),
+        )
+        seeds = [one.seed for one in found.trials]
+        if stored["name"] != claim.name or len({*seeds}) < len(seeds):
+            raise ValueError("not its own")
+        if any(one.budget != budget for one in found.trials):
+            raise ValueError("another budget")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise IsthmusError(f"{path} holds no results of {claim.name}: delete it") from None
+    return found
 
 
 def read(path: Path) -> dict[str, Any]:
     """One file of results as plain types."""
     try:
         plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise IsthmusError(f"{path} holds no readable results: delete it ({problem})") from None
-    if plain.get("format") != FORMAT:
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise IsthmusError(f"{path} was written by another version: delete it and run it again")
     return plain
 
@@ -199,6 +210,7 @@ def _trials(stored: list[Mapping[str, Any]]) -> list[TrialResult]:
                 for arm, measures in one["figures"].items()
             },
             one["rate"],
+            dict(one["rates"]),
         )
         for one in stored
     ]

@@ -1,55 +1,36 @@
 """Runs claims: what is missing, over several processes, saved after every trial."""
 
+import math
 import multiprocessing
 import os
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from isthmus import notices
+from isthmus import notices, studies
 from isthmus.errors import IsthmusError
 from isthmus.reproduction import results
-from isthmus.reproduction.probes import Probe, Status, page_hash, probe, status
+from isthmus.reproduction.plan import Plan, Task
+from isthmus.reproduction.probes import Probe, Status, one_thread, page_hash, probe, status
 from isthmus.reproduction.results import Outcome, TrialResult
-from isthmus.studies import PILOT, Claim, Trial, get_claim
+from isthmus.studies import Claim, Trial, get_claim
 from isthmus.studies.trial import FIRST
+from isthmus.training.lock import held
 
 RESULTS = Path("reproductions")
-TUNING_BUDGET = 0.5
-"""Share of the steps that rates are chosen at."""
-CURVE = (0.5, 1.0)
-"""Budgets of the pilot's curve."""
-
+ROOM = Path(studies.__file__).resolve().parent
+"""Where the claims of the package are: other processes find these by name."""
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 ReportProgress = Callable[[str, int, int], None]
 """Called as ``report(what ended, trials done, trials in all)``."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One thing to be run in a process of its own: a probe, or a trial for some purpose."""
-
-    name: str
-    purpose: str  # probe, tuning, curve, seed
-    seed: int = PILOT
-    budget: float = 1.0
-    rate: float | None = None
-    rates: tuple[tuple[str, float], ...] = ()
-
-    def __str__(self) -> str:
-        what = {
-            "probe": "probe",
-            "tuning": f"rate {self.rate:g}" if self.rate is not None else "rate",
-            "curve": f"pilot at {self.budget:g}",
-            "seed": f"seed {self.seed}",
-        }
-        return f"{self.name}, {what[self.purpose]}"
 
 
 def seeds_of(claim: Claim, count: int | None) -> list[int]:
@@ -61,7 +42,7 @@ def seeds_of(claim: Claim, count: int | None) -> list[int]:
 
 
 def reproduce(
-    names: str | Iterable[str],
+    names: str | Claim | Iterable[str | Claim],
     *,
     seeds: int | None = None,
     budget: float = 1.0,
@@ -77,32 +58,61 @@ def reproduce(
     page's grid, and the curve of the quantity at half and at the full budget. Then the seeds.
 
     names
-        One claim or several; :func:`isthmus.studies.claims` has them all.
+        One claim or several, by name or as what ``claim(...)`` returned;
+        :func:`isthmus.studies.claims` has them all. Where several are asked for, those whose data
+        are not here are left out, and said.
     seeds
         How many; each claim states its own number, and its word needs as many.
     budget
         Scales the steps. Results of other budgets than 1 are kept apart, and have no curve.
     jobs
         Processes, of one thread each, so that figures do not depend on their number; by default
-        as many as there are cores, or trials.
+        as many as there are cores. With 1, and where a claim is declared outside the package, all
+        runs in this process.
     folder
         Where results are kept, one JSON file a claim, rewritten after each trial. Trials that are
         there and current, by their probe, are not run again unless ``again``. None keeps nothing.
+        One run at a time writes there.
     pilot
-        Only rates and the curve, without the seeds that count.
+        Only rates, and at the full budget the curve, without the seeds that count.
     """
-    chosen = [get_claim(name) for name in ([names] if isinstance(names, str) else names)]
-    if budget <= 0:
+    asked = [names] if isinstance(names, str | Claim) else [*names]
+    chosen = [one if isinstance(one, Claim) else get_claim(one) for one in asked]
+    if not 0 < budget < math.inf:
         raise IsthmusError(f"budget is {budget:g}: pass a number above 0")
+    if pilot and again:
+        raise IsthmusError(
+            "a pilot does not run seeds again: pass again without pilot, or delete the results"
+        )
     keep = None if folder is None else Path(folder)
-    plans = {}
-    for claim in chosen:
-        claim.check_data()
-        there = results.kept(keep, claim, budget) if keep and not again else Outcome(claim, budget)
-        wanted = [] if pilot else seeds_of(claim, seeds)
-        plans[claim.name] = Plan(there, wanted)
-    _run(plans, keep, jobs, report)
+    if keep is not None and keep.exists() and not keep.is_dir():
+        raise IsthmusError(f"{keep} is a file: results are kept in a folder, so name another")
+    chosen = _with_data(chosen)
+    with held(keep) if keep is not None else nullcontext():
+        plans = {}
+        for claim in chosen:
+            there = Outcome(claim, budget)
+            if keep is not None and not again:
+                there = results.kept(keep, claim, budget)
+            plans[claim.name] = Plan(there, [] if pilot else seeds_of(claim, seeds))
+        _run(plans, keep, jobs, report)
     return {name: plan.outcome for name, plan in plans.items()}
+
+
+def _with_data(chosen: list[Claim]) -> list[Claim]:
+    """Those whose data are here; an error where there are none."""
+    kept, problems = [], []
+    for claim in chosen:
+        try:
+            claim.check_data()
+            kept.append(claim)
+        except IsthmusError as problem:
+            problems.append(problem)
+    if problems and not kept:
+        raise problems[0]
+    for missing in problems:
+        notices.say(f"left out: {missing}")
+    return kept
 
 
 def status_of(claim: Claim, folder: Path, now: Probe | None = None) -> Status | None:
@@ -119,79 +129,6 @@ def status_of(claim: Claim, folder: Path, now: Probe | None = None) -> Status | 
     return status(stored.probe, now)
 
 
-class Plan:
-    """What is still to be run of one claim, as far as it can be told."""
-
-    def __init__(self, outcome: Outcome, seeds: list[int]) -> None:
-        self.outcome, self.wanted = outcome, seeds
-        self.given: set[Task] = set()
-        self.lasted = max((t.seconds for t in outcome.trials), default=0.0)
-        self.probed: Probe | None = None
-
-    def ready(self) -> list[Task]:
-        """Tasks that can be begun now and were not given out before."""
-        found = [task for task in self._missing() if task not in self.given]
-        self.given |= set(found)
-        return found
-
-    @property
-    def left(self) -> int:
-        """Probes and trials that have not ended well."""
-        out, grid = self.outcome, self.outcome.claim.tuning
-        curve = len(CURVE) if out.budget == 1.0 else 0
-        needed = 1 + (0 if grid is None else len(grid.rates)) + curve + len(self.wanted)
-        counted = [one for one in out.trials if one.seed in self.wanted]
-        return needed - (self.probed is not None) - sum(map(len, (out.tuning, out.curve, counted)))
-
-    def _missing(self) -> Iterator[Task]:
-        out = self.outcome
-        name, claim = out.claim.name, out.claim
-        if self.probed is None:
-            yield Task(name, "probe")
-            return
-        rates = out.rates
-        if rates is None:
-            assert claim.tuning is not None
-            there = {one.rate for one in out.tuning}
-            for rate in claim.tuning.rates:
-                if rate not in there:
-                    given = tuple((arm, rate) for arm in claim.tuning.arms)
-                    yield Task(name, "tuning", PILOT, TUNING_BUDGET * out.budget, rate, given)
-            return
-        known = tuple(rates.items())
-        if out.budget == 1.0:
-            have = {one.budget for one in out.curve}
-            yield from (
-                Task(name, "curve", PILOT, share, rates=known)
-                for share in reversed(CURVE) if share not in have
-            )  # fmt: skip
-        seeds = {one.seed for one in out.trials}
-        yield from (
-            Task(name, "seed", seed, out.budget, rates=known)
-            for seed in self.wanted if seed not in seeds
-        )  # fmt: skip
-
-    def take(self, task: Task, found: "Probe | TrialResult") -> None:
-        """Put a result where it belongs; a probe that differs drops what is there."""
-        out = self.outcome
-        if isinstance(found, Probe):
-            self.probed = found
-            state = None if out.probe is None else status(out.probe, found)
-            if state == "other machine":
-                notices.say(
-                    f"{out.claim.name}: its results are from another machine, whose bits cannot be "
-                    "compared with this one's; they are kept (again=True runs them anew)"
-                )
-            else:
-                if state != "current":
-                    out.tuning, out.curve, out.trials = [], [], []
-                out.probe = found
-            return
-        kind = {"tuning": out.tuning, "curve": out.curve, "seed": out.trials}[task.purpose]
-        kind.append(found)
-        kind.sort(key=lambda one: (one.seed, one.budget, one.rate or 0.0))
-
-
 def _run(
     plans: dict[str, Plan],
     keep: Path | None,
@@ -199,19 +136,30 @@ def _run(
     report: ReportProgress | None,
 ) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    pool = ProcessPoolExecutor(
-        jobs or cores or 1, multiprocessing.get_context("spawn"), initializer=_begin
-    )
+    jobs = jobs or cores or 1
+    here = jobs == 1 or any(ROOM not in plan.outcome.claim.file.parents for plan in plans.values())
+    pool: ProcessPoolExecutor | _Here
+    if here:
+        pool, jobs = _Here({name: plan.outcome.claim for name, plan in plans.items()}), 1
+    else:
+        pool = ProcessPoolExecutor(
+            jobs, multiprocessing.get_context("spawn"), initializer=_begin
+        )  # fmt: skip
     problems: list[str] = []
     running: dict[Future[Probe | TrialResult | str], Task] = {}
     waiting: list[Task] = []
     done = 0
     try:
         while True:
-            waiting += [task for plan in plans.values() for task in plan.ready()]
+            for plan in plans.values():
+                try:
+                    waiting += plan.ready()
+                except IsthmusError as problem:  # rates that cannot be chosen
+                    problems.append(str(problem))
+                    plan.ended = True
             # Longest first, as far as earlier results tell: the processes then end together.
             waiting.sort(key=lambda task: -plans[task.name].lasted)
-            while waiting and len(running) < (jobs or cores or 1):
+            while waiting and len(running) < jobs:
                 task = waiting.pop(0)
                 running[pool.submit(_work, task)] = task
             if not running:
@@ -229,11 +177,12 @@ def _run(
                 report(str(task), done, done + sum(one.left for one in plans.values()))
     except BrokenProcessPool:
         raise IsthmusError(
-            "a process of a trial was ended from outside, most likely for want of memory: finished "
-            "trials are kept, go on with the same command and jobs=1 (--jobs 1)"
+            "a process of a trial was ended from outside, for want of memory or since a script "
+            "calls this without 'if __name__ == \"__main__\":': finished trials are kept, go on "
+            "with the same call and jobs=1 (--jobs 1)"
         ) from None
     except KeyboardInterrupt:
-        for process in (pool._processes or {}).values():
+        for process in (getattr(pool, "_processes", None) or {}).values():
             process.terminate()
         raise KeyboardInterrupt(
             "stopped: finished trials are kept, the same command goes on with the others"
@@ -243,32 +192,51 @@ def _run(
     if keep is not None:
         # Texts and checks may have changed since: the word is given anew.
         for plan in plans.values():
-            if plan.outcome.trials or plan.outcome.tuning or plan.outcome.curve:
+            there = plan.outcome.trials or plan.outcome.tuning or plan.outcome.curve
+            if there and plan.probed is not None and not plan.ended:
                 results.write(plan.outcome, keep)
     if problems:
         raise IsthmusError(f"{len(problems)} of {done} trials ended early: {problems[0]}")
 
 
 def _begin() -> None:
-    from threadpoolctl import threadpool_limits
-
+    """One thread in a process of a trial, and in whatever is loaded there later."""
+    os.environ.update(dict.fromkeys(THREADS, "1"))
     torch.set_num_threads(1)
-    threadpool_limits(1)
     warnings.simplefilter("ignore")
 
 
-def _work(task: Task) -> Probe | TrialResult | str:
-    """Runs in a process of its own; a problem comes back as a sentence."""
+class _Here:
+    """Runs a task at once in this process, in place of a pool of others."""
+
+    def __init__(self, claims: dict[str, Claim]) -> None:
+        self.claims = claims
+
+    def submit(self, function: Callable[..., Any], task: Task) -> Future[Any]:
+        done: Future[Any] = Future()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            done.set_result(function(task, self.claims[task.name]))
+        return done
+
+    def shutdown(self, **_: bool) -> None:
+        """There is nothing to end."""
+
+
+def _work(task: Task, claim: Claim | None = None) -> Probe | TrialResult | str:
+    """One task; a problem comes back as a sentence."""
     begun = time.perf_counter()
     try:
-        claim = get_claim(task.name)
+        claim = claim or get_claim(task.name)
         if task.purpose == "probe":
             return probe(claim)
-        figures = claim.run(Trial(task.seed, task.budget, dict(task.rates)))
+        with one_thread():
+            figures = claim.run(Trial(task.seed, task.budget, dict(task.rates)))
     except IsthmusError as problem:
         return str(problem)
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         place = traceback.extract_tb(problem.__traceback__)[-1]
         return f"{type(problem).__name__}: {problem} ({Path(place.filename).name}:{place.lineno})"
     seconds = time.perf_counter() - begun
-    return TrialResult(task.seed, task.budget, seconds, figures, task.rate)
+    rates = {} if task.purpose == "tuning" else dict(task.rates)
+    return TrialResult(task.seed, task.budget, seconds, figures, task.rate, rates)

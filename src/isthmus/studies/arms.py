@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -58,7 +59,7 @@ class Fit:
     def wanted(self, name: str, ground: Ground, trial: Trial) -> dict[str, Any]:
         """All options of its fit: those that arms share, its own, and the rate chosen for it."""
         options = {**trial.shared, **self.options}
-        found = {n: v(ground) if callable(v) else v for n, v in options.items()}
+        found = {n: v(ground) if isinstance(v, FunctionType) else v for n, v in options.items()}
         return {**found, "lr": trial.rates[name]} if name in trial.rates else found
 
     def make(self, name: str, ground: Ground, trial: Trial, **others: Any) -> Autoencoder:
@@ -123,5 +124,11 @@ class Bench:
         figures: dict[str, float] = {}
         for name in names:
             found = self.measures[name](subject, ground)
-            figures |= dict(found) if isinstance(found, Mapping) else {name: float(found)}
+            own = dict(found) if isinstance(found, Mapping) else {name: float(found)}
+            twice = figures.keys() & own.keys()
+            if twice:
+                raise ValueError(
+                    f"two measures of the bench {self.name!r} are called {min(twice)!r}"
+                )
+            figures |= own
         return figures

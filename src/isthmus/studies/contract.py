@@ -78,8 +78,15 @@ class Claim:
     def __post_init__(self) -> None:
         if self.seeds < SEEDS:
             raise ValueError(f"{self.name}: {self.seeds} seeds are fewer than {SEEDS}")
-        for kind in ("positive", "negative"):
-            self.primary.control(kind)  # a ValueError where it cannot be measured
+        controls = [self.primary.positive, self.primary.negative]
+        if controls[0] == controls[1]:
+            raise ValueError(f"{self.name}: one thing cannot have to pass and have to fail")
+        tuned = () if self.tuning is None else self.tuning.arms
+        for arm in (*(one for one in controls if isinstance(one, str)), *tuned):
+            if arm not in self.arms:
+                raise unknown(f"arm of {self.name}", arm, self.arms)
+        self.primary.control("positive")  # a ValueError where it cannot be measured
+        self.primary.control("negative")
 
     def run(self, trial: Trial) -> dict[str, dict[str, float]]:
         """Measure one seed: every arm's figures as plain numbers."""

@@ -1,8 +1,9 @@
 """Models that studies have fitted, kept by what they were made of, so that each is fitted once.
 
-The key is a hash of the recipe, its options, the data, and of the weights after twenty steps: code
-that trains differently makes other weights, and so another key. Models lie under ``fits`` in the
-folder of fetched data (``ISTHMUS_CACHE``), and may be deleted at any time.
+The key is a hash of the recipe, its options, the data, the code of all parts that train, torch and
+the processor: any edit of these makes models anew, if only of a comment, since what a change does
+may show after the last step alone. Models lie under ``fits`` in the folder of fetched data
+(``ISTHMUS_CACHE``), and may be deleted at any time.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,13 @@ from isthmus.data.catalogue import cache_folder
 from isthmus.errors import IsthmusError
 
 WORTH = 400
-"""Shorter fits are made anew: the key itself costs twenty steps."""
+"""Shorter fits are made anew: reading and checking a kept one takes as long."""
 
-PROBED = 20
+TRAINS = (
+    "activations", "anatomy", "bottlenecks", "corruptions", "data", "kernels", "likelihoods",
+    "networks", "objectives", "recipes", "runs", "tables", "training",
+)  # fmt: skip
+"""Packages that a fit may depend on."""
 
 
 def weights_hash(model: Autoencoder) -> str:
@@ -72,20 +78,32 @@ def _key(recipe: str, X: Any, options: Mapping[str, Any]) -> str | None:
     try:
         plain = json.dumps([recipe, about], sort_keys=True, default=_plain)
         data = _plain(X)
-    except TypeError:
+    except (TypeError, ValueError):
         return None
-    probe = isthmus.fit(recipe, X, **{**options, "steps": PROBED})
-    text = f"{plain}{data}{weights_hash(probe)}{torch.__version__}"
+    place = f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
+    text = f"{plain}{data}{code()}{place} {torch.get_num_threads()}"
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
+@cache
+def code() -> str:
+    """A hash of the files of all packages that a fit may depend on."""
+    root, digest = Path(isthmus.__file__).parent, hashlib.sha256()
+    for package in TRAINS:
+        for path in sorted((root / package).rglob("*")):
+            if path.suffix in (".py", ".c", ".h"):
+                digest.update(path.relative_to(root).as_posix().encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def _plain(value: Any) -> str:
-    if isinstance(value, np.ndarray | Tensor):
-        digest = hashlib.sha256(_bytes(torch.as_tensor(value)))
+    if isinstance(value, np.ndarray):
+        value = torch.as_tensor(np.ascontiguousarray(value))
+    if isinstance(value, Tensor):
+        digest = hashlib.sha256(_bytes(value))
         return f"{value.dtype}{tuple(value.shape)}{digest.hexdigest()}"
-    known = getattr(value, "cache_key", None)
-    if known is None and isinstance(value, Source):
-        known = value.fingerprint()
+    known = value.fingerprint() if isinstance(value, Source) else None
     if isinstance(known, str):
         return known
     raise TypeError(f"{type(value).__name__} has no bytes to be known by")

@@ -5,11 +5,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import CodeType
 
+from isthmus.errors import IsthmusError
+
 Figures = Mapping[str, Mapping[str, float]]
 """What one seed measured: for each arm, its measures by name."""
 
-EXTREMES = frozenset({"min", "max", "amin", "amax", "nanmin", "nanmax", "minimum", "maximum"})
-"""Functions that make a quantity a best-of or a worst-of."""
+EXTREMES = frozenset({
+    "min", "max", "amin", "amax", "nanmin", "nanmax", "minimum", "maximum", "fmin", "fmax",
+    "argmin", "argmax", "nanargmin", "nanargmax", "sort", "sorted", "argsort", "quantile",
+    "percentile", "nlargest", "nsmallest",
+})  # fmt: skip
+"""Functions that make a quantity a best-of or a worst-of, as far as names can tell."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +41,18 @@ class Quantity:
     swap: Callable[[str], "Quantity"] | None = None
 
     def __call__(self, figures: Figures) -> float:
-        """The number of one seed; NaN where it is undefined."""
+        """The number of one seed; NaN where it is undefined.
+
+        An :class:`IsthmusError` where the figures have no such arm or measure.
+        """
         try:
             return float(self.of(figures))
-        except (ZeroDivisionError, ValueError):
+        except KeyError as missing:
+            raise IsthmusError(
+                f"{self.text!r} wants {missing}, which the experiment does not measure: its arms "
+                f"are {', '.join(figures)}"
+            ) from None
+        except (ArithmeticError, ValueError, TypeError):
             return math.nan
 
     def named(self, text: str) -> "Quantity":
@@ -106,11 +120,14 @@ def _listed(measures: Measures) -> str:
 
 
 def ratio(measures: Measures, arm: str, to: str) -> Quantity:
-    """A measure of ``arm`` divided by that of ``to``; of several measures the geometric mean."""
+    """A measure of ``arm`` divided by that of ``to``; of several measures the geometric mean.
+
+    It is undefined where a measure is not positive.
+    """
     names = _several(measures)
 
     def value(figures: Figures) -> float:
-        logs = [math.log(figures[arm][m] / figures[to][m]) for m in names]
+        logs = [math.log(figures[arm][m]) - math.log(figures[to][m]) for m in names]
         return math.exp(sum(logs) / len(logs))
 
     text = f"{_listed(measures)} of {arm} divided by that of {to}"
