@@ -18,7 +18,7 @@ import torch
 from isthmus import notices, studies
 from isthmus.errors import IsthmusError
 from isthmus.reproduction import results
-from isthmus.reproduction.plan import Plan, Task
+from isthmus.reproduction.pending import Plan, Task
 from isthmus.reproduction.probes import Probe, Status, one_thread, page_hash, probe, status
 from isthmus.reproduction.results import Outcome, TrialResult
 from isthmus.studies import Claim, Trial, get_claim
