@@ -8,7 +8,7 @@ import torch
 from isthmus.anatomy import Signal, offset
 from isthmus.errors import IsthmusError
 from isthmus.interpretation import Splice, spliced
-from isthmus.interpretation.attribution import Node, Trace, edges
+from isthmus.interpretation.attribution import Node, Trace, edges, skips
 from isthmus.interpretation.encoding import coded, decoded
 from isthmus.interpretation.heads import head_map
 from isthmus.recipes import get_recipe
@@ -174,7 +174,42 @@ def test_a_splice_of_transcoders_writes_what_the_trace_says():
     torch.testing.assert_close((kept[0] - kept[1]).double(), trace._errors[1], atol=1e-4, rtol=1e-4)
 
 
+def skipping(layer, **options):
+    """As :func:`transcoder`, with a skip that is not zero."""
+    made = transcoder(layer, skip=True, **options)
+    with torch.no_grad():
+        made.decoder.skip_weight.normal_(std=0.2, generator=torch.Generator().manual_seed(layer))
+    return made
+
+
+@pytest.mark.parametrize("scaling", ["global", "columns"])
+def test_a_skip_is_a_part_of_its_own_and_a_reading(scaling):
+    made = skipping(1, scaling=scaling)
+    x = activations("layers.1.mlp", "in")
+    matrix, constant = skips(made)
+    code = coded(made, x)
+    plain = code.z @ made.atoms() + offset(made)
+    torch.testing.assert_close(
+        x @ matrix.T + constant, decoded(made, code) - plain, atol=1e-4, rtol=1e-4
+    )
+    trace = Trace(HOST, ROW, {0: CODERS[0], 1: made, 2: CODERS[2]})
+    reading = trace.reading(2, 3, 9)
+    parts = trace.parts(reading)
+    assert parts.total == pytest.approx(float(trace.pre_activations(2, 9)[3]), abs=1e-4)
+    assert set(parts.skip) == {1}
+    assert parts.skip[1] == pytest.approx(
+        float((x[9] @ matrix.T).double() @ reading.vector), abs=1e-5
+    )
+    behind = trace.through_skip(reading, 1)
+    assert trace.parts(behind).total == pytest.approx(parts.skip[1], abs=1e-5)
+    assert Node("skip", 1, 0, 9) in {
+        node for path in trace.paths(2, 3, 9, keep=40, length=2) for node in path.nodes
+    }
+
+
 def test_what_cannot_be_traced_is_said():
+    with pytest.raises(IsthmusError, match="has no skip"):
+        Trace(HOST, ROW, CODERS).through_skip(Trace(HOST, ROW, CODERS).reading(2, 3, 9), 1)
     with pytest.raises(IsthmusError, match="no layer 7"):
         Trace(HOST, ROW, {7: CODERS[0]})
     with pytest.raises(IsthmusError, match="no single row"):

@@ -9,7 +9,7 @@ a dictionary (a crosscoder), has a tree of atoms.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,8 +38,11 @@ class LinearDecoder:
     """A decoder ``z A + offset``: inherited beside ``nn.Module``, and everywhere understood.
 
     Only :meth:`atoms` and ``offset`` have to be defined. A decoder that is not linear in ``z`` must
-    not inherit this.
+    not inherit this. One that also adds something which the code carries besides ``z`` says so by
+    ``latents_suffice = False``: latents alone are then no code of it.
     """
+
+    latents_suffice: ClassVar[bool] = True
 
     def atoms(self) -> Tensor:
         """What one unit of each latent adds, ``(width, d)``, in the model's units."""
@@ -177,7 +180,9 @@ def decodes_latents(model: "Autoencoder") -> bool:
     decoder = model.decoder
     if decoder is None:
         return False
-    return reads_z(decoder) or all(isinstance(part, LinearDecoder) for part in _parts(decoder))
+    return reads_z(decoder) or all(
+        isinstance(part, LinearDecoder) and part.latents_suffice for part in _parts(decoder)
+    )
 
 
 def code_of(model: "Autoencoder", z: Tensor) -> Code:

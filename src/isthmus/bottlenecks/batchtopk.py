@@ -56,12 +56,13 @@ class BatchTopK(Part):
     def forward(
         self, h: Preactivations, *, sample: bool = False, model: Autoencoder | None = None
     ) -> Code:
-        lengths = self._lengths(model)
+        lengths = self.lengths(model)
         if not (sample and self.training):
             return over(h, self.threshold, h if sample else None, lengths)
         return top_of_batch(h, self.k, lengths)
 
-    def _lengths(self, model: Autoencoder | None) -> Tensor | None:
+    def lengths(self, model: Autoencoder | None) -> Tensor | None:
+        """What values are multiplied by where they are compared, ``(width,)``; None without."""
         if not self.weigh:
             return None
         assert model is not None
@@ -70,7 +71,7 @@ class BatchTopK(Part):
     @torch.no_grad()
     def observe(self, out: Output, step: Step, *, model: Autoencoder | None = None) -> None:
         """Take the smallest value that a step's batch kept into the average."""
-        code, lengths = out.code_as(AnySparseCode, self), self._lengths(model)
+        code, lengths = out.code_as(AnySparseCode, self), self.lengths(model)
         entries = code.entries
         if lengths is not None:
             entries = entries * (lengths[code.indices] if isinstance(code, SparseCode) else lengths)
@@ -88,7 +89,7 @@ class BatchTopK(Part):
         The encoder is multiplied by the number with which the first reconstruction is best.
         """
         start_at_median(model, look.x)
-        some, lengths = sampled(look.x), self._lengths(model)
+        some, lengths = sampled(look.x), self.lengths(model)
         fit_scale(model, some, top_of_batch(model.encode_view(View(some)), self.k, lengths))
 
 

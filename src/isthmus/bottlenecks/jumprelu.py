@@ -69,7 +69,8 @@ class JumpReLUBottleneck(Penalised):
 
     With a ``control`` the thresholds start where the control's target of latents is active, and
     ``threshold`` and ``bandwidth`` may be None: the bandwidth is then ``BANDWIDTH`` standard
-    deviations of the pre-activations. It is saved with the model.
+    deviations of the pre-activations. It is saved with the model. ``price`` is what a squared unit
+    of error costs: 1 for a summed squared error, 1 / elements for a mean one.
     """
 
     bandwidth: Tensor
@@ -82,8 +83,10 @@ class JumpReLUBottleneck(Penalised):
         *,
         dead_after: int = 10_000_000,
         control: Control | None = None,
+        price: float = 1.0,
     ) -> None:
         super().__init__(width, dead_after, control)
+        self.price = price
         if control is None and (threshold is None or bandwidth is None):
             raise ValueError("without a control, threshold and bandwidth are needed")
         self._starts = (threshold is None, bandwidth is None)
@@ -128,6 +131,7 @@ class JumpReLUBottleneck(Penalised):
         active = torch.where(start.u > start.cutoffs, start.u, 0.0).clamp_min(0.0)
         gain = start.gain(active, dictionary.weight)
         encoder.weight.mul_(gain)
+        encoder.bias.mul_(gain)
         spread = gain * start.spread
         own_threshold, own_bandwidth = self._starts
         least = 1e-3 * spread
@@ -136,4 +140,5 @@ class JumpReLUBottleneck(Penalised):
         if own_bandwidth:
             self.bandwidth.fill_(BANDWIDTH * spread)
         # Switching off a latent of size t costs about t^2.
-        control.begin(EARLY * max(gain * start.height, least) ** 2, spread)
+        height = max(gain * start.height, least)
+        control.begin(EARLY * self.price * height**2, spread)

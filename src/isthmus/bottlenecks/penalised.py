@@ -35,13 +35,17 @@ class Penalised(Part):
         """Start at the control's target, if there is a control."""
         if self.control is None:
             return
-        start = start_for(model, look.tensor, self.control.target)
-        self._begin(self.control, start, *dictionary_of(model))
+        self.begin(start_for(model, look.tensor, self.control.target), *dictionary_of(model))
 
     @torch.no_grad()
     def shift(self, model: Autoencoder, amount: Tensor) -> None:
         """Raise the cutoff of every latent by an amount: here by lowering the encoder's bias."""
         dictionary_of(model)[0].bias.sub_(amount)
+
+    def begin(self, start: Start, encoder: DictionaryEncoder, dictionary: Dictionary) -> None:
+        """Start at the control's target, from what a sample of the data says."""
+        assert self.control is not None
+        self._begin(self.control, start, encoder, dictionary)
 
     def _begin(
         self, control: Control, start: Start, encoder: DictionaryEncoder, dictionary: Dictionary

@@ -1,9 +1,12 @@
 """Where dictionaries start that read one part of the data and write another."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Each, Look, Tree
+from isthmus.anatomy import Autoencoder, Code, Each, Look, SparseCode, Step, Tree
+from isthmus.bottlenecks.batchtopk import BatchTopK, top_of_batch
 from isthmus.bottlenecks.dictionary_start import (
     Start,
     best_scale,
@@ -11,9 +14,13 @@ from isthmus.bottlenecks.dictionary_start import (
     dictionary_of,
     sample_of,
 )
+from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck
+from isthmus.bottlenecks.penalised import Penalised
 from isthmus.bottlenecks.relu import ReLU
 from isthmus.bottlenecks.topk import TopK
+from isthmus.kernels import Preactivations
 from isthmus.networks.dictionary import DictionaryEncoder
+from isthmus.networks.skip_dictionary import skip_carried
 
 RIDGE = 1e-3
 """Penalty of the first linear prediction, as a share of the inputs' mean variance."""
@@ -26,31 +33,90 @@ _ELEMENTS = 1 << 22
 class TranscoderReLU(ReLU):
     """The rectifier, with the start of a transcoder."""
 
+    def forward(
+        self, h: Preactivations, *, sample: bool = False, model: Autoencoder | None = None
+    ) -> Code:
+        return skip_carried(model, super().forward(h, sample=sample), h.x)
+
     @torch.no_grad()
     def prepare(self, model: Autoencoder, look: Look) -> None:
         """Start as a linear prediction, and at the control's target if there is one."""
-        start_paired(model, look.x)
-        encoder, dictionary = dictionary_of(model)
-        read, wanted = pair(model, look.x, max(64, _ELEMENTS // len(encoder.bias)))
-        inner, u = wanted - dictionary.bias, encoder(read, model=model).dense()
-        if self.control is None:
-            _fit_scale(encoder, torch.relu(u) @ dictionary.weight, inner)
-            return
-        start = Start(inner, u, *cutoffs_for(u, self.control.target))
-        self._begin(self.control, start, encoder, dictionary)
+        start_penalised(self, model, look.x)
+
+
+class TranscoderJumpReLU(JumpReLUBottleneck):
+    """Learnt thresholds, with the start of a transcoder."""
+
+    def forward(
+        self, h: Preactivations, *, sample: bool = False, model: Autoencoder | None = None
+    ) -> Code:
+        return skip_carried(model, super().forward(h, sample=sample), h.x)
+
+    @torch.no_grad()
+    def prepare(self, model: Autoencoder, look: Look) -> None:
+        """Start as a linear prediction, and at the control's target if there is one."""
+        start_penalised(self, model, look.x)
 
 
 class TranscoderTopK(TopK):
     """The k largest pre-activations, with the start of a transcoder."""
 
+    def forward(
+        self,
+        h: Preactivations,
+        *,
+        sample: bool = False,
+        step: Step | None = None,
+        model: Autoencoder | None = None,
+    ) -> SparseCode:
+        code = skip_carried(model, super().forward(h, sample=sample, step=step, model=model), h.x)
+        assert isinstance(code, SparseCode)
+        return code
+
     @torch.no_grad()
     def prepare(self, model: Autoencoder, look: Look) -> None:
         """Start as a linear prediction, and fit the encoder's scale."""
-        start_paired(model, look.x)
-        encoder, dictionary = dictionary_of(model)
-        read, wanted = pair(model, look.x)
-        rebuilt = dictionary.decode(self(encoder(read, model=model))).flatten(1)
-        _fit_scale(encoder, rebuilt - dictionary.bias, wanted - dictionary.bias)
+        start_chosen(model, look.x, lambda h: self(h, model=model))
+
+
+class TranscoderBatchTopK(BatchTopK):
+    """The largest pre-activations of a batch, with the start of a transcoder."""
+
+    def forward(
+        self, h: Preactivations, *, sample: bool = False, model: Autoencoder | None = None
+    ) -> Code:
+        return skip_carried(model, super().forward(h, sample=sample, model=model), h.x)
+
+    @torch.no_grad()
+    def prepare(self, model: Autoencoder, look: Look) -> None:
+        """Start as a linear prediction, and fit the encoder's scale."""
+        lengths = self.lengths(model)
+        start_chosen(model, look.x, lambda h: top_of_batch(h, self.k, lengths))
+
+
+@torch.no_grad()
+def start_penalised(bottleneck: Penalised, model: Autoencoder, x: Tree) -> None:
+    """Start as a linear prediction; with a control at its target, else with the best scale."""
+    start_paired(model, x)
+    encoder, dictionary = dictionary_of(model)
+    read, wanted = pair(model, x, max(64, _ELEMENTS // len(encoder.bias)))
+    inner, h = wanted - dictionary.bias, encoder(read, model=model)
+    u = h.dense()
+    if bottleneck.control is None:
+        _fit_scale(encoder, bottleneck(h).z @ dictionary.weight, inner)
+        return
+    start = Start(inner, u, *cutoffs_for(u, bottleneck.control.target))
+    bottleneck.begin(start, encoder, dictionary)
+
+
+@torch.no_grad()
+def start_chosen(model: Autoencoder, x: Tree, choose: Callable[[Preactivations], Code]) -> None:
+    """Start as a linear prediction, and with the scale that is best for the latents chosen."""
+    start_paired(model, x)
+    encoder, dictionary = dictionary_of(model)
+    read, wanted = pair(model, x)
+    rebuilt = dictionary.decode(choose(encoder(read, model=model))).flatten(1)
+    _fit_scale(encoder, rebuilt - dictionary.bias, wanted - dictionary.bias)
 
 
 def pair(model: Autoencoder, x: Tree, most: int | None = None) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ from isthmus.interpretation.encoding import coded
 from isthmus.interpretation.heads import attention_pattern, head_map
 from isthmus.language import Decoder, LanguageModel
 from isthmus.language.decoder import DecoderBlock, RMSNorm
+from isthmus.networks.skip_dictionary import SkipDictionary
 
 
 def reads(autoencoder: Autoencoder) -> tuple[Tensor, Tensor]:
@@ -50,6 +51,20 @@ def writes(autoencoder: Autoencoder) -> tuple[Tensor, Tensor]:
             "transcoder or a sparse dictionary"
         )
     return rows, bias.detach()
+
+
+def skips(autoencoder: Autoencoder) -> tuple[Tensor, Tensor] | None:
+    """What a transcoder's skip makes of its input, ``matrix x + constant``; None without a skip.
+
+    ``(width written, width read)`` and ``(width written,)``, in the units of the activations.
+    """
+    decoder = autoencoder.decoder
+    if not isinstance(decoder, SkipDictionary):
+        return None
+    matrix = decoder.skip_weight.detach()
+    read, written = (autoencoder.scaler_of(role) for role in ("read", "written"))
+    matrix = matrix * written.scale.flatten().expand(len(matrix))[:, None] / read.scale.flatten()
+    return matrix, -(matrix @ read.offset.flatten().expand(matrix.shape[1]).to(matrix))
 
 
 def edges(
@@ -101,8 +116,8 @@ class Parts:
 
     ``heads`` ``(layers, heads, places)`` is what each head brings from each place. By layer:
     ``latents`` ``(latents,)`` is what each latent writes, ``bias`` what its transcoder writes
-    where none is active, ``error`` what the transcoder misses, ``plain`` a feed-forward part
-    without a transcoder.
+    where none is active, ``skip`` what its skip makes of the input, ``error`` what the transcoder
+    misses, ``plain`` a feed-forward part without a transcoder.
     """
 
     constant: float
@@ -110,20 +125,25 @@ class Parts:
     heads: Tensor
     latents: dict[int, Tensor]
     bias: dict[int, float]
+    skip: dict[int, float]
     error: dict[int, float]
     plain: dict[int, float]
 
     @property
     def total(self) -> float:
         """The sum of everything."""
-        numbers = (*self.bias.values(), *self.error.values(), *self.plain.values())
+        named = (self.bias, self.skip, self.error, self.plain)
+        numbers = [number for each in named for number in each.values()]
         sums = sum(float(part.sum()) for part in (self.heads, *self.latents.values()))
         return self.constant + self.embed + sums + sum(numbers)
 
 
 @dataclass(frozen=True)
 class Node:
-    """A latent of a layer, or a head that brings something, at one place of the text."""
+    """A latent of a layer, its skip, or a head that brings something, at one place of the text.
+
+    ``kind`` is "latent", "skip" (with the number 0) or "head".
+    """
 
     kind: str
     layer: int
@@ -181,6 +201,7 @@ class Trace:
         self._errors: dict[int, Tensor] = {}
         self._biases: dict[int, Tensor] = {}
         self._written: dict[int, Tensor] = {}
+        self._skips: dict[int, Tensor] = {}
         with torch.no_grad():
             inputs = [self._taken[f"layers.{i}.attention:in"] for i in layers]
             self.patterns = torch.stack(
@@ -228,6 +249,19 @@ class Trace:
         read = self.reading(layer, latent, reading.place)
         return Reading(weight * read.vector, layer, reading.place, True, weight * read.constant)
 
+    @torch.no_grad()
+    def through_skip(self, reading: Reading, layer: int) -> Reading:
+        """What a transcoder's skip writes to a reading, as a readout of what it reads."""
+        if layer not in self._skips:
+            raise IsthmusError(
+                f"the transcoder of layer {layer} has no skip: fit it with skip=True"
+            )
+        stream = self._taken[f"layers.{layer}.mlp_norm:in"][reading.place]
+        back = reading.vector @ self._skips[layer]
+        return Reading(
+            back * _gain(self._block(layer).mlp_norm, stream), layer, reading.place, True
+        )
+
     # --- what it is made of ------------------------------------------------------------------
 
     @torch.no_grad()
@@ -242,16 +276,19 @@ class Trace:
             for head in range(attention.heads):
                 said = brought @ (head_map(attention, head).double() @ vector)
                 heads[i, head] = self.patterns[i, head, place] * said
-        latents, bias, error, plain = {}, {}, {}, {}
+        latents, bias, skip, error, plain = {}, {}, {}, {}, {}
         for i in range(reading.layer):
             if i in self.transcoders:
                 latents[i] = self.values[i][place] * (self._written[i] @ vector)
                 bias[i] = float(self._biases[i] @ vector)
                 error[i] = float(self._errors[i][place] @ vector)
+                if i in self._skips:
+                    x = self._taken[f"layers.{i}.mlp:in"][place].double()
+                    skip[i] = float(self._skips[i] @ x @ vector)
             else:
                 plain[i] = float(self._taken[f"layers.{i}.mlp"][place].double() @ vector)
         embed = float(self._taken["embed"][place].double() @ vector)
-        return Parts(reading.constant, embed, heads, latents, bias, error, plain)
+        return Parts(reading.constant, embed, heads, latents, bias, skip, error, plain)
 
     def paths(
         self, layer: int, latent: int, place: int, *, keep: int = 5, length: int = 3
@@ -278,6 +315,8 @@ class Trace:
                 paths.append(chain)
                 if node.kind == "head":
                     behind = self.through_head(reading, node.layer, node.number, node.place)
+                elif node.kind == "skip":
+                    behind = self.through_skip(reading, node.layer)
                 else:
                     behind = self.through_latent(reading, node.layer, node.number)
                 frontier.append((behind, chain))
@@ -290,6 +329,7 @@ class Trace:
         for i, values in parts.latents.items():
             for number in values.abs().topk(min(keep, len(values))).indices.tolist():
                 nodes.append((Node("latent", i, number, reading.place), float(values[number])))
+        nodes += [(Node("skip", i, 0, reading.place), value) for i, value in parts.skip.items()]
         flat = parts.heads.flatten()
         for at in flat.abs().topk(min(keep, len(flat))).indices.tolist():
             rest, source = divmod(at, self.places)
@@ -324,8 +364,13 @@ class Trace:
                 f"feed-forward part {out.shape[1]}: pass one of layers.{layer}.mlp"
             )
         self.values[layer], self._written[layer] = z, rows.double()
+        recon, found = z @ rows.double() + bias.double(), skips(transcoder)
         self._biases[layer] = bias.double()
-        self._errors[layer] = out.double() - (z @ rows.double() + bias.double())
+        if found is not None:
+            self._skips[layer], constant = (part.double() for part in found)
+            self._biases[layer] = self._biases[layer] + constant
+            recon = recon + x.double() @ self._skips[layer].T + constant
+        self._errors[layer] = out.double() - recon
 
 
 def _gain(norm: RMSNorm, stream: Tensor) -> Tensor:

@@ -50,6 +50,10 @@ DeadAfter = Annotated[
 AuxLatents = Annotated[
     int, Field(gt=0, description="dead latents that AuxK uses per example"), Meant("spare")
 ]
+Select = Annotated[
+    Literal["batch", "row"],
+    Field(description="with k: k per example on average over a batch, or in each row"),
+]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 AuxWeight = Annotated[NonNegative, Field(description="weight of AuxK; 0 is without")]

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -55,6 +55,7 @@ from isthmus.recipes.options import (
     DictionaryDim,
     NonNegative,
     Positive,
+    Select,
     TargetL0,
     check_active,
 )
@@ -186,10 +187,7 @@ def crosscoder(
     k: Annotated[
         int | None, Field(gt=0, description="active latents per example, without a penalty")
     ] = None,
-    select: Annotated[
-        Literal["batch", "row"],
-        Field(description="with k: k per example on average over a batch, or in each row"),
-    ] = "batch",
+    select: Select = "batch",
     auxk_weight: Annotated[
         NonNegative | None, Field(description="weight of AuxK (none: 1/32 with k, else 0)")
     ] = None,

@@ -1,19 +1,59 @@
 """The transcoder: a sparse dictionary from a module's input to its output."""
 
-from typing import Annotated
+import math
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from isthmus.anatomy import Autoencoder, Each, Only, Signal, Watch, single
-from isthmus.bottlenecks.transcoder import TranscoderReLU, TranscoderTopK
+from isthmus.anatomy import (
+    Autoencoder,
+    Constant,
+    Each,
+    Linear,
+    Objective,
+    Only,
+    Signal,
+    Watch,
+    single,
+)
+from isthmus.bottlenecks.penalised import Penalised
+from isthmus.bottlenecks.transcoder import (
+    TranscoderBatchTopK,
+    TranscoderJumpReLU,
+    TranscoderReLU,
+    TranscoderTopK,
+)
 from isthmus.errors import IsthmusError
 from isthmus.networks import Dictionary, DictionaryEncoder
-from isthmus.objectives import L1, MSE, ActiveLatents, AuxK, Coefficient, Held, L0Control, dead_used
-from isthmus.recipes.options import DeadAfter, Meant, NonNegative, TargetL0, check_active
+from isthmus.networks.skip_dictionary import SkipDictionary
+from isthmus.objectives import (
+    L0,
+    L1,
+    MSE,
+    ActiveLatents,
+    AuxK,
+    Coefficient,
+    Held,
+    L0Control,
+    dead_used,
+)
+from isthmus.recipes.options import (
+    DeadAfter,
+    Meant,
+    NonNegative,
+    Positive,
+    Select,
+    TargetL0,
+    check_active,
+)
 from isthmus.recipes.registry import REAL, recipe
 
 WIDER = 32
 """Latents for each element of the input, where nothing is said."""
+PRICES = {"relu": (1.4e-4, 0), "jumprelu": (1e-3, 10_000)}
+"""Lambda and the steps over which it rises, as in the papers (Gemma Scope sweeps lambda)."""
+JUMP = 0.001
+"""Threshold and bandwidth at first of JumpReLU on rows of norm 1 (Lieberum et al. 2024)."""
 
 
 @recipe(
@@ -21,9 +61,13 @@ WIDER = 32
     family="circuits",
     catalogue=61,
     paper="Dunefsky, Chlenski, Nanda, Transcoders Find Interpretable LLM Feature Circuits, 2024, "
-    "arXiv:2406.11944",
-    formula="z = ReLU(W_e x + b_e),  y^ = W_d z + b_d,  L = |y - y^|^2 / d + lambda |z|_1,  "
-    "y the output of the module that reads x",
+    "arXiv:2406.11944; with a skip: Paulo, Shabalin, Belrose, Transcoders Beat Sparse Autoencoders "
+    "for Interpretability, 2025, arXiv:2501.18823; with JumpReLU: Lieberum, Rajamanoharan, "
+    "Conmy, Smith, Sonnerat, Varma, Kramar, Dragan, Shah, Nanda, Gemma Scope, 2024, "
+    "arXiv:2408.05147",
+    formula="z = ReLU(W_e x + b_e),  y^ = W_d z + b_d [+ S x],  "
+    "L = |y - y^|^2 / d + lambda |z|_1,  y the output of the module that reads x;  with k: z = "
+    "TopK or BatchTopK, no penalty;  with jumprelu: z = u H(u - theta),  lambda sum_i H(u_i - theta_i)",
     claim="At equal sparsity a sparse replacement of a feed-forward part is at least as faithful "
     "as an autoencoder on its output, and its weights alone say which features write to which.",
     training={"steps": 15_000, "lr": 4e-4, "batch_size": 4096, "warmup": 5000},
@@ -41,9 +85,33 @@ def transcoder(
     l0: TargetL0 = None,
     k: Annotated[
         int | None,
-        Field(gt=0, description="active latents per example by TopK, without a penalty"),
+        Field(gt=0, description="active latents per example, without a penalty"),
     ] = None,
-    sparsity: Annotated[NonNegative, Field(description="lambda: price of the L1 norm")] = 1.4e-4,
+    select: Select = "row",
+    activation: Annotated[
+        Literal["relu", "jumprelu"],
+        Field(description="without k: relu with an L1 penalty, or jumprelu with an L0 penalty"),
+    ] = "relu",
+    sparsity: Annotated[
+        NonNegative | None,
+        Field(description="lambda: price of the L1 norm or of a latent (none: 1.4e-4 or 1e-3)"),
+    ] = None,
+    sparsity_steps: Annotated[
+        int | None,
+        Field(ge=0, description="steps over which lambda rises (none: 0, or 10,000 with jumprelu)"),
+        Meant("ramp"),
+    ] = None,
+    skip: Annotated[
+        bool, Field(description="add a linear map of the input to what is written")
+    ] = False,
+    threshold: Annotated[
+        Positive | None,
+        Field(description="jumprelu: initial threshold (none: 0.001 sqrt(inputs), or by l0)"),
+    ] = None,
+    bandwidth: Annotated[
+        Positive | None,
+        Field(description="jumprelu: width of the kernel (none: 0.001 sqrt(inputs), or by l0)"),
+    ] = None,
     auxk_weight: Annotated[
         NonNegative | None, Field(description="weight of AuxK (none: 1/32 with k, else 0)")
     ] = None,
@@ -60,34 +128,61 @@ def transcoder(
 
     Both points are scaled to a mean squared element of 1, each by its own factor. The penalty
     sets the sparsity, by ``sparsity`` or by a control that holds ``l0``; ``k`` takes the k largest
-    latents instead.
+    latents of each row instead, or with ``select=batch`` k of a row on average, and at inference
+    those above one threshold (BatchTopK). ``activation=jumprelu`` learns a threshold for each
+    latent and pays for the number of active ones.
+
+    ``skip`` adds a linear map of the input: what is linear in the module needs no latents then. The
+    code carries what is added, so that ``decode`` wants the whole code and not the latents alone.
 
     Published: the hook behind the second normalisation, width 32 times that of the input, Adam at
     4e-4 with a warm-up of 5000 steps, lambda 1.4e-4, batches of 4096, 60 million tokens, the
-    decoder's bias at the mean of the output, activations unscaled. Here: lambda is a price on
-    scaled activations and has to be chosen anew, or ``l0`` given; atoms keep norm 1; the encoder
-    starts from the best linear prediction of the target, where the authors start at random.
+    decoder's bias at the mean of the output, activations unscaled. With a skip: TopK of 32, the
+    skip at zero and the decoder's bias at the mean of the output at first, signum at a rate that
+    falls with the root of the width. With JumpReLU, as Gemma Scope's: input and output divided so
+    that the mean squared norm of a row is 1, threshold and bandwidth 0.001, lambda rising over
+    10,000 steps. Here: lambda is a price on scaled activations and has to be chosen anew, or ``l0``
+    given; atoms keep norm 1; the encoder starts from the best linear prediction of the target,
+    where the authors start at random; the skip starts at zero, and is trained as all else is;
+    thresholds are those of rows that are as much longer as ``scaling=global`` makes them.
     """
     reads, writes = _ends(signal)
     width = WIDER * reads.numel if latent_dim is None else latent_dim
     check_active(width, k=k)
     if k is not None and l0 is not None:
         raise IsthmusError(f"k={k} and l0={l0:g} both say how many are active: choose one")
-    dictionary = Dictionary(width, writes.shape)
-    encoder = DictionaryEncoder(dictionary, subtract_bias=False, inputs=reads.numel)
-    bottleneck: TranscoderTopK | TranscoderReLU
-    if k is not None:
-        bottleneck = TranscoderTopK(width, k, dead_after)
-        objective = MSE() * 1.0
-    elif l0 is None:
-        bottleneck = TranscoderReLU(width, dead_after)
-        objective = MSE() + sparsity * L1() + Watch(ActiveLatents())
+    if k is not None and activation == "jumprelu":
+        raise IsthmusError(
+            f"k={k} chooses by rank and jumprelu by thresholds: leave one out (l0 holds a number "
+            "of active latents with thresholds, select=batch ends in one threshold)"
+        )
+    if skip:
+        dictionary: Dictionary = SkipDictionary(width, writes.shape, reads.numel)
     else:
-        control = L0Control(l0, width)
-        price = 2.0 / dictionary.bias.numel()
-        bottleneck = TranscoderReLU(width, dead_after, control=control, price=price)
-        watched = Watch(ActiveLatents()) + Watch(Coefficient())
-        objective = MSE() + L1() * Held(control) + watched
+        dictionary = Dictionary(width, writes.shape)
+    encoder = DictionaryEncoder(dictionary, subtract_bias=False, inputs=reads.numel)
+    bottleneck: TranscoderTopK | TranscoderBatchTopK | Penalised
+    if k is not None:
+        kind = TranscoderTopK if select == "row" else TranscoderBatchTopK
+        bottleneck = kind(width, k, dead_after)
+        objective = MSE() * 1.0
+    else:
+        control = None if l0 is None else L0Control(l0, width)
+        if activation == "relu":
+            price = 2.0 / writes.numel
+            bottleneck = TranscoderReLU(width, dead_after, control=control, price=price)
+        else:
+            if control is None:
+                longer = math.sqrt(reads.numel)
+                threshold, bandwidth = threshold or JUMP * longer, bandwidth or JUMP * longer
+            bottleneck = TranscoderJumpReLU(
+                width, threshold, bandwidth, dead_after=dead_after, control=control,
+                price=1.0 / writes.numel,
+            )  # fmt: skip
+        published, ramp = PRICES[activation]
+        sparsity = published if sparsity is None else sparsity
+        steps = ramp if sparsity_steps is None else sparsity_steps
+        objective = _priced(bottleneck, sparsity, steps)
     weight = (0.0 if k is None else 1 / 32) if auxk_weight is None else auxk_weight
     if weight:
         objective = objective + weight * AuxK(dead_used(dictionary))
@@ -100,6 +195,18 @@ def transcoder(
         objective=objective,
         target=Only(names[1]) if names else None,
     )
+
+
+def _priced(bottleneck: Penalised, sparsity: float, steps: int) -> Objective:
+    """The error and the price of active latents, the one given or the one that is found."""
+    jumps, control = isinstance(bottleneck, TranscoderJumpReLU), bottleneck.control
+    price = L0() if jumps else L1()
+    if not isinstance(control, L0Control):
+        weight = Linear(0.0, sparsity, steps) if steps else Constant(sparsity)
+        objective = MSE() + price * weight
+    else:
+        objective = MSE() + price * Held(control) + Watch(Coefficient())
+    return objective if jumps else objective + Watch(ActiveLatents())
 
 
 def _ends(signal: Signal) -> tuple[Signal, Signal]:
