@@ -67,7 +67,8 @@ JUMP = 0.001
     "arXiv:2408.05147",
     formula="z = ReLU(W_e x + b_e),  y^ = W_d z + b_d [+ S x],  "
     "L = |y - y^|^2 / d + lambda |z|_1,  y the output of the module that reads x;  with k: z = "
-    "TopK or BatchTopK, no penalty;  with jumprelu: z = u H(u - theta),  lambda sum_i H(u_i - theta_i)",
+    "TopK or BatchTopK, no penalty;  with jumprelu: z = u H(u - theta),  "
+    "lambda sum_i H(u_i - theta_i)",
     claim="At equal sparsity a sparse replacement of a feed-forward part is at least as faithful "
     "as an autoencoder on its output, and its weights alone say which features write to which.",
     training={"steps": 15_000, "lr": 4e-4, "batch_size": 4096, "warmup": 5000},
