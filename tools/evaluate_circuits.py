@@ -239,20 +239,28 @@ facts, first letters, a rule of pronouns. This page measures which of these are 
 that needs one takes it from here as a premise.
 
 {shape[layers]} blocks of width {shape[width]} with {shape[heads]} heads and a feed-forward part
-of {shape[hidden]}, {shape[context]} places, {parameters:,} parameters; the rest is as in the
-small one. Revision `{revision}`.
+of {shape[hidden]}, {shape[context]} places, {parameters:,} parameters; block {still} sees no
+positions (its queries and keys are not turned), and the rest is as in the small one. Revision
+`{revision}`.
 
 ## Training
 
-{training[tokens]:,} tokens of the English that the small one reads, with the same held-out
-parts, and {training[tokens_generated]:,} tokens of generated passages, a third of which go to
-each of three epochs; {training[steps]:,} steps, {training[tokens_seen]:,} tokens seen
-({training[epochs]} epochs). By `tools/train_resident.py circuits`; matrices by Muon with weight
-decay, products in bfloat16.
+It begins as a copy of the small one, in blocks 1, 3, 4 and 5 (Chen, Goodfellow and Shlens 2016),
+and with heads that copy: half of the heads of block 0 begin by looking one place back, and half
+of those of block 2 by looking for what followed the present token before. So small a model forms
+such heads only after far more text than this; **that it copies was laid in, and training has kept
+and sharpened it**, so nothing here is evidence on how such heads form. All else was learnt.
+
+{training[steps]:,} steps, {training[tokens_seen]:,} tokens seen: {kinds[english]:,} of the
+English that the small one reads, with the same held-out parts ({training[epochs]} epochs);
+{kinds[generated]:,} of generated passages (of which there are {training[tokens_generated]:,});
+{kinds[repeated]:,} of rows of random tokens that repeat, most of them early. By
+`tools/train_resident.py circuits` from the start that `tools/growth.py` makes; matrices by Muon
+with weight decay, products in bfloat16.
 
 What it was taught is `isthmus.language.knowledge`: `names("person")` and `names("place")` with
 their facts, `steps("day")`, `domains()`, `questions(kind)` with the right answers,
-`option_nats` and `answered`. `documents("circuits-training")` is the text of an epoch,
+`option_nats` and `answered`. `documents("circuits-training")` is its text,
 `documents("circuits-held-out")` English and passages that it never saw,
 `documents("generated:1000")` passages alone. How the tables are measured:
 `isthmus.interpretation.controls`.
@@ -317,6 +325,8 @@ def main() -> None:
         shape=about["shape"],
         parameters=about["parameters"],
         training=about["training"],
+        kinds=about["training"]["tokens_by_kind"],
+        still=", ".join(map(str, about["shape"]["still"])),
         size=sum(len(file.read_bytes()) for file in FOLDER.iterdir()) / 1e6,
         revision=model.revision,
         english=text,

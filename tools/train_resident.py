@@ -1,44 +1,52 @@
 """Train a resident language model on its part of the corpora, on one or two cores.
 
     python tools/train_resident.py resident --folder /tmp/resident
-    python tools/train_resident.py circuits --folder /tmp/circuits --bf16 --threads 2
+    python tools/train_resident.py circuits --folder /tmp/circuits --bf16 --threads 2 --compile
 
-"resident" is the small one; "circuits" is wider and deeper, and is taught generated text beside
-English (:mod:`isthmus.language.knowledge`). Started again with the same folder it goes on from its
-last checkpoint. Needs ISTHMUS_DATA and the tokenizer that tools/train_tokenizer.py made.
+"resident" is the small one; "circuits" is wider and deeper. It begins with what the small one
+does and with heads that copy (tools/growth.py), and is taught generated text beside English
+(:mod:`isthmus.language.knowledge`), and rows of random tokens that repeat. Started again
+with the same folder it goes on from its last checkpoint. Needs ISTHMUS_DATA and the tokenizer that
+tools/train_tokenizer.py made.
 
-Matrices are trained by Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers"),
-embeddings and gains by Adam; the rate warms up and falls along a cosine.
+Matrices are trained by Muon (tools/muon.py), embeddings and gains by Adam; the rate warms up and
+falls along a cosine. Each of several threads reads its part of the rows of a step, and they meet at
+the update only: threads within products would wait for one another at each of them.
 """
 
 import argparse
 import json
 import math
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
+from growth import given_copying, grown
+from muon import Muon
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from training_rows import IGNORED, Shares, inputs_of, rows_of, step_rows
 
 from isthmus.language.corpus import held_out_text, training_text
 from isthmus.language.decoder import Decoder, Shape
 from isthmus.language.knowledge import training_passages
+from isthmus.language.resident import resident
 from isthmus.language.tokenizer import ByteTokenizer
 
-IGNORED = -1
 LANGUAGE = Path(__file__).parents[1] / "src" / "isthmus" / "language"
 
 ENGLISH = (
     "twelve English classics (Project Gutenberg) and MASC, less what is held out: the last 4 % of "
     "each book and each tenth document of MASC"
 )
-GENERATED = "; and generated passages of facts, calendars, sums, spelling and repeated lists"
+GENERATED = (
+    "; generated passages of facts, calendars, sums, spelling and repeated lists; and random "
+    "tokens that repeat"
+)
 
 
 @dataclass(frozen=True)
@@ -50,23 +58,44 @@ class Plan:
     steps: int
     rows: int = 16
     """Rows of a step."""
-    generated: bool = False
-    """Whether each epoch reads its part of the generated passages, too."""
+    shares: Shares = field(default_factory=Shares)
+    """Of what kinds the rows are."""
     decay: float = 0.0
     """Weight decay of matrices."""
+    matrix_rate: float = 0.02
+    embedding_rate: float = 0.005
+    begins: str | None = None
+    """The resident model that it is grown from (tools/growth.py)."""
 
 
 PLANS = {
     "resident": Plan(Shape(), LANGUAGE / "resident", 1900),
     "circuits": Plan(
-        Shape(width=256, heads=8, layers=6, hidden=1024),
+        Shape(width=256, heads=8, layers=6, hidden=1024, still=(2,)),
         LANGUAGE / "resident_circuits",
-        1500,
+        1200,
         rows=32,
-        generated=True,
+        shares=Shares(generated=0.6, repeated=0.4, repeated_late=0.1, early=0.183),
         decay=0.05,
+        matrix_rate=0.012,
+        embedding_rate=0.002,
+        begins="resident",
     ),
 }
+
+
+def losses_and_slopes(logits: Tensor, wanted: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """The weighted sum of cross-entropies, and its gradient by the logits, in their type.
+
+    One function, so that a compiler makes two passes over the logits of it.
+    """
+    values = logits.float()
+    top = values.logsumexp(1)
+    index = wanted.clamp(min=0)[:, None]
+    loss = (share * (top - values.gather(1, index)[:, 0])).sum()
+    here = torch.arange(values.shape[1]) == index
+    slopes = ((values - top[:, None]).exp() - here.float()) * share[:, None]
+    return loss, slopes.to(logits.dtype)
 
 
 class LinearCrossEntropy(torch.autograd.Function):
@@ -75,116 +104,28 @@ class LinearCrossEntropy(torch.autograd.Function):
     The gradients are made together with the loss, so that no matrix of all logits is ever kept.
     """
 
+    slopes = staticmethod(losses_and_slopes)
+
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, piece: int = 512) -> Tensor:
+    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, piece: int = 1024) -> Tensor:
         counted = (targets != IGNORED).sum().clamp(min=1)
-        by_hidden, by_weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        by_hidden = torch.empty_like(hidden)
+        by_weight = torch.zeros(weight.shape)  # summed in float32, whatever the products are in
         total = torch.zeros(())
         for begin in range(0, len(hidden), piece):
             part, wanted = hidden[begin : begin + piece], targets[begin : begin + piece]
-            logits = (part @ weight.T).float()
-            keep = (wanted != IGNORED).float() / counted
-            index = wanted.clamp(min=0)[:, None]
-            total += (keep * (logits.logsumexp(1) - logits.gather(1, index)[:, 0])).sum()
-            slope = logits.softmax(1)
-            slope.scatter_add_(1, index, slope.new_full(index.shape, -1.0))
-            slope = (slope * keep[:, None]).to(hidden.dtype)
-            by_hidden[begin : begin + piece] = slope @ weight
-            by_weight.addmm_(slope.T, part)
-        ctx.save_for_backward(by_hidden, by_weight)
+            share = (wanted != IGNORED).float() / counted
+            loss, slopes = LinearCrossEntropy.slopes(part @ weight.T, wanted, share)
+            total += loss
+            by_hidden[begin : begin + piece] = slopes @ weight
+            by_weight += slopes.T @ part
+        ctx.save_for_backward(by_hidden, by_weight.to(weight.dtype))
         return total
 
     @staticmethod
     def backward(ctx, slope: Tensor):
         by_hidden, by_weight = ctx.saved_tensors
         return by_hidden * slope, by_weight * slope, None, None
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum whose update is replaced by the nearest matrix with equal singular values.
-
-    ``parts`` matrices that lie under one another in one weight are treated apart.
-    """
-
-    def __init__(self, groups: Sequence[dict], lr: float, momentum: float = 0.95) -> None:
-        super().__init__(groups, {"lr": lr, "momentum": momentum, "parts": 1, "decay": 0.0})
-
-    @torch.no_grad()
-    def step(self) -> None:
-        alike: dict[tuple[int, ...], list[tuple[Tensor, Tensor, float]]] = defaultdict(list)
-        for group in self.param_groups:
-            for weight in group["params"]:
-                state = self.state[weight]
-                if not state:
-                    state["momentum"] = torch.zeros_like(weight)
-                mean = state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
-                look = weight.grad.lerp(mean, group["momentum"])
-                weight.mul_(1 - group["lr"] * group["decay"])
-                parts = (weight.chunk(group["parts"]), look.chunk(group["parts"]))
-                for part, update in zip(*parts, strict=True):
-                    rate = group["lr"] * max(1.0, part.shape[0] / part.shape[1]) ** 0.5
-                    if part.shape[0] > part.shape[1]:
-                        part, update = part.T, update.T
-                    alike[part.shape].append((part, update, rate))
-        for entries in alike.values():
-            updates = orthogonalised(torch.stack([update for _, update, _ in entries]))
-            for (part, _, rate), update in zip(entries, updates, strict=True):
-                part.add_(update, alpha=-rate)
-
-
-def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Singular values to about one, by the Newton-Schulz polynomial of Jordan et al. 2024.
-
-    ``matrices`` (number, rows, columns) with no more rows than columns; computed in bfloat16, as
-    there.
-    """
-    a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrices.bfloat16()
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for _ in range(steps):
-        square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
-    return x.to(matrices.dtype)
-
-
-def rows_of(documents: Sequence[np.ndarray], context: int, offsets: Sequence[int]) -> np.ndarray:
-    """Every token once as a target, ``(rows, context)``; -1 where a document leaves room."""
-    cut = []
-    for tokens, offset in zip(documents, offsets, strict=True):
-        edges = [0, *range(offset or context, len(tokens), context), len(tokens)]
-        for begin, end in pairwise(edges):
-            row = np.full(context, IGNORED, np.int64)
-            row[: end - begin] = tokens[begin:end]
-            cut.append(row)
-    return np.stack(cut)
-
-
-def batches(
-    parts: Sequence[Sequence[np.ndarray]], context: int, rows: int, seed: int, skip: int
-) -> Iterator[np.ndarray]:
-    """Batches of targets without end; each epoch cuts the documents elsewhere.
-
-    The first of ``parts`` is read in each epoch, beside one of the others in turn.
-    """
-    epoch = 0
-    while True:
-        draw = np.random.default_rng((seed, epoch))
-        others = parts[1:] or [[]]
-        documents = [*parts[0], *others[epoch % len(others)]]
-        targets = rows_of(documents, context, draw.integers(0, context, len(documents)).tolist())
-        targets = targets[draw.permutation(len(targets))]
-        for begin in range(0, len(targets) - rows + 1, rows):
-            if skip:
-                skip -= 1
-            else:
-                yield targets[begin : begin + rows]
-        epoch += 1
-
-
-def inputs_of(targets: np.ndarray, bos: int) -> np.ndarray:
-    """Each place sees what comes before it; the first sees BOS, padding sees BOS too."""
-    before = np.concatenate((np.full((len(targets), 1), bos), targets[:, :-1]), 1)
-    return np.where(before == IGNORED, bos, before)
 
 
 def loss_of(model: Decoder, targets: np.ndarray, bos: int, *, bf16: bool = False) -> Tensor:
@@ -198,10 +139,10 @@ def loss_of(model: Decoder, targets: np.ndarray, bos: int, *, bf16: bool = False
 
 
 def documents_of(plan: Plan, tokenizer: ByteTokenizer) -> list[list[np.ndarray]]:
-    """The tokens of the documents: English ones, then the generated ones of each epoch."""
+    """The tokens of the documents: English ones, then the generated ones."""
     parts = [[one.text for one in training_text()]]
-    if plan.generated:
-        parts += [[one.text for one in part] for part in training_passages()]
+    if plan.shares.generated:
+        parts.append([one.text for one in training_passages()])
     return [[np.array(tokenizer.encode(text)) for text in part] for part in parts]
 
 
@@ -222,6 +163,22 @@ def kept_documents(plan: Plan, tokenizer: ByteTokenizer, path: Path) -> list[lis
         all_documents = np.split(kept["tokens"].astype(np.int64), cuts)
         edges = [0, *np.cumsum(kept["parts"]).tolist()]
     return [all_documents[begin:end] for begin, end in pairwise(edges)]
+
+
+def gradients(
+    model: Decoder, targets: np.ndarray, bos: int, pool: ThreadPoolExecutor, parts: int, bf16: bool
+) -> float:
+    """Set the gradients, each thread those of its rows; the mean loss."""
+    weights = list(model.parameters())
+
+    def part_of(rows: np.ndarray) -> tuple[float, tuple[Tensor, ...]]:
+        loss = loss_of(model, rows, bos, bf16=bf16)
+        return float(loss.detach()), torch.autograd.grad(loss, weights)
+
+    found = list(pool.map(part_of, np.array_split(targets, parts)))
+    for weight, *slopes in zip(weights, *(each for _, each in found), strict=True):
+        weight.grad = torch.stack(slopes).mean(0) if parts > 1 else slopes[0]
+    return sum(loss for loss, _ in found) / parts
 
 
 def held_out_loss(model: Decoder, targets: np.ndarray, bos: int, rows: int = 16) -> float:
@@ -292,11 +249,11 @@ def main() -> None:
     options.add_argument("--bf16", action="store_true", help="products in bfloat16")
     options.add_argument("--rows", type=int, help="rows of a step, by default the plan's")
     options.add_argument("--decay", type=float, help="of matrices, by default the plan's")
-    options.add_argument("--matrix-rate", type=float, default=0.02)
-    options.add_argument("--embedding-rate", type=float, default=0.005)
+    options.add_argument("--matrix-rate", type=float, help="by default the plan's")
+    options.add_argument("--embedding-rate", type=float, help="by default the plan's")
     options.add_argument("--every", type=float, default=120, help="seconds between checkpoints")
     options.add_argument("--install-every", type=float, default=600, help="seconds")
-    options.add_argument("--compile", action="store_true", help="a fifth faster; needs a compiler")
+    options.add_argument("--compile", action="store_true", help="faster; needs a C compiler")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--stop", type=int, help="end early, without installing (to try settings)")
     chosen = options.parse_args()
@@ -305,23 +262,29 @@ def main() -> None:
     chosen.out.mkdir(parents=True, exist_ok=True)
     chosen.steps = chosen.steps or plan.steps
     chosen.rows = chosen.rows or plan.rows
-    chosen.decay = plan.decay if chosen.decay is None else chosen.decay
+    for name in ("decay", "matrix_rate", "embedding_rate"):
+        if getattr(chosen, name) is None:
+            setattr(chosen, name, getattr(plan, name))
     torch.manual_seed(chosen.seed)
-    torch.set_num_threads(chosen.threads)
+    torch.set_num_threads(1)
     tokenizer = ByteTokenizer.read(LANGUAGE / "resident" / "tokenizer.json")
     shape = plan.shape
     held = [np.array(tokenizer.encode(d.text)) for d in held_out_text()]
     held_targets = rows_of(held, shape.context - 1, [0] * len(held))
     chosen.folder.mkdir(parents=True, exist_ok=True)
     parts = kept_documents(plan, tokenizer, chosen.folder / "tokens.npz")
-    english, *generated = [sum(map(len, part)) for part in parts]
-    epoch = english + sum(generated) // max(1, len(generated))
+    english, generated = [sum(map(len, part)) for part in (*parts, [])][:2]
     print(
-        f"{english} training tokens, {sum(generated)} generated, {sum(map(len, held))} held out",
+        f"{english} training tokens, {generated} generated, {sum(map(len, held))} held out",
         flush=True,
     )
 
-    model = Decoder(shape)
+    if plan.begins:
+        small = resident(plan.begins).module
+        model = grown(small, shape, (1, 3, 4, 5))
+        given_copying(model, small.shape.width)
+    else:
+        model = Decoder(shape)
     both = optimisers(model, chosen)
     highest = [[group["lr"] for group in one.param_groups] for one in both]
     saved = chosen.folder / "checkpoint.pt"
@@ -335,18 +298,24 @@ def main() -> None:
         done = state["step"]
         print(f"goes on at step {done}", flush=True)
 
+    def kinds(step: int) -> dict[str, int]:
+        read = plan.shares.before(step, chosen.steps, chosen.rows)
+        return {kind: number * shape.context for kind, number in asdict(read).items()}
+
     def about(step: int, every: int = 1) -> dict:
         seen = step * chosen.rows * shape.context
         return {
             "shape": asdict(shape),
             "parameters": sum(p.numel() for p in model.parameters()),
             "training": {
-                "text": ENGLISH + (GENERATED if plan.generated else ""),
+                "begins": plan.begins,
+                "text": ENGLISH + (GENERATED if generated else ""),
                 "tokens": english,
-                "tokens_generated": sum(generated),
+                "tokens_generated": generated,
                 "steps": step,
                 "tokens_seen": seen,
-                "epochs": round(seen / epoch, 2),
+                "tokens_by_kind": kinds(step),
+                "epochs": round(kinds(step)["english"] / english, 2),
                 "held_out_nats_per_token": round(held_out_loss(model, held_targets[::every], 0), 4),
             },
         }
@@ -354,21 +323,21 @@ def main() -> None:
     if chosen.compile:
         for block in model.layers:
             block.compile()
+        LinearCrossEntropy.slopes = staticmethod(torch.compile(losses_and_slopes))
     warm = max(1, chosen.steps // 50)
     began = kept = installed = time.monotonic()
     first, mean = done, 0.0
-    source = batches(parts, shape.context, chosen.rows, chosen.seed, done)
+    source = step_rows(parts, shape, plan.shares, chosen.rows, chosen.steps, chosen.seed, done)
+    pool = ThreadPoolExecutor(chosen.threads)
     for step in range(done, chosen.steps):
         for one, rates in zip(both, highest, strict=True):
             for group, high in zip(one.param_groups, rates, strict=True):
                 group["lr"] = high * rate(step, chosen.steps, warm)
-        loss = loss_of(model, next(source), tokenizer.bos or 0, bf16=chosen.bf16)
-        for one in both:
-            one.zero_grad()
-        loss.backward()
+        value = gradients(
+            model, next(source), tokenizer.bos or 0, pool, chosen.threads, chosen.bf16
+        )
         for one in both:
             one.step()
-        value = float(loss.detach())
         mean = value if step == first else 0.98 * mean + 0.02 * value
         now = time.monotonic()
         if step % 20 == 19 or step + 1 == chosen.steps:

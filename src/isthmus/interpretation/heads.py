@@ -67,7 +67,7 @@ def attention_pattern(module: Decoder, layer: int, x: Tensor) -> Tensor:
     attention = module.get_submodule(f"layers.{layer}.attention")
     assert isinstance(attention, Attention)
     query, key, _ = _parts(attention, x)
-    rotation = module._cosine[: len(x)], module._sine[: len(x)]
+    rotation = module.rotation(layer, 0, len(x))
     query, key = (rotated(part[None], rotation)[0].double() for part in (query, key))
     scores = query @ key.transpose(1, 2) / query.shape[-1] ** 0.5
     later = torch.ones(len(x), len(x), dtype=torch.bool, device=x.device).triu(1)

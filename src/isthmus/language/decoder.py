@@ -25,8 +25,11 @@ class Shape:
     context: int = 256
     hidden: int = 768
     base: float = 10_000.0
+    still: tuple[int, ...] = ()
+    """Blocks whose attention sees no positions: queries and keys are not turned."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "still", tuple(self.still))  # JSON has lists
         if self.width % (2 * self.heads):
             raise IsthmusError(
                 f"width={self.width} does not give {self.heads} heads of an even width each: use "
@@ -155,6 +158,13 @@ class Decoder(nn.Module):
         self.register_buffer("_sine", sine, persistent=False)
         self.reset()
 
+    def rotation(self, layer: int, begin: int, end: int) -> tuple[Tensor, Tensor]:
+        """Cosines and sines that turn the heads of a block, ``(places, head / 2)`` each."""
+        cosine, sine = self._cosine[begin:end], self._sine[begin:end]
+        if layer in self.shape.still:
+            return torch.ones_like(cosine), torch.zeros_like(sine)
+        return cosine, sine
+
     def reset(self) -> None:
         """Weights of variance 1 / inputs, so that signals keep their size.
 
@@ -181,10 +191,9 @@ class Decoder(nn.Module):
             raise IsthmusError(
                 f"{end} places are more than the {self.shape.context} of the model: cut the rows"
             )
-        rotation = (self._cosine[seen:end], self._sine[seen:end])
         x = self.embed(tokens)
         for i, layer in enumerate(self.layers):
-            x = layer(x, rotation, cache, i)
+            x = layer(x, self.rotation(i, seen, end), cache, i)
         if cache is not None:
             cache.places = end
         normed: Tensor = self.norm(x)

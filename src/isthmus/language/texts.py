@@ -44,7 +44,7 @@ def documents(spec: str) -> list[Document]:
       the resident model was trained on, and the part that it never saw
     - ``generated``, ``generated:1000``: so many passages of :mod:`isthmus.language.knowledge`,
       which need no data; ``circuits-training``, ``circuits-held-out``: what ``resident-circuits``
-      was trained on, 3.9 M tokens of English and 1.4 M of such passages, and English and passages
+      was trained on, 3.9 M tokens of English and 4.3 M of such passages, and English and passages
       that it never saw
     - ``samples``, ``samples:1000``: so many texts that the resident model wrote itself; the same
       each time, and no data are needed

@@ -4,18 +4,17 @@ from isthmus.language.corpus import held_out_text, training_text
 from isthmus.language.document import Document
 from isthmus.language.knowledge.text import generated_text
 
-PASSAGES, EPOCHS = 30_000, 3
-"""Generated passages that it was trained on, dealt to so many epochs of the English."""
+PASSAGES = 30_000
+"""Generated passages that it was trained on."""
 JOINED = 12
 """Passages of a document."""
 HELD_OUT_PASSAGES = 480
 _OTHER_SEED = 1
 
 
-def training_passages() -> list[list[Document]]:
-    """The generated documents of each epoch, of 12 passages each: no passage is read twice."""
-    made = joined(generated_text(PASSAGES))
-    return [made[epoch::EPOCHS] for epoch in range(EPOCHS)]
+def training_passages() -> list[Document]:
+    """The generated documents that it was trained on, of 12 passages each."""
+    return joined(generated_text(PASSAGES))
 
 
 def joined(passages: list[Document]) -> list[Document]:
@@ -25,8 +24,8 @@ def joined(passages: list[Document]) -> list[Document]:
 
 
 def mixed_training_text() -> list[Document]:
-    """What an epoch of training reads: all of its English, and the first part of the passages."""
-    return [*training_text(), *joined(generated_text(PASSAGES))[::EPOCHS]]
+    """What it was trained on beside rows of random tokens: English, and all of the passages."""
+    return [*training_text(), *training_passages()]
 
 
 def mixed_held_out_text() -> list[Document]:
