@@ -15,7 +15,7 @@ from isthmus.anatomy import (
 )
 from isthmus.bottlenecks.firing import FiringCounter
 from isthmus.bottlenecks.jumprelu import HeavisideStep, JumpReLUBottleneck
-from isthmus.kernels import Preactivations, adaptive_decode, take_rows
+from isthmus.kernels import Preactivations, adaptive_decode, take_at, take_rows
 from isthmus.networks.dictionary import Dictionary
 
 
@@ -28,6 +28,24 @@ class L1(Term):
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return out.code_as(AnySparseCode, self).entries.abs().sum(1)
+
+
+class NormL1(Term):
+    """``sum_i |z_i| sum_l |W_dec,i^l|``: a latent pays for every layer that it writes to.
+
+    The lengths of its atoms add up over the layers (Lindsey et al. 2024, "Setup"), which lets some
+    of them go to zero.
+    """
+
+    name = "l1"
+    unit = "sum of the latents times the lengths of their atoms, in the model's units"
+    rebuilds = False
+
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
+        code, lengths = out.code_as(AnySparseCode, self), norms(model)
+        if isinstance(code, SparseCode):
+            return (code.values.abs() * take_at(lengths, code.indices)).sum(1)
+        return code.z.abs() @ lengths
 
 
 class L0(Term):
@@ -49,14 +67,26 @@ class L0(Term):
 
 
 class GateL1(Term):
-    """``|ReLU(pi)|_1``, the penalty on the gates (Rajamanoharan et al. 2024, equation 8)."""
+    """``|ReLU(pi)|_1``, the penalty on the gates (Rajamanoharan et al. 2024, equation 8).
+
+    With ``weigh`` a gate counts times the length of its atom, which is then free.
+    """
 
     name = "l1"
     unit = "sum of the gates, in the model's units"
     rebuilds = False
 
+    def __init__(self, *, weigh: bool = False) -> None:
+        self.weigh = weigh
+
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        return _gate(out, self).sum(1)
+        gate = _gate(out, self)
+        if not self.weigh:
+            return gate.sum(1)
+        lengths = norms(model)
+        if isinstance(out.code, SparseCode):
+            return (gate * take_at(lengths, out.code.indices)).sum(1)
+        return gate @ lengths
 
 
 class GateError(Term):

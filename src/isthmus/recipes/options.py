@@ -57,6 +57,8 @@ Select = Annotated[
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 AuxWeight = Annotated[NonNegative, Field(description="weight of AuxK; 0 is without")]
+SubtractBias = Annotated[bool, Field(description="subtract the decoder's bias before encoding")]
+UnitRows = Annotated[bool, Field(description="keep the decoder's rows at norm 1")]
 Network = Annotated[
     Literal["auto", "mlp", "conv", "transformer"],
     Field(description="kind of encoder and decoder; auto is conv for images, mlp otherwise"),

@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from isthmus.anatomy import (
-    AnySparseCode,
     Autoencoder,
     Each,
     Gaussian,
@@ -17,11 +16,8 @@ from isthmus.anatomy import (
     LinearDecoder,
     LinearEncoder,
     Look,
-    Output,
     Part,
     Signal,
-    SparseCode,
-    Term,
     View,
     Watch,
     dictionaries,
@@ -38,7 +34,7 @@ from isthmus.bottlenecks.dictionary_start import (
     start_at_median,
 )
 from isthmus.errors import IsthmusError, unknown
-from isthmus.kernels import Preactivations, take_at
+from isthmus.kernels import Preactivations
 from isthmus.networks import Dictionary
 from isthmus.objectives import (
     MSE,
@@ -47,6 +43,7 @@ from isthmus.objectives import (
     Coefficient,
     Held,
     L0Control,
+    NormL1,
     SquaredError,
     dead_used,
 )
@@ -136,24 +133,6 @@ class CrosscoderReLU(ReLU):
 
 def _bias_of(model: Autoencoder) -> nn.Parameter:
     return model.encoder.get_parameter("merge.bias")
-
-
-class NormL1(Term):
-    """``sum_i |z_i| sum_l |W_dec,i^l|``: a latent pays for every layer that it writes to.
-
-    The lengths of its atoms add up over the layers (Lindsey et al. 2024, "Setup"), which lets some
-    of them go to zero.
-    """
-
-    name = "l1"
-    unit = "sum of the latents times the lengths of their atoms, in the model's units"
-    rebuilds = False
-
-    def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        code, lengths = out.code_as(AnySparseCode, self), norms(model)
-        if isinstance(code, SparseCode):
-            return (code.values.abs() * take_at(lengths, code.indices)).sum(1)
-        return code.z.abs() @ lengths
 
 
 @recipe(

@@ -10,6 +10,8 @@ from isthmus.recipes.options import (
     AuxWeight,
     DeadAfter,
     DictionaryDim,
+    SubtractBias,
+    UnitRows,
     check_active,
 )
 from isthmus.recipes.registry import recipe
@@ -44,6 +46,8 @@ def abstopk(
     k_aux: AuxLatents = 512,
     auxk_weight: AuxWeight = 1 / 32,
     dead_after: DeadAfter = 10_000_000,
+    subtract_bias: SubtractBias = True,
+    unit: UnitRows = True,
 ) -> Autoencoder:
     """A wide dictionary of which each example uses exactly k atoms, forwards or backwards.
 
@@ -56,13 +60,13 @@ def abstopk(
     encoder moreover scaled so that the first reconstruction is best, and its rate of 1.6e-3.
     """
     check_active(latent_dim, k=k)
-    dictionary = Dictionary(latent_dim, signal.shape)
+    dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
     objective = MSE() * 1.0
     if auxk_weight:
         objective = objective + auxk_weight * AuxK(min(k_aux, latent_dim), magnitude=True)
     return Autoencoder(
         signal,
-        encoder=DictionaryEncoder(dictionary),
+        encoder=DictionaryEncoder(dictionary, subtract_bias=subtract_bias),
         bottleneck=TopK(latent_dim, k, dead_after, magnitude=True, fit_scale=True),
         decoder=dictionary,
         objective=objective,

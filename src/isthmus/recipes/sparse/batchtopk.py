@@ -10,6 +10,8 @@ from isthmus.recipes.options import (
     AuxWeight,
     DeadAfter,
     DictionaryDim,
+    SubtractBias,
+    UnitRows,
     check_active,
 )
 from isthmus.recipes.registry import recipe
@@ -39,6 +41,8 @@ def batchtopk(
     k_aux: AuxLatents = 512,
     auxk_weight: AuxWeight = 1 / 32,
     dead_after: DeadAfter = 10_000_000,
+    subtract_bias: SubtractBias = True,
+    unit: UnitRows = True,
 ) -> Autoencoder:
     """A wide dictionary that uses k atoms per example on average, and more where they are needed.
 
@@ -58,13 +62,13 @@ def batchtopk(
     batches or so (at most a twentieth of the run), because those before had other thresholds.
     """
     check_active(latent_dim, k=k)
-    dictionary = Dictionary(latent_dim, signal.shape)
+    dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
     objective = MSE() * 1.0
     if auxk_weight:
         objective = objective + auxk_weight * AuxK(min(k_aux, latent_dim))
     return Autoencoder(
         signal,
-        encoder=DictionaryEncoder(dictionary),
+        encoder=DictionaryEncoder(dictionary, subtract_bias=subtract_bias),
         bottleneck=BatchTopK(latent_dim, k, dead_after),
         decoder=dictionary,
         objective=objective,

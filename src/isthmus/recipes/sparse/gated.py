@@ -24,7 +24,9 @@ from isthmus.recipes.options import (
     DictionaryDim,
     Meant,
     NonNegative,
+    SubtractBias,
     TargetL0,
+    UnitRows,
 )
 from isthmus.recipes.registry import recipe
 
@@ -62,13 +64,16 @@ def gated(
     ] = 1000,
     auxk_weight: AuxWeight = 0.0,
     dead_after: DeadAfter = 10_000_000,
+    subtract_bias: SubtractBias = True,
+    unit: UnitRows = True,
 ) -> Autoencoder:
     """A dictionary that decides on one path which latents are on, and on another how large.
 
     An L1 penalty shrinks what it makes sparse; here it acts on the gates alone, so sizes are free.
     Both paths share one weight but for a factor e^r and a bias each. The gates' own rebuild, by the
     decoder held fixed, keeps them truthful. Inputs are scaled to a mean squared norm of 1, on which
-    lambda depends; decoder rows keep norm 1, and the encoder starts as their transpose.
+    lambda depends; decoder rows keep norm 1, and the encoder starts as their transpose. With
+    ``unit=False`` rows have any norm, by which a gate's price is multiplied.
 
     With ``l0`` no lambda has to be chosen: biases start where that many latents are active, and a
     control holds L0 at the target by lambda and by a common shift of the biases.
@@ -77,15 +82,15 @@ def gated(
     lambda is swept, and 0.1 here is no more than a place to begin. Dead latents were resampled;
     here AuxK can be switched on instead, and the rate is 1.2e-3 (docs/benchmarks.md).
     """
-    dictionary = Dictionary(latent_dim, signal.shape)
-    encoder = DictionaryEncoder(dictionary)
+    dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
+    encoder = DictionaryEncoder(dictionary, subtract_bias=subtract_bias)
     control = None if l0 is None else L0Control(l0, latent_dim)
     bottleneck = Gated(latent_dim, dead_after, control=control)
     objective = SquaredError() + GateError() + Watch(ActiveLatents())
     if control is None:
-        objective = objective + Linear(0.0, sparsity, sparsity_steps) * GateL1()
+        objective = objective + Linear(0.0, sparsity, sparsity_steps) * GateL1(weigh=not unit)
     else:
-        objective = objective + GateL1() * Held(control) + Watch(Coefficient())
+        objective = objective + GateL1(weigh=not unit) * Held(control) + Watch(Coefficient())
     if auxk_weight:
         objective = objective + auxk_weight * dictionary.bias.numel() * AuxK(dead_used(dictionary))
     return Autoencoder(

@@ -20,7 +20,9 @@ from isthmus.recipes.options import (
     Meant,
     NonNegative,
     Positive,
+    SubtractBias,
     TargetL0,
+    UnitRows,
 )
 from isthmus.recipes.registry import get_recipe, recipe
 
@@ -73,10 +75,8 @@ def jumprelu(
     ] = None,
     auxk_weight: AuxWeight = 0.0,
     dead_after: DeadAfter = 10_000_000,
-    subtract_bias: Annotated[
-        bool, Field(description="subtract the decoder's bias before encoding")
-    ] = True,
-    unit: Annotated[bool, Field(description="keep the decoder's rows at norm 1")] = True,
+    subtract_bias: SubtractBias = True,
+    unit: UnitRows = True,
 ) -> Autoencoder:
     """A dictionary whose latents each learn the threshold below which they are off.
 

@@ -7,8 +7,26 @@ from pydantic import Field
 from isthmus.anatomy import Autoencoder, Signal, Watch
 from isthmus.bottlenecks import ReLU
 from isthmus.networks import Dictionary, DictionaryEncoder
-from isthmus.objectives import L1, MSE, ActiveLatents, AuxK, Coefficient, Held, L0Control, dead_used
-from isthmus.recipes.options import AuxWeight, DeadAfter, DictionaryDim, NonNegative, TargetL0
+from isthmus.objectives import (
+    L1,
+    MSE,
+    ActiveLatents,
+    AuxK,
+    Coefficient,
+    Held,
+    L0Control,
+    NormL1,
+    dead_used,
+)
+from isthmus.recipes.options import (
+    AuxWeight,
+    DeadAfter,
+    DictionaryDim,
+    NonNegative,
+    SubtractBias,
+    TargetL0,
+    UnitRows,
+)
 from isthmus.recipes.registry import recipe
 
 
@@ -33,12 +51,15 @@ def relu_l1(
     tied: Annotated[bool, Field(description="one weight for encoder and decoder")] = False,
     auxk_weight: AuxWeight = 0.0,
     dead_after: DeadAfter = 10_000_000,
+    subtract_bias: SubtractBias = True,
+    unit: UnitRows = True,
 ) -> Autoencoder:
     """A wide dictionary whose latents pay for their size, which drives most of them to zero.
 
     The oldest of these dictionaries, and the one the others are measured against: the penalty also
     shrinks the latents that remain. Inputs are scaled to a mean squared element of 1, on which
-    alpha depends; atoms keep norm 1.
+    alpha depends; atoms keep norm 1, or with ``unit=False`` any: a latent then pays for its size
+    times the length of its atom.
 
     With ``l0`` no alpha has to be chosen: biases start where that many latents are active, and a
     control holds L0 at the target by alpha and by a common shift of the biases.
@@ -47,18 +68,19 @@ def relu_l1(
     decoder tied to the encoder, which has no bias. Here the decoder has one, and is a weight of its
     own that the encoder starts from, as in most dictionaries since; ``tied`` gives the paper's.
     """
-    dictionary = Dictionary(latent_dim, signal.shape)
-    encoder = DictionaryEncoder(dictionary)
+    dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
+    encoder = DictionaryEncoder(dictionary, subtract_bias=subtract_bias)
     if tied:
         encoder.weight = dictionary.weight
     control = None if l0 is None else L0Control(l0, latent_dim)
     price = 2.0 / dictionary.bias.numel()
     bottleneck = ReLU(latent_dim, dead_after, control=control, price=price)
+    penalty = L1() if unit else NormL1()
     if control is None:
-        objective = MSE() + sparsity * L1() + Watch(ActiveLatents())
+        objective = MSE() + sparsity * penalty + Watch(ActiveLatents())
     else:
         watched = Watch(ActiveLatents()) + Watch(Coefficient())
-        objective = MSE() + L1() * Held(control) + watched
+        objective = MSE() + penalty * Held(control) + watched
     if auxk_weight:
         objective = objective + auxk_weight * AuxK(dead_used(dictionary))
     return Autoencoder(

@@ -17,6 +17,8 @@ from isthmus.recipes.options import (
     DeadAfter,
     DictionaryDim,
     NonNegative,
+    SubtractBias,
+    UnitRows,
     check_active,
 )
 from isthmus.recipes.registry import recipe
@@ -73,6 +75,8 @@ def topk(
         int | None,
         Field(gt=0, description="k at first, falling over a tenth of the run (none: always k)"),
     ] = None,
+    subtract_bias: SubtractBias = True,
+    unit: UnitRows = True,
 ) -> Autoencoder:
     """A wide dictionary of which each example uses exactly k atoms.
 
@@ -97,7 +101,7 @@ def topk(
     rather than by each batch's variance, so that they are per example.
     """
     check_active(latent_dim, k=k, k_start=k_start)
-    dictionary = Dictionary(latent_dim, signal.shape)
+    dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
     wide = min(MULTI * k, latent_dim) if multi_weight else None
     objective = MSE() * 1.0
     if auxk_weight:
@@ -106,7 +110,7 @@ def topk(
         objective = objective + multi_weight * MultiTopK()
     return Autoencoder(
         signal,
-        encoder=DictionaryEncoder(dictionary),
+        encoder=DictionaryEncoder(dictionary, subtract_bias=subtract_bias),
         bottleneck=TopK(latent_dim, k, dead_after, wide=wide, start=k_start, fit_scale=True),
         decoder=dictionary,
         objective=objective,
