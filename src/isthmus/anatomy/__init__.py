@@ -37,6 +37,7 @@ from isthmus.anatomy.output import Output, View
 from isthmus.anatomy.part import EMA, Look, Part, Prior, Sampler
 from isthmus.anatomy.players import Player, Stage
 from isthmus.anatomy.ragged import Ragged
+from isthmus.anatomy.rule import Rule, Ruled
 from isthmus.anatomy.scaler import Scaler, Scaling
 from isthmus.anatomy.schedule import (
     Clock,
@@ -92,6 +93,8 @@ __all__ = [
     "ReportProgress",
     "Residual",
     "Rows",
+    "Rule",
+    "Ruled",
     "Sampler",
     "Scaler",
     "Scaling",

@@ -14,6 +14,7 @@ from isthmus.anatomy.dictionary import LinearDecoder, Residual, reads_z
 from isthmus.anatomy.each import Each, EachScaler, Only, select
 from isthmus.anatomy.expect import expect
 from isthmus.anatomy.inference import Inference
+from isthmus.anatomy.known_names import KnownNames
 from isthmus.anatomy.likelihood import Gaussian, Likelihood
 from isthmus.anatomy.objective import Critics, Objective, Term, as_objective
 from isthmus.anatomy.output import Output, View
@@ -43,7 +44,7 @@ class Bottleneck(Protocol):
     def __call__(self, h: Any, *, sample: bool = False) -> Code: ...
 
 
-class Autoencoder(Inference, nn.Module):
+class Autoencoder(Inference, KnownNames, nn.Module):
     """Parts put together.
 
     Any :class:`~torch.nn.Module` is a part as it is. What a part wants besides its first argument

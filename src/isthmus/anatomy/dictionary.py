@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from isthmus.anatomy.autoencoder import Autoencoder
 
 
+def _fixed(part: object) -> IsthmusError:
+    return IsthmusError(
+        f"nothing can be folded into {type(part).__name__}, whose weights are tied or none: use "
+        "the model as it is"
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Residual:
     """``error`` = reconstruction - target ``(rows, d)`` and its squared length ``(rows,)``."""
@@ -53,6 +60,14 @@ class LinearDecoder:
         """What is rebuilt where no latent is active, ``(d,)``, in the model's units."""
         raise NotImplementedError
 
+    def times(self, factors: Tensor) -> None:
+        """Multiply each atom by its factor ``(width,)``, in place."""
+        raise _fixed(self)
+
+    def rescale(self, scale: Tensor, offset: Tensor) -> None:
+        """Write ``y scale + offset`` for ``y``, in place: each a number or ``(d,)``."""
+        raise _fixed(self)
+
     def decode(self, code: Code) -> Tensor:
         """The reconstruction, ``(rows, *shape)``; flat, ``(rows, d)``, unless overridden."""
         return torch.addmm(self.offset, code.z, self.atoms())
@@ -67,7 +82,23 @@ class LinearDecoder:
 
 
 class LinearEncoder:
-    """An encoder of pre-activations ``R x + bias``: inherited beside ``nn.Module``."""
+    """An encoder of pre-activations ``R x + bias``: inherited beside ``nn.Module``.
+
+    ``subtract_bias`` says whether it reads ``x`` less the decoder's offset.
+    """
+
+    subtract_bias: bool = False
+
+    def times(self, factors: Tensor) -> None:
+        """Multiply each latent's row and bias by its factor ``(width,)``, in place."""
+        raise _fixed(self)
+
+    def rescale(self, scale: Tensor, offset: Tensor) -> None:
+        """Read ``(x - offset) / scale`` where ``x`` was read, in place: each a number or ``(d,)``.
+
+        Where the decoder's offset is subtracted it has been rescaled to suit.
+        """
+        raise _fixed(self)
 
     def read_rows(self, model: "Autoencoder") -> tuple[Tensor, Tensor]:
         """``R`` ``(width, d read)`` and ``bias`` ``(width,)``, in the model's units.

@@ -12,6 +12,8 @@ from isthmus.anatomy import (
     Look,
     Output,
     Part,
+    Rule,
+    Ruled,
     SparseCode,
     Step,
     ThresholdCode,
@@ -20,13 +22,14 @@ from isthmus.anatomy import (
 )
 from isthmus.bottlenecks.dictionary_start import fit_scale, sampled, start_at_median
 from isthmus.bottlenecks.firing import FiringCounter
+from isthmus.bottlenecks.topk import check_order
 from isthmus.kernels import Preactivations
 
 _SAMPLE = 128
 _SLACK = (1.25, 2.5)
 
 
-class BatchTopK(Part):
+class BatchTopK(Ruled, Part):
     """Keeps the ``k rows`` largest rectified pre-activations of the whole batch.
 
     The smallest value kept, averaged over the batches of training, is the ``threshold`` that a
@@ -60,6 +63,24 @@ class BatchTopK(Part):
         if not (sample and self.training):
             return over(h, self.threshold, h if sample else None, lengths)
         return top_of_batch(h, self.k, lengths)
+
+    def rule(self) -> Rule:
+        """One threshold for all."""
+        threshold = self.threshold.to(torch.float32).repeat(self.width)
+        return Rule("batchtopk", self.k, threshold, self.weigh)
+
+    @torch.no_grad()
+    def times(self, factors: Tensor) -> None:
+        """Multiply the threshold, where latents are not compared by their contribution."""
+        check_order(factors, self.weigh)
+        if not self.weigh:
+            self.threshold.mul_(factors[0].to(self.threshold))
+
+    @torch.no_grad()
+    def lengthened(self, factor: Tensor) -> None:
+        """Multiply the threshold, where contributions are compared with it."""
+        if self.weigh:
+            self.threshold.mul_(factor.to(self.threshold))
 
     def lengths(self, model: Autoencoder | None) -> Tensor | None:
         """What values are multiplied by where they are compared, ``(width,)``; None without."""

@@ -5,14 +5,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, Code, SparseCode, ThresholdCode
+from isthmus.anatomy import Autoencoder, Code, Rule, Ruled, SparseCode, ThresholdCode
 from isthmus.bottlenecks.dictionary_start import EARLY, Control, Start, dictionary_of
 from isthmus.bottlenecks.penalised import Penalised
 from isthmus.kernels import Preactivations, take_at
 from isthmus.networks.dictionary import Dictionary, DictionaryEncoder
 
 
-class Gated(Penalised):
+class Gated(Ruled, Penalised):
     """``f = 1[pi > 0] ReLU(exp(r) (pi - b_gate) + b_mag)`` with the encoder's output ``pi``.
 
     ``pi = W_gate (x - b_dec) + b_gate``, so the magnitudes are those of the tied weight
@@ -25,6 +25,15 @@ class Gated(Penalised):
         super().__init__(width, dead_after, control)
         self.log_scale = nn.Parameter(torch.zeros(width))
         self.bias = nn.Parameter(torch.zeros(width))
+
+    def rule(self) -> Rule:
+        """One path of gates, another of sizes."""
+        return Rule("gated", log_scale=self.log_scale.detach(), bias=self.bias.detach())
+
+    @torch.no_grad()
+    def times(self, factors: Tensor) -> None:
+        """Multiply the sizes' biases: their weights are the gates'."""
+        self.bias.mul_(factors)
 
     def _code(self, h: Preactivations, keep: Preactivations | None) -> Code:
         found = h.above(torch.zeros_like(h.bias))

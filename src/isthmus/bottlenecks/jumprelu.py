@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from isthmus.anatomy import Autoencoder, Code, SparseCode, ThresholdCode
+from isthmus.anatomy import Autoencoder, Code, Rule, Ruled, SparseCode, ThresholdCode
 from isthmus.bottlenecks.dictionary_start import EARLY, Control, Start
 from isthmus.bottlenecks.penalised import Penalised
 from isthmus.kernels import Preactivations, take_at
@@ -64,7 +64,7 @@ class HeavisideStep(Function):
         return None, to_threshold.sum_to_size(log_threshold.shape), None
 
 
-class JumpReLUBottleneck(Penalised):
+class JumpReLUBottleneck(Ruled, Penalised):
     """One learned, positive threshold per latent; below it a latent is exactly zero.
 
     With a ``control`` the thresholds start where the control's target of latents is active, and
@@ -93,6 +93,15 @@ class JumpReLUBottleneck(Penalised):
         self._known: tuple[tuple[int, int], float] = ((0, 0), 0.0)
         self.register_buffer("bandwidth", torch.tensor(bandwidth or 1.0, dtype=torch.float64))
         self.log_threshold = nn.Parameter(torch.full((width,), math.log(threshold or 1.0)))
+
+    def rule(self) -> Rule:
+        """One threshold a latent."""
+        return Rule("jumprelu", threshold=self.log_threshold.detach().exp())
+
+    @torch.no_grad()
+    def times(self, factors: Tensor) -> None:
+        """Multiply the thresholds."""
+        self.log_threshold.add_(factors.log())
 
     @torch.no_grad()
     def shift(self, model: Autoencoder, amount: Tensor) -> None:

@@ -1,8 +1,9 @@
 """The rectifier: latents are on where their pre-activation is positive."""
 
 import torch
+from torch import Tensor
 
-from isthmus.anatomy import Code
+from isthmus.anatomy import Code, Rule, Ruled
 from isthmus.bottlenecks.batchtopk import over
 from isthmus.bottlenecks.dictionary_start import EARLY, Control, Start
 from isthmus.bottlenecks.penalised import Penalised
@@ -10,7 +11,7 @@ from isthmus.kernels import Preactivations
 from isthmus.networks.dictionary import Dictionary, DictionaryEncoder
 
 
-class ReLU(Penalised):
+class ReLU(Ruled, Penalised):
     """``z = max(u, 0)``; counts who fires in training.
 
     With a ``control`` the encoder's biases start where the control's target of latents is active.
@@ -28,6 +29,13 @@ class ReLU(Penalised):
     ) -> None:
         super().__init__(width, dead_after, control)
         self.price = price
+
+    def rule(self) -> Rule:
+        """The rectifier, without a parameter."""
+        return Rule("relu")
+
+    def times(self, factors: Tensor) -> None:
+        """Nothing: what is positive stays so."""
 
     def _code(self, h: Preactivations, keep: Preactivations | None) -> Code:
         return over(h, 0.0, keep)

@@ -11,6 +11,8 @@ from isthmus.anatomy import (
     Linear,
     Look,
     Part,
+    Rule,
+    Ruled,
     SparseCode,
     Step,
     View,
@@ -42,7 +44,7 @@ class WideSparseCode(SparseCode):
         return SparseCode(self.wide_values, self.wide_indices, self.width)
 
 
-class TopK(Part):
+class TopK(Ruled, Part):
     """Keeps the k largest pre-activations of each row, rectified; counts who fires in training.
 
     magnitude
@@ -110,6 +112,14 @@ class TopK(Part):
             code = SparseCode(values, indices, self.width, h if sample else None)
         return code
 
+    def rule(self) -> Rule:
+        """So many of a row."""
+        return Rule("abstopk" if self.magnitude else "topk", self.k, weigh=self.weigh)
+
+    def times(self, factors: Tensor) -> None:
+        """Nothing, where latents are compared by their contribution or all grow alike."""
+        check_order(factors, self.weigh)
+
     def _norms(self, model: Autoencoder | None) -> Tensor | None:
         if not self.weigh:
             return None
@@ -130,6 +140,16 @@ class TopK(Part):
         h = model.encode_view(View(some))
         values, indices = self._top(h, round(self.annealing.start), self._norms(model))
         fit_scale(model, some, SparseCode(values, indices, self.width))
+
+
+def check_order(factors: Tensor, weighed: bool) -> None:
+    """An error where latents that grow by different factors are compared by size alone."""
+    if not weighed and not torch.allclose(factors, factors[:1]):
+        raise IsthmusError(
+            "latents are chosen by their size, and would be others if each was multiplied by the "
+            "length of its atom: leave the atoms as they are, or convert the model by "
+            "isthmus.recipes.sparse.jumprelu.to_jumprelu first"
+        )
 
 
 def _strongest(values: Tensor, indices: Tensor, k: int, lengths: Tensor | None) -> Tensor:

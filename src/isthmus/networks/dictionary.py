@@ -52,6 +52,17 @@ class Dictionary(LinearDecoder, Part):
         """The rows of ``weight``, ``(width, d)``."""
         return self.weight
 
+    @torch.no_grad()
+    def times(self, factors: Tensor) -> None:
+        """Multiply each atom by its factor ``(width,)``, in place."""
+        self.weight.mul_(factors[:, None])
+
+    @torch.no_grad()
+    def rescale(self, scale: Tensor, offset: Tensor) -> None:
+        """Write ``y scale + offset`` for ``y``, in place."""
+        self.weight.mul_(scale)
+        self.bias.mul_(scale).add_(offset)
+
     @property
     def offset(self) -> Tensor:
         """The bias, ``(d,)``."""
@@ -114,6 +125,19 @@ class DictionaryEncoder(LinearEncoder, Part):
         if not self.subtract_bias:
             return self.weight, self.bias
         return self.weight, self.bias - self.weight @ linear_decoder(model).offset
+
+    @torch.no_grad()
+    def times(self, factors: Tensor) -> None:
+        """Multiply each latent's row and bias by its factor ``(width,)``, in place."""
+        self.weight.mul_(factors[:, None])
+        self.bias.mul_(factors)
+
+    @torch.no_grad()
+    def rescale(self, scale: Tensor, offset: Tensor) -> None:
+        """Read ``(x - offset) / scale`` where ``x`` was read, in place."""
+        self.weight.div_(scale)
+        if not self.subtract_bias:
+            self.bias.sub_(self.weight @ offset.expand(self.weight.shape[1]))
 
     def row_weights(self) -> list[tuple[nn.Parameter, bool]]:
         """Weights whose gradients come row by row, and whether their rows have norm 1."""
