@@ -20,6 +20,7 @@ FLOORS = [
     ["recipes"],
     ["runs"],
     ["interpretation"],
+    ["formats"],
     ["studies"],
     ["reproduction", "pages", "estimators", "testing"],
     ["pictures"],

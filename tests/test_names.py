@@ -22,7 +22,7 @@ SHARED = {
     "images": "images: as data, in a page",
     "intervals": "intervals of measures",
     "jumprelu": "that bottleneck, and its recipe",
-    "loading": "what has a name or a folder, opened: a run, a language model",
+    "loading": "what has a name or a folder, opened: a run, a language model, a dictionary",
     "many": "several runs of one pass: their step, their door",
     "multimodal": "several modalities: terms, recipes",
     "options": "what a user may choose, as types",

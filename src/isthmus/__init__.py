@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from isthmus import errors as errors
     from isthmus import estimators as estimators
     from isthmus import evaluation as evaluation
+    from isthmus import formats as formats
     from isthmus import interpretation as interpretation
     from isthmus import kernels as kernels
     from isthmus import language as language
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from isthmus import training as training
     from isthmus.anatomy import Autoencoder, Signal
     from isthmus.comparison import compare
+    from isthmus.formats import from_pretrained
     from isthmus.pages import report
     from isthmus.recipes import list_recipes
     from isthmus.reproduction import reproduce
@@ -52,8 +54,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Autoencoder", "IsthmusError", "Signal", "compare", "data", "encode", "evaluate", "fit",
-    "fit_many", "list_recipes", "load", "recipes", "report", "reproduce", "resume", "resume_many",
-    "save",
+    "fit_many", "from_pretrained", "list_recipes", "load", "recipes", "report", "reproduce",
+    "resume", "resume_many", "save",
 ]  # fmt: skip
 
 _HOMES = {
@@ -64,6 +66,7 @@ _HOMES = {
     "evaluate": "runs",
     "fit": "runs",
     "fit_many": "runs",
+    "from_pretrained": "formats",
     "list_recipes": "recipes",
     "load": "runs",
     "report": "pages",

@@ -1,0 +1,113 @@
+"""What a reader hands on: the record, and where each weight lies, not read yet."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isthmus.errors import IsthmusError
+from isthmus.formats.location import Location
+from isthmus.formats.record import Record
+from isthmus.formats.tensor_file import TensorFile
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor of a file, with the layout it is wanted in; ``change`` is done to a small one."""
+
+    file: TensorFile
+    name: str
+    transposed: bool = False
+    change: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape as wanted."""
+        shape = self.file.entries[self.name].shape
+        return shape[::-1] if self.transposed else shape
+
+    @property
+    def dtype(self) -> str:
+        """The type as stored."""
+        return self.file.entries[self.name].dtype
+
+    def read(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The tensor itself."""
+        found = self.file.read(self.name, dtype, transposed=self.transposed)
+        return found if self.change is None else self.change(found)
+
+
+@dataclass
+class Found:
+    """A dictionary as a reader found it.
+
+    ``weights`` has ``W_enc`` ``(d_sae, d_in)`` and ``W_dec`` ``(d_sae, d_out)`` by rows, ``b_enc``,
+    ``b_dec``, and what else its activation needs: ``threshold`` ``(d_sae,)`` or one number,
+    ``r_mag`` and ``b_mag``, ``W_skip`` ``(d_out, d_in)``. ``fold`` says that atoms are given length
+    1 once it is read. ``calibrated`` is what rows of data are needed for: a ``threshold`` or a
+    ``scale``; None where all is known.
+    """
+
+    record: Record
+    weights: dict[str, Stored]
+    fold: bool = False
+    calibrated: str | None = None
+    shares: tuple[float, ...] = field(default=())
+    """Of a Matryoshka dictionary, the share of the latents that each prefix adds."""
+
+
+def only(
+    place: Location, known: Iterable[str], found: Iterable[str], what: str, ignore: Sequence[str]
+) -> None:
+    """An error where there is something that no reader knows, which might change the numbers."""
+    strange = sorted(set(found) - set(known) - set(ignore))
+    if strange:
+        names = ", ".join(strange)
+        raise IsthmusError(
+            f"{place} has {what} that are not known here ({names}) and might change its numbers: "
+            f"pass ignore=[{', '.join(map(repr, strange))}] if they do not"
+        )
+
+
+def needed(place: Location, file: TensorFile, names: Iterable[str]) -> None:
+    """An error where a tensor is missing."""
+    missing = [name for name in names if name not in file]
+    if missing:
+        raise IsthmusError(
+            f"{place} lacks {', '.join(missing)} in {file.path.name}: fetch it again, for nothing "
+            "is filled in"
+        )
+
+
+def setting(place: Location, settings: Mapping[str, Any], name: str, kind: type) -> Any:
+    """One setting of the kind it must have; an error where it is missing or another."""
+    if name not in settings:
+        raise IsthmusError(f"{place} does not say {name} in its settings: fetch it again")
+    value = settings[name]
+    wrong = not isinstance(value, kind) or (kind is int and isinstance(value, bool))
+    if wrong:
+        raise IsthmusError(f"{place} says {name}={value!r}, which is no {kind.__name__}")
+    return value
+
+
+def linear(
+    place: Location,
+    file: TensorFile,
+    *,
+    W_enc: tuple[str, bool],
+    b_enc: str,
+    W_dec: tuple[str, bool],
+    b_dec: str,
+    **more: str,
+) -> dict[str, Stored]:
+    """The weights by their names in a file; of a matrix also whether its latents are columns."""
+    needed(place, file, [W_enc[0], b_enc, W_dec[0], b_dec, *more.values()])
+    return {
+        "W_enc": Stored(file, *W_enc),
+        "b_enc": Stored(file, b_enc),
+        "W_dec": Stored(file, *W_dec),
+        "b_dec": Stored(file, b_dec),
+        **{name: Stored(file, stored) for name, stored in more.items()},
+    }

@@ -1,0 +1,121 @@
+"""Published dictionaries as models of this library: ``isthmus.from_pretrained``."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from isthmus.anatomy import Array, Autoencoder, Source
+from isthmus.errors import IsthmusError
+from isthmus.formats.assembly import assembled
+from isthmus.formats.found import Found
+from isthmus.formats.location import locate
+from isthmus.formats.orientation import check_orientation
+from isthmus.formats.recognition import format_of
+from isthmus.notices import say
+from isthmus.recipes.sparse.jumprelu import to_jumprelu
+from isthmus.runs import load
+from isthmus.training.checkpoint import CONFIG
+from isthmus.training.device import resolve_device
+
+OWN = "model.safetensors"
+"""The weights of this library's own folders."""
+
+
+def from_pretrained(
+    where: str | Path,
+    *,
+    calibrate: Array | Source | None = None,
+    format: str | None = None,
+    ignore: Sequence[str] = (),
+    sha256: str | None = None,
+    device: str = "cpu",
+) -> Autoencoder:
+    """A published dictionary, of any library, as an ordinary model.
+
+    ``where`` is a folder, a file, or ``hf:owner/repository/path@revision`` of the Hugging Face hub.
+    The layout is told by the names of the files and the shapes of the tensors; ``format`` names it
+    where several would do. The numbers are those of the library that wrote it, in float32. What
+    was read stands in ``model.cfg.metadata`` (a :class:`~isthmus.formats.Record` as plain values)
+    and is saved with the model; what could not be represented is said.
+
+    A file that would be read wrongly is an :class:`IsthmusError`: unknown settings or tensors
+    (``ignore`` names those that change nothing), a normalisation that is not known, weights that do
+    not fit, a checksum other than ``sha256`` of the weights. A rule that depends on the batch, or a
+    scale that the file does not have, is found on ``calibrate``, rows ``(n, d)`` or ``(batch,
+    position, d)`` of the activations; without it that is an error.
+
+    >>> model = isthmus.from_pretrained("hf:google/gemma-scope-2b-pt-res/layer_12/width_16k/average_l0_82")
+    """  # noqa: E501
+    place = locate(where)
+    if place.only is None and {CONFIG, OWN} <= {*place.names}:
+        return load(place.folder, device=device)
+    found = format_of(place, format).read(place, ignore)
+    record = found.record
+    record.source, record.revision = str(place), place.revision
+    record.sha256 = place.hashes()
+    if sha256 is not None and sha256 not in record.sha256.values():
+        raise IsthmusError(
+            f"{place} has another checksum than {sha256[:12]}...: it is another revision or damaged"
+        )
+    rows = None if calibrate is None else _rows(calibrate, record.d_in)
+    if found.calibrated is not None and rows is None:
+        raise IsthmusError(_LACKING[found.calibrated].format(place=place))
+    check_orientation(found)
+    if found.calibrated == "scale" and rows is not None:
+        _scaled(found, rows)
+    model = _thresholded(found, rows) if found.calibrated == "threshold" else assembled(found)
+    model.config["published"] = record.to_dict()
+    for note in record.notes:
+        say(f"{place}: {note}")
+    return model.to(resolve_device(device))
+
+
+_LACKING = {
+    "scale": "{place} was trained on activations of mean norm sqrt(d), and the factor is not in the"
+    " file: pass calibrate=X, rows of the activations",
+    "threshold": "{place} chooses latents over a whole batch, and no threshold is stored that would"
+    " do so for a row: pass calibrate=X, rows of the activations",
+}
+
+
+def _rows(calibrate: Array | Source, d: int) -> Array | Source:
+    if isinstance(calibrate, Source):
+        return calibrate
+    rows = torch.as_tensor(calibrate).float().flatten(0, -2)
+    if rows.shape[1] != d:
+        raise IsthmusError(f"calibrate has rows of {rows.shape[1]} elements, and {d} are read")
+    return rows
+
+
+def _scaled(found: Found, rows: Array | Source) -> None:
+    """The factor sqrt(d) / E|x| of the rows."""
+    x = rows if isinstance(rows, Tensor) else rows.batch(torch.arange(len(rows))).x  # type: ignore[union-attr]
+    mean = x.double().norm(dim=1).mean()
+    if not bool(mean > 0):
+        raise IsthmusError("calibrate has rows of no length: pass activations")
+    factor = float(found.record.d_in**0.5 / mean)
+    found.record.input_scale = found.record.output_scale = factor
+    found.record.notes.append(
+        f"activations are multiplied by {factor:.6g}, found on {len(x):,} rows (calibrate)"
+    )
+
+
+def _thresholded(found: Found, rows: Array | Source | None) -> Autoencoder:
+    """A model with the one threshold that k latents exceed on average over the rows."""
+    assert rows is not None
+    weights = {name: own for name, own in found.weights.items() if name != "threshold"}
+    record = replace(found.record, activation="topk", threshold=None)
+    made = assembled(Found(record, weights, fold=found.fold))
+    model = to_jumprelu(made, rows)
+    theta = float(model.bottleneck.rule().threshold[0])
+    own = found.record
+    own.dtype, own.decoder_norm, own.notes = record.dtype, record.decoder_norm, record.notes
+    own.activation, own.threshold = "jumprelu", "one"
+    own.notes.append(
+        f"the threshold {theta:.6g} is what {own.k} latents a row exceed on average over "
+        f"{len(rows):,} rows (calibrate)"
+    )
+    return model

@@ -1,0 +1,45 @@
+"""Square weights, whose shape does not say what are latents: told by what both halves share.
+
+The rows that a trained dictionary reads resemble the atoms that it writes, more so than chance.
+"""
+
+import torch
+from torch import Tensor
+
+from isthmus.errors import IsthmusError
+from isthmus.formats.found import Found
+
+_SURE = 6.0
+"""Standard deviations of the mean cosine of random rows."""
+
+
+@torch.no_grad()
+def check_orientation(found: Found) -> None:
+    """An error where square weights fit better another way round; a note where none tells."""
+    record = found.record
+    if record.d_sae != record.d_in or record.d_in != record.d_out:
+        return
+    reads, atoms = found.weights["W_enc"].read(), found.weights["W_dec"].read()
+    own = _agreement(reads, atoms)
+    others = {
+        "the encoder transposed": _agreement(reads.T, atoms),
+        "the decoder transposed": _agreement(reads, atoms.T),
+        "both transposed": _agreement(reads.T, atoms.T),
+    }
+    way, best = max(others.items(), key=lambda item: item[1])
+    chance = _SURE / record.d_in  # the mean of d cosines of d elements each
+    if best > own + chance:
+        raise IsthmusError(
+            f"{record.source} has square weights that agree with each other only with {way} (mean "
+            f"cosine {best:.2f}, as they stand {own:.2f}): encoder and decoder may be swapped or "
+            "transposed, write them as their format has them"
+        )
+    if own < chance:
+        record.notes.append(
+            "its weights are square, and neither shape nor agreement says which axis is that of "
+            "the latents: they were read as the format has them"
+        )
+
+
+def _agreement(reads: Tensor, atoms: Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(reads, atoms, dim=1).nan_to_num().mean())

@@ -1,0 +1,60 @@
+"""Every dictionary that a peer wrote computes what the peer computed, or is refused by name."""
+
+import pytest
+import torch
+
+import isthmus
+from peers import about, cases, differences, place, read, recorded
+
+CASES = cases()
+REFUSED = {
+    "saelens/skip-transcoder": "past its latents",
+    "saelens/jumprelu-transcoder": "jumprelu transcoder",
+    "saelens/layer-norm": "normalises each row",
+    "saelens/layer-norm-topk": "normalises each row",
+    "saelens/constant-norm": "normalises each row",
+}
+"""What no recipe here computes yet."""
+READ = [case for case in CASES if case not in REFUSED]
+CLOSE = {"float32": 2e-6, "bfloat16": 2e-2}
+"""Of the largest value: float32 added up in another order; a peer that computes in bfloat16."""
+
+
+def test_there_are_cases():
+    assert len(READ) > 10
+
+
+@pytest.mark.parametrize("case", READ)
+def test_codes_and_outputs_are_the_peers(case):
+    model, found = read(case), recorded(case)
+    codes, output = differences(model, found)
+    dtype = model.cfg.metadata["dtype"]
+    assert codes < CLOSE[dtype], codes
+    assert output < CLOSE[dtype], output
+    if dtype == "float32":  # no latent is on that should be off
+        x = found["x"]
+        x = {"in": x, "out": found["output"]} if model.signal.kind == "collection" else x
+        assert torch.equal(model.encode(x) != 0, found["codes"] != 0)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_has_no_recipe_is_refused_in_one_sentence(case):
+    with pytest.raises(isthmus.IsthmusError, match=REFUSED[case]) as problem:
+        read(case)
+    assert str(place(case)) in str(problem.value)
+
+
+@pytest.mark.parametrize("case", READ)
+def test_what_was_read_is_an_ordinary_model(case, tmp_path):
+    model, found = read(case), recorded(case)
+    assert about(case)["class"]
+    x = found["x"]
+    data = {"in": x, "out": found["output"]} if model.signal.kind == "collection" else x
+    isthmus.save(model, tmp_path / "saved")
+    again = isthmus.load(tmp_path / "saved")
+    assert torch.equal(again.encode(data), model.encode(data))
+    assert again.cfg.metadata == model.cfg.metadata
+    assert isthmus.from_pretrained(tmp_path / "saved").d_sae == model.d_sae
+    tuned = isthmus.fit(model.config["recipe"], data, start=model, steps=2, progress=False)
+    assert tuned.d_sae == model.d_sae
+    assert not torch.equal(tuned.W_enc, model.W_enc)

@@ -1,0 +1,52 @@
+"""The cases that peers wrote (``make fixtures``), and how far a reader is from them."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+import isthmus
+
+FIXTURES = Path(__file__).parent / "formats" / "fixtures"
+
+
+def cases(*peers):
+    """``peer/name`` of every case, or of those of some peers."""
+    found = []
+    for manifest in sorted(FIXTURES.glob("*/manifest.json")):
+        about = json.loads(manifest.read_text())
+        if not peers or about["peer"] in peers:
+            found += [f"{about['peer']}/{name}" for name in sorted(about["cases"])]
+    return found
+
+
+def about(case):
+    peer, _, name = case.partition("/")
+    return json.loads((FIXTURES / peer / "manifest.json").read_text())["cases"][name]
+
+
+def place(case):
+    """What is read: the folder, or the one file that the case names."""
+    return FIXTURES / case / about(case).get("file", "")
+
+
+def recorded(case):
+    return load_file(FIXTURES / case / "recorded.safetensors")
+
+
+def differences(model, found):
+    """Largest difference of codes and of outputs, each over the largest value there is."""
+    x = found["x"]
+    if model.signal.kind == "collection":
+        x = {"in": x, "out": found["output"]}
+    codes, output = model.encode(x), model.reconstruct(x)
+    shares = []
+    for own, peer in ((codes, found["codes"]), (output, found["output"])):
+        shares.append(float((own - peer).abs().max() / peer.abs().max()))
+    return shares
+
+
+def read(case):
+    with torch.no_grad():
+        return isthmus.from_pretrained(place(case))
