@@ -30,6 +30,7 @@ SHARED = {
     "preparation": "what stands between a user's data and a model's rows",
     "ragged": "rows of different lengths: as values, as sources",
     "reconstruction": "how far the reconstruction is from the data: measures, terms",
+    "record": "what is noted: of a run, of a dictionary from elsewhere",
     "registry": "things by name",
     "runner": "experiments run one by one, and kept",
     "signature": "what a function's signature says",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -110,7 +111,7 @@ def _thresholded(found: Found, rows: Array | Source | None) -> Autoencoder:
     record = replace(found.record, activation="topk", threshold=None)
     made = assembled(Found(record, weights, fold=found.fold))
     model = to_jumprelu(made, rows)
-    theta = float(model.bottleneck.rule().threshold[0])
+    theta = float(cast(Tensor, model.thresholds)[0])
     own = found.record
     own.dtype, own.decoder_norm, own.notes = record.dtype, record.decoder_norm, record.notes
     own.activation, own.threshold = "jumprelu", "one"
