@@ -54,6 +54,36 @@ def test_only_images_outside_of_their_unit_are_scaled():
     assert resolved("none", Signal("image", (1, 4, 4), low=0, high=255), "columns") == "none"
 
 
+@pytest.mark.parametrize("recipe", ["vae", "iwae"])
+def test_the_code_of_vectors_between_0_and_1_is_worth_its_price(recipe):
+    # With a standard deviation of 1 in these units the best code told nothing at all.
+    X = DIGITS.reshape(200, 64)
+    model, said = fit(recipe, X, latent_dim=4, steps=300, batch_size=50)
+    assert any("scaling=none" in one for one in said)
+    assert not any("posterior collapse" in one for one in said)
+    assert model.scaler.mode == "centred"
+    assert fvu_of(model, X) < 0.7
+    assert ((model.reconstruct(X) - X) ** 2).mean() < 0.7 * X.var(0).mean()
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [{"scaling": "none"}, {"sigma": 0.1}, {"likelihood": "bernoulli"}],
+)
+def test_who_chooses_for_vectors_between_0_and_1_is_left_alone(chosen):
+    X = DIGITS.reshape(200, 64)
+    assert fit("vae", X, latent_dim=4, steps=2, **chosen)[0].scaler.mode == "none"
+    assert fit("plain", X, latent_dim=4, steps=2)[0].scaler.mode == "none"
+    assert fit("vae", DIGITS, latent_dim=4, steps=2)[0].scaler.mode == "none"
+
+
+def test_vectors_between_0_and_1_in_a_collection():
+    pair = {"a": DIGITS.reshape(200, 64), "b": DIGITS.reshape(200, 64)[:, :9]}
+    own = {"latent_dim": 3, "steps": 2, "likelihood": {"b": "bernoulli"}}
+    model, _said = fit("mvae", pair, **own)
+    assert {n: part.mode for n, part in model.scaler.items()} == {"a": "centred", "b": "none"}
+
+
 @pytest.mark.parametrize("factor", [255.0, 16.0, 300.0])
 def test_a_vae_is_the_same_in_every_unit(factor):
     options = {"latent_dim": 4, "steps": 10, "network": "mlp", "batch_size": 100, "lr": 1e-3}

@@ -84,12 +84,15 @@ def resolved(
     *,
     counts: bool = False,
     table: Sequence[str] = (),
+    fixed: bool | Mapping[str, bool] = False,
 ) -> AutoScaling:
     """What ``auto`` is for data that need more than :func:`scaling_for` does, said in one line.
 
     Images whose values leave 0..1 become ``unit``, unless their values look standardised (some
     below -1, none beyond 16 either way) or ``counts`` of them are modelled; series of other sizes
-    than these become ``columns``. Where ``own`` is one
+    than these become ``columns``. Vectors within [0, 1] become ``centred`` where errors are weighed
+    in units of a ``fixed`` standard deviation of 1 (of a collection by name; those that are not
+    named are). Where ``own`` is one
     factor for all, ``rows`` ``(n, *shape)`` of the data are looked at (a dictionary of these for a
     collection): where the mean of a single element has more energy than all elements have variance
     together, or the means of all ten times as much, the factor would follow the means and what
@@ -101,7 +104,14 @@ def resolved(
         return asked
     if signal.kind == "collection":
         parts = {
-            name: resolved("auto", part, own, None if rows is None else rows[name], counts=counts)
+            name: resolved(
+                "auto",
+                part,
+                own,
+                None if rows is None else rows[name],
+                counts=counts,
+                fixed=fixed.get(name, True) if isinstance(fixed, Mapping) else fixed,
+            )
             for name, part in signal.parts.items()
         }
         chosen = {name: part for name, part in parts.items() if isinstance(part, str)}
@@ -125,6 +135,14 @@ def resolved(
                 return "centred"
         return "auto"
     low, high = signal.low, signal.high
+    if signal.kind == "vector" and signal.is_unit and signal.is_real and fixed and not counts:
+        say(
+            "the values lie between 0 and 1, where an error in units of a standard deviation of 1 "
+            "is too small for any latent to be worth its price: means are taken off and all is "
+            "divided by one factor (scaling=none leaves them as they are, and so does a sigma or "
+            "a likelihood for such values)"
+        )
+        return "centred"
     if signal.kind == "series" and own == "columns" and not counts and not signal.ragged:
         return _series(signal)
     if signal.kind != "image" or own != "columns" or counts or low is None or high is None:

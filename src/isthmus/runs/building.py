@@ -18,6 +18,9 @@ from isthmus.recipes.scaling import modes_of, rescale, resolved, scale_own, scal
 from isthmus.training import TrainingOptions
 from isthmus.training.seeding import seeded
 
+_FIXED = ("auto", "gaussian")
+"""Likelihoods of vectors whose standard deviation is ``sigma``, and is not learnt."""
+
 UNKNOWN_ROWS = 256
 """Images whose values are looked at where their range is not known."""
 
@@ -59,7 +62,28 @@ def resolved_scaling(recipe: Recipe, source: Source, options: Mapping[str, Any])
     if options["scaling"] == "auto" and signal.kind == "image" and signal.low is None:
         few = source.rows(torch.arange(0, len(source), -(-len(source) // UNKNOWN_ROWS)))
         signal = signal.bounded(*(float(v) for v in torch.aminmax(few)))
-    return resolved(options["scaling"], signal, recipe.scaling, rows, counts=counts, table=table)
+    return resolved(
+        options["scaling"],
+        signal,
+        recipe.scaling,
+        rows,
+        counts=counts,
+        table=table,
+        fixed=_fixed_deviation(recipe, options),
+    )
+
+
+def _fixed_deviation(recipe: Recipe, options: Mapping[str, Any]) -> bool | dict[str, bool]:
+    """Whether an error is weighed against a divergence by a deviation of 1 that nobody chose.
+
+    Where likelihoods are given by name, for each that is named.
+    """
+    if recipe.family != "variational" or options.get("sigma") != 1.0:
+        return False
+    likelihood = options.get("likelihood")
+    if isinstance(likelihood, Mapping):
+        return {name: one in _FIXED for name, one in likelihood.items()}
+    return likelihood in _FIXED
 
 
 def reads_features(recipe: Recipe) -> bool:

@@ -42,7 +42,10 @@ def vae(
     The encoder gives a Gaussian over codes for each example, the decoder a distribution over
     examples for each code; the loss is the negative evidence lower bound. New examples are drawn
     by ``sample``. A Gaussian likelihood has the fixed standard deviation ``sigma``, in the model's
-    units, which decides how much the code is worth telling.
+    units, which decides how much the code is worth telling. Vectors between 0 and 1 are therefore
+    centred and brought to variance 1 by one factor: as they are, no latent would be worth its price
+    (on digits, min-max-scaled tables and pixels the default once left 52 to 106 % of the variance
+    unexplained, and so leaves 17 to 35 %).
 
     Published: batches of 100, one draw per example, Adagrad at a rate chosen among 0.01, 0.02 and
     0.1, one hidden layer of 500 tanh units on MNIST, 3 to 200 latents. Here: Adam at 1e-3, and the
