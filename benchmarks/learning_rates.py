@@ -1,6 +1,6 @@
 """The learning rates that pages without a published one start from, on three sets and two seeds.
 
-    python -m benchmarks.learning_rates [--only plain,vae] [--sets table,image] [--confirm]
+    python -m benchmarks.learning_rates [--only plain,vae] [--all] [--confirm]
 
 A page that carries its paper's rate keeps it; dictionaries have a benchmark of their own
 (``benchmarks.sparse``). For the others (:data:`RECIPES`) every rate of :data:`GRID` trains for
@@ -18,7 +18,10 @@ The rule, stated before the run. A rate takes the place of the page's where
    favour high rates, its loss is no higher on any of the three sets.
 
 Of several, that with the largest least gain over the sets is tried. Where none is, the page's rate
-stays. Nothing is averaged over sets: a rate that suits images and spoils tables is no default.
+stays. Nothing is averaged over sets: a rate that suits images and spoils tables is no default. So
+one set is enough to speak against a rate: sets are taken in the order of their cost, a rate that
+failed on one is not trained on the next, and where none is left the page's is not either
+(``--all`` trains them nevertheless).
 
 Results are kept in ``docs/learning_rates.json``, from which ``docs/learning_rates.md`` is written;
 what is there already is not done again. One thread; about ten minutes of
@@ -30,7 +33,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +82,8 @@ def cut(name: str) -> list[str]:
 
 SETS: dict[str, Callable[[], Any]] = {
     "table": lambda: standardised(data.load("wine_quality").train),
-    "image": lambda: quartered(data.load("fashion_mnist").train),
     "activations": lambda: data.load("resnet18_cifar10_0").train,
+    "image": lambda: quartered(data.load("fashion_mnist").train),
 }
 TEXT_SETS: dict[str, Callable[[], Any]] = {
     "names": lambda: cut("names.txt"),
@@ -115,8 +118,8 @@ def held_out_loss(recipe: str, rows: Any, **options: Any) -> float | None:
     return float(least) if math.isfinite(least) else None
 
 
-def fits(recipe: str, name: str) -> dict[str, dict[str, Any]]:
-    """The options of every short fit on one set, by key."""
+def fits(recipe: str, name: str, rates: Sequence[float] = GRID) -> dict[str, dict[str, Any]]:
+    """The options of the short fits on one set, by key: at these rates and at none."""
     batch = TrainingOptions(**as_recipe(recipe).defaults).batch_size
     steps = STEPS.get(recipe, USUAL_STEPS)
     short = {"steps": steps, "validate_every": steps // LOOKS, "batch_size": batch}
@@ -125,41 +128,54 @@ def fits(recipe: str, name: str) -> dict[str, dict[str, Any]]:
         # A step too small to change anything: the loss before the first.
         start = {"steps": 1, "validate_every": 1, "batch_size": batch, "lr": 1e-12}
         found[f"{recipe} / {name} / start / {seed}"] = {**start, "seed": seed}
-        for times in GRID:
+        for times in rates:
             found[f"{recipe} / {name} / {times:g} / {seed}"] = {
                 **short, "lr": times * page_rate(recipe), "seed": seed,
             }  # fmt: skip
     return found
 
 
-def gains(results: Mapping[str, Any], recipe: str, times: float) -> dict[str, list[float]] | None:
+def gains(results: Mapping[str, Any], recipe: str, times: float) -> dict[str, list[float]]:
     """What a rate gains over the page's, as a share of what the page's gained, by set and seed.
 
-    Minus infinity where it diverged; None where a fit is missing.
+    Only sets of which all fits are there; minus infinity where the rate diverged.
     """
     found: dict[str, list[float]] = {}
     for name in sets_for(recipe):
-        for seed in SEEDS:
-            keys = [f"{recipe} / {name} / {arm} / {seed}" for arm in ("start", "1", f"{times:g}")]
-            if any(key not in results for key in keys):
-                return None
-            start, page, own = (results[key]["loss"] for key in keys)
-            gain = -math.inf if own is None else (page - own) / abs(start - page)
-            found.setdefault(name, []).append(gain)
+        arms = ("start", "1", f"{times:g}")
+        keys = [[f"{recipe} / {name} / {arm} / {seed}" for arm in arms] for seed in SEEDS]
+        if all(key in results for of_seed in keys for key in of_seed):
+            found[name] = [_gain(*(results[key]["loss"] for key in of_seed)) for of_seed in keys]
     return found
 
 
+def _gain(start: float, page: float | None, own: float | None) -> float:
+    if own is None:
+        return -math.inf
+    return math.inf if page is None else (page - own) / abs(start - page)
+
+
+def failed(results: Mapping[str, Any], recipe: str, times: float) -> bool:
+    """Whether a set speaks against a rate (points 1 to 3 of the rule), of those that are done."""
+    found = gains(results, recipe, times).values()
+    return times not in GRID[1:-1] or any(
+        min(own) <= 0.0 or float(np.mean(own)) <= LEAST for own in found
+    )
+
+
+def left(results: Mapping[str, Any], recipe: str) -> list[float]:
+    """The rates, in those of the page, that no set speaks against."""
+    return [times for times in GRID if times != 1.0 and not failed(results, recipe, times)]
+
+
 def candidate(results: Mapping[str, Any], recipe: str) -> float | None:
-    """The rate, in those of the page, that the short fits speak for (points 1 to 3 of the rule)."""
-    best, least = None, LEAST
-    for times in GRID[1:-1]:
+    """The rate, in those of the page, that all short fits speak for."""
+    least = {}
+    for times in left(results, recipe):
         found = gains(results, recipe, times)
-        if times == 1.0 or found is None or min(min(own) for own in found.values()) <= 0.0:
-            continue
-        smallest = min(float(np.mean(own)) for own in found.values())
-        if smallest > least:
-            best, least = times, smallest
-    return best
+        if len(found) == len(sets_for(recipe)):
+            least[times] = min(float(np.mean(own)) for own in found.values())
+    return max(least, key=least.__getitem__) if least else None
 
 
 def confirmed(results: Mapping[str, Any], recipe: str, times: float) -> bool | None:
@@ -177,11 +193,14 @@ def confirmed(results: Mapping[str, Any], recipe: str, times: float) -> bool | N
 def verdict(results: Mapping[str, Any], recipe: str) -> str:
     """What the rule says of a recipe, in words."""
     rate = page_rate(recipe)
-    if any(gains(results, recipe, times) is None for times in GRID):
-        return "not all fits are done"
+    if any(not gains(results, recipe, times) for times in GRID):
+        return "not trained yet"
+    if not left(results, recipe):
+        return f"{rate:g} stays: no other rate is better on all sets"
     times = candidate(results, recipe)
     if times is None:
-        return f"{rate:g} stays: no other rate is better on all sets"
+        rates = " and ".join(f"{one * rate:g}" for one in left(results, recipe))
+        return f"{rates} may be better: not all fits are done"
     agreed = confirmed(results, recipe, times)
     if agreed is None:
         return f"{times * rate:g} is better in short fits, and not confirmed yet"
@@ -237,6 +256,15 @@ def page(results: Mapping[str, Any]) -> str:
     ])  # fmt: skip
 
 
+def _full(recipe: str, name: str, times: float) -> dict[str, dict[str, Any]]:
+    """The options of both fits at their default length, by key."""
+    rate = page_rate(recipe)
+    return {
+        f"{recipe} / {name} / {of:g} / default": {"lr": of * rate, "seed": CONFIRMING}
+        for of in (1.0, times)
+    }
+
+
 def _done(key: str, results: Results, rows: Any, options: Mapping[str, Any]) -> None:
     """One fit, kept at once."""
     began = time.process_time()
@@ -251,26 +279,22 @@ def _done(key: str, results: Results, rows: Any, options: Mapping[str, Any]) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="recipes, apart by commas")
-    parser.add_argument("--sets", default="", help="sets, apart by commas")
+    parser.add_argument("--all", action="store_true", help="rates that one set spoke against, too")
     parser.add_argument("--confirm", action="store_true", help="default lengths of candidates")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     only = [name for name in asked.only.split(",") if name]
-    chosen = [name for name in asked.sets.split(",") if name]
     results: Results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for recipe in only or RECIPES:
         times = candidate(results, recipe) if asked.confirm else None
-        for name, load in sets_for(recipe).items():
-            if (asked.confirm and times is None) or (chosen and name not in chosen):
-                continue
-            wanted = fits(recipe, name)
-            if times is not None:
-                wanted = {
-                    f"{recipe} / {name} / {of:g} / default": {
-                        "lr": of * page_rate(recipe), "seed": CONFIRMING,
-                    }
-                    for of in (1.0, times)
-                }  # fmt: skip
+        for place, (name, load) in enumerate(sets_for(recipe).items()):
+            if asked.confirm:
+                wanted = {} if times is None else _full(recipe, name, times)
+            elif place == 0 or asked.all:
+                wanted = fits(recipe, name)
+            else:
+                others = left(results, recipe)
+                wanted = fits(recipe, name, (1.0, *others)) if others else {}
             missing = {key: options for key, options in wanted.items() if key not in results}
             rows = load() if missing else None
             for key, options in missing.items():

@@ -33,6 +33,24 @@ def test_plug_in_information_is_that_of_scikit_learn(seed, rows, few, many):
     assert (got <= bound + 1e-12).all()
 
 
+def test_the_bias_of_independent_labels_is_taken_off():
+    plug_in, corrected = np.zeros(2), np.zeros(2)
+    for seed in range(40):
+        first, second = labels(seed, 432, 2, 10), labels(seed + 500, 432, 1, 6)
+        plug_in += label_information(first, second)[:, 0] / 40
+        corrected += label_information(first, second, corrected=True)[:, 0] / 40
+    np.testing.assert_allclose(plug_in, 45 / 864, rtol=0.15)
+    assert (corrected < 0.15 * plug_in).all()
+
+
+def test_labels_that_do_not_occur_count_for_nothing():
+    a, b = labels(0, 60, 1, 3), labels(1, 60, 1, 4)
+    want = max(0.0, mutual_info_score(a[:, 0], b[:, 0]) - (12 - 3 - 4 + 1) / 120)
+    got = label_information(3 * a, 2 * b, corrected=True)[0, 0]
+    assert len(np.unique(a * 4 + b)) == 12
+    assert got == pytest.approx(want)
+
+
 def test_entropy_by_hand():
     assert entropy(np.array([0, 0, 1, 2])) == pytest.approx(1.5 * np.log(2))
     both = labels(0, 40, 2, 4)

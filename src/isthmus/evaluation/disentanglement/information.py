@@ -15,18 +15,22 @@ def entropies(labels: np.ndarray) -> np.ndarray:
     return np.array([entropy(column) for column in labels.T])
 
 
-def label_information(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Plug-in mutual information of every pair of columns, ``(columns, columns)``.
+def label_information(
+    first: np.ndarray, second: np.ndarray, *, corrected: bool = False
+) -> np.ndarray:
+    """Mutual information of every pair of columns, ``(columns, columns)``.
 
     Labels are integers from 0. The plug-in estimate is biased upwards by about (a - 1)(b - 1) / 2n
-    for a and b labels in n rows (Miller 1955).
+    for a and b labels in n rows (Miller 1955, *Note on the bias of information estimates*).
+    ``corrected`` takes that off: (s - a - b + 1) / 2n for the s pairs, a and b labels that occur,
+    and what is then below 0 is 0.
     """
     found = np.zeros((first.shape[1], second.shape[1]))
     for i, a in enumerate(first.T):
         for j, b in enumerate(second.T):
             width = int(b.max()) + 1
             joint = np.bincount(a * width + b, minlength=(int(a.max()) + 1) * width)
-            found[i, j] = _of_counts(joint.reshape(-1, width))
+            found[i, j] = _of_counts(joint.reshape(-1, width), corrected)
     return found
 
 
@@ -43,11 +47,15 @@ def neighbour_information(values: np.ndarray, labels: np.ndarray, neighbours: in
     return np.array([[_neighbour(z, v, neighbours) for v in labels.T] for z in values.T])
 
 
-def _of_counts(joint: np.ndarray) -> float:
+def _of_counts(joint: np.ndarray, corrected: bool) -> float:
+    rows, columns = (int((joint.sum(axis=axis) > 0).sum()) for axis in (1, 0))
+    more = int((joint > 0).sum()) - rows - columns + 1
+    bias = more / (2 * joint.sum()) if corrected else 0.0
     share = joint / joint.sum()
     independent = share.sum(axis=1, keepdims=True) * share.sum(axis=0, keepdims=True)
     seen = share > 0
-    return max(0.0, float((share[seen] * np.log(share[seen] / independent[seen])).sum()))
+    plug_in = float((share[seen] * np.log(share[seen] / independent[seen])).sum())
+    return max(0.0, plug_in - bias)
 
 
 def _neighbour(values: np.ndarray, labels: np.ndarray, neighbours: int) -> float:

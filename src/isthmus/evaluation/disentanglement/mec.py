@@ -50,6 +50,7 @@ def infomec(
     *,
     neighbours: int = NEIGHBOURS,
     n_bins: int = N_BINS,
+    corrected: bool = True,
     discrete_codes: Discrete = None,
     discrete_factors: Discrete = None,
 ) -> InfoMEC:
@@ -64,10 +65,16 @@ def infomec(
       multinomial logistic regression with balanced classes (at most 100 steps of L-BFGS), fitted
       and measured on the same rows, and CE0 that of the best constant: log K for K values.
 
-    Information is the plug-in estimate for discrete latents, and by ``neighbours`` nearest
-    neighbours for continuous ones. Only active latents count in InfoM and InfoC: discrete ones
-    that are not constant, continuous ones whose range exceeds 1/20 of the largest range of a
-    continuous latent. InfoE reads all of them, discrete ones by one indicator for each value.
+    Information is by counts for discrete latents, and by ``neighbours`` nearest neighbours for
+    continuous ones. The counts' bias, which grows with values times levels over rows, lies on
+    every entry and so lowers InfoM and InfoC, by 0.1 to 0.2 with 432 rows of 10 values and 6
+    levels, where neighbours have next to none: it is taken off (Miller 1955) so that both kinds of
+    code can be compared. ``corrected=False`` is the plug-in estimate as published, on 10,000 rows.
+
+    Only active latents count in InfoM and InfoC: discrete ones that are not constant, continuous
+    ones whose range exceeds 1/20 of the largest range of a continuous latent. InfoE reads all of
+    them, discrete ones by one indicator for each value.
+
     InfoM and InfoC of noise are not 0: they compare what chance leaves. InfoE of noise is near 0,
     above it by what the regression overfits.
 
@@ -89,7 +96,7 @@ def infomec(
     labels, latents = v.labels(n_bins)[:, varied], z.labels(n_bins)
 
     def statistic(kept: np.ndarray) -> np.ndarray:
-        found = _shared(z, latents, labels, alive, kept, neighbours)
+        found = _shared(z, latents, labels, alive, kept, neighbours, corrected)
         return np.array([nan_mean(dominance(found)), nan_mean(dominance(found.T))])
 
     of_latents, of_factors = np.full(len(alive), np.nan), np.full(len(varied), np.nan)
@@ -98,13 +105,15 @@ def infomec(
     if varied.any() and not alive.any():
         values = np.array([0.0 if varied.sum() > 1 else np.nan, 0.0])
     elif varied.any():
-        shared = _shared(z, latents, labels, alive, np.ones(rows, dtype=bool), neighbours)
+        everything = np.ones(rows, dtype=bool)
+        shared = _shared(z, latents, labels, alive, everything, neighbours, corrected)
         of_latents[alive], of_factors[varied] = dominance(shared), dominance(shared.T)
         values = np.array([nan_mean(of_latents), nan_mean(of_factors)])
         spans = intervals(statistic, values, rows)
     explicit = np.full(len(varied), np.nan)
     explicit[varied] = _explicit(z, latents, labels)
-    how = f"({neighbours} nearest neighbours for continuous latents, plug-in for discrete ones)"
+    counted = "counts less their bias" if corrected else "plug-in"
+    how = f"({neighbours} nearest neighbours for continuous latents, {counted} for discrete ones)"
     note = notes(
         left_out(~alive, "latents that hardly vary"), left_out(~varied, "constant factors")
     )
@@ -162,12 +171,13 @@ def _shared(
     alive: np.ndarray,
     kept: np.ndarray,
     neighbours: int,
+    corrected: bool,
 ) -> np.ndarray:
     """NMI of the active latents with the factors, ``(active latents, factors)``, on some rows."""
     v = labels[kept]
     found = np.zeros((len(alive), v.shape[1]))
     by_count, by_distance = alive & z.discrete, alive & ~z.discrete
-    found[by_count] = label_information(latents[kept][:, by_count], v)
+    found[by_count] = label_information(latents[kept][:, by_count], v, corrected=corrected)
     if by_distance.any():
         found[by_distance] = neighbour_information(z.values[kept][:, by_distance], v, neighbours)
     total = entropies(v)

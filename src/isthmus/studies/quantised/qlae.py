@@ -69,8 +69,8 @@ claim(
     bench=factors(scales=6, places=16),
     setting="8 latents of 10 values (twice the factors, as published), MLPs of two layers of 128 "
     f"(the paper: a style-based decoder), 12,000 steps of 128, AdamW with decay {DECAY:g} (the "
-    "paper: 0.1 for 200,000 steps). InfoM of labels by counts, of numbers by neighbours: the bias "
-    "of counts over 4608 rows is below 0.01 of an entry.",
+    "paper: 0.1 for 200,000 steps). InfoM of labels by counts, whose bias is taken off, of numbers "
+    "by neighbours, on 4608 rows.",
     arms={
         "qlae": _quantised(f"10 values a latent, weight decay {DECAY:g}", DECAY),
         "ae": AE,
