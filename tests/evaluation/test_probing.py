@@ -56,6 +56,34 @@ def test_continuous_labels_are_regressed_on(probe):
     assert "R^2" in got.estimator
 
 
+@pytest.mark.parametrize("probe", PROBES)
+def test_latents_that_hardly_vary_may_stay_small(probe):
+    # Twenty passive latents of a thousandth's size drown two active ones once standardised.
+    def made(seed, n=90):
+        rng = np.random.default_rng(seed)
+        labels = np.arange(n) % 3
+        active = np.eye(3)[labels][:, :2] + 0.25 * rng.normal(size=(n, 2))
+        return np.hstack([active, 1e-3 * rng.normal(size=(n, 20))]), labels
+
+    (codes, labels), (test, truth) = made(0), made(1, 900)
+    alone = probe(codes[:, :2], labels, test[:, :2], truth).value
+    drowned = probe(codes, labels, test, truth).value
+    kept = probe(codes, labels, test, truth, standardise=False)
+    assert drowned < alone - 0.03
+    assert kept.value > alone - 0.01
+    assert "not standardised" in kept.estimator
+    in_other_units = probe(100 * codes + 7, labels, 100 * test + 7, truth, standardise=False)
+    assert in_other_units.value == pytest.approx(kept.value, abs=2e-3)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_a_constant_latent_is_no_trouble_to_one_factor(probe):
+    codes, labels = classes()
+    wider = np.hstack([codes, np.full((len(codes), 1), 3.0)])
+    one, other = (probe(c, labels, c, labels, standardise=False) for c in (codes, wider))
+    assert one.value == other.value
+
+
 def test_whole_floats_are_classes():
     codes, labels = classes(names=(0.0, 1.0, 2.0))
     assert "accuracy" in knn_probe(codes, labels, codes, labels).estimator

@@ -2,7 +2,8 @@
 
 A probe's one setting is chosen on rows held out of the *training* part; test rows are looked at
 once, by the probe that was chosen. Codes are standardised by the training codes (all of them, also
-where few labels are used: that needs no label).
+where few labels are used: that needs no label), or all latents divided by one number
+(``standardise=False``), so that those that hardly vary stay small.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,6 +42,7 @@ def linear_probe(
     per_class: int | None = None,
     seeds: int | Sequence[int] = 0,
     strengths: Sequence[float] = STRENGTHS,
+    standardise: bool = True,
 ) -> Result:
     """Accuracy on test rows of a linear classifier of the codes, or R^2 of a linear regression.
 
@@ -56,7 +58,11 @@ def linear_probe(
         One seed or several: which rows are held out, and which few are drawn. With several the
         value is their mean.
     strengths
-        L2 penalties of the standardised weights, per row, to choose among; the strongest first.
+        L2 penalties of the scaled codes' weights, per row, to choose among; the strongest first.
+    standardise
+        Bring every latent to variance 1, so that none is out of reach of the penalty for its size.
+        False: all are divided by one number that makes their mean variance 1, and a passive
+        latent, whose mean hardly varies, is no larger to the probe than it is in the code.
 
     A fifth of the labelled training rows is held out (of each class, one at least) to choose the
     strength; the probe is then fitted on all of them. With ``per_class=1`` nothing can be held out
@@ -67,7 +73,7 @@ def linear_probe(
     ``n`` counts test rows. Training labels of one class, too few rows of a class, NaN and codes of
     other shapes are an :class:`IsthmusError`.
     """
-    task = _Task.of(codes, labels, test_codes, test_labels)
+    task = _Task.of(codes, labels, test_codes, test_labels, standardise)
     options = sorted((float(strength) for strength in strengths), reverse=True)
     if not options or not 0 < options[-1] <= options[0] < np.inf:
         raise IsthmusError(f"strengths {tuple(strengths)} do not fit: pass numbers above 0")
@@ -85,6 +91,7 @@ def knn_probe(
     per_class: int | None = None,
     seeds: int | Sequence[int] = 0,
     ks: Sequence[int] = KS,
+    standardise: bool = True,
 ) -> Result:
     """Accuracy on test rows of a vote of the k nearest training codes, or R^2 of their mean.
 
@@ -92,7 +99,7 @@ def knn_probe(
     for); of equally good ones the largest is taken. Ties of a vote go to the class of the nearer
     row. Everything else is as for :func:`linear_probe`.
     """
-    task = _Task.of(codes, labels, test_codes, test_labels)
+    task = _Task.of(codes, labels, test_codes, test_labels, standardise)
     if not ks:
         raise IsthmusError("ks is empty: pass the numbers of neighbours to choose among")
     options = sorted((whole(k, "k", 1) for k in ks), reverse=True)
@@ -103,7 +110,7 @@ def knn_probe(
 
 @dataclass(frozen=True)
 class _Task:
-    """Standardised codes, and labels as values or as class numbers (-1: not in training)."""
+    """Scaled codes, and labels as values or as class numbers (-1: not in training)."""
 
     rows: np.ndarray
     target: np.ndarray
@@ -111,9 +118,17 @@ class _Task:
     test_target: np.ndarray
     continuous: bool
     note: str
+    scaled: str
 
     @classmethod
-    def of(cls, codes: Array, labels: Array, test_codes: Array, test_labels: Array) -> "_Task":
+    def of(
+        cls,
+        codes: Array,
+        labels: Array,
+        test_codes: Array,
+        test_labels: Array,
+        standardise: bool,
+    ) -> "_Task":
         rows, test_rows = matrix(codes, "codes", 2), matrix(test_codes, "test codes")
         if rows.shape[1] != test_rows.shape[1]:
             raise IsthmusError(
@@ -122,7 +137,10 @@ class _Task:
             )
         # A latent that never varies would be divided by its rounding.
         mean, std = rows.mean(0), rows.std(0)
-        std = np.where(std > 1e-12 * np.abs(mean), std, 1.0)
+        varies = std > 1e-12 * np.abs(mean)
+        if not standardise and varies.any():
+            std = np.full_like(std, np.sqrt(np.square(std[varies]).mean()))
+        std = np.where(varies, std, 1.0)
         note = ""
         continuous = _continuous(labels)
         if continuous:
@@ -142,7 +160,7 @@ class _Task:
         same_rows(rows, "codes", target, "labels")
         same_rows(test_rows, "test codes", test_target, "test labels")
         scaled = (rows - mean) / std, target, (test_rows - mean) / std, test_target
-        return cls(*scaled, continuous, note)
+        return cls(*scaled, continuous, note, "" if standardise else ", codes not standardised")
 
 
 def _continuous(labels: Array) -> bool:
@@ -177,6 +195,7 @@ def _probe(
     few = "" if per_class is None else f", {per_class} labels a class"
     listed = ", ".join(dict.fromkeys(chosen))
     how = f"{measure} on test rows of {what} ({setting} {listed}, chosen on training rows{few})"
+    how += task.scaled
     if len(per) > 1:
         how += f", mean over {len(per)} seeds"
     return Result(

@@ -90,7 +90,8 @@ def _spared(found: dict[str, float]) -> float:
             above=0.0,
         ),
         Secondary(
-            quantity("accuracy that nearest neighbours gain without the passive latents",
+            quantity("accuracy that nearest neighbours gain without the passive latents, codes not "
+                     "standardised",
                      _mean(lambda x: x["gained_without_passive"])),
             above=0.0,
         ),
@@ -156,11 +157,15 @@ def _largest(codes: np.ndarray, latents: np.ndarray) -> float:
 
 
 def _accuracy(codes: np.ndarray, factors: np.ndarray) -> float:
-    """Mean accuracy of nearest neighbours; without latents that of the commonest class."""
+    """Mean accuracy of nearest neighbours; without latents that of the commonest class.
+
+    Standardised, the means of passive latents would be as large as the others.
+    """
     if codes.shape[1] == 0:
         codes = np.zeros((len(codes), 1))
     part = min(PROBED, len(codes) // 2)
     split = slice(part), slice(part, 2 * part)
     return float(np.mean([
-        knn_probe(*(x[s] for s in split for x in (codes, one))).value for one in factors.T
+        knn_probe(*(x[s] for s in split for x in (codes, one)), standardise=False).value
+        for one in factors.T
     ]))  # fmt: skip
