@@ -268,3 +268,14 @@ def test_a_resumed_native_run_has_the_same_bits(tmp_path):
     assert zoo.sha(again) == zoo.sha(whole)
     alone = isthmus.fit("topk", X, **options)
     assert zoo.sha(alone) == zoo.sha(whole)
+
+
+@pytest.mark.parametrize("clip", [{"clip": 0.02}, {"clip_value": 1e-5}])
+def test_a_run_that_cuts_gradients_is_adams(clip):
+    X = torch.randn(200, 16, generator=torch.manual_seed(0))
+    own = {"latent_dim": 64, "k": 4, "steps": 5, "batch_size": 40, "clip": None, **clip}
+    mine, wanted = (
+        isthmus.fit("topk", X, progress=False, optimiser_options={"eps": 1e-6, **more}, **own)
+        for more in ({}, {"foreach": True})
+    )
+    same(mine, wanted)

@@ -48,6 +48,7 @@ class Validated(Callback):
     "options",
     [
         {"lr": 0.05}, {"optimiser": "sgd"}, {"warmup": 5, "lr": 0.05}, {"clip": 1e-3},
+        {"clip_value": 1e-4},
         {"weight_decay": 0.3}, {"average": 0.5}, {"lr_schedule": "linear"}, {"precision": "bf16"},
         {"groups": ({"match": "decoder.weight", "lr": 0.1},)},
     ],

@@ -39,11 +39,13 @@ def assert_same(a, b, **tolerance):
         torch.testing.assert_close(parameter, others[name], msg=name, **tolerance)
 
 
-def by_hand(run, model, steps, optimiser, clip=None):
+def by_hand(run, model, steps, optimiser, clip=None, clip_value=None):
     """The plain loop over the trainer's own batches."""
     for step in range(steps):
         x = run.batches[step].x
         (model.decoder(model.encoder(x)) - x).square().mean().backward()
+        if clip_value is not None:
+            nn.utils.clip_grad_value_(model.parameters(), clip_value)
         if clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimiser.step()
@@ -70,12 +72,22 @@ def test_against_a_loop_by_hand(name, cls, extra):
 
 
 @pytest.mark.parametrize("clip", [1e-3, 0.5, 100.0])
-def test_clipping_is_torchs(clip):
+@pytest.mark.parametrize("value", [None, 1e-3])
+def test_clipping_is_torchs(clip, value):
     model, other = linear(), linear()
-    run = toys.trainer(model, optimiser="sgd", clip=clip, lr=0.3)
+    run = toys.trainer(model, optimiser="sgd", clip=clip, clip_value=value, lr=0.3)
     run.run()
-    by_hand(run, other, 9, torch.optim.SGD(other.parameters(), lr=0.3), clip)
+    by_hand(run, other, 9, torch.optim.SGD(other.parameters(), lr=0.3), clip, value)
     assert_same(model, other)
+
+
+def test_no_number_of_a_gradient_is_beyond_its_bound():
+    model, start = linear(), linear()
+    toys.trainer(model, optimiser="sgd", clip_value=1e-4, lr=1.0, steps=1).run()
+    before = dict(start.named_parameters())
+    moved = torch.cat([(p - before[n]).abs().flatten() for n, p in model.named_parameters()])
+    assert moved.max() <= 1.001e-4
+    assert (moved > 0.99e-4).float().mean() > 0.5
 
 
 @pytest.mark.parametrize("parts", [2, 4, 16])

@@ -73,7 +73,8 @@ def make_optimiser(
         ) and not any(given.get(other) for other in ("amsgrad", "foreach", "differentiable"))
     try:
         if cls is torch.optim.Adam and rows and not any(given.get(n) for n in _NOT_BY_ROWS):
-            return RowAdam(groups, rows, collect=options.clip is None, **given)
+            collect = options.clip is None and options.clip_value is None
+            return RowAdam(groups, rows, collect=collect, **given)
         return cls(groups, **given)
     except (ValueError, TypeError, IndexError, RuntimeError) as problem:
         raise IsthmusError(

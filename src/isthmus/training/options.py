@@ -78,6 +78,9 @@ class TrainingOptions(BaseModel):
     clip: Annotated[float, Field(gt=0)] | None = Field(
         None, description="largest norm of the gradient of one player"
     )
+    clip_value: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="largest size of any one number of a gradient, cut before its norm is"
+    )
     accumulate: Annotated[int, Field(gt=0)] = Field(
         1, description="parts into which a batch is cut to save memory"
     )

@@ -228,6 +228,8 @@ class Stepper:
                 )
             (losses.total if parts == 1 else losses.total / parts).backward()
             done.append(losses)
+        if self.options.clip_value is not None:
+            nn.utils.clip_grad_value_(self.parameters[player], self.options.clip_value)
         if self.options.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters[player], self.options.clip)
         about = {"model": self.model, "step": at}

@@ -126,6 +126,11 @@ def test_per_example_terms_do_not_depend_on_the_batch_size():
         torch.testing.assert_close(term(model, twice).mean(), term(model, once).mean())
 
 
+def test_gradients_are_cut_by_value_as_published():
+    assert RECIPE.parse({})[1].clip_value == 1.0
+    assert RECIPE.parse({})[1].clip is None
+
+
 def test_decay_spares_values_and_biases():
     model, training = build(Signal("vector", (6,)))
     before = {n: p.detach().clone() for n, p in model.named_parameters()}

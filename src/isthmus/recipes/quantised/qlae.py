@@ -69,6 +69,7 @@ class ScalarCodebooks(nn.Module):
         "batch_size": 128,
         "optimiser": "adamw",
         "weight_decay": 0.1,
+        "clip_value": 1.0,
         "groups": (
             {"match": "bottleneck.*", "weight_decay": 0.0},
             {"match": "*.bias", "weight_decay": 0.0},
@@ -101,13 +102,13 @@ def qlae(
 
     Published: 10 values per latent, evenly spaced on [-0.5, 0.5] at the start and trained; both
     weights 0.01; twice as many latents as there are factors (12 on Shapes3D, the default here);
-    AdamW at 1e-3 with decay 0.1 on all weights but the biases and the values, batches of 128,
-    200,000 steps. As in the authors' code the cross-entropy is a mean over the elements and both
-    latent terms are means over the latents, whatever the sizes, so the log-likelihood enters with
-    the weight 1 / n_elements. Their decoder (a style network that reads each latent at several
-    layers) is not built here: ``decoder`` takes one. ``sample`` draws every latent uniformly from
-    its values, as their GAN variant does; nothing in training makes that the distribution of the
-    codes.
+    AdamW at 1e-3 with decay 0.1 on all weights but the biases and the values, each number of a
+    gradient kept within 1, batches of 128, 200,000 steps. As in the authors' code the cross-entropy
+    is a mean over the elements and both latent terms are means over the latents, whatever the
+    sizes, so the log-likelihood enters with the weight 1 / n_elements. Their decoder (a style
+    network that reads each latent at several layers) is not built here: ``decoder`` takes one.
+    ``sample`` draws every latent uniformly from its values, as their GAN variant does; nothing in
+    training makes that the distribution of the codes.
     """
     bottleneck = ScalarCodebooks(latent_dim, entries)
     observed = likelihood_for(signal, likelihood, sigma)

@@ -32,7 +32,7 @@ VALUES = {"match": "bottleneck.*", "weight_decay": 0.0}
 
 SHARED: dict[str, Any] = {
     "latent_dim": 8, "hidden": (128, 128), "steps": 12_000, "batch_size": 128, "lr": 1e-3,
-    "optimiser": "adamw",
+    "optimiser": "adamw", "clip_value": 1.0,
 }  # fmt: skip
 
 
