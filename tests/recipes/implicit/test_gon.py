@@ -156,6 +156,21 @@ def test_code_of_a_row_depends_on_that_row_alone(variational: bool) -> None:
     torch.testing.assert_close(model.encode(x, batch_size=1), code, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_without_normalisation_rows_are_trained_on_alone(norm: str) -> None:
+    torch.manual_seed(0)
+    model, x = gon(IMAGE, latent_dim=4, width=2, norm=norm).double(), rows(IMAGE, 6).double()
+    parameters = list(model.parameters())
+
+    def gradient(part: Tensor) -> Tensor:
+        total = model.objective(model, model(part)).total
+        return torch.cat([g.flatten() for g in torch.autograd.grad(total, parameters)])
+
+    apart = torch.stack([gradient(x[:3]), gradient(x[3:])]).mean(0)
+    away = (gradient(x) - apart).norm() / apart.norm()
+    assert away < 1e-12 if norm == "none" else away > 1e-3
+
+
 def test_training_and_evaluation_find_the_same_code() -> None:
     model, x = gon(IMAGE), rows(IMAGE, 8)
     trained(model, x, 5)

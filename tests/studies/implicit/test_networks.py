@@ -7,7 +7,7 @@ from isthmus.anatomy import Autoencoder, Signal, View
 from isthmus.bottlenecks import Identity
 from isthmus.objectives import NegativeLogLikelihood
 from isthmus.recipes.implicit.gon import GradientOrigin, TransposedConvolutions
-from isthmus.studies.implicit.networks import Coordinates, Detached, Mirror, without_norm
+from isthmus.studies.implicit.networks import Coordinates, Detached, Mirror
 
 SIGNAL = Signal("image", (1, 28, 28), "float32", 0.0, 1.0)
 SMALL = Signal("image", (1, 3, 5), "float32", 0.0, 1.0)
@@ -55,12 +55,3 @@ def test_coordinates_evaluate_the_siren_at_each_place():
         weight, bias = (p.detach().numpy() for p in last.parameters())
         expected = 1.0 / (1.0 + np.exp(-(weight @ h + bias)))
         np.testing.assert_allclose(images[row, 0, down, across], expected[0], rtol=1e-9)
-
-
-def test_without_normalisation_a_row_is_decoded_alike_in_any_batch():
-    torch.manual_seed(0)
-    decoder = TransposedConvolutions(SIGNAL, 4, 4, "sigmoid")
-    assert any(isinstance(part, torch.nn.BatchNorm2d) for part in decoder.modules())
-    plain, z = without_norm(decoder).train(), torch.randn(6, 4)
-    torch.testing.assert_close(plain(z)[:2], plain(z[:2]))
-    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in plain.modules())

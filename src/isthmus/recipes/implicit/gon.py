@@ -27,6 +27,9 @@ from isthmus.recipes.options import Hidden, LatentDim, OwnModule, Sigma, likelih
 from isthmus.recipes.registry import recipe
 from isthmus.shapes import Float
 
+Norm = Literal["batch", "none"]
+"""Normalisation between the layers of a decoder."""
+
 
 class GradientOrigin(Part):
     """The code as one gradient step from the origin: ``z = -grad_{z0} L(x, F(z0))`` at z0 = 0.
@@ -81,10 +84,13 @@ class TransposedConvolutions(nn.Module):
 
     From one pixel of ``latent_dim`` channels to 4 x 4 (for 32 x 32 pixels) with ``4 width``
     channels, then doubled three times, down to ``width`` and the image's channels; batch
-    normalisation and ELU between. A side below 4 pixels is not halved further.
+    normalisation (``norm="none"``: none) and ELU between. A side below 4 pixels is not halved
+    further.
     """
 
-    def __init__(self, signal: Signal, latent_dim: int, width: int, final: str) -> None:
+    def __init__(
+        self, signal: Signal, latent_dim: int, width: int, final: str, norm: Norm = "batch"
+    ) -> None:
         super().__init__()
         channels, height, breadth = image_shape(signal, "convolutional")
         rows, columns = strides(height, 3, 4), strides(breadth, 3, 4)
@@ -93,7 +99,7 @@ class TransposedConvolutions(nn.Module):
         layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, widths[0], top)]
         for i, (row, column) in enumerate(zip(reversed(rows), reversed(columns), strict=True)):
             layers += [
-                nn.BatchNorm2d(widths[i]),
+                *([nn.BatchNorm2d(widths[i])] if norm == "batch" else []),
                 nn.ELU(),
                 nn.ConvTranspose2d(
                     widths[i],
@@ -136,6 +142,13 @@ def gon(
     width: Annotated[
         int, Field(gt=0, description="channels of the convolutional decoder's last hidden layer")
     ] = 16,
+    norm: Annotated[
+        Norm,
+        Field(
+            description="normalisation of the convolutional decoder; with none a row's training, "
+            "too, does not depend on the others"
+        ),
+    ] = "batch",
     hidden: Hidden = None,
     likelihood: Annotated[
         Literal["auto", "bernoulli", "gaussian"],
@@ -157,7 +170,8 @@ def gon(
     squared error. The authors' code averages it over pixels and batch instead, which makes the
     scale of a code depend on the batch, and normalises the decoding of the origin by the batch's
     own statistics, which ties codes of different rows together; here a row's code depends on
-    that row alone (see :class:`GradientOrigin`). ``variational=true`` adds mean and log-variance,
+    that row alone (see :class:`GradientOrigin`). With ``norm=none`` that holds of both forms, and
+    they differ in the scale of a code alone. ``variational=true`` adds mean and log-variance,
     linear in the gradient, and takes the ELBO both inside and outside; ``encode`` then gives the
     mean.
 
@@ -179,7 +193,7 @@ def gon(
     observed = likelihood_for(signal, name, sigma)
     final = "sigmoid" if signal.is_unit and isinstance(observed, Gaussian) else "identity"
     if decoder is None and convolutional:
-        decoder = TransposedConvolutions(signal, latent_dim, width, final)
+        decoder = TransposedConvolutions(signal, latent_dim, width, final, norm)
     elif decoder is None:
         decoder = decoder_for(
             signal, latent_dim, "mlp", hidden=hidden, activation="elu", final=final

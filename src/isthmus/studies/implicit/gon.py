@@ -14,7 +14,7 @@ from isthmus.objectives import NegativeLogLikelihood
 from isthmus.recipes.implicit.gon import GradientOrigin, TransposedConvolutions
 from isthmus.studies import Premise, Primary, Secondary, Trial, Tuning, experiment, ratio
 from isthmus.studies.benches.samples import images
-from isthmus.studies.implicit.networks import Coordinates, Detached, Mirror, without_norm
+from isthmus.studies.implicit.networks import Coordinates, Detached, Mirror
 
 # A seed: on MNIST 4000 steps of three fits and a quarter of that of two, the gradient's at 11 ms,
 # and two short fits on digits, about 3 CPU minutes.
@@ -105,7 +105,7 @@ def convolutional(arm: str, signal: Signal, seed: int) -> Autoencoder:
     """The recipe's decoder without normalisation, and the arm's way to a code."""
 
     def parts() -> tuple[nn.Module, nn.Module]:
-        decoder = without_norm(TransposedConvolutions(signal, LATENT, WIDTH, "sigmoid"))
+        decoder = TransposedConvolutions(signal, LATENT, WIDTH, "sigmoid", "none")
         if arm == "ae":
             return Mirror(signal, LATENT, WIDTH), decoder
         step = Detached if arm == "auto-decoder" else GradientOrigin

@@ -41,18 +41,6 @@ class Mirror(nn.Module):
         return self.layers(x)
 
 
-def without_norm(network: nn.Module) -> nn.Module:
-    """The network with its batch normalisations taken out, in place.
-
-    Then a row's gradient depends on that row alone, in the authors' form as in the library's.
-    """
-    for part in network.modules():
-        for name, child in part.named_children():
-            if isinstance(child, nn.BatchNorm2d):
-                setattr(part, name, nn.Identity())
-    return network
-
-
 class Detached(nn.Module):
     """One gradient step from the origin, through which the decoder is not trained.
 
