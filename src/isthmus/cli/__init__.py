@@ -42,8 +42,8 @@ class _InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         first = ("recipes", "show", "fit", "compare", "fit-many", "resume", "data")
-        found = super().list_commands(ctx)
-        return [*(n for n in first if n in found), *(n for n in found if n not in first)]
+        names = super().list_commands(ctx)
+        return [*(n for n in first if n in names), *(n for n in names if n not in first)]
 
 
 app = typer.Typer(

@@ -85,42 +85,42 @@ def parse_value(text: str) -> Any:
 
 def parse_given(pairs: list[str] | None) -> dict[str, str]:
     """``["label=kind"]`` as names and columns."""
-    found = {}
+    columns = {}
     for pair in pairs or []:
         name, equals, column = pair.partition("=")
         if not equals or not name or not column:
             raise IsthmusError(f"--given {pair!r} names no column: write NAME=COLUMN")
-        found[name] = column
-    return found
+        columns[name] = column
+    return columns
 
 
 def settled(
     settings: Mapping[str, Any], pairs: list[str], given: list[str] | None
 ) -> dict[str, Any]:
     """The options of a run: those of its .toml file, NAME=VALUE over them, what is given."""
-    found = {**settings, **parse_options(pairs)}
+    options = {**settings, **parse_options(pairs)}
     for name in ("data", "output"):
-        found.pop(name, None)
+        options.pop(name, None)
     for name, place in PLACES.items():
-        if name in found:
+        if name in options:
             raise IsthmusError(f"{name} is no option of a run: {place}")
-    own = found.get("given", {})
-    if not isinstance(own, Mapping):
-        raise IsthmusError(f"given = {own!r} names no column: write given.NAME = COLUMN")
-    found["given"] = {**own, **parse_given(given)}
-    return found
+    columns = options.get("given", {})
+    if not isinstance(columns, Mapping):
+        raise IsthmusError(f"given = {columns!r} names no column: write given.NAME = COLUMN")
+    options["given"] = {**columns, **parse_given(given)}
+    return options
 
 
 def parse_numbers(text: str) -> list[int]:
     """``0-2,7`` is 0, 1, 2, 7."""
-    found: list[int] = []
+    numbers: list[int] = []
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
         high = high if dash else low
         if not all(end.isdecimal() and len(end) < MOST_DIGITS for end in (low, high)):
             raise IsthmusError(f"{text!r} is no list of latents: write numbers such as 0-99,512")
-        found += range(int(low), int(high) + 1)
-    return found
+        numbers += range(int(low), int(high) + 1)
+    return numbers
 
 
 def read_toml(path: Path, remedy: str = "name a recipe or a .toml file") -> dict[str, Any]:

@@ -48,9 +48,9 @@ def compare(
     Options of the comparison (steps=, batch_size=, latents=, width=, clusters=) and of single
     recipes (vae.sigma=0.3) follow as NAME=VALUE. Fits are kept; the same command goes on.
     """
-    given = parse_options(options)
+    settings = parse_options(options)
     with interruptible():
-        out.print(run(data, given, recipes.split(","), task, seeds, labels, output, not quiet))
+        out.print(run(data, settings, recipes.split(","), task, seeds, labels, output, not quiet))
 
 
 def run(
@@ -75,26 +75,28 @@ def run(
     from isthmus.training.progress import ProgressBar
 
     compared = named(recipes, BASELINES)
-    own, of_recipes = _sorted(given, list(compared))
+    options, of_recipes = _sorted(given, list(compared))
     with ProgressBar("comparison", 1, "fits", progress) as bar:
-        found = compared_by(
+        comparison = compared_by(
             data, compared, task, labels=labels, seeds=seeds, options=of_recipes, out=output,
-            report=lambda what, done, total: bar.draw(done, done, what, total=total), **own,
+            report=lambda what, done, total: bar.draw(done, done, what, total=total), **options,
         )  # fmt: skip
-    write_atomically(output / "index.html", page(found, output).encode())
-    write_atomically(output / "results.csv", as_csv(found).encode())
-    new = [note for note in found.prepared.notes if not notices.was_said(note)]
+    write_atomically(output / "index.html", page(comparison, output).encode())
+    write_atomically(output / "results.csv", as_csv(comparison).encode())
+    new = [note for note in comparison.prepared.notes if not notices.was_said(note)]
     notes = [Text(f"  {note}", style="dim") for note in new]
-    left = [Text(f"  left out: {name}: {why}") for name, why in found.left_out.items()]
-    taken = found.verdict
-    said = [Text(line, style="bold") for line in (taken.sentence, taken.warning) if line]
+    omissions = [Text(f"  left out: {name}: {why}") for name, why in comparison.left_out.items()]
+    verdict = comparison.verdict
+    sentences = [Text(line, style="bold") for line in (verdict.sentence, verdict.warning) if line]
     ends = [Text(f"written to {output / 'index.html'}")]
-    if found.winner is not None:
-        next_one = steps(found, output)[0][1]
-        ends.append(Text(f"{found.winner} fitted to all rows is saved in {output / WINNER}; next:"))
+    if comparison.winner is not None:
+        next_one = steps(comparison, output)[0][1]
+        ends.append(
+            Text(f"{comparison.winner} fitted to all rows is saved in {output / WINNER}; next:")
+        )
         # On a line of its own, which is not broken, to be copied.
         ends.append(Text(next_one, no_wrap=True, overflow="ignore"))
-    return Group(table(found), *said, *notes, *left, *ends)
+    return Group(table(comparison), *sentences, *notes, *omissions, *ends)
 
 
 def table(found: "Comparison") -> Table:
@@ -107,8 +109,8 @@ def table(found: "Comparison") -> Table:
 
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     grid.add_column("method", no_wrap=True)
-    shown = found.measures[:3]
-    for measure in shown:
+    measures = found.measures[:3]
+    for measure in measures:
         grid.add_column(
             f"{measure.replace('_', ' ')} {'↑' if found.task.measures[measure] else '↓'}",
             overflow="fold", no_wrap=measure == found.measures[0],
@@ -116,7 +118,7 @@ def table(found: "Comparison") -> Table:
     grid.add_column("seconds", justify="right")
     for name in found.ranking:
         cells = []
-        for place, measure in enumerate(shown):
+        for place, measure in enumerate(measures):
             at = found.estimate(name, measure)
             # The page has all intervals; a terminal has room for those that rank.
             interval = f" [{number(at.low)}, {number(at.high)}]"
@@ -129,20 +131,20 @@ def table(found: "Comparison") -> Table:
 
 
 def _sorted(
-    given: Mapping[str, Any], recipes: Sequence[str]
+    settings: Mapping[str, Any], recipes: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Options of the comparison, and those of single recipes, ``recipe.option``."""
-    own: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     of_recipes: dict[str, dict[str, Any]] = {}
     names = {name.replace("-", "_"): name for name in recipes}
-    for key, value in given.items():
+    for key, value in settings.items():
         head, dot, option = key.partition(".")
         if dot and head in names:
             of_recipes.setdefault(names[head], {})[option] = value
         elif head == "prepare" and dot:
-            own.setdefault("prepare", {})[option] = value
+            options.setdefault("prepare", {})[option] = value
         elif key in OWN:
-            own[key] = value
+            options[key] = value
         else:
             raise unknown("option of compare", key, [*OWN, *(f"{name}.OPTION" for name in recipes)])
-    return own, of_recipes
+    return options, of_recipes

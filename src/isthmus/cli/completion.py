@@ -60,20 +60,20 @@ def options(context: typer.Context, incomplete: str) -> list[str]:
     """``NAME=`` for each option that the command takes, after the recipe where one is named."""
     if "=" in incomplete:
         return []
-    given = context.params
+    params = context.params
     if context.info_name in VERBS:
         names: Iterable[str] = VERBS[context.info_name]
     elif context.info_name == "compare":
         names = _constant(HOME / "cli" / "compare.py", "OWN")
     elif context.info_name == "score":
         of_methods = _constant(HOME / "cli" / "score.py", "OPTIONS").values()
-        names = ["method", *(name for own in of_methods for name in own)]
+        names = ["method", *(name for group in of_methods for name in group)]
     elif context.info_name in ("fit", "fit-many"):
-        names = recipe_options(str(given.get("recipe", "")))
+        names = recipe_options(str(params.get("recipe", "")))
     else:
         names = ()
-    said = {str(word).partition("=")[0] for word in given.get("options") or ()}
-    return [f"{name}=" for name in _begun(incomplete, names) if name not in said]
+    words = {str(word).partition("=")[0] for word in params.get("options") or ()}
+    return [f"{name}=" for name in _begun(incomplete, names) if name not in words]
 
 
 def recipe_names() -> list[str]:
@@ -84,24 +84,24 @@ def recipe_names() -> list[str]:
 
 def recipe_options(name: str) -> list[str]:
     """The options of a recipe of this library, then those of every fit."""
-    own: list[str] = []
+    arguments: list[str] = []
     place = _declared("recipes", "@recipe").get(name)
     if place is not None:
         for node in ast.walk(ast.parse(place.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef) and name in map(_first, node.decorator_list):
-                own = [argument.arg for argument in node.args.kwonlyargs]
+                arguments = [argument.arg for argument in node.args.kwonlyargs]
     every = [
         line.target.id
         for line in _class(HOME / "training" / "options.py", "TrainingOptions")
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
     ]
     reading = _constant(HOME / "data" / "options.py", "OPTIONS")
-    return [*own, "scaling", *every, "start", *reading]
+    return [*arguments, "scaling", *every, "start", *reading]
 
 
 def data_names() -> list[str]:
     """The sets that come with the library, and those in the folders of sets that are here."""
-    found = set(_keys(HOME / "data" / "bundled.py", "BUNDLED"))
+    names = set(_keys(HOME / "data" / "bundled.py", "BUNDLED"))
     for folder in filter(None, map(os.environ.get, ("ISTHMUS_DATA", "ISTHMUS_CACHE"))):
         try:
             text = (Path(folder).expanduser() / "manifest.json").read_text()
@@ -110,8 +110,8 @@ def data_names() -> list[str]:
             continue
         for path in map(Path, paths):
             if path.suffixes[:1] in ([".npz"], [".csv"]):
-                found.add("/".join([*path.parent.parts[1:], path.name.split(".")[0]]))
-    return sorted(found)
+                names.add("/".join([*path.parent.parts[1:], path.name.split(".")[0]]))
+    return sorted(names)
 
 
 def public_names() -> list[str]:
@@ -137,15 +137,15 @@ def _begun(incomplete: str, names: Iterable[str]) -> list[str]:
 
 def _paths(incomplete: str, endings: tuple[str, ...] = ()) -> Iterator[str]:
     """Files and folders that begin so, as the shell would list them."""
-    head, _, begun = incomplete.rpartition("/")
+    head, _, prefix = incomplete.rpartition("/")
     folder = f"{head}/" if "/" in incomplete else ""
     try:
         entries = sorted(os.scandir(folder or "."), key=lambda entry: entry.name)
     except OSError:
         return
     for entry in entries:
-        hidden = entry.name.startswith(".") and not begun.startswith(".")
-        if hidden or not entry.name.startswith(begun):
+        hidden = entry.name.startswith(".") and not prefix.startswith(".")
+        if hidden or not entry.name.startswith(prefix):
             continue
         if entry.is_dir():
             yield f"{folder}{entry.name}/"

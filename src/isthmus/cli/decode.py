@@ -22,8 +22,8 @@ def decode(
     ],
 ) -> None:
     """Write what codes stand for: a table as .csv for a model of tables, else arrays."""
-    found = decoded(folder, codes, output)
-    out.print(f"{escape(str(output))}: {found}")
+    summary = decoded(folder, codes, output)
+    out.print(f"{escape(str(output))}: {summary}")
 
 
 def decoded(folder: Path, codes: Path, output: Path) -> str:
@@ -54,8 +54,8 @@ def examples_written(model: Any, found: Any, output: Path) -> str:
                 f"a model of several parts gives no single table: write {_npz(output)}"
             )
         if texts:
-            shown = [r.decode(errors="replace") if isinstance(r, bytes) else r for r in found]
-            write_atomically(output, as_csv({"text": shown}))
+            strings = [r.decode(errors="replace") if isinstance(r, bytes) else r for r in found]
+            write_atomically(output, as_csv({"text": strings}))
             return f"{len(found):,} texts"
         columns = found if framed else _columns(model, np.asarray(found), output)
         write_atomically(output, as_csv(columns))
@@ -70,16 +70,16 @@ def examples_written(model: Any, found: Any, output: Path) -> str:
             )
         arrays: dict[str, Any] = {name: np.asarray(part) for name, part in found.items()}
         np.savez_compressed(buffer, **arrays)
-        said = ", ".join(f"{name} {np.asarray(part).shape}" for name, part in found.items())
+        summary = ", ".join(f"{name} {np.asarray(part).shape}" for name, part in found.items())
     else:
         array = np.asarray(found)
         if output.suffix == ".npy":
             np.save(buffer, array)
         else:
             np.savez_compressed(buffer, x=array)
-        said = str(array.shape)
+        summary = str(array.shape)
     write_atomically(output, buffer.getvalue())
-    return said
+    return summary
 
 
 def _npz(output: Path) -> str:

@@ -56,9 +56,9 @@ def encoded(
             f"{len(names)} names were found for {len(source)} rows of {data}: leave out --id"
         )
     if output.suffix == ".npz":
-        own: dict[str, Any] = {"id": as_strings(names)} if head else {}
+        ids: dict[str, Any] = {"id": as_strings(names)} if head else {}
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays, **own)
+        np.savez_compressed(buffer, **arrays, **ids)
         write_atomically(output, buffer.getvalue())
         return arrays, f"rows named by {head[0]!r}, as 'id'" if head else ""
     z = code.z.numpy().reshape(len(source), -1)

@@ -59,7 +59,7 @@ def fit_many(
     out.print(f"saved in {escape(str(output))}; next: isthmus evaluate {escape(str(output))}/NAME")
 
 
-def _variants(asked: Any, path: Path) -> Any:
+def _variants(value: Any, path: Path) -> Any:
     """The variants of a sweep, with none for "none"."""
 
     def plain(table: Any) -> dict[str, Any]:
@@ -67,8 +67,8 @@ def _variants(asked: Any, path: Path) -> Any:
             raise IsthmusError(f"a variant of {path} is no table: write [variants.NAME]")
         return without_none(table)
 
-    if isinstance(asked, dict):
-        return {name: plain(table) for name, table in asked.items()}
-    if isinstance(asked, list):
-        return [plain(table) for table in asked]
+    if isinstance(value, dict):
+        return {name: plain(table) for name, table in value.items()}
+    if isinstance(value, list):
+        return [plain(table) for table in value]
     raise IsthmusError(f"{path} has no variants: add tables [variants.NAME]")

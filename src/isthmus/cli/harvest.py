@@ -77,12 +77,12 @@ def harvest(
     image processor that lies beside a vision model.
     """
     with interruptible():
-        found = run(
+        summary = run(
             model, at or [], output, text=text, data=data, tokens=tokens, every=every,
             context=context, dtype=dtype, host_dtype=host_dtype, device=device, axis=axis or [],
             max_norm=max_norm, batch=batch, keep_special=keep_special, progress=not quiet,
         )  # fmt: skip
-    out.print(found)
+    out.print(summary)
 
 
 def run(
@@ -139,21 +139,21 @@ def run(
             "the axes of a language model's activations are found from its tokens: leave out --axis"
         )
     host = open_model(model, dtype=host_dtype, device=device)
-    named = text or default_text()
-    rows = text_tokens(host, named, None if every else tokens or TOKENS, context)
+    source = text or default_text()
+    rows = text_tokens(host, source, None if every else tokens or TOKENS, context)
     store = harvest(
         host, rows, points or [host.layers], output, dtype=dtype, batch=batch,
-        skip_special=not keep_special, text=absolute(named), max_norm=norm_named(max_norm),
+        skip_special=not keep_special, text=absolute(source), max_norm=norm_named(max_norm),
         progress=progress,
     )  # fmt: skip
     return summary(store)
 
 
-def _axes(given: Sequence[str]) -> "Axis":
+def _axes(words: Sequence[str]) -> "Axis":
     """``-1`` for all points, or ``POINT=1`` for each."""
-    named: dict[str, int] = {}
+    by_point: dict[str, int] = {}
     plain: int | None = None
-    for one in given:
+    for one in words:
         point, equals, number = one.rpartition("=")
         try:
             value = int(number)
@@ -162,14 +162,14 @@ def _axes(given: Sequence[str]) -> "Axis":
                 f"--axis {one!r} is no axis: write a number, or POINT=NUMBER as in layers.1=-1"
             ) from None
         if equals:
-            named[point] = value
+            by_point[point] = value
         elif plain is not None:
             raise IsthmusError("--axis names two axes for all points: name the points")
         else:
             plain = value
-    if named and plain is not None:
+    if by_point and plain is not None:
         raise IsthmusError("--axis names an axis for all points and for single ones: choose one")
-    return named or plain
+    return by_point or plain
 
 
 def summary(store: "Store") -> Table:

@@ -79,7 +79,7 @@ def run(
     options = dict(given or {})
     if method in ("endpoint", "local") and "model" not in options:
         raise IsthmusError(f"the method {method!r} needs a model: add model=NAME")
-    found = labelled(
+    labels = labelled(
         folder,
         method,
         [name.strip() for name in scorers.split(",") if name.strip()],
@@ -93,7 +93,7 @@ def run(
         control=control,
         **options,
     )
-    return table(found, features_folder(folder))
+    return table(labels, features_folder(folder))
 
 
 def table(found: "Labelling", folder: Path) -> RenderableType:
@@ -121,15 +121,15 @@ def table(found: "Labelling", folder: Path) -> RenderableType:
 
 
 def _by_latent(labels: Sequence["Label"]) -> dict[int, dict[str, "Label"]]:
-    found: dict[int, dict[str, Label]] = {}
+    groups: dict[int, dict[str, Label]] = {}
     for one in labels:
-        found.setdefault(one.latent, {})[one.metric] = one
-    return found
+        groups.setdefault(one.latent, {})[one.metric] = one
+    return groups
 
 
 def _worth(scores: Mapping[str, "Label"]) -> float:
-    known = [x.score for x in scores.values() if x.score is not None]
-    return sum(known) / len(known) if known else 0.0
+    values = [x.score for x in scores.values() if x.score is not None]
+    return sum(values) / len(values) if values else 0.0
 
 
 def _cell(score: float | None) -> str:

@@ -20,13 +20,13 @@ def recipes(
     broken = broken_recipes()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # said below, as a sentence
-        found = list_recipes(word)
-    if not found:
+        matches = list_recipes(word)
+    if not matches:
         raise IsthmusError(f"no recipe mentions {word!r}: isthmus recipes lists them all")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "family", "idea"):
         table.add_column(column, no_wrap=column != "idea")
-    for name, recipe in found.items():
+    for name, recipe in matches.items():
         table.add_row(escape(name), escape(recipe.family), escape(recipe.idea))
     out.print(table)
     for sentence in broken.values():

@@ -65,22 +65,22 @@ def reproduce(
 
     if names and (family or everything):
         raise IsthmusError("name claims, or ask for a family or --all, not both")
-    chosen = [*claims(family)] if everything or family else [*(names or [])]
+    selection = [*claims(family)] if everything or family else [*(names or [])]
     if check:
-        for name in chosen:
+        for name in selection:
             get_claim(name)
         with interruptible(), ProgressBar("probes", 1, "claims", not quiet) as bar:
-            found = checked(chosen or [*claims()], output, budget, bar)
-        out.print(found)
+            grid = checked(selection or [*claims()], output, budget, bar)
+        out.print(grid)
         return
-    if not chosen:
+    if not selection:
         if pilot or again or seeds is not None or budget != 1.0:
             raise IsthmusError("name the claims that are to be run, or pass --all")
         out.print(listed(output))
         return
     with interruptible(), ProgressBar("trials", 1, "trials", not quiet) as bar:
         outcomes = reproduction.reproduce(
-            chosen, seeds=seeds, budget=budget, jobs=jobs, folder=output, pilot=pilot,
+            selection, seeds=seeds, budget=budget, jobs=jobs, folder=output, pilot=pilot,
             again=again, report=lambda what, done, total: bar.draw(done, done, what, total=total),
         )  # fmt: skip
     for outcome in outcomes.values():

@@ -46,7 +46,7 @@ def drawn_samples(folder: Path, number: int, output: Path, seed: int) -> str:
     model = runs.load(folder)
     check_samples(model, number)
     if output.suffix != ".png":
-        found = examples_written(model, model.sample(number, seed=seed), output)
-        return f"{output}: {found}, drawn from the prior with seed {seed}"
+        summary = examples_written(model, model.sample(number, seed=seed), output)
+        return f"{output}: {summary}, drawn from the prior with seed {seed}"
     picture = pictures.samples(model, number, seed=seed, against=rows_of_run(model, folder))
     return f"{picture.save(output)}: {picture.about}"

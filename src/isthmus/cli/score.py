@@ -51,13 +51,13 @@ def score(
     method=mean-shift with k=, rounds=, by=mse or by=wnll (of a pae): rows are scored by what is
     rebuilt from where their neighbours among the training rows (or among=FILE) lie.
     """
-    given = parse_options(options)
+    settings = parse_options(options)
     with interruptible():
-        said = run(
-            folder, data, output, given, contamination=contamination, threshold=threshold,
+        line = run(
+            folder, data, output, settings, contamination=contamination, threshold=threshold,
             id_column=id_column, drivers=drivers,
         )  # fmt: skip
-    out.print(escape(said))
+    out.print(escape(line))
 
 
 def run(
@@ -121,11 +121,11 @@ def run(
         notices.say(
             "no rows are flagged, since this run kept no scores of training rows: pass --threshold"
         )
-    known = model.signal.kind == "vector" and method == "score"
-    number = (3 if known else 0) if drivers is None else drivers
+    explainable = model.signal.kind == "vector" and method == "score"
+    number = (3 if explainable else 0) if drivers is None else drivers
     if number:
-        own = {k: v for k, v in options.items() if k in OPTIONS["score"]}
-        weights = np.asarray(model.drivers(source, **own)).reshape(len(scores), -1)
+        settings = {k: v for k, v in options.items() if k in OPTIONS["score"]}
+        weights = np.asarray(model.drivers(source, **settings)).reshape(len(scores), -1)
         table.update(_driven(weights, column_names(model, source, weights.shape[1]), number))
     write_atomically(output, as_csv(table))
     if limit is None:
@@ -151,11 +151,11 @@ def _limit(
     """The threshold; None where none was asked for and the run kept no scores for one."""
     from isthmus.anatomy.thresholds import suits
 
-    kept = model.config.get("scores")
+    training_scores = model.config.get("scores")
     kind = options.get("kind", "auto")
     if threshold is not None:
         return threshold
-    if contamination is None and (kept is None or not suits(kept, kind)):
+    if contamination is None and (training_scores is None or not suits(training_scores, kind)):
         return None
     share = CONTAMINATION if contamination is None else contamination
     return float(model.threshold(contamination=share, kind=kind))
@@ -187,8 +187,10 @@ def _mean_shift(
     scores = mean_shift_scores(model, source, training, **options)
     if threshold is not None:
         return scores, threshold
-    kept = summary(mean_shift_scores(model, training, **options), "error", len(training))
-    return scores, quantile_of(kept, CONTAMINATION if contamination is None else contamination)
+    training_scores = summary(mean_shift_scores(model, training, **options), "error", len(training))
+    return scores, quantile_of(
+        training_scores, CONTAMINATION if contamination is None else contamination
+    )
 
 
 def _driven(weights: "np.ndarray", names: Sequence[str], number: int) -> dict[str, list[Any]]:
@@ -197,9 +199,9 @@ def _driven(weights: "np.ndarray", names: Sequence[str], number: int) -> dict[st
 
     number = min(number, weights.shape[1])
     order = np.argsort(-weights, axis=1, kind="stable")[:, :number]
-    found: dict[str, list[Any]] = {}
+    columns: dict[str, list[Any]] = {}
     for place in range(number):
         at = order[:, place]
-        found[f"driver_{place + 1}"] = [names[i] for i in at]
-        found[f"weight_{place + 1}"] = [f"{w:.4g}" for w in weights[np.arange(len(at)), at]]
-    return found
+        columns[f"driver_{place + 1}"] = [names[i] for i in at]
+        columns[f"weight_{place + 1}"] = [f"{w:.4g}" for w in weights[np.arange(len(at)), at]]
+    return columns

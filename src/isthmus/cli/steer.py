@@ -118,22 +118,22 @@ def _one_point(
 
     if len(points) == 1:
         return None, points[0]
-    read = tuple(parts_read(model)) or points
-    written = model.target.names if isinstance(model.target, Only) else points
-    if len(read) > 1 or len(written) > 1:
+    sources = tuple(parts_read(model)) or points
+    targets = model.target.names if isinstance(model.target, Only) else points
+    if len(sources) > 1 or len(targets) > 1:
         listed = ", ".join(map(repr, points))
         raise IsthmusError(
             f"{folder} has one code for {len(points)} points together ({listed}), and a text is "
             "steered at one point, where the others are not known yet: fit a dictionary to one of "
             "them, or a transcoder from one to another"
         )
-    return read[0], written[0]
+    return sources[0], targets[0]
 
 
-def _numbers(given: Sequence[str]) -> dict[int, float]:
+def _numbers(words: Sequence[str]) -> dict[int, float]:
     """``LATENT:NUMBER`` by latent."""
-    found: dict[int, float] = {}
-    for one in given:
+    numbers: dict[int, float] = {}
+    for one in words:
         latent, colon, number = one.partition(":")
         try:
             key, value = int(latent), float(number)
@@ -141,10 +141,10 @@ def _numbers(given: Sequence[str]) -> dict[int, float]:
             colon = ""
         if not colon or not math.isfinite(value):
             raise IsthmusError(f"{one!r} is no latent with a number: write it as 12:4.5")
-        if key in found:
+        if key in numbers:
             raise IsthmusError(f"latent {key} is given twice: name it once")
-        found[key] = value
-    return found
+        numbers[key] = value
+    return numbers
 
 
 def _prompt(host: "LanguageModel", prompt: str) -> "torch.Tensor":

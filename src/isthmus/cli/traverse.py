@@ -55,10 +55,10 @@ def drawn_traversals(
     from isthmus.pictures.sheet import check_png
 
     check_png(output)
-    chosen = None if latents is None else parse_numbers(latents)
+    selection = None if latents is None else parse_numbers(latents)
     model = runs.load(folder)
     rows = rows_of_run(model, folder) if data is None else data
     picture = pictures.traverse(
-        model, rows, latents=chosen, span=span, steps=steps, row=row, seed=seed
+        model, rows, latents=selection, span=span, steps=steps, row=row, seed=seed
     )
     return f"{picture.save(output)}: {picture.about}"
