@@ -47,17 +47,17 @@ def anomalies(table: "Table") -> list[Look]:
     least = order[: max(1, round(SHARE * len(order)))]
     drivers = table.drivers(least)
     limit = _threshold(model)
-    shown = []
-    values, rebuilt = table.values(least[:ROWS])
+    entries = []
+    values, recon = table.values(least[:ROWS])
     for place, row in enumerate(least[:ROWS]):
         against = np.argsort(-drivers[place], kind="stable")[:COLUMNS]
         total = float(drivers[place].clip(0.0).sum()) or 1.0
-        shown.append(
+        entries.append(
             {
                 "row": table.number(int(row)),
                 "score": number(float(scores[row]), 4),
                 "cells": [
-                    [table.columns[c], values[place][c], rebuilt[place][c],
+                    [table.columns[c], values[place][c], recon[place][c],
                      number(float(drivers[place][c]) / total, 3)]
                     for c in against
                     if drivers[place][c] > 0
@@ -73,7 +73,7 @@ def anomalies(table: "Table") -> list[Look]:
         {
             "title": "The most anomalous rows, and why",
             "kind": "anomalies",
-            "rows": shown,
+            "rows": entries,
             "shares": [[table.columns[c], number(float(shares[c]), 3)] for c in top],
             "least": len(least),
             "of": len(scores),
@@ -93,7 +93,7 @@ def anomalies(table: "Table") -> list[Look]:
 def _ordinary(table: "Table", order: np.ndarray) -> Look:
     """Rows of middling scores: all their columns beside what is rebuilt."""
     rows = order[(np.linspace(0.25, 0.9, TYPICAL) * (len(order) - 1)).astype(int)]
-    values, rebuilt = table.values(rows)
+    values, recon = table.values(rows)
     columns = table.columns[:MOST_COLUMNS]
     more = len(table.columns) - len(columns)
     return {
@@ -102,7 +102,7 @@ def _ordinary(table: "Table", order: np.ndarray) -> Look:
         "columns": columns,
         "rows": [
             {"row": table.number(int(row)), "values": values[k][: len(columns)],
-             "rebuilt": rebuilt[k][: len(columns)]}
+             "rebuilt": recon[k][: len(columns)]}
             for k, row in enumerate(rows)
         ],
         "about": f"the first {len(columns)} of {len(table.columns)} columns" if more else "",
@@ -118,13 +118,13 @@ def moves(table: "Table", codes: Codes) -> list[Look]:
     if not decodes_latents(model) or codes.sparse:
         return []
     scale = model.scaler.scale.detach().cpu().numpy() if model.scaler.by_column else 1.0
-    shown = []
+    entries = []
     for way in traversed(model, codes, most_informative(codes, LATENTS), steps=3):
         rows = np.asarray(way.rows)
-        gone = np.sqrt(table.by_column(((rows[[-1]] - rows[[0]]) / scale) ** 2))[0]
-        most = np.argsort(-gone, kind="stable")[:MOVED]
+        shifts = np.sqrt(table.by_column(((rows[[-1]] - rows[[0]]) / scale) ** 2))[0]
+        most = np.argsort(-shifts, kind="stable")[:MOVED]
         cells = table.cells(rows)
-        shown.append(
+        entries.append(
             {
                 "place": way.latent,
                 "at": short(way.values, 2),
@@ -136,13 +136,15 @@ def moves(table: "Table", codes: Codes) -> list[Look]:
         "the others at their means"
     )
     title = "What the most informative latents move"
-    return [{"title": title, "kind": "moves", "latents": shown, "about": about}] if shown else []
+    return (
+        [{"title": title, "kind": "moves", "latents": entries, "about": about}] if entries else []
+    )
 
 
 def _threshold(model: Autoencoder) -> float | None:
     """The score that 5 % of the training rows lie below, where the run kept their scores."""
-    kept = model.config.get("scores")
-    if kept is None or not suits(kept, "auto"):
+    training_scores = model.config.get("scores")
+    if training_scores is None or not suits(training_scores, "auto"):
         return None
     return float(model.threshold(contamination=SHARE))
 
@@ -158,16 +160,16 @@ class Table:
     def __init__(self, model: Autoencoder, source: Source) -> None:
         self.model, self.source = model, source
         inner, _ = source.base(torch.arange(0))
-        own = (getattr(model.preparation, "parts", None) or {}).get("")
-        self.encoders = list(getattr(own, "encoders", ()))
+        preparation = (getattr(model.preparation, "parts", None) or {}).get("")
+        self.encoders = list(getattr(preparation, "encoders", ()))
         self.encoders = [one for one in self.encoders if one.features]
-        self.restored = getattr(own, "restored", None)
+        self.restored = getattr(preparation, "restored", None)
         self.table = getattr(inner, "table", None)
-        named = [str(name) for name in inner.columns or []]
+        names = [str(name) for name in inner.columns or []]
         if self.encoders:
             self.columns = [one.name for one in self.encoders]
         else:
-            self.columns = named if len(named) == model.signal.numel else []
+            self.columns = names if len(names) == model.signal.numel else []
 
     def number(self, place: int) -> int:
         """The row's number as the user knows it."""
@@ -175,24 +177,24 @@ class Table:
 
     def drivers(self, places: np.ndarray) -> np.ndarray:
         """How much each column speaks against these rows, ``(rows, columns)``."""
-        found = np.asarray(self.model.drivers(self._some(places)))
-        return self.by_column(found.reshape(len(places), -1))
+        contributions = np.asarray(self.model.drivers(self._some(places)))
+        return self.by_column(contributions.reshape(len(places), -1))
 
     def values(self, places: np.ndarray) -> tuple[list[list[Any]], list[list[Any]]]:
         """Cells of these rows, and what is rebuilt of them, in the user's units."""
         some = self._some(places)
         rows = np.asarray(some.rows(torch.arange(len(places))))
-        rebuilt = np.asarray(self.model.reconstruct(some, as_read=True))
+        recon = np.asarray(self.model.reconstruct(some, as_read=True))
         if self.restored is None or not self.encoders:
-            return self.cells(rows), self.cells(rebuilt)
+            return self.cells(rows), self.cells(recon)
         _, index = some.base(torch.arange(len(places)))
-        given = self.table if self.table is not None else self.restored(rows)
+        table = self.table if self.table is not None else self.restored(rows)
         at = index.numpy() if self.table is not None else np.arange(len(places))
-        known = [given.columns.get(name) for name in self.columns]
-        if any(column is None or column.kind == "free" for column in known):
-            given, at = self.restored(rows), np.arange(len(places))
-        cells = _by_row([given.columns[name].take(at) for name in self.columns])
-        return cells, self.cells(rebuilt)
+        columns = [table.columns.get(name) for name in self.columns]
+        if any(column is None or column.kind == "free" for column in columns):
+            table, at = self.restored(rows), np.arange(len(places))
+        cells = _by_row([table.columns[name].take(at) for name in self.columns])
+        return cells, self.cells(recon)
 
     def cells(self, features: np.ndarray) -> list[list[Any]]:
         """Features ``(rows, features)`` as cells of the columns that they were made of."""

@@ -76,11 +76,11 @@ class Codes:
 
     def _reduced(self, what: np.ufunc, values: np.ndarray, empty: float) -> np.ndarray:
         """A reduction of what stands for each value of a latent; ``empty`` where it has none."""
-        found = np.full(len(self), empty, dtype=np.float64)
+        reductions = np.full(len(self), empty, dtype=np.float64)
         some = np.flatnonzero(self.counts)
         if len(some):
-            found[some] = what.reduceat(values, self.matrix.indptr[some])
-        return found
+            reductions[some] = what.reduceat(values, self.matrix.indptr[some])
+        return reductions
 
 
 def codes_of(model: Autoencoder, source: Source) -> Codes:

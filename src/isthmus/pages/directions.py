@@ -83,21 +83,21 @@ class Together:
             return [
                 _best(numbers, values, np.abs(values), start + i) for i, values in enumerate(block)
             ]
-        both, found = csr_array(self._by_latent[start:stop] @ self._by_row), []
+        both, pairs = csr_array(self._by_latent[start:stop] @ self._by_row), []
         for i in range(stop - start):
             part = slice(both.indptr[i], both.indptr[i + 1])
             other, shared = both.indices[part], both.data[part]
             index = shared / (self.counts[start + i] + self.counts[other] - shared)
-            found.append(_best(other, index, index, start + i))
-        return found
+            pairs.append(_best(other, index, index, start + i))
+        return pairs
 
 
 def _best(
-    other: np.ndarray, values: np.ndarray, strength: np.ndarray, own: int
+    other: np.ndarray, values: np.ndarray, strength: np.ndarray, latent: int
 ) -> list[tuple[int, float]]:
     order = np.argsort(-strength, kind="stable")
-    kept = [k for k in order[: NEIGHBOURS + 1] if other[k] != own and strength[k] > 0]
-    return [(int(other[k]), float(values[k])) for k in kept[:NEIGHBOURS]]
+    places = [k for k in order[: NEIGHBOURS + 1] if other[k] != latent and strength[k] > 0]
+    return [(int(other[k]), float(values[k])) for k in places[:NEIGHBOURS]]
 
 
 def plane(rows: np.ndarray) -> np.ndarray | None:

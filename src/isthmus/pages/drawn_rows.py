@@ -150,11 +150,11 @@ def pool(inputs: Inputs, rows: np.ndarray, used: np.ndarray) -> dict[str, str]:
     """Packed blocks of ``rows`` for the page, by name; rows that are not ``used`` are left out."""
     blocks = {}
     for start in range(0, len(rows), BLOCK):
-        chosen = [k for k in range(start, min(start + BLOCK, len(rows))) if used[k]]
-        if not chosen:
+        indices = [k for k in range(start, min(start + BLOCK, len(rows))) if used[k]]
+        if not indices:
             continue
         binary = Binary()
-        drawn = inputs.drawn(rows[chosen])
-        places = {str(k): binary.add(drawn[i]) for i, k in enumerate(chosen)}
+        drawn = inputs.drawn(rows[indices])
+        places = {str(k): binary.add(drawn[i]) for i, k in enumerate(indices)}
         blocks[f"pool-{start // BLOCK}"] = packed(places, binary.bytes())
     return blocks

@@ -52,10 +52,10 @@ def interest(
     ``rates`` are the shares of ``rows`` rows on which each fires. Without ``coherence``, which is
     None where rows cannot be compared, the other two decide. NaN counts as 0.
     """
-    found = band(rates, rows) * ranked(strength, rates > 0)
+    scores = band(rates, rows) * ranked(strength, rates > 0)
     if coherence is not None:
-        found = found * np.nan_to_num(coherence).clip(0.0, 1.0)
-    return np.asarray(found)
+        scores = scores * np.nan_to_num(coherence).clip(0.0, 1.0)
+    return np.asarray(scores)
 
 
 def band(rates: np.ndarray, rows: int) -> np.ndarray:
@@ -87,15 +87,15 @@ def alike(rows: np.ndarray, examples: Sequence[np.ndarray]) -> tuple[np.ndarray,
     norm 1.
     """
     unit = _unit(rows - rows.mean(0))
-    found = np.full(len(examples), np.nan)
+    coherence = np.full(len(examples), np.nan)
     sums = np.zeros((len(examples), rows.shape[1]), unit.dtype)
-    for place, own in enumerate(examples):
-        n = len(own)
-        sums[place] = unit[own].sum(0)
+    for place, members in enumerate(examples):
+        n = len(members)
+        sums[place] = unit[members].sum(0)
         if n > 1:
             whole = float(np.square(sums[place]).sum())
-            found[place] = (whole - float(np.square(unit[own]).sum())) / (n * (n - 1))
-    return found, _unit(sums)
+            coherence[place] = (whole - float(np.square(unit[members]).sum())) / (n * (n - 1))
+    return coherence, _unit(sums)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -120,19 +120,19 @@ def tells_of_tokens(
     worth = np.array(
         [1.0 if sum(map(str.isalpha, word)) >= LETTERS else PIECE for word in number], np.float64
     )
-    tokens = [same[own] for own in tokens]
+    tokens = [same[ids] for ids in tokens]
     all_tokens = np.concatenate([*tokens, np.zeros(1, np.int64)]).astype(np.int64)
     weights = [part * rate for part, rate in zip(shares, rates, strict=True)]
     mass = np.bincount(all_tokens, np.nan_to_num(np.concatenate([*weights, np.zeros(1)])))
     base = mass / max(float(np.nansum(rates)), 1e-12)
-    found = np.zeros(len(tokens))
-    for place, (own, part) in enumerate(zip(tokens, shares, strict=True)):
-        each, index = np.unique(own, return_inverse=True)
+    information = np.zeros(len(tokens))
+    for place, (ids, part) in enumerate(zip(tokens, shares, strict=True)):
+        each, index = np.unique(ids, return_inverse=True)
         p = np.bincount(index, part, len(each))
         some = (p > 0) & (base[each] > 0)
         each, p = each[some], p[some]
-        found[place] = float((worth[each] * p * np.log(p / base[each])).sum())
-    return np.asarray((found / np.log(1 / RARE)).clip(0.0, 1.0))
+        information[place] = float((worth[each] * p * np.log(p / base[each])).sum())
+    return np.asarray((information / np.log(1 / RARE)).clip(0.0, 1.0))
 
 
 def above_chance(scores: Sequence[float | None]) -> np.ndarray:
@@ -152,16 +152,19 @@ def picked(
     the other's, or if their mean examples (the second of :func:`alike`) have a cosine over 0.7.
     Latents without any interest are not picked.
     """
-    chosen: list[int] = []
+    picks: list[int] = []
     for latent in np.argsort(-score, kind="stable"):
-        if len(chosen) == number or not score[latent] > 0:
+        if len(picks) == number or not score[latent] > 0:
             break
-        own = signatures[latent]
-        shared = (2 * len(own & signatures[k]) > min(len(own), len(signatures[k])) for k in chosen)
+        signature = signatures[latent]
+        shared = (
+            2 * len(signature & signatures[k]) > min(len(signature), len(signatures[k]))
+            for k in picks
+        )
         if any(shared):
             continue
-        near = 0.0 if directions is None or not chosen else directions[chosen] @ directions[latent]
+        near = 0.0 if directions is None or not picks else directions[picks] @ directions[latent]
         if float(np.max(near)) > SAME:
             continue
-        chosen.append(int(latent))
-    return chosen
+        picks.append(int(latent))
+    return picks

@@ -52,14 +52,14 @@ def kept_behaviour(run: Run) -> dict[str, Result]:
     point, reads = origin.points[0], None
     if len(origin.points) > 1:
         # A transcoder reads one point and stands in for another; a crosscoder rebuilds them all.
-        target, read = run.model.target, parts_read(run.model)
-        if not isinstance(target, Only) or len(target.names) > 1 or len(read) > 1:
+        target, sources = run.model.target, parts_read(run.model)
+        if not isinstance(target, Only) or len(target.names) > 1 or len(sources) > 1:
             run.notes.append(
                 "The model's behaviour was not measured: this dictionary has one code for "
                 f"{len(origin.points)} points together, and a reconstruction is put in at one."
             )
             return {}
-        (point,), (reads,) = target.names, read
+        (point,), (reads,) = target.names, sources
     tokens = origin.tokens
     rows = max(1, min(len(tokens), SPLICED // tokens.ids.shape[1]))
     some = torch.linspace(0, len(tokens) - 1, rows).long().unique()

@@ -79,12 +79,12 @@ class Latents:
 
     def blocks(self) -> dict[str, str]:
         """The packed blocks of a page by name: details in chunks, then what they refer to."""
-        found = {}
+        blocks = {}
         for start in range(0, len(self), CHUNK):
             details, binary = self.details(start, min(start + CHUNK, len(self)))
-            found[f"chunk-{start // CHUNK}"] = packed(details, binary)
+            blocks[f"chunk-{start // CHUNK}"] = packed(details, binary)
         # The details come first: they say which rows the pools must hold.
-        return {**found, **self.pools()}
+        return {**blocks, **self.pools()}
 
     def as_block(self) -> dict[str, Any]:
         """What the page reads when it opens."""

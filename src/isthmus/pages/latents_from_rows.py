@@ -75,9 +75,11 @@ class _Builder:
         by = "divergence from the prior" if self.codes.kl is not None else "standard deviation"
         featured_about = f"those of the largest {by}, the others at their means"
         if self.codes.sparse:
-            signs = [frozenset(own.tolist()) for own in self.strongest]
-            seen = self.inputs is not None
-            featured = interesting.picked(self.interest, signs, FEATURED * seen, self.middles)
+            signs = [frozenset(rows.tolist()) for rows in self.strongest]
+            with_inputs = self.inputs is not None
+            featured = interesting.picked(
+                self.interest, signs, FEATURED * with_inputs, self.middles
+            )
             featured_about = f"chosen by interest, {interesting.ABOUT}"
         setting = {"kind": "none"} if self.inputs is None else self.inputs.setting()
         sparse = self.codes.sparse
@@ -224,16 +226,16 @@ class _Builder:
             self.points[self.directed] = plane
             self.points_about = "first two principal components of the unit decoder directions"
 
-    def _standardised(self, found: np.ndarray) -> np.ndarray:
+    def _standardised(self, directions: np.ndarray) -> np.ndarray:
         """Directions in standard deviations of the columns, where the model standardises these.
 
         In the user's units the column of the largest numbers would be all that counts.
         """
         scale = None if self.inputs is None else self.inputs.scale
-        if scale is None or scale.size != found.shape[1]:
-            return found
+        if scale is None or scale.size != directions.shape[1]:
+            return directions
         self.sizes_about += ", in standard deviations of the columns"
-        return found / scale.ravel()
+        return directions / scale.ravel()
 
     def _choose_drawn(self) -> None:
         """Which directions the page has room to draw: those of whole inputs only."""
@@ -244,12 +246,12 @@ class _Builder:
         room = max(
             1, DIRECTION_BYTES // max(1, self.inputs.bytes // (1 if self.inputs.is_image else 4))
         )
-        kept = np.argsort(-self.strength[self.directed], kind="stable")[:room]
-        self.drawn = {int(self.directed[k]): int(k) for k in kept}
-        if len(kept) < len(self.directed):
+        strongest = np.argsort(-self.strength[self.directed], kind="stable")[:room]
+        self.drawn = {int(self.directed[k]): int(k) for k in strongest}
+        if len(strongest) < len(self.directed):
             self.notes.append(
-                f"The directions of the {len(kept):,} {self.first} latents are drawn; those of "
-                f"{len(self.directed) - len(kept):,} are left out to keep the page small."
+                f"The directions of the {len(strongest):,} {self.first} latents are drawn; those "
+                f"of {len(self.directed) - len(strongest):,} are left out to keep the page small."
             )
 
     def _which_traversed(self) -> set[int]:
@@ -259,13 +261,13 @@ class _Builder:
         if self.model.atoms() is not None:
             return set()
         room = max(1, min(TRAVERSED, TRAVERSAL_BYTES // (STEPS * self.inputs.bytes)))
-        kept = np.argsort(-self.strength, kind="stable")[:room]
-        if len(kept) < len(self.codes):
+        strongest = np.argsort(-self.strength, kind="stable")[:room]
+        if len(strongest) < len(self.codes):
             self.notes.append(
-                f"The {len(kept):,} {self.first} latents are traversed; "
-                f"{len(self.codes) - len(kept):,} are left out to keep the page small."
+                f"The {len(strongest):,} {self.first} latents are traversed; "
+                f"{len(self.codes) - len(strongest):,} are left out to keep the page small."
             )
-        return {int(latent) for latent in kept}
+        return {int(latent) for latent in strongest}
 
     # --- one latent --------------------------------------------------------------------------
 
@@ -302,12 +304,12 @@ class _Builder:
             return
         order = np.argsort(-np.abs(values) if self.codes.sparse else -values, kind="stable")
         ranks = ((np.arange(ACROSS) + 0.5) / ACROSS * len(order)).astype(int)
-        chosen: dict[str, np.ndarray] = {"strong": order[:STRONGEST]}
+        groups: dict[str, np.ndarray] = {"strong": order[:STRONGEST]}
         if len(order) > STRONGEST:
-            chosen["across"] = order[ranks]
+            groups["across"] = order[ranks]
             if not self.codes.sparse:
-                chosen["weak"] = order[: -WEAKEST - 1 : -1]
-        for name, places in chosen.items():
+                groups["weak"] = order[: -WEAKEST - 1 : -1]
+        for name, places in groups.items():
             self.used[pictured[places]] = True
             detail[name] = [
                 [int(pictured[k]), number(values[k], 4), *self._place(rows[k])] for k in places

@@ -90,8 +90,8 @@ def _interest(
 ) -> np.ndarray:
     """Which latents are worth looking at; see :mod:`isthmus.pages.interesting`."""
     tokens, shares = list(table["tokens"]), list(table["token_shares"])
-    told = interesting.tells_of_tokens(words, tokens, shares, table["rate"])
-    coherence = np.maximum(told, interesting.above_chance(scores))
+    information = interesting.tells_of_tokens(words, tokens, shares, table["rate"])
+    coherence = np.maximum(information, interesting.above_chance(scores))
     norms = np.nan_to_num(table["norm"], nan=1.0)
     return interesting.interest(table["rate"], rows, coherence, np.abs(table["mean"]) * norms)
 
@@ -100,26 +100,26 @@ def _signs(table: dict[str, Any], words: list[str]) -> list[frozenset[int]]:
     """The token that a latent fires on most, whatever its capitals and the spaces about it."""
     number: dict[str, int] = {}
     return [
-        frozenset(number.setdefault(words[k].strip().casefold(), len(number)) for k in own[:1])
-        for own in table["tokens"]
+        frozenset(number.setdefault(words[k].strip().casefold(), len(number)) for k in tokens[:1])
+        for tokens in table["tokens"]
     ]
 
 
 def _said(about: dict[str, Any]) -> str:
     """Of what the features are, in a few words."""
     tokens = about.get("tokens")
-    said = f"{tokens:,} tokens" if isinstance(tokens, int) else "an unknown number of tokens"
+    text = f"{tokens:,} tokens" if isinstance(tokens, int) else "an unknown number of tokens"
     for word, key in (("of", "text"), ("at", "point"), ("of", "model"), (", revision", "revision")):
         if about.get(key):
-            said += f" {word} {about[key]}"
-    return said.replace(" , ", ", ")
+            text += f" {word} {about[key]}"
+    return text.replace(" , ", ", ")
 
 
 def _points(table: dict[str, Any]) -> np.ndarray | None:
     """The map; None where the features have none, and all its points are one."""
     points = np.stack([table["x"], table["y"]], 1)
-    known = points[np.isfinite(points).all(1)]
-    return points if len(known) and np.ptp(known, axis=0).max() > 0 else None
+    finite = points[np.isfinite(points).all(1)]
+    return points if len(finite) and np.ptp(finite, axis=0).max() > 0 else None
 
 
 def _renumbered(lists: Lists, vocabulary: Vocabulary) -> Lists:
@@ -169,10 +169,10 @@ class _Examples:
         if not np.array_equal(tokens.start, values.start):
             raise IsthmusError(f"{path} has examples of unequal lengths: {AGAIN}")
         place = np.searchsorted(latents, table["latent"]).clip(0, len(latents) - 1)
-        known = np.flatnonzero(latents[place] == table["latent"])
+        matches = np.flatnonzero(latents[place] == table["latent"])
         turn = np.where(table["group"] == 0, 11, table["group"])
         keys = (-np.abs(table["value"]), -turn, place)
-        order = known[np.lexsort(tuple(key[known] for key in keys))]
+        order = matches[np.lexsort(tuple(key[matches] for key in keys))]
         values = Lists(np.nan_to_num(values.flat), values.start, [])
         columns = {name: column[order] for name, column in table.items()}
         at = place[order]
@@ -210,15 +210,15 @@ class _Details:
         latents, total = len(self.table["latent"]), len(self.examples.rank)
         bare, each = self._sizes()
         for self.limit in LIMITS:
-            shown = len(self._chosen(0, latents))
-            if bare * latents + each * shown <= ROOM:
+            number = len(self._chosen(0, latents))
+            if bare * latents + each * number <= ROOM:
                 break
-        if shown == total:
+        if number == total:
             return ""
         top, decile = self.limit
         return (
             f"Of each latent at most {top} of the strongest examples and {decile} of every decile "
-            f"are shown; {total - shown:,} of {total:,} examples are left out to keep the page "
+            f"are shown; {total - number:,} of {total:,} examples are left out to keep the page "
             "small."
         )
 
@@ -226,24 +226,24 @@ class _Details:
         """Characters that a latent takes without examples, and that one example takes."""
         latents = len(self.table["latent"])
         starts = range(0, latents, CHUNK)
-        bare = full = seen = examples = 0
+        bare = full = sampled = examples = 0
         for a in starts[:: max(1, len(starts) // SAMPLED)]:
             b = min(a + CHUNK, latents)
             details, binary = self(a, b)
             full += len(packed(details, binary))
-            seen, examples = seen + b - a, examples + len(self._chosen(a, b))
+            sampled, examples = sampled + b - a, examples + len(self._chosen(a, b))
             for detail in details:
                 del detail["examples"]
             bare += len(packed(details))
-        return bare / seen, (full - bare) / max(1, examples)
+        return bare / sampled, (full - bare) / max(1, examples)
 
     def _chosen(self, start: int, stop: int) -> np.ndarray:
         """The examples of these latents that are within the limits."""
         part = slice(*self.examples.start[[start, stop]])
         top, each = self.limit
         strongest = self.examples.columns["group"][part] == 0
-        shown = self.examples.rank[part] < np.where(strongest, top, each)
-        return part.start + np.flatnonzero(shown)
+        mask = self.examples.rank[part] < np.where(strongest, top, each)
+        return part.start + np.flatnonzero(mask)
 
     def _detail(self, i: int) -> Detail:
         table = self.table
@@ -273,22 +273,22 @@ class _Details:
         bounds = np.searchsorted(index, self.examples.start[start : stop + 1])
         shares = np.zeros(len(values.flat), np.int8)
         for a, b in pairwise(tokens.start[bounds]):
-            own = values.flat[a:b]
-            most = np.abs(own).max(initial=0.0)
+            activations = values.flat[a:b]
+            most = np.abs(activations).max(initial=0.0)
             if most > 0:
-                shares[a:b] = (own * (100.0 / most)).round()
+                shares[a:b] = (activations * (100.0 / most)).round()
         plain = tokens.flat.astype(self.dtype)
         place_of_tokens, _ = binary.add(plain)
         place_of_shares, _ = binary.add(shares)
-        found = []
+        details = []
         for a, b in pairwise(bounds):
             first = int(tokens.start[a])
             example = {name: columns[name][a:b].tolist() for name in SHOWN}
             example["value"] = short(columns["value"][a:b])
             example["length"] = tokens.lengths[a:b].tolist()
             example["at"] = [place_of_tokens + plain.itemsize * first, place_of_shares + first]
-            found.append(example)
-        return found
+            details.append(example)
+        return details
 
 
 def _pairs(what: np.ndarray, values: np.ndarray) -> list[list[Any]]:

@@ -59,8 +59,8 @@ class Run:
     @property
     def spec(self) -> str | None:
         """The data that it was fitted to, by name or file; None where they were neither."""
-        found: str | None = (self.config.get("data") or {}).get("spec")
-        return found
+        spec: str | None = (self.config.get("data") or {}).get("spec")
+        return spec
 
     @property
     def on_activations(self) -> bool:
@@ -123,10 +123,10 @@ def _find_rows(run: Run, model: Autoencoder, X: DataLike | None) -> None:
         )
         return
     run.source, run.rows = source, spread(source, _most(model))
-    taken = f"{len(run.rows):,} rows"
+    extent = f"{len(run.rows):,} rows"
     if len(run.rows) < len(source):
-        taken = f"{len(run.rows):,} of {len(source):,} rows, in {STRETCHES} stretches"
-    run.about_rows = f"{part}: {taken}"
+        extent = f"{len(run.rows):,} of {len(source):,} rows, in {STRETCHES} stretches"
+    run.about_rows = f"{part}: {extent}"
 
 
 def _own_rows(run: Run, model: Autoencoder) -> tuple[Source, str]:
@@ -136,13 +136,17 @@ def _own_rows(run: Run, model: Autoencoder) -> tuple[Source, str]:
     """
     assert run.spec is not None
     spec = relocated(run.spec, run.folder)
-    named = data.load(spec) if data.is_name(spec) else None
-    source = runs.held_out_source(spec if named is None else named, model)
+    dataset = data.load(spec) if data.is_name(spec) else None
+    source = runs.held_out_source(spec if dataset is None else dataset, model)
     check_fit(model, source)
-    whole = source if named is None else data.ArraySource(named.train, named.kind, name=named.name)
+    whole = (
+        source
+        if dataset is None
+        else data.ArraySource(dataset.train, dataset.kind, name=dataset.name)
+    )
     if described(spec, whole)["fingerprint"] != run.config["data"]["fingerprint"]:
         raise IsthmusError(f"{spec} has changed since the run")
-    if named is not None and named.test is not None:
+    if dataset is not None and dataset.test is not None:
         return source, f"the test part of {spec}"
     return source, "the rows that the run was fitted to, as no others are known"
 

@@ -53,20 +53,20 @@ def _of_recipe(recipe: Recipe) -> dict[str, Any]:
 
 def _facts(run: Run) -> list[list[str]]:
     config, signal = run.config, run.config["signal"]
-    fitted = config.get("data") or {}
+    record = config.get("data") or {}
     shape = "×".join(map(str, signal["shape"]))
     facts = [["recipe", str(config["recipe"] or "an autoencoder of the user's own parts")]]
     facts.append(["data", run.spec or "passed as an array"])
     facts.append(["one row", f"{signal['kind']} {shape}".strip()])
-    if "rows" in fitted:
-        facts.append(["rows", f"{fitted['rows']:,}"])
+    if "rows" in record:
+        facts.append(["rows", f"{record['rows']:,}"])
     if run.model is not None:
         count = sum(parameter.numel() for parameter in run.model.parameters())
         facts.append(["parameters", f"{count:,}"])
-    done = config.get("progress") or {}
-    if "step" in done:
-        of = "" if done.get("finished") else f" of {done.get('total', 0):,}, not finished"
-        facts.append(["steps", f"{done['step']:,}{of}"])
+    progress = config.get("progress") or {}
+    if "step" in progress:
+        of = "" if progress.get("finished") else f" of {progress.get('total', 0):,}, not finished"
+        facts.append(["steps", f"{progress['step']:,}{of}"])
     if "seed" in config.get("training", {}):
         facts.append(["seed", str(config["training"]["seed"])])
     rate = [r["rows_per_second"] for r in run.records if "rows_per_second" in r]
@@ -83,15 +83,15 @@ def _options(run: Run, recipe: Recipe | None) -> list[dict[str, Any]]:
     models = [] if recipe is None else [(recipe.model_options, run.config["options"])]
     models.append((TrainingOptions, run.config.get("training") or {}))
     if recipe is None:
-        given = run.config["options"].items()
-        return [{"name": k, "value": _said(v), "default": "", "about": ""} for k, v in given]
+        items = run.config["options"].items()
+        return [{"name": k, "value": _said(v), "default": "", "about": ""} for k, v in items]
     rows = []
     for model, values in models:
         for name, info in model.model_fields.items():
             if name not in values:
                 continue
-            own = None if info.is_required() else info.get_default(call_default_factory=True)
-            default = recipe.defaults.get(name, own)
+            fallback = None if info.is_required() else info.get_default(call_default_factory=True)
+            default = recipe.defaults.get(name, fallback)
             row = {"name": name, "value": _said(values[name]), "default": _said(default)}
             rows.append({**row, "about": info.description or ""})
     return rows
@@ -114,11 +114,11 @@ def measures(run: Run, results: Mapping[str, Result] | None) -> dict[str, Any]:
     """The measures with their intervals, or else the last figures of the log, said so."""
     if results is not None:
         return {"source": f"measured on {run.about_rows}", "rows": shown(results.values())}
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for record in run.records:
-        found.update({k: v for k, v in record.items() if k not in ASIDE and _is_number(v)})
+        figures.update({k: v for k, v in record.items() if k not in ASIDE and _is_number(v)})
     last = run.records[-1].get("step") if run.records else None
-    rows = [{"name": name, "value": number(value), "n": None} for name, value in found.items()]
+    rows = [{"name": name, "value": number(value), "n": None} for name, value in figures.items()]
     where = (
         "the log of the run holds no figures" if not rows else f"last values of the log{at(last)}"
     )

@@ -37,15 +37,15 @@ def reconstructions(model: Autoencoder, source: Source, binary: Binary) -> list[
     some = Subset(source, torch.tensor(places))
     if model.signal.kind == "tokens":
         return _texts(model, some)
-    rows, rebuilt = some.rows(torch.arange(len(places))), model.reconstruct(some, as_read=True)
+    rows, recon = some.rows(torch.arange(len(places))), model.reconstruct(some, as_read=True)
     numbers = [str(int(n)) for n in source.numbers(torch.tensor(places))]
     about = (
         f"the last {worst} are the worst rebuilt of {min(WORST, len(source)):,}" if worst else ""
     )
     looks = []
-    for name, part, own, back in _parts(model, rows, rebuilt):
-        inputs = inputs_of(model, np.asarray(own), source) if not name else _inputs(part, own)
-        groups = {"input": np.asarray(own), "rebuilt": np.asarray(back)}
+    for name, part, values, back in _parts(model, rows, recon):
+        inputs = inputs_of(model, np.asarray(values), source) if not name else _inputs(part, values)
+        groups = {"input": np.asarray(values), "rebuilt": np.asarray(back)}
         title = f"{name}: inputs and what is rebuilt" if name else "Inputs and what is rebuilt"
         look = (
             _as_images(inputs, groups, binary)
@@ -63,8 +63,8 @@ def samples(model: Autoencoder, source: Source, binary: Binary) -> list[Look]:
     if model.prior is None or model.decoder is None or source.given_names:
         return []
     if model.signal.kind == "tokens" and model.signal.text is not None:
-        found = [str(text) for text in model.sample(TEXTS, seed=0)]
-        return [{"title": "Drawn from the prior", "kind": "texts", "rows": [[t] for t in found]}]
+        texts = [str(text) for text in model.sample(TEXTS, seed=0)]
+        return [{"title": "Drawn from the prior", "kind": "texts", "rows": [[t] for t in texts]}]
     if model.signal.kind not in ("image", "series") or model.target is not None:
         return []
     first = source.rows(torch.arange(min(64, len(source)))).numpy()
@@ -96,22 +96,22 @@ def _chosen(model: Autoencoder, source: Source, most: int) -> tuple[list[int], i
     return [*spread, *worst], len(worst)
 
 
-def _parts(model: Autoencoder, rows: Tree, rebuilt: Tree) -> list[tuple[str, Signal, Any, Any]]:
+def _parts(model: Autoencoder, rows: Tree, recon: Tree) -> list[tuple[str, Signal, Any, Any]]:
     """What can be drawn beside what is rebuilt of it: name, signal, rows, and their likeness."""
     signals = dict(model.signal.parts) or {"": model.signal}
     names: tuple[str, ...] = getattr(model.target, "names", ())
-    read = rows if isinstance(rows, Mapping) else {"": rows}
-    if isinstance(rebuilt, Mapping):
-        back = dict(rebuilt)
+    by_name = rows if isinstance(rows, Mapping) else {"": rows}
+    if isinstance(recon, Mapping):
+        back = dict(recon)
     else:
-        back = {names[0] if len(names) == 1 and names[0] in read else "": rebuilt}
-    found = []
+        back = {names[0] if len(names) == 1 and names[0] in by_name else "": recon}
+    parts = []
     for name, part in signals.items():
-        if name not in read or name not in back or part.kind not in DRAWN or part.ragged:
+        if name not in by_name or name not in back or part.kind not in DRAWN or part.ragged:
             continue
-        if tuple(back[name].shape) == tuple(read[name].shape):
-            found.append((name, part, read[name], back[name]))
-    return found
+        if tuple(back[name].shape) == tuple(by_name[name].shape):
+            parts.append((name, part, by_name[name], back[name]))
+    return parts
 
 
 def _inputs(part: Signal, rows: Any) -> Inputs:

@@ -52,18 +52,18 @@ def collect(run: Run, progress: Show = "auto") -> Shown:
     about = overview.about(run)
     if latents is not None and latents.about:
         about["facts"].append(["features", latents.about])
-    shown = {
+    facts = {
         "about": about,
         "measures": overview.measures(run, results),
         "curves": overview.curves(run),
         "notes": [*run.notes, *([] if latents is None else latents.notes)],
     }
     if latents is not None and latents.rates is not None:
-        shown["firing"] = overview.firing(latents.rates, *latents.rates_of)
+        facts["firing"] = overview.firing(latents.rates, *latents.rates_of)
     return Shown(
         title=run.folder.resolve().name or "run",
         looks=looks,
-        overview=shown,
+        overview=facts,
         latents=None if latents is None else latents.as_block(),
         words=[] if latents is None else latents.vocabulary,
         # Pictures first: they are what the page opens with.

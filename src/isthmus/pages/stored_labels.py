@@ -24,17 +24,17 @@ def read_labels(path: Path, latents: np.ndarray) -> Labels:
     if not path.exists():
         return {}
     place = {int(latent): i for i, latent in enumerate(latents)}
-    found: dict[int, dict[tuple[str, str], dict[str, Any]]] = defaultdict(dict)
+    by_latent: dict[int, dict[tuple[str, str], dict[str, Any]]] = defaultdict(dict)
     for row in zip(*read_columns(path, COLUMNS, remedy=REMEDY).values(), strict=True):
         latent, label, method, score, metric, examples, detail = row
         if int(latent) not in place or label is None:
             continue
         empty = {"label": label, "method": method or "", "examples": int(examples), "scores": []}
-        one = found[place[int(latent)]].setdefault((label, method), empty)
+        one = by_latent[place[int(latent)]].setdefault((label, method), empty)
         if np.isfinite(score):
             one["scores"].append([metric or "score", number(score, 4), *_interval(detail)])
     labels = {}
-    for at, those in found.items():
+    for at, those in by_latent.items():
         for one in those.values():
             one["scores"].sort(key=lambda score: score[0])
         labels[at] = sorted(those.values(), key=_order)

@@ -47,9 +47,9 @@ def traversed(
     rows = np.tile(codes.mean_code, (len(ways) * steps, 1))
     for place, (latent, at) in enumerate(ways):
         rows[place * steps : (place + 1) * steps, latent] = at
-    found = decoded(model, codes, rows)
+    outputs = decoded(model, codes, rows)
     return [
-        Traversal(latent, at, tree.mapped(lambda a, k=k: a[k * steps : (k + 1) * steps], found))
+        Traversal(latent, at, tree.mapped(lambda a, k=k: a[k * steps : (k + 1) * steps], outputs))
         for k, (latent, at) in enumerate(ways)
     ]
 
@@ -72,6 +72,6 @@ def most_informative(codes: Codes, number: int) -> list[int]:
     By the divergence of their posterior from the prior where there is one, else by their standard
     deviation; those that tell nothing are left out.
     """
-    told = codes.stds if codes.kl is None else codes.kl
-    order = np.argsort(-told, kind="stable")[:number]
-    return [int(k) for k in order if told[k] > 1e-3 * max(told[order[0]], 1e-12)]
+    information = codes.stds if codes.kl is None else codes.kl
+    order = np.argsort(-information, kind="stable")[:number]
+    return [int(k) for k in order if information[k] > 1e-3 * max(information[order[0]], 1e-12)]

@@ -89,11 +89,11 @@ def table(
     ``about`` what a heading says when the pointer rests on it.
     """
     kinds = ["number" if k in numbers else None for k in range(len(heads))]
-    said = about or {}
+    titles = about or {}
     top = tag(
         "tr",
         [
-            tag("th", head, class_=kind, scope="col", title=said.get(k))
+            tag("th", head, class_=kind, scope="col", title=titles.get(k))
             for k, (head, kind) in enumerate(zip(heads, kinds, strict=True))
         ],
     )
