@@ -58,20 +58,20 @@ def atoms(model: Autoencoder, codes: Codes, drawn: Drawn, number: int = 36) -> P
 
     More is red and less is blue, each at its own scale.
     """
-    found = model.atoms()
-    if found is None or not drawn.is_image or not hasattr(found, "detach"):
+    directions = model.atoms()
+    if directions is None or not drawn.is_image or not hasattr(directions, "detach"):
         return None
-    chosen = strongest(codes, number)
-    rows = tree.mapped(lambda a: a.detach().float().cpu().numpy(), found)[chosen]
+    latents = strongest(codes, number)
+    rows = tree.mapped(lambda a: a.detach().float().cpu().numpy(), directions)[latents]
     if rows.shape[1] != drawn.signal.numel:
         return None
-    across = min(12, len(chosen))
-    shown = in_red_and_blue(rows.reshape(-1, *drawn.signal.shape))
-    missing = -len(shown) % across
-    filled = np.concatenate([shown, np.full((missing, *shown.shape[1:]), np.nan)])
+    across = min(12, len(latents))
+    images = in_red_and_blue(rows.reshape(-1, *drawn.signal.shape))
+    missing = -len(images) % across
+    filled = np.concatenate([images, np.full((missing, *images.shape[1:]), np.nan)])
     return panels.mosaic(
-        f"what the {len(chosen)} strongest of {len(codes):,} latents add (red) and take (blue)",
-        filled.reshape(-1, across, *shown.shape[1:]),
+        f"what the {len(latents)} strongest of {len(codes):,} latents add (red) and take (blue)",
+        filled.reshape(-1, across, *images.shape[1:]),
     )
 
 
@@ -80,10 +80,10 @@ def parts_shared(model: Autoencoder) -> Panel | None:
 
     0 and 1 are latents of one part alone, a half those of both. None for other models.
     """
-    found = model.atoms()
-    if not isinstance(found, Mapping) or len(found) < 2:
+    parts = model.atoms()
+    if not isinstance(parts, Mapping) or len(parts) < 2:
         return None
-    norms = {name: part.detach().float().cpu().norm(dim=1).numpy() for name, part in found.items()}
+    norms = {name: part.detach().float().cpu().norm(dim=1).numpy() for name, part in parts.items()}
     total = sum(norms.values())
     last = [*norms][-1]
     shares = norms[last][total > 0] / total[total > 0]
@@ -102,10 +102,10 @@ def written(model: Autoencoder, source: Source, number: int = 5) -> Panel | None
         return None
     index = some(source, SCATTERED)
     true = np.asarray(source.rows(index)[names[0]])
-    found = np.asarray(model.reconstruct(Subset(source, index), as_read=True))
-    if true.shape != found.shape:
+    recon = np.asarray(model.reconstruct(Subset(source, index), as_read=True))
+    if true.shape != recon.shape:
         return None
-    true, found = true.reshape(len(true), -1), found.reshape(len(found), -1)
+    true, recon = true.reshape(len(true), -1), recon.reshape(len(recon), -1)
     most = np.argsort(-true.var(0), kind="stable")[:number]
-    pairs = {f"element {k}": (true[:, k], found[:, k]) for k in most}
+    pairs = {f"element {k}": (true[:, k], recon[:, k]) for k in most}
     return panels.scatters(f"{names[0]}: said over true, the elements that vary most", pairs)

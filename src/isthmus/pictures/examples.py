@@ -41,11 +41,11 @@ class Drawn:
     def side_by_side(self, title: str, groups: Mapping[str, Any], across: int = 12) -> Panel:
         """Groups of the same rows above one another, or overlaid where they are curves."""
         if self.is_text:
-            named = {name: texts_of(rows) for name, rows in groups.items()}
-            return panels.texts(title, [*zip(*named.values(), strict=True)], [*named])
+            columns = {name: texts_of(rows) for name, rows in groups.items()}
+            return panels.texts(title, [*zip(*columns.values(), strict=True)], [*columns])
         if self.is_image:
-            shown = np.stack([self.colours(rows)[:across] for rows in groups.values()])
-            return panels.mosaic(title, shown, [*groups])
+            images = np.stack([self.colours(rows)[:across] for rows in groups.values()])
+            return panels.mosaic(title, images, [*groups])
         return panels.curves(title, {n: self.series(rows) for n, rows in groups.items()})
 
     def many(
@@ -76,15 +76,15 @@ class Drawn:
 
     def colours(self, rows: Any) -> np.ndarray:
         """Images as RGB, ``(n, height, width, 3)``."""
-        found = np.asarray(rows, dtype=np.float32).reshape(-1, *self.signal.shape)
-        return in_colour(found, self.low, self.high)
+        images = np.asarray(rows, dtype=np.float32).reshape(-1, *self.signal.shape)
+        return in_colour(images, self.low, self.high)
 
     def series(self, rows: Any) -> np.ndarray:
         """``(n, steps, channels)``; vectors have one channel."""
-        found = np.asarray(rows, dtype=np.float64)
+        values = np.asarray(rows, dtype=np.float64)
         if self.signal.kind == "series":
-            return found.reshape(len(found), *found.shape[1:3])
-        return found.reshape(len(found), -1, 1)
+            return values.reshape(len(values), *values.shape[1:3])
+        return values.reshape(len(values), -1, 1)
 
 
 def drawn_of(
@@ -124,8 +124,8 @@ def columns_of(model: Autoencoder, source: Source | None = None) -> tuple[str, .
     Rows whose directions are all that matters (those of dictionaries) have no columns.
     """
     number = model.signal.numel
-    own = (getattr(model.preparation, "parts", None) or {}).get("")
-    candidates = [getattr(own, "features", None)]
+    preparation = (getattr(model.preparation, "parts", None) or {}).get("")
+    candidates = [getattr(preparation, "features", None)]
     if source is not None:
         base, _ = source.base(torch.arange(0))
         candidates += [source.columns, base.columns]
@@ -149,15 +149,15 @@ def texts_of(rows: Any) -> list[str]:
     """Texts as they are, rows of tokens as their numbers."""
     if isinstance(rows, np.ndarray) or hasattr(rows, "tolist"):
         rows = rows.tolist()
-    shown = []
+    texts = []
     for row in rows:
         if isinstance(row, bytes):
-            shown.append(row.decode(errors="replace"))
+            texts.append(row.decode(errors="replace"))
         elif isinstance(row, str):
-            shown.append(row)
+            texts.append(row)
         else:
-            shown.append(" ".join(str(int(token)) for token in np.asarray(row).ravel()))
-    return shown
+            texts.append(" ".join(str(int(token)) for token in np.asarray(row).ravel()))
+    return texts
 
 
 def opened(model: Autoencoder, X: Any) -> Source:

@@ -52,8 +52,8 @@ def mosaic(
     ``rows`` and ``columns`` are their labels.
     """
     down, across, height, width, _ = images.shape
-    left = LABELS if rows else 0.1
-    size = min(cell, (WIDTH - left - 0.1) / across)
+    margin = LABELS if rows else 0.1
+    size = min(cell, (WIDTH - margin - 0.1) / across)
     head = 0.18 if columns else 0.0
 
     def draw(part: Any) -> None:
@@ -70,12 +70,12 @@ def mosaic(
         axes.set_anchor("W")
 
     return Panel(
-        title, down * size * height / width + head + 0.04, draw, _fitting(across, size, left)
+        title, down * size * height / width + head + 0.04, draw, _fitting(across, size, margin)
     )
 
 
-def _fitting(across: int, size: float, left: float) -> float:
-    return max(4.0, min(WIDTH, across * size + left + 0.15))
+def _fitting(across: int, size: float, margin: float) -> float:
+    return max(4.0, min(WIDTH, across * size + margin + 0.15))
 
 
 def _joined(images: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
@@ -222,17 +222,22 @@ def points(
 
             shades = colormaps["tab10" if len(classes) <= 10 else "tab20"]
             for place, one in enumerate(classes):
-                own = labels == one
+                members = labels == one
                 axes.scatter(
-                    *xy[own].T, s=8, color=shades(place), alpha=0.75, linewidths=0, label=str(one)
+                    *xy[members].T,
+                    s=8,
+                    color=shades(place),
+                    alpha=0.75,
+                    linewidths=0,
+                    label=str(one),
                 )
             axes.legend(
                 fontsize=7, frameon=False, labelcolor=MUTED, loc="center left",
                 bbox_to_anchor=(1.0, 0.5), markerscale=1.8, handletextpad=0.1,
             )  # fmt: skip
         else:
-            shown = axes.scatter(*xy.T, s=7, c=labels, cmap="viridis", alpha=0.7, linewidths=0)
-            part.colorbar(shown, ax=axes).ax.tick_params(labelsize=7, colors=MUTED)
+            dots = axes.scatter(*xy.T, s=7, c=labels, cmap="viridis", alpha=0.7, linewidths=0)
+            part.colorbar(dots, ax=axes).ax.tick_params(labelsize=7, colors=MUTED)
         axes.set_xlabel(axes_names[0], fontsize=7, color=MUTED)
         axes.set_ylabel(axes_names[1], fontsize=7, color=MUTED)
 
@@ -263,13 +268,15 @@ def _histogram(axes: Any, groups: Mapping[str, np.ndarray], *, legend: bool) -> 
         names, counts = np.unique(
             np.concatenate([values.astype(str) for values in groups.values()]), return_counts=True
         )
-        kept = names[np.argsort(-counts, kind="stable")[:6]]
+        classes = names[np.argsort(-counts, kind="stable")[:6]]
         for place, (name, values) in enumerate(groups.items()):
-            shares = [(values.astype(str) == one).mean() for one in kept]
-            at = np.arange(len(kept)) + 0.8 * place / len(groups)
+            shares = [(values.astype(str) == one).mean() for one in classes]
+            at = np.arange(len(classes)) + 0.8 * place / len(groups)
             colour = _colour(place, groups)
             axes.bar(at, shares, 0.8 / len(groups), color=colour, align="edge", label=name)
-        axes.set_xticks(np.arange(len(kept)) + 0.4, labels=[shortened(one, 8) for one in kept])
+        axes.set_xticks(
+            np.arange(len(classes)) + 0.4, labels=[shortened(one, 8) for one in classes]
+        )
     else:
         finite = {n: v[np.isfinite(v.astype(float))].astype(float) for n, v in groups.items()}
         whole = np.concatenate([*finite.values()])
@@ -291,12 +298,12 @@ def scatters(
     across = min(across, len(pairs))
 
     def draw(part: Any) -> None:
-        for axes, (name, (true, rebuilt)) in zip(
+        for axes, (name, (true, recon)) in zip(
             small_axes(part, len(pairs), across), pairs.items(), strict=True
         ):
-            low, high = _limits([true, rebuilt])
+            low, high = _limits([true, recon])
             axes.plot([low, high], [low, high], color=RULE, linewidth=0.8)
-            axes.scatter(true, rebuilt, s=3, color=COLOURS[0], alpha=0.5, linewidths=0)
+            axes.scatter(true, recon, s=3, color=COLOURS[0], alpha=0.5, linewidths=0)
             axes.set_title(shortened(name, 24), fontsize=7, color=INK, pad=2)
             axes.locator_params(nbins=3)
 
@@ -359,8 +366,8 @@ def texts(title: str, rows: Sequence[Sequence[str]], heads: Sequence[str] = ()) 
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return textwrap.wrap(shown, max(4, width - 1), max_lines=4, placeholder=" …") or [""]
+    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return textwrap.wrap(printable, max(4, width - 1), max_lines=4, placeholder=" …") or [""]
 
 
 def shortened(text: str, most: int) -> str:

@@ -42,21 +42,21 @@ def plot(folder: str | Path, X: Any = None) -> Picture:
     need_matplotlib()
     run = open_run(Path(folder), X)
     charts = [chart for chart in overview.curves(run) if _moves(chart)][:CHARTS]
-    made: list[Panel] = []
+    all_panels: list[Panel] = []
     if charts:
-        made.append(panels.lines("learning curves", charts))
+        all_panels.append(panels.lines("learning curves", charts))
     about, where = ["learning curves"] if charts else [], ""
     if run.model is not None and run.rows is not None:
-        shown, said = suited(run.model, run.rows, labels_of(run, X))
-        made += shown
-        about += said
+        suitable, topics = suited(run.model, run.rows, labels_of(run, X))
+        all_panels += suitable
+        about += topics
         where = f"; {run.about_rows}"
-    if not made:
+    if not all_panels:
         raise IsthmusError(
             f"{folder} has no curves, and its data are not to be found: name rows after the folder"
         )
     title = run.folder.resolve().name
-    return Picture(tuple(made), ", ".join(about) + where, title)
+    return Picture(tuple(all_panels), ", ".join(about) + where, title)
 
 
 def _moves(chart: Mapping[str, Any]) -> bool:
@@ -72,36 +72,36 @@ def suited(
     codes = codes_of(model, rows)
     if codes.sparse:
         return _dictionary(model, source, codes)
-    made, said = rebuilt(model, source), []
-    if made:
-        said.append("reconstructions")
+    all_panels, topics = rebuilt(model, source), []
+    if all_panels:
+        topics.append("reconstructions")
     if labels is not None and len(labels) != codes.rows:
         labels = None
     panel = where_codes_lie(codes, labels)
     if panel is not None:
-        made.append(panel)
-        said.append("codes in the plane" + ("" if labels is None else ", coloured by label"))
-    return made, said
+        all_panels.append(panel)
+        topics.append("codes in the plane" + ("" if labels is None else ", coloured by label"))
+    return all_panels, topics
 
 
 def _dictionary(model: Autoencoder, source: Source, codes: Codes) -> tuple[list[Panel], list[str]]:
     """The panels of sparse codes, and what they show; activations themselves say nothing."""
-    made: list[Panel] = []
-    said: list[str] = []
+    all_panels: list[Panel] = []
+    topics: list[str] = []
     if model.signal.kind in ("image", "series"):
-        made += rebuilt(model, source)
-        said += ["reconstructions"] if made else []
+        all_panels += rebuilt(model, source)
+        topics += ["reconstructions"] if all_panels else []
     if model.signal.kind == "image":
-        _add(made, said, atoms(model, codes, drawn_of(model)[""]), "the strongest atoms")
-    _add(made, said, written(model, source), "what is written")
-    _add(made, said, parts_shared(model), "where latents write")
-    return [*made, *densities(codes)], [*said, "how often and how many latents fire"]
+        _add(all_panels, topics, atoms(model, codes, drawn_of(model)[""]), "the strongest atoms")
+    _add(all_panels, topics, written(model, source), "what is written")
+    _add(all_panels, topics, parts_shared(model), "where latents write")
+    return [*all_panels, *densities(codes)], [*topics, "how often and how many latents fire"]
 
 
-def _add(made: list[Panel], said: list[str], panel: Panel | None, what: str) -> None:
+def _add(all_panels: list[Panel], topics: list[str], panel: Panel | None, what: str) -> None:
     if panel is not None:
-        made.append(panel)
-        said.append(what)
+        all_panels.append(panel)
+        topics.append(what)
 
 
 def labels_of(run: Run, X: Any) -> np.ndarray | None:
@@ -111,8 +111,8 @@ def labels_of(run: Run, X: Any) -> np.ndarray | None:
         return None
     if not data.is_name(name):
         return None
-    held = data.load(name)
-    labels = held.train_labels if held.test is None else held.test_labels
+    dataset = data.load(name)
+    labels = dataset.train_labels if dataset.test is None else dataset.test_labels
     if labels is None or len(labels) != len(run.source):
         return None
     if len(run.rows) < len(run.source) or len(run.rows) > ROWS:
@@ -139,37 +139,38 @@ def portrait(
     source = opened(model, X)
     codes = codes_of(model, spread(source, ROWS))
     if codes.sparse:
-        made, about = _dictionary(model, source, codes)
-        if len(made) > 3:  # at a glance: how many fire is left to the picture of the run
-            made.pop()
+        all_panels, about = _dictionary(model, source, codes)
+        if len(all_panels) > 3:  # at a glance: how many fire is left to the picture of the run
+            all_panels.pop()
             about[-1] = "how often latents fire"
-        return Picture(tuple(made), ", ".join(about), title)
-    made, about = [], []
+        return Picture(tuple(all_panels), ", ".join(about), title)
+    all_panels, about = [], []
     corruption = corrupted(model, source, seed=seed)
     if corruption is not None:
-        made.append(corruption)
+        all_panels.append(corruption)
         about.append("what the encoder is shown")
     else:
-        made += rebuilt(model, source, columns=10)
-    if made:
+        all_panels += rebuilt(model, source, columns=10)
+    if all_panels:
         about.append("inputs and reconstructions")
     if can_sample(model):
         number = {"image": 24, "vector": 500, "tokens": 8}.get(model.signal.kind, 24)
-        drawn = samples(model, number, seed=seed, against=source, across=12, columns=8)
-        made += [
-            _titled(panel, "drawn from the prior" + _grey(drawn.about)) for panel in drawn.panels
+        picture = samples(model, number, seed=seed, against=source, across=12, columns=8)
+        all_panels += [
+            _titled(panel, "drawn from the prior" + _grey(picture.about))
+            for panel in picture.panels
         ]
         about.append("samples")
     if decodes_latents(model) and model.signal.kind != "tokens" and not plane:
-        chosen = strongest(codes, TRAVERSED)
-        made += traverse(model, source, latents=chosen, steps=11, span=2.0, seed=seed).panels
+        latents = strongest(codes, TRAVERSED)
+        all_panels += traverse(model, source, latents=latents, steps=11, span=2.0, seed=seed).panels
         about.append("traversals of the strongest latents")
     if plane or len(about) < 2:
         panel = where_codes_lie(codes, labels)
         if panel is not None:
-            made.append(panel)
+            all_panels.append(panel)
             about.append("codes in the plane")
-    return Picture(tuple(made), ", ".join(about), title)
+    return Picture(tuple(all_panels), ", ".join(about), title)
 
 
 def _grey(about: str) -> str:

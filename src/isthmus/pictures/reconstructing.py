@@ -27,12 +27,12 @@ def reconstructions(model: Autoencoder, X: Any, n: int | None = None) -> Picture
     """
     need_matplotlib()
     source = opened(model, X)
-    made = rebuilt(model, source, n)
-    if not made:
+    all_panels = rebuilt(model, source, n)
+    if not all_panels:
         from isthmus.errors import IsthmusError
 
         raise IsthmusError("this model does not rebuild its input: isthmus plot shows its codes")
-    return Picture(tuple(made), "inputs and reconstructions")
+    return Picture(tuple(all_panels), "inputs and reconstructions")
 
 
 def rebuilds(model: Autoencoder) -> bool:
@@ -52,13 +52,13 @@ def rebuilt(
     rows = source.rows(index)
     batch = source.batch(index)
     recon = model.reconstruct(Batch(batch.x, batch.rows, batch.mask, batch.given), as_read=True)
-    made = []
+    all_panels = []
     for name, drawn in drawn_of(model, rows, source).items():
-        true, found = (part[name] if name else part for part in (rows, recon))
-        if np.asarray(true).shape != np.asarray(found).shape:
+        true, output = (part[name] if name else part for part in (rows, recon))
+        if np.asarray(true).shape != np.asarray(output).shape:
             continue
-        made.append(_panel(drawn, name, np.asarray(true), np.asarray(found), n, columns))
-    return made
+        all_panels.append(_panel(drawn, name, np.asarray(true), np.asarray(output), n, columns))
+    return all_panels
 
 
 HIDDEN = (0.75, 0.84, 0.89)
@@ -78,59 +78,59 @@ def corrupted(
     batch = source.batch(some(source, n)).to(model.device)
     with torch.no_grad(), drawing(torch.device("cpu"), seed):
         view = model.forward(batch).views[0]
-        left = tree.wide(tree.moved(model.unscaled(view.x), torch.device("cpu")))
+        remainder = tree.wide(tree.moved(model.unscaled(view.x), torch.device("cpu")))
     drawn = drawn_of(model)[""]
-    shown = drawn.colours(left)
+    colours = drawn.colours(remainder)
     title = "inputs, what the encoder is shown, and what is rebuilt from that"
     if view.visible is None:
-        again = model.reconstruct(Batch(left), as_read=True)
+        again = model.reconstruct(Batch(remainder), as_read=True)
     else:
         patches = getattr(model.encoder, "patches", None)
         if not isinstance(patches, Patches):
             return None
-        seen = torch.zeros(len(shown), patches.count)
-        seen.scatter_(1, view.visible.cpu(), 1.0)
-        there = patches.unpatchify(seen[..., None].expand(-1, -1, patches.dim)).numpy()
-        shown = np.where(np.moveaxis(there[:, :1], 1, -1) > 0, shown, np.array(HIDDEN))
+        mask = torch.zeros(len(colours), patches.count)
+        mask.scatter_(1, view.visible.cpu(), 1.0)
+        pixels = patches.unpatchify(mask[..., None].expand(-1, -1, patches.dim)).numpy()
+        colours = np.where(np.moveaxis(pixels[:, :1], 1, -1) > 0, colours, np.array(HIDDEN))
         again = model.reconstruct(Batch(batch.x), as_read=True)
         title = "inputs, what the encoder is shown, and what is said of each patch while hidden"
-    rows = [drawn.colours(batch.x.cpu()), shown, drawn.colours(again)]
+    rows = [drawn.colours(batch.x.cpu()), colours, drawn.colours(again)]
     return panels.mosaic(title, np.stack(rows), ["input", "shown", "rebuilt"])
 
 
 def _panel(
-    drawn: Drawn, name: str, true: np.ndarray, found: np.ndarray, n: int | None, columns: int
+    drawn: Drawn, name: str, true: np.ndarray, recon: np.ndarray, n: int | None, columns: int
 ) -> Panel:
     head = f"{name}: " if name else ""
     if drawn.columns:
-        pairs = _worst_first(drawn.columns, true, found, columns)
+        pairs = _worst_first(drawn.columns, true, recon, columns)
         some_of = "" if len(drawn.columns) <= len(pairs) else f" ({len(pairs)} columns)"
         title = f"{head}rebuilt over true, the column that is rebuilt worst first{some_of}"
         return panels.scatters(title, pairs)
     number = n or SHOWN.get(drawn.signal.kind, 8)
     at = np.linspace(0, len(true) - 1, min(number, len(true))).astype(int)
-    groups = {"input": true[at], "rebuilt": found[at]}
+    groups = {"input": true[at], "rebuilt": recon[at]}
     return drawn.side_by_side(f"{head}inputs and reconstructions", groups)
 
 
 def _worst_first(
-    names: tuple[str, ...], true: np.ndarray, found: np.ndarray, most: int
+    names: tuple[str, ...], true: np.ndarray, recon: np.ndarray, most: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The ``most`` columns of which the largest share of the variance is not rebuilt."""
-    true, found = true.reshape(len(true), -1), found.reshape(len(found), -1)
+    true, recon = true.reshape(len(true), -1), recon.reshape(len(recon), -1)
     spread = true.var(0)
-    lost = np.square(true - found).mean(0) / np.where(spread > 0, spread, np.inf)
-    order = np.argsort(-lost, kind="stable")[:most]
-    return {f"{names[k]}: {1 - lost[k]:.0%}": (true[:, k], found[:, k]) for k in order}
+    losses = np.square(true - recon).mean(0) / np.where(spread > 0, spread, np.inf)
+    order = np.argsort(-losses, kind="stable")[:most]
+    return {f"{names[k]}: {1 - losses[k]:.0%}": (true[:, k], recon[:, k]) for k in order}
 
 
 def _texts(model: Autoencoder, source: Source, n: int) -> Panel:
     from isthmus.pictures.examples import texts_of
 
     index = some(source, n)
-    found = texts_of(model.reconstruct(Subset(source, index)))
-    shown = texts_of(_raw_texts(model, source, index))
-    rows = [*zip(shown, found, strict=True)]
+    outputs = texts_of(model.reconstruct(Subset(source, index)))
+    inputs = texts_of(_raw_texts(model, source, index))
+    rows = [*zip(inputs, outputs, strict=True)]
     return panels.texts("inputs and reconstructions", rows, ("input", "rebuilt"))
 
 
@@ -139,7 +139,7 @@ def _raw_texts(model: Autoencoder, source: Source, index: torch.Tensor) -> Any:
     batch = source.batch(index)
     tokens = batch.x.numpy()
     if isinstance(batch.mask, torch.Tensor):
-        parts = [row[seen] for row, seen in zip(tokens, batch.mask.numpy(), strict=True)]
+        parts = [row[mask] for row, mask in zip(tokens, batch.mask.numpy(), strict=True)]
     else:
         parts = [*tokens]
     if model.signal.text is None:
@@ -159,13 +159,13 @@ def where_codes_lie(
     z = codes.matrix.toarray().astype(np.float64)
     if np.ptp(z, axis=0).max() == 0:
         return None
-    said = f", {about}" if about else ""
+    suffix = f", {about}" if about else ""
     if len(codes) == 2:
-        return panels.points(f"codes{said}", z, ("latent 0", "latent 1"), labels)
+        return panels.points(f"codes{suffix}", z, ("latent 0", "latent 1"), labels)
     from sklearn.decomposition import PCA
 
-    found = PCA(2, svd_solver="full").fit(z)
-    first, second = found.explained_variance_ratio_
+    pca = PCA(2, svd_solver="full").fit(z)
+    first, second = pca.explained_variance_ratio_
     names = (f"first component, {first:.0%} of the variance", f"second, {second:.0%}")
-    title = f"codes: two principal components of {len(codes):,} latents{said}"
-    return panels.points(title, found.transform(z), names, labels)
+    title = f"codes: two principal components of {len(codes):,} latents{suffix}"
+    return panels.points(title, pca.transform(z), names, labels)

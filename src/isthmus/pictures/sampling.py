@@ -53,12 +53,12 @@ def samples(
     """
     need_matplotlib()
     check_samples(model, n)
-    found = model.sample(n, seed=seed, given=given, as_read=True)
+    examples = model.sample(n, seed=seed, given=given, as_read=True)
     source = None if against is None else opened(model, against)
-    made: list[Panel] = []
+    all_panels: list[Panel] = []
     about = f"{n} samples from the prior, seed {seed}"
-    for name, drawn in drawn_of(model, found, source).items():
-        rows, beside = found[name] if name else found, None
+    for name, drawn in drawn_of(model, examples, source).items():
+        rows, beside = examples[name] if name else examples, None
         if drawn.columns:
             if len(drawn.columns) > columns:
                 about += f", the first {columns} of {len(drawn.columns)} columns"
@@ -68,5 +68,5 @@ def samples(
         elif n > (most := MOST.get(drawn.signal.kind, n)):
             rows = rows[:most]
             about = f"{most} of {n} samples from the prior, seed {seed}"
-        made.append(drawn.many(name, rows, beside, across, columns))
-    return Picture(tuple(made), about)
+        all_panels.append(drawn.many(name, rows, beside, across, columns))
+    return Picture(tuple(all_panels), about)

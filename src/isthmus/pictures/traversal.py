@@ -58,25 +58,25 @@ def traverse(
             "span counts standard deviations, and the latents of this model are zero on most rows: "
             "leave it out, they go from 0 to their largest value"
         )
-    chosen = _chosen(codes, latents)
+    selection = _chosen(codes, latents)
     base = codes.mean_code if row is None else _code_of_row(model, X, row)
-    at = [_values(codes, latent, SPAN if span is None else span, steps) for latent in chosen]
-    rows = np.tile(base.astype(np.float32), (len(chosen) * steps, 1))
-    for place, latent in enumerate(chosen):
+    at = [_values(codes, latent, SPAN if span is None else span, steps) for latent in selection]
+    rows = np.tile(base.astype(np.float32), (len(selection) * steps, 1))
+    for place, latent in enumerate(selection):
         rows[place * steps : (place + 1) * steps, latent] = at[place]
-    found = model.decode(rows.reshape(len(rows), *codes.shape), as_read=True)
-    made = [
-        _panel(drawn, name, found[name] if name else found, chosen, at, model)
-        for name, drawn in drawn_of(model, found, None).items()
+    outputs = model.decode(rows.reshape(len(rows), *codes.shape), as_read=True)
+    all_panels = [
+        _panel(drawn, name, outputs[name] if name else outputs, selection, at, model)
+        for name, drawn in drawn_of(model, outputs, None).items()
     ]
     way = "from 0 to the largest value" if codes.sparse else (
         f"{SPAN if span is None else span:g} standard deviations to either side of the mean"
     )  # fmt: skip
-    held = "their means" if row is None else f"the code of row {row}"
+    rest = "their means" if row is None else f"the code of row {row}"
     which = "the strongest latents" if latents is None else "latents"
     return Picture(
-        tuple(made),
-        f"{which} {', '.join(map(str, chosen))} of {len(codes)}, {way}, the others at {held} "
+        tuple(all_panels),
+        f"{which} {', '.join(map(str, selection))} of {len(codes)}, {way}, the others at {rest} "
         f"({about})",
     )
 
@@ -146,17 +146,17 @@ def spread_one(source: Any, row: int) -> Any:
 def _panel(
     drawn: Drawn,
     name: str,
-    found: Any,
-    chosen: Sequence[int],
+    outputs: Any,
+    selection: Sequence[int],
     at: Sequence[np.ndarray],
     model: Autoencoder,
 ) -> Panel:
     steps = len(at[0])
-    heads = [f"latent {latent}" for latent in chosen]
+    heads = [f"latent {latent}" for latent in selection]
     title = f"{name}: " if name else ""
     if drawn.is_text:
-        shown = texts_of(found)
-        texts = [shown[i * steps : (i + 1) * steps] for i in range(len(chosen))]
+        lines = texts_of(outputs)
+        texts = [lines[i * steps : (i + 1) * steps] for i in range(len(selection))]
         cells = [
             [f"{head}: {at[i][k]:+.2f}", texts[i][k]]
             for i, head in enumerate(heads)
@@ -164,13 +164,13 @@ def _panel(
         ]
         return panels.texts(f"{title}traversals", cells)
     if drawn.is_image:
-        colours = drawn.colours(found)
-        grid = colours.reshape(len(chosen), steps, *colours.shape[1:])
+        colours = drawn.colours(outputs)
+        grid = colours.reshape(len(selection), steps, *colours.shape[1:])
         return panels.mosaic(f"{title}traversals, low to high", grid, heads)
-    flat = np.asarray(found, dtype=np.float64).reshape(len(chosen), steps, -1)
+    flat = np.asarray(outputs, dtype=np.float64).reshape(len(selection), steps, -1)
     if not drawn.columns:
         if drawn.signal.kind == "series":
-            flat = flat.reshape(len(chosen), steps, *drawn.signal.shape)[..., 0]
+            flat = flat.reshape(len(selection), steps, *drawn.signal.shape)[..., 0]
         return panels.fans(f"{title}traversals, low (blue) to high (red)", [*flat], heads, at)
     spreads = _spreads(model, flat)
     fans, names = [], []
@@ -188,5 +188,5 @@ def _spreads(model: Autoencoder, flat: np.ndarray) -> np.ndarray:
     scale = getattr(model.scaler, "scale", None)
     if scale is not None and scale.numel() == flat.shape[-1]:
         return np.asarray(scale.detach().cpu().numpy(), dtype=np.float64).ravel()
-    found = flat.reshape(-1, flat.shape[-1]).std(0)
-    return np.where(found > 0, found, 1.0)
+    spreads = flat.reshape(-1, flat.shape[-1]).std(0)
+    return np.where(spreads > 0, spreads, 1.0)
