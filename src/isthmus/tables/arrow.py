@@ -61,10 +61,10 @@ def column_of(values: Any, name: str, where: str, *, whole: bool = False) -> Col
         return Column("number", np.asarray(plain), raw=raw)
     if types.is_timestamp(kind) or types.is_date(kind):
         times = values.cast(pa.timestamp("us") if types.is_date(kind) else pa.timestamp(kind.unit))
-        found = np.asarray(times.to_numpy(zero_copy_only=False))
-        if found.dtype == "datetime64[D]":
-            found = found.astype("datetime64[us]")
-        return Column("time", found, raw=raw, zone=getattr(kind, "tz", None) or "")
+        moments = np.asarray(times.to_numpy(zero_copy_only=False))
+        if moments.dtype == "datetime64[D]":
+            moments = moments.astype("datetime64[us]")
+        return Column("time", moments, raw=raw, zone=getattr(kind, "tz", None) or "")
     if types.is_duration(kind) or types.is_time(kind):
         if types.is_time(kind):
             values = values.cast(pa.int32() if types.is_time32(kind) else pa.int64())
@@ -104,13 +104,13 @@ def _text(values: Any, raw: str, *, whole: bool) -> Column:
 
 def in_order(levels: list[Any], codes: np.ndarray, raw: str = "") -> Column:
     """A column of text with its levels sorted, without those that no row has."""
-    used = np.zeros(len(levels) + 1, bool)
-    used[codes] = True
-    kept = [i for i in range(len(levels)) if used[i] and levels[i] is not None]
-    kept.sort(key=lambda i: levels[i])
+    mask = np.zeros(len(levels) + 1, bool)
+    mask[codes] = True
+    indices = [i for i in range(len(levels)) if mask[i] and levels[i] is not None]
+    indices.sort(key=lambda i: levels[i])
     place = np.full(len(levels) + 1, -1, np.int32)
-    place[kept] = np.arange(len(kept))
-    return Column("text", place[codes], levels=[levels[i] for i in kept], raw=raw)
+    place[indices] = np.arange(len(indices))
+    return Column("text", place[codes], levels=[levels[i] for i in indices], raw=raw)
 
 
 def is_vectors(kind: Any) -> bool:

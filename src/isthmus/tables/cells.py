@@ -73,12 +73,14 @@ def number(cell: str, marks: Marks = USUAL) -> float | int | None:
     if not cell.isascii():
         cell = cell.translate(_BLANKS)
     if marks.sign or marks.brackets:
-        found = undressed(cell)
-        if found is None or found.sign not in ("", marks.sign):
+        figure = undressed(cell)
+        if figure is None or figure.sign not in ("", marks.sign):
             return None
-        if (found.brackets and not marks.brackets) or (marks.sign in SHARES and found.lacks(marks)):
+        if (figure.brackets and not marks.brackets) or (
+            marks.sign in SHARES and figure.lacks(marks)
+        ):
             return None
-        cell = found.bare
+        cell = figure.bare
     if marks.thousands and marks.thousands in cell:
         cell = _ungrouped(cell, marks)
     if marks.decimal != ".":
@@ -110,18 +112,18 @@ def undressed(cell: str) -> Undressed | None:
     cell = cell.strip()
     if not cell.isascii():
         cell = cell.translate(_BLANKS)
-    found = _DRESSED.fullmatch(cell)
-    if found is None:
+    match = _DRESSED.fullmatch(cell)
+    if match is None:
         return None
-    before, after = found["before"] or "", found["after"] or ""
+    before, after = match["before"] or "", match["after"] or ""
     twice = before and after
-    brackets = found["open"] is not None
-    minus = (found["minus"] or "") + (found["inner"] or "")
-    if twice or before in SHARES or brackets != (found["close"] is not None):
+    brackets = match["open"] is not None
+    minus = (match["minus"] or "") + (match["inner"] or "")
+    if twice or before in SHARES or brackets != (match["close"] is not None):
         return None
     if len(minus) > 1 or (brackets and minus):
         return None
-    bare = ("-" if brackets else minus) + found["bare"].rstrip()
+    bare = ("-" if brackets else minus) + match["bare"].rstrip()
     return Undressed(bare, (before or after).rstrip("."), brackets)
 
 
@@ -129,8 +131,8 @@ def is_numeric(cell: str) -> bool:
     """Whether a cell holds a number in some way of writing them, or a mark of a missing one."""
     if number(cell) is not None:
         return True
-    found = undressed(cell)
-    return found is not None and any(number(found.bare, marks) is not None for marks in WAYS)
+    figure = undressed(cell)
+    return figure is not None and any(number(figure.bare, marks) is not None for marks in WAYS)
 
 
 WAYS = tuple(
@@ -164,8 +166,8 @@ def style_of_times(cells: Sequence[str]) -> str | None:
     """
     if all(_ISO.fullmatch(cell) for cell in cells):
         return "iso"
-    found = [_LOCAL.fullmatch(cell) for cell in cells]
-    parts = [m for m in found if m is not None]
+    matches = [_LOCAL.fullmatch(cell) for cell in cells]
+    parts = [m for m in matches if m is not None]
     if len(parts) < len(cells) or len({m[2] for m in parts}) > 1:
         return None
     first, second = (max(int(m[place]) for m in parts) for place in (1, 3))
@@ -184,7 +186,7 @@ def times(cells: Sequence[str], style: str) -> np.ndarray | None:
         return np.empty(0, "datetime64[us]")
     if style != "iso":
         order = (4, 3, 1) if style.startswith("day") else (4, 1, 3)
-        written = []
+        texts = []
         for cell in cells:
             m = _LOCAL.fullmatch(cell)
             if m is None:
@@ -192,12 +194,12 @@ def times(cells: Sequence[str], style: str) -> np.ndarray | None:
             year, month, day = (m[place] for place in order)
             clock = (m[5] or " 00:00").strip()
             hours, _, rest = clock.partition(":")
-            written.append(f"{year}-{int(month):02d}-{int(day):02d}T{int(hours):02d}:{rest}")
-        cells = written
+            texts.append(f"{year}-{int(month):02d}-{int(day):02d}T{int(hours):02d}:{rest}")
+        cells = texts
     elif not all(_ISO.fullmatch(cell) for cell in cells):
         return None
     try:
-        found: Any = pd.to_datetime(pd.Series(cells, dtype=object), format="ISO8601", utc=True)
+        series: Any = pd.to_datetime(pd.Series(cells, dtype=object), format="ISO8601", utc=True)
     except (ValueError, OverflowError):
         return None
-    return np.asarray(found.dt.tz_localize(None).to_numpy().astype("datetime64[us]"))
+    return np.asarray(series.dt.tz_localize(None).to_numpy().astype("datetime64[us]"))

@@ -37,22 +37,22 @@ class Centring:
             return None
         width = first.shape[-1]
         base = first.reshape(-1, width)[0]
-        lost, total, square = np.zeros(width), np.zeros(width), np.zeros(width)
+        losses, total, square = np.zeros(width), np.zeros(width), np.zeros(width)
         count, step = 0, max(1, PART // max(first.size, 1))
         for start in range(0, len(index), step):
             part = raw(index[start : start + step]).reshape(-1, width)
-            lost = np.maximum(lost, rounding(part).max(0))
+            losses = np.maximum(losses, rounding(part).max(0))
             off = deltas(part, base)
             total, square = total + off.sum(0), square + np.square(off).sum(0)
             count += len(off)
-        return cls._of(base, lost, total / count, square / count)
+        return cls._of(base, losses, total / count, square / count)
 
     @classmethod
     def _of(
-        cls, base: np.ndarray, lost: np.ndarray, mean: np.ndarray, square: np.ndarray
+        cls, base: np.ndarray, losses: np.ndarray, mean: np.ndarray, square: np.ndarray
     ) -> "Centring | None":
         std = np.sqrt(np.maximum(square - np.square(mean), 0.0))
-        spoiled = (std > 0) & (lost > LOSS * std)
+        spoiled = (std > 0) & (losses > LOSS * std)
         if not spoiled.any():
             return None
         whole = base.dtype.kind in "iu"
@@ -70,8 +70,8 @@ class Centring:
     def restored(self, values: Any) -> Any:
         """Back in double; a tensor for a tensor."""
         if isinstance(values, Tensor):
-            found = values.double() * torch.from_numpy(self.scale).to(values.device)
-            return found + torch.from_numpy(self.offset.astype(np.float64)).to(values.device)
+            doubles = values.double() * torch.from_numpy(self.scale).to(values.device)
+            return doubles + torch.from_numpy(self.offset.astype(np.float64)).to(values.device)
         return np.asarray(values, np.float64) * self.scale + self.offset
 
     def to_dict(self) -> dict[str, Any]:

@@ -38,10 +38,10 @@ def endings(path: Path) -> tuple[str, str]:
 def _member_ending(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
-            found = {Path(name).suffix.lower() for name in _members(archive)}
+            endings = {Path(name).suffix.lower() for name in _members(archive)}
     except (OSError, zipfile.BadZipFile):
         return ""
-    return next((suffix for suffix in (".csv", ".tsv") if suffix in found), "")
+    return next((suffix for suffix in (".csv", ".tsv") if suffix in endings), "")
 
 
 def _members(archive: zipfile.ZipFile) -> list[str]:

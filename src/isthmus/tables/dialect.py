@@ -56,9 +56,9 @@ class Dialect:
     def rows(self, path: Path) -> Iterator[IO[bytes]]:
         """The file from its first row on, cells between :attr:`separator`."""
         with opened(path) as stream:
-            left = self.offset
-            while left > 0 and (skipped := stream.read(min(left, 1 << 20))):
-                left -= len(skipped)
+            rest = self.offset
+            while rest > 0 and (skipped := stream.read(min(rest, 1 << 20))):
+                rest -= len(skipped)
             if self.cuts is None:
                 yield stream
             else:
@@ -82,10 +82,10 @@ def sniffed(path: Path, *, quiet: bool = False) -> Dialect:
             raise
         raise damaged(path) from error
     whole = len(start) < SAMPLE
-    found = encoding_of(start, whole=whole)
-    if found is None:
+    encoding = encoding_of(start, whole=whole)
+    if encoding is None:
         raise damaged(path, "is damaged or no table of text (it holds zero bytes)")
-    letters, marked = _without_mark(start, found)
+    letters, marked = _without_mark(start, encoding)
     text = start[marked:].decode(letters, "ignore" if not whole else "replace")
     if not whole:
         text = text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text
@@ -99,18 +99,18 @@ def sniffed(path: Path, *, quiet: bool = False) -> Dialect:
         raise IsthmusError(f"{str(path)!r} has no rows: pass a table with at least one row")
     dialect = _cells(text, top.separator, usual, Dialect(letters, top.separator or usual))
     rows = _rows(text, dialect)
-    named = _rows(top.names, dialect) if top.names else []
+    name_rows = _rows(top.names, dialect) if top.names else []
     if not rows:
         raise IsthmusError(f"{str(path)!r} has a header but no rows: pass at least one row")
-    heading = headed_by(path, [*named, *rows], sure=bool(named))
-    skipped = heading.headed - len(named) + heading.units
+    heading = headed_by(path, [*name_rows, *rows], sure=bool(name_rows))
+    skipped = heading.headed - len(name_rows) + heading.units
     body = rows[skipped:]
     if not body:
         raise IsthmusError(f"{str(path)!r} has a header but no rows: pass at least one row")
     before = top.lines + _lines_of(lines[top.lines :], dialect, skipped)
-    usual_marks, shown = marks.of_file(body, dialect.separator)
+    usual_marks, evidence = marks.of_file(body, dialect.separator)
     dialect = replace(
-        dialect, marks=usual_marks, shown=shown, names=heading.names, headed=heading.headed,
+        dialect, marks=usual_marks, shown=evidence, names=heading.names, headed=heading.headed,
         named=heading.named, left_out=heading.left_out, lines=before,
         offset=marked + len("".join(lines[:before]).encode(letters)),
     )  # fmt: skip
@@ -140,22 +140,22 @@ def _lines_of(lines: Sequence[str], dialect: Dialect, rows: int) -> int:
     if not rows:
         return 0
     quoted = dialect.cuts is None and dialect.separator != BLANKS
-    done = taken = 0
+    number = row = 0
     open_quote = False
     for line in lines:
-        done += 1
+        number += 1
         if quoted and line.count('"') % 2:
             open_quote = not open_quote
         if line.strip() and not open_quote:
-            taken += 1
-            if taken == rows:
+            row += 1
+            if row == rows:
                 break
-    return done
+    return number
 
 
-def _cells(text: str, said: str, usual: str, dialect: Dialect) -> Dialect:
+def _cells(text: str, declaration: str, usual: str, dialect: Dialect) -> Dialect:
     """With the separator: as a line says, by the cells that most lines have, or by blanks."""
-    if said:
+    if declaration:
         return dialect
     best, sure = _separator(text, usual)
     if sure:
@@ -228,20 +228,20 @@ def _separator(text: str, usual: str) -> tuple[str, bool]:
 
 
 def _say(path: Path, dialect: Dialect) -> None:
-    told = []
+    traits = []
     if dialect.cuts is not None:
-        told.append("cells of fixed width, as its lines are aligned")
+        traits.append("cells of fixed width, as its lines are aligned")
     elif dialect.separator != ("\t" if endings(path)[0] == ".tsv" else ","):
         between = {"\t": "tabs", BLANKS: "blanks"}.get(dialect.separator, repr(dialect.separator))
-        told.append(f"{between} between cells")
+        traits.append(f"{between} between cells")
     if dialect.marks.decimal != ".":
-        told.append("',' as the decimal mark")
+        traits.append("',' as the decimal mark")
     if dialect.marks.thousands:
-        told.append(f"{dialect.marks.thousands!r} between thousands")
+        traits.append(f"{dialect.marks.thousands!r} between thousands")
     if dialect.letters in ("cp1252", "latin-1"):
-        told.append("letters as in Western Europe (it is no UTF-8)")
-    if told:
+        traits.append("letters as in Western Europe (it is no UTF-8)")
+    if traits:
         notices.say(
-            f"{path.name!r} is read with {', '.join(told)}: write it as UTF-8 with ',' and '.' if "
-            "that is wrong"
+            f"{path.name!r} is read with {', '.join(traits)}: write it as UTF-8 with ',' and '.' "
+            "if that is wrong"
         )

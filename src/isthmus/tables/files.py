@@ -45,17 +45,17 @@ def read(
     names = [n for i, n in enumerate(dialect.names) if i not in dialect.left_out]
     keep = [*only] if only is not None else chosen(path, names, choice)
     places = {name: dialect.names.index(name) for name in keep}
-    found = _columns(path, dialect, rows, places, whole)
+    columns = _columns(path, dialect, rows, places, whole)
     for name, place in places.items():
-        if place in zeros and _is_whole(found[name]):
-            found[name] = replace(found[name], zeros=True)
-    _say_marks(path, dialect, found)
+        if place in zeros and _is_whole(columns[name]):
+            columns[name] = replace(columns[name], zeros=True)
+    _say_marks(path, dialect, columns)
 
     def reread(name: str) -> Column:
         return _texts(path, dialect, rows, {name: dialect.names.index(name)}, (), plain=True)[name]
 
     return Table(
-        {name: found[name] for name in keep}, rows, repr(path.name), dialect.named,
+        {name: columns[name] for name in keep}, rows, repr(path.name), dialect.named,
         file=path.name, reread=reread,
     )  # fmt: skip
 
@@ -84,16 +84,16 @@ def chosen(path: Path, names: Sequence[str], choice: str | None) -> list[str]:
     """The chosen columns, in the order chosen."""
     if choice is None:
         return [*names]
-    named = _named(choice.removeprefix("-"), names)
-    for name in named:
+    choices = _named(choice.removeprefix("-"), names)
+    for name in choices:
         if name not in names:
             raise unknown(f"column of {path.name!r}", name, names)
     if not choice.startswith("-"):
-        return named
-    kept = [name for name in names if name not in named]
-    if not kept:
+        return choices
+    others = [name for name in names if name not in choices]
+    if not others:
         raise IsthmusError(f"'{path.name}:{choice}' leaves no columns: keep at least one")
-    return kept
+    return others
 
 
 def _named(choice: str, names: Sequence[str]) -> list[str]:
@@ -112,15 +112,15 @@ def _is_whole(column: Column) -> bool:
         return bool(np.all(np.isnan(column.values) | (column.values % 1 == 0)))
 
 
-def _say_marks(path: Path, dialect: Dialect, found: dict[str, Column]) -> None:
+def _say_marks(path: Path, dialect: Dialect, columns: dict[str, Column]) -> None:
     """Say which columns have numbers that are written in another way than the others."""
-    told = []
-    for name, column in found.items():
+    notes = []
+    for name, column in columns.items():
         how = in_words(column.marks, dialect.marks) if column.is_number else ""
         if how and column.marks != USUAL:
-            told.append(f"{name!r} ({how})")
-    if told:
-        few = ", ".join(told[:5]) + (f" and {len(told) - 5} more" if len(told) > 5 else "")
+            notes.append(f"{name!r} ({how})")
+    if notes:
+        few = ", ".join(notes[:5]) + (f" and {len(notes) - 5} more" if len(notes) > 5 else "")
         notices.say(
             f"numbers of {path.name!r} are read with what is written around them: {few}; write "
             "plain numbers if that is wrong"
@@ -198,8 +198,8 @@ def _columns(
             texts[name] = places[name]  # integers with gaps that doubles do not hold
             del typed[name]
     kinds = {"i": "integer", "b": "boolean", "f": "number"}
-    found = {n: Column(kinds[v.dtype.kind], v) for n, v in typed.items()}  # type: ignore[arg-type]
-    return {**found, **_texts(path, dialect, rows, texts, whole)}
+    columns = {n: Column(kinds[v.dtype.kind], v) for n, v in typed.items()}  # type: ignore[arg-type]
+    return {**columns, **_texts(path, dialect, rows, texts, whole)}
 
 
 def _put(into: dict[str, np.ndarray], name: str, part: Any, start: int, rows: int) -> bool:
@@ -208,18 +208,18 @@ def _put(into: dict[str, np.ndarray], name: str, part: Any, start: int, rows: in
     kind = values.dtype.kind
     if kind not in "ifb":
         return False
-    own = into.get(name)
-    if own is None:
-        own = into[name] = np.empty(rows, {"i": np.int64, "f": np.float64, "b": bool}[kind])
-    if own.dtype.kind != kind:
-        if "b" in (own.dtype.kind, kind):
+    column = into.get(name)
+    if column is None:
+        column = into[name] = np.empty(rows, {"i": np.int64, "f": np.float64, "b": bool}[kind])
+    if column.dtype.kind != kind:
+        if "b" in (column.dtype.kind, kind):
             return False
-        for integers in (own[:start],) if kind == "f" else (values,):
+        for integers in (column[:start],) if kind == "f" else (values,):
             if integers.dtype.kind == "i" and len(integers) and np.abs(integers).max() >= _EXACT:
                 return False
         if kind == "f":
-            own = into[name] = own.astype(np.float64)
-    own[start : start + len(values)] = values
+            column = into[name] = column.astype(np.float64)
+    column[start : start + len(values)] = values
     return True
 
 

@@ -24,10 +24,8 @@ def cuts_of(lines: Sequence[str]) -> Cuts | None:
     ]
     starts = [p for p in range(wide) if not blank[p] and (p == 0 or blank[p - 1])]
     # What has no name above it belongs to the cell on its left: a word with a blank in it.
-    named = [*starts[1:], wide]
-    starts = [
-        p for p, following in zip(starts, named, strict=True) if whole[0][p:following].strip()
-    ]
+    stops = [*starts[1:], wide]
+    starts = [p for p, stop in zip(starts, stops, strict=True) if whole[0][p:stop].strip()]
     if len(starts) < 2:
         return None
     # Numbers may grow to the left of what was seen: a cell begins where the one before ended.

@@ -69,20 +69,20 @@ def _pandas(frame: Any, like: str, where: str = FRAME) -> Table:
     columns = {n: series(frame.iloc[:, i], n, where) for i, n in enumerate(names)}
     import pandas as pd
 
-    counted = isinstance(frame.columns, pd.RangeIndex) and names[0] == "0"
-    labels = {n: own for n, own in zip(names, frame.columns, strict=True) if n != own}
+    unnamed = isinstance(frame.columns, pd.RangeIndex) and names[0] == "0"
+    labels = {n: label for n, label in zip(names, frame.columns, strict=True) if n != label}
     return Table(
-        columns, len(frame), where, named=not counted, index=frame.index, like=like, labels=labels
+        columns, len(frame), where, named=not unnamed, index=frame.index, like=like, labels=labels
     )
 
 
 def _arrow(X: Any) -> Table:
     import pyarrow as pa
 
-    found = X.read_all() if hasattr(X, "read_all") else X
-    if isinstance(found, pa.RecordBatch):
-        found = pa.Table.from_batches([found])
-    return table_of(found, "the Arrow table", "arrow")
+    table = X.read_all() if hasattr(X, "read_all") else X
+    if isinstance(table, pa.RecordBatch):
+        table = pa.Table.from_batches([table])
+    return table_of(table, "the Arrow table", "arrow")
 
 
 def _is_columns(X: Mapping[Any, Any]) -> bool:
@@ -124,9 +124,9 @@ def _plain(part: Any) -> Any:
     if isinstance(part, np.ma.MaskedArray):
         import pandas as pd
 
-        found = part.data.astype(object)
-        found[np.ma.getmaskarray(part)] = None
-        return pd.Series(found).infer_objects()
+        values = part.data.astype(object)
+        values[np.ma.getmaskarray(part)] = None
+        return pd.Series(values).infer_objects()
     if type(part).__module__.startswith("torch"):
         return part.detach().cpu().numpy()
     return part
@@ -160,8 +160,8 @@ def series(column: Any, name: str, where: str) -> Column:
     if pd.api.types.is_timedelta64_dtype(kind) or raw.startswith("duration"):
         return Column("duration", _dated(column, "timedelta64"), raw=raw)
     if pd.api.types.is_bool_dtype(kind) or pd.api.types.is_integer_dtype(kind):
-        found = _whole(column, raw)
-        return _crowded(found, column, name, where)
+        result = _whole(column, raw)
+        return _crowded(result, column, name, where)
     if pd.api.types.is_float_dtype(kind) or raw.startswith("decimal"):
         single = str(kind).lower() in ("float16", "float32")
         values = column.to_numpy(dtype=np.float32 if single else np.float64, na_value=np.nan)
@@ -173,11 +173,11 @@ def series(column: Any, name: str, where: str) -> Column:
     return _objects(column, name, where, raw)
 
 
-def _crowded(found: Column, column: Any, name: str, where: str) -> Column:
-    if found.kind != "number":
-        return found
-    stray = crowded(column.dropna().unique().tolist(), found, name, where)
-    return replace(found, stray=stray) if stray else found
+def _crowded(result: Column, column: Any, name: str, where: str) -> Column:
+    if result.kind != "number":
+        return result
+    stray = crowded(column.dropna().unique().tolist(), result, name, where)
+    return replace(result, stray=stray) if stray else result
 
 
 def _raw(column: Column, raw: str) -> Column:
@@ -217,10 +217,10 @@ def _objects(column: Any, name: str, where: str, raw: str) -> Column:
     import pandas as pd
 
     try:
-        codes, found = pd.factorize(column)
+        codes, values = pd.factorize(column)
     except TypeError:
-        found, codes = [_first(column)], np.zeros(0, int)
-    distinct = list(found)
+        values, codes = [_first(column)], np.zeros(0, int)
+    distinct = list(values)
     kinds = {_kind(one) for one in distinct}
     if not kinds:
         return Column("number", np.full(len(column), np.nan), raw=raw)
@@ -254,9 +254,9 @@ def _objects(column: Any, name: str, where: str, raw: str) -> Column:
             f"the column {name!r} of {where} holds values of type {type(odd).__name__}: a table "
             "holds numbers, truth values, times and text"
         )
-    written = [str(one) for one in distinct]
-    codes = np.where(codes < 0, len(written), codes)
-    return typed([*written, ""], codes, Marks(), name, where)
+    texts = [str(one) for one in distinct]
+    codes = np.where(codes < 0, len(texts), codes)
+    return typed([*texts, ""], codes, Marks(), name, where)
 
 
 def _first(column: Any) -> Any:

@@ -33,10 +33,10 @@ def rows_of(text: str, separator: str, number: int = LINES) -> list[list[str]]:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         with long_cells():
-            found = list(islice((row for row in reader if row), number))
+            rows = list(islice((row for row in reader if row), number))
     except csv.Error:
         return [line.split(separator) for line in text.splitlines()[:number] if line]
-    return [[cell.strip() for cell in row] for row in found]
+    return [[cell.strip() for cell in row] for row in rows]
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ def above(path: Path, lines: Sequence[str], tables: Sequence[str]) -> Above:
             )
             return Above(last + 1, separator, note)
         number = sum(bool(line.strip()) for line in lines[start : last + 1])
-        said = "1 line" if number == 1 else f"{number} lines"
+        count = "1 line" if number == 1 else f"{number} lines"
         notices.say(
-            f"{said} at the top of {path.name!r} with '#' in front: no part of the table, and left "
-            "out"
+            f"{count} at the top of {path.name!r} with '#' in front: no part of the table, and "
+            "left out"
         )
         return Above(last + 1, separator)
     titles = _titles("".join(lines[start:]), [separator] if separator else tables)
@@ -119,10 +119,10 @@ def _titles(text: str, tables: Sequence[str]) -> int:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         try:
             with long_cells():
-                found = [(reader.line_num, row) for row in islice(reader, LINES)]
+                entries = [(reader.line_num, row) for row in islice(reader, LINES)]
         except csv.Error:
             continue
-        whole = [row for _, row in found if row]
+        whole = [row for _, row in entries if row]
         if len(whole) < 3:
             continue
         usual, count = Counter(map(len, whole)).most_common(1)[0]
@@ -132,7 +132,7 @@ def _titles(text: str, tables: Sequence[str]) -> int:
             continue
         rest = [[cell.strip() for cell in row] for row in whole[number:]]
         if len(rest[0]) == usual and _over_numbers(rest):
-            lines = [line for line, row in found if row]
+            lines = [line for line, row in entries if row]
             return lines[number - 1]
     return 0
 
@@ -188,21 +188,21 @@ def headed_by(path: Path, rows: list[list[str]], *, sure: bool = False) -> Headi
     for place in nameless:
         names[place] = f"unnamed {place}"
     if nameless:
-        said = ", ".join(map(str, nameless[:8]))
-        notices.say(f"columns of {path.name!r} without a name (at place {said}) are called "
+        excerpt = ", ".join(map(str, nameless[:8]))
+        notices.say(f"columns of {path.name!r} without a name (at place {excerpt}) are called "
                     f"'unnamed {nameless[0]}' and so on: name them in the first line")  # fmt: skip
     if numbered:
-        said = ", ".join(first[:3]) + (", ..." if width > 3 else "")
+        excerpt = ", ".join(first[:3]) + (", ..." if width > 3 else "")
         notices.say(
-            f"the first line of {path.name!r} counts ({said}) and is taken for the columns' "
+            f"the first line of {path.name!r} counts ({excerpt}) and is taken for the columns' "
             "names: write other names above it if it is a row"
         )
     if headed or numbered:
         check_names([name for i, name in enumerate(names) if i not in left_out], repr(path.name))
     if units:
-        said = ", ".join(cell for cell in rows[1] if cell)
-        notices.say(f"the second line of {path.name!r} ({said[:40]}) is taken for units, and is no "
-                    "row: remove it if that is wrong")  # fmt: skip
+        excerpt = ", ".join(cell for cell in rows[1] if cell)
+        notices.say(f"the second line of {path.name!r} ({excerpt[:40]}) is taken for units, and is "
+                    "no row: remove it if that is wrong")  # fmt: skip
     return Heading(
         tuple(names), headed or numbered,
         (headed or numbered) and names != [str(i) for i in range(len(names))],
@@ -214,9 +214,9 @@ def _doubtful(path: Path, first: list[str], body: list[list[str]]) -> None:
     """Say that a line of words above words is taken for names."""
     if any(cell and cells.is_numeric(cell) for row in body[:1] for cell in row):
         return
-    said = ", ".join(map(repr, first[:4])) + (", ..." if len(first) > 4 else "")
+    excerpt = ", ".join(map(repr, first[:4])) + (", ..." if len(first) > 4 else "")
     notices.say(
-        f"the first line of {path.name!r} ({said}) is taken for the columns' names, though the "
+        f"the first line of {path.name!r} ({excerpt}) is taken for the columns' names, though the "
         "cells below it are words, too: write names above it if it is a row"
     )
 
@@ -258,8 +258,8 @@ def is_header(rows: Sequence[Sequence[str]]) -> bool:
             return over or all(top)
         if len(row) == len(top) + 1 and all(top):
             return True
-    named = [t for t, cell in zip(top, first, strict=True) if cell]
-    return all(named) and bool(named)
+    flags = [t for t, cell in zip(top, first, strict=True) if cell]
+    return all(flags) and bool(flags)
 
 
 def _is_numbered(rows: list[list[str]]) -> bool:

@@ -31,14 +31,14 @@ def of_file(body: Sequence[Sequence[str]], separator: str) -> tuple[Marks, froze
     )
     # So does "1.234.567" or "0,5": then the point of "1.234" is between thousands, too.
     either = sum(bool(_EITHER_POINT.fullmatch(cell)) for cell in texts)
-    shown = frozenset("," * bool(telling) + "." * (point > either))
+    evidence = frozenset("," * bool(telling) + "." * (point > either))
     if comma and point == either and (telling or (separator != "," and (grouped[1] or not point))):
-        return Marks(",", "." if grouped[1] or point else ""), shown
+        return Marks(",", "." if grouped[1] or point else ""), evidence
     if separator == "," and comma > telling and not telling:
-        return Marks(".", ","), shown
+        return Marks(".", ","), evidence
     if point and grouped[0] > telling:  # what does not fit is then named by its row
-        return Marks(".", ","), shown
-    return Marks(), shown
+        return Marks(".", ","), evidence
+    return Marks(), evidence
 
 
 @dataclass(frozen=True)
@@ -56,19 +56,19 @@ def of_column(levels: Sequence[str], usual: Marks = USUAL, shown: Collection[str
     Cells that are no numbers in any way of writing them are not looked at. Money needs one sign,
     per cent a sign everywhere, and brackets need numbers without them beside them.
     """
-    told = [level for level in levels if level.lower() not in cells.MISSING]
-    found = [one for one in map(cells.undressed, told) if one is not None]
-    if not found:
+    entries = [level for level in levels if level.lower() not in cells.MISSING]
+    figures = [one for one in map(cells.undressed, entries) if one is not None]
+    if not figures:
         return Found(usual)
-    signs = {one.sign for one in found} - {""}
+    signs = {one.sign for one in figures} - {""}
     if len(signs) > 1:
         return Found(usual)
-    bracketed = sum(one.brackets for one in found)
-    plain = bracketed == len(found) and not signs and all(o.bare[1:].isdigit() for o in found)
+    bracketed = sum(one.brackets for one in figures)
+    plain = bracketed == len(figures) and not signs and all(o.bare[1:].isdigit() for o in figures)
     how = replace(usual, sign=next(iter(signs), ""), brackets=bracketed > 0 and not plain)
-    if how.sign in cells.SHARES and 2 * sum(one.lacks(how) for one in found) >= len(found):
+    if how.sign in cells.SHARES and 2 * sum(one.lacks(how) for one in figures) >= len(figures):
         how = replace(how, sign="")  # a share among plain numbers is then named by its row
-    bare = [one.bare for one in found]
+    bare = [one.bare for one in figures]
     fitting = sum(cells.number(cell, usual) is not None for cell in bare)
     # Where most cells are as in the rest of the file, the others are named by their rows.
     if fitting == len(bare) or (usual.thousands and 2 * fitting > len(bare)):
@@ -107,11 +107,11 @@ def _read(bare: Sequence[str], marks: Marks) -> list[float] | None:
 
 def in_words(marks: Marks, usual: Marks = USUAL) -> str:
     """What is special about a column's numbers, in words; "" for nothing."""
-    told = [marks.sign] if marks.sign else []
+    phrases = [marks.sign] if marks.sign else []
     if marks.brackets:
-        told.append("negative ones in brackets")
+        phrases.append("negative ones in brackets")
     if marks.decimal != usual.decimal:
-        told.append(f"{marks.decimal!r} as the decimal mark")
+        phrases.append(f"{marks.decimal!r} as the decimal mark")
     if marks.thousands and marks.thousands != usual.thousands:
-        told.append(f"{marks.thousands!r} between thousands")
-    return ", ".join(told)
+        phrases.append(f"{marks.thousands!r} between thousands")
+    return ", ".join(phrases)

@@ -48,7 +48,7 @@ def shortest(values: np.ndarray, room: np.ndarray) -> np.ndarray:
     With half the distance between neighbours in float32 as the room, that is the number as float32
     writes it: 0.3 for 0.30000001192092896.
     """
-    found = values.copy()
+    numbers = values.copy()
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         finest = np.ceil(-np.log10(room))
         for more in (1, 0, -1):  # the last that fits is the shortest
@@ -56,8 +56,8 @@ def shortest(values: np.ndarray, room: np.ndarray) -> np.ndarray:
             up, down = 10.0 ** np.maximum(decimals, 0), 10.0 ** np.maximum(-decimals, 0)
             near = np.where(decimals > 0, np.rint(values * up) / up, np.rint(values / down) * down)
             fits = np.isfinite(near) & (np.abs(decimals) <= 22) & (np.abs(near - values) <= room)
-            found = np.where(fits, near, found)
-    return found
+            numbers = np.where(fits, near, numbers)
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -93,32 +93,32 @@ class Numbers:
         timely = column.kind in ("time", "duration")
         unit = np.datetime_data(column.values.dtype)[0] if timely else ""
         values = column.values.view(np.int64) if timely else column.values
-        there = values[~gaps]
+        present = values[~gaps]
         if column.kind == "boolean":
-            there = there.astype(np.float32)
+            present = present.astype(np.float32)
         _finite(name, column, values, gaps)
         about = (name, column.kind, column.raw, column.zone, column.style, unit)
-        still = bool((there == there[0]).all())
+        still = bool((present == present[0]).all())
         how = {"indicator": bool(gaps.any()), "marks": column.marks.pair}
-        how["grain"] = _grain(there, unit)
-        found = cls(*about, **how, constant=still)  # type: ignore[arg-type]
-        offset = there[0].item()
-        off = deltas(there, offset)
+        how["grain"] = _grain(present, unit)
+        encoder = cls(*about, **how, constant=still)  # type: ignore[arg-type]
+        offset = present[0].item()
+        off = deltas(present, offset)
         with np.errstate(over="ignore", invalid="ignore"):
             most = float(np.abs(off).max()) or 1.0  # so that no square is too large or small
             mean, std = float((off / most).mean() * most), float((off / most).std() * most)
-        if timely or (std > 0 and float(rounding(there).max()) > LOSS * std):
-            whole = there.dtype.kind == "i"
+        if timely or (std > 0 and float(rounding(present).max()) > LOSS * std):
+            whole = present.dtype.kind == "i"
             center = offset + (round(mean) if whole else mean)
             scaled = timely or not _SMALL < std < _LARGE
-            found = replace(found, offset=center, scale=std if scaled and std > 0 else 1.0)
-        off = found._features(there)
-        found = replace(found, fill=float(np.median(off)))
-        if quantiles and not found.constant and column.kind != "boolean":
+            encoder = replace(encoder, offset=center, scale=std if scaled and std > 0 else 1.0)
+        off = encoder._features(present)
+        encoder = replace(encoder, fill=float(np.median(off)))
+        if quantiles and not encoder.constant and column.kind != "boolean":
             number = min(QUANTILES, len(off))
             marks = np.quantile(off, np.linspace(0.0, 1.0, number))
-            found = replace(found, quantiles=tuple(np.maximum.accumulate(marks).tolist()))
-        return found
+            encoder = replace(encoder, quantiles=tuple(np.maximum.accumulate(marks).tolist()))
+        return encoder
 
     @property
     def features(self) -> list[str]:
@@ -144,19 +144,19 @@ class Numbers:
     def _in_unit(self, values: np.ndarray) -> np.ndarray:
         """Times in the unit of those fitted to; an error where that does not hold them."""
         kind = values.dtype.kind
-        found = values.astype(f"{kind}8[{self.unit}]")
+        times = values.astype(f"{kind}8[{self.unit}]")
         # NumPy wraps what is too large: nanoseconds end in 2262.
-        there = ~np.isnat(values)
+        present = ~np.isnat(values)
         second = f"{kind}8[s]"
-        off = (found[there].astype(second) - values[there].astype(second)).astype(np.int64)
+        off = (times[present].astype(second) - values[present].astype(second)).astype(np.int64)
         if (np.abs(off) > 1).any() and self.unit not in ("Y", "M", "W", "D", "h", "m"):
-            wrong = values[there][np.abs(off) > 1][0]
+            wrong = values[present][np.abs(off) > 1][0]
             raise IsthmusError(
                 f"{wrong} in the column {self.name!r} is too far from the times that the model was "
                 f"fitted to, which are stored in {self.unit}: leave the row out, or fit to times "
                 "in microseconds"
             )
-        return found
+        return times
 
     def put(self, column: Column, into: np.ndarray) -> int:
         """Write the features of rows ``(rows, width)``, and count what was missing there."""

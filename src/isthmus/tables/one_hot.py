@@ -39,9 +39,9 @@ class Levels:
         codes = column.values
         counts = np.bincount(codes[codes >= 0], minlength=len(column.levels))
         least = rare if rare >= 1 else rare * len(codes)
-        kept = tuple(v for v, n in zip(column.levels, counts, strict=True) if n and n >= least)
+        levels = tuple(v for v, n in zip(column.levels, counts, strict=True) if n and n >= least)
         few = tuple(v for v, n in zip(column.levels, counts, strict=True) if 0 < n < least)
-        return cls(name, kept, few[:_REMEMBERED], bool((codes < 0).any()), column.raw)
+        return cls(name, levels, few[:_REMEMBERED], bool((codes < 0).any()), column.raw)
 
     @property
     def width(self) -> int:
@@ -68,7 +68,7 @@ class Levels:
         """Write the features of rows ``(rows, width)``; returns values that are new."""
         places = {str(level): place for place, level in enumerate(self.levels)}
         last = self.width - 1 if self.rare else -1
-        known = {str(level) for level in self.rare}
+        rare = {str(level) for level in self.rare}
         of_level = np.array(
             [places.get(str(level), last) for level in column.levels]
             + [len(self.levels) if self.missing else -1]
@@ -76,11 +76,11 @@ class Levels:
         new = [
             str(level)
             for level, place in zip(column.levels, of_level[:-1], strict=True)
-            if place == last and str(level) not in known and str(level) not in places
+            if place == last and str(level) not in rare and str(level) not in places
         ]
         if new:  # those of these rows alone
-            there = {str(column.levels[code]) for code in np.unique(column.values) if code >= 0}
-            new = [level for level in new if level in there]
+            present = {str(column.levels[code]) for code in np.unique(column.values) if code >= 0}
+            new = [level for level in new if level in present]
         if into.shape[1]:
             place = of_level[column.values]
             rows = np.flatnonzero(place >= 0)
@@ -118,5 +118,5 @@ class Levels:
 
 def listed(names: Sequence[str], most: int = 5) -> str:
     """Names in a sentence."""
-    said = ", ".join(map(repr, names[:most]))
-    return said + (f" and {len(names) - most} more" if len(names) > most else "")
+    text = ", ".join(map(repr, names[:most]))
+    return text + (f" and {len(names) - most} more" if len(names) > most else "")

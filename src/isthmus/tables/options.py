@@ -39,23 +39,23 @@ class PrepareOptions:
                 "prepare says how a table is prepared, by name: prepare={'quantiles': True}, or "
                 "prepare.quantiles=true on the command line"
             )
-        known = [own.name for own in fields(cls)]
+        names = [field.name for field in fields(cls)]
         for name in given:
-            if name not in known:
-                raise unknown("option of prepare", str(name), known)
-        own = dict(given)
+            if name not in names:
+                raise unknown("option of prepare", str(name), names)
+        options = dict(given)
         for name in ("text", "numbers"):
-            if isinstance(own.get(name), str):
-                own[name] = [one.strip() for one in own[name].split(",")]
-            if name in own:
-                own[name] = tuple(str(one) for one in own[name])
+            if isinstance(options.get(name), str):
+                options[name] = [one.strip() for one in options[name].split(",")]
+            if name in options:
+                options[name] = tuple(str(one) for one in options[name])
         for name, kind, least in (("rare", (int, float), 0), ("levels", (int,), 1)):
-            value = own.get(name, least)
+            value = options.get(name, least)
             if isinstance(value, bool) or not isinstance(value, kind) or not value >= least:
                 raise IsthmusError(f"prepare {name}={value!r} is no number from {least} on")
-        if not isinstance(own.get("quantiles", False), bool):
+        if not isinstance(options.get("quantiles", False), bool):
             raise IsthmusError("prepare quantiles is true or false")
-        return cls(**own)
+        return cls(**options)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary; :meth:`of` reads it back."""

@@ -28,12 +28,12 @@ def read(
             if not names or file.metadata.num_rows == 0:
                 raise IsthmusError(f"{str(path)!r} is empty: pass a table with at least one row")
             keep = choose(names)
-            found = {
+            columns = {
                 name: column_of(file.read(columns=[name]).column(0), name, where,
                                 whole=name in whole)
                 for name in keep
             }  # fmt: skip
-            return Table(found, file.metadata.num_rows, where, file=path.name)
+            return Table(columns, file.metadata.num_rows, where, file=path.name)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path) from error
 
@@ -67,14 +67,14 @@ def header(path: Path) -> list[str]:
 
 def _names(file: Any, path: Path, *, say: bool = False) -> list[str]:
     names = [str(name) for name in file.schema_arrow.names]
-    kept = [name for name in names if not name.startswith(ROW_NAMES)]
-    check_names(kept, repr(path.name))
-    if say and len(kept) < len(names):
+    columns = [name for name in names if not name.startswith(ROW_NAMES)]
+    check_names(columns, repr(path.name))
+    if say and len(columns) < len(names):
         notices.say(
             f"{path.name!r} keeps the rows' names in a column of its own, which is left out: "
             "reset_index() before writing keeps it"
         )
-    return kept
+    return columns
 
 
 def _damaged(path: Path) -> IsthmusError:

@@ -65,13 +65,13 @@ class Preparation:
             elif column.kind == "free":
                 left_out[name] = "it is text with a different value in almost every row"
             elif column.kind == "text":
-                found = Levels.learn(name, column, options.rare)
-                reason = _too_many(found, column, options)
+                levels = Levels.learn(name, column, options.rare)
+                reason = _too_many(levels, column, options)
                 if reason:
                     left_out[name] = reason
                 else:
-                    encoders.append(found)
-                    joined += [name] if found.rare else []
+                    encoders.append(levels)
+                    joined += [name] if levels.rare else []
             else:
                 encoders.append(Numbers.learn(name, column, quantiles=options.quantiles))
         if not any(one.features for one in encoders):
@@ -80,14 +80,14 @@ class Preparation:
                 f"{table.where} has no usable column{why}: pass columns of numbers, or of text "
                 "with few values"
             )
-        made = cls(tuple(encoders), left_out, table.named)
+        preparation = cls(tuple(encoders), left_out, table.named)
         if zeros:
             notices.say(
                 f"whole numbers with leading zeros are names, and read as text: {listed(zeros)} of "
                 f"{table.where}; prepare={{'numbers': {zeros[:5]!r}}} reads them as numbers"
             )
-        made._say(table, index, options, joined)
-        return made
+        preparation._say(table, index, options, joined)
+        return preparation
 
     @property
     def features(self) -> list[str]:
@@ -190,13 +190,13 @@ class Preparation:
         if isinstance(one, Levels):
             if column.kind == "text" and not column.stray:
                 return column
-            found = table.as_text(one.name) if not column.is_empty else as_text(column)
-            if found.kind == "free":
+            text = table.as_text(one.name) if not column.is_empty else as_text(column)
+            if text.kind == "free":
                 raise IsthmusError(
                     f"the column {one.name!r} of {table.where} has too many different values for "
                     "one that the model reads as text: pass fewer rows at once"
                 )
-            return found
+            return text
         if column.stray:
             raise IsthmusError(column.stray)
         timely = ("time", "duration")
@@ -210,17 +210,17 @@ class Preparation:
                 return Column(one.kind, gaps)
             return Column("number", np.full(len(column.values), np.nan))
         if column.kind == "text" and one.kind == "time":
-            read = times_of(column, one.style or "iso")
-            if read is not None:
-                return read
-        said = (
+            times = times_of(column, one.style or "iso")
+            if times is not None:
+                return times
+        example = (
             f" ({str(column.objects()[~column.gaps()][0])!r}, say)" if column.kind != "free" else ""
         )
         what = {"time": "times", "duration": "durations"}.get(one.kind, "numbers")
         kinds = {"text": "text", "free": "text", "time": "times", "duration": "durations"}
         raise IsthmusError(
             f"the column {one.name!r} of {table.where} holds {kinds.get(column.kind, 'numbers')}"
-            f"{said}, and the model was fitted to {what} there: convert it"
+            f"{example}, and the model was fitted to {what} there: convert it"
         )
 
     def restored(self, rows: np.ndarray) -> Table:
@@ -246,11 +246,11 @@ class Preparation:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Preparation":
         """Read what :meth:`to_dict` wrote."""
-        made = [
+        encoders = [
             Levels.from_dict(one) if one["kind"] == "text" else Numbers.from_dict(one)
             for one in plain["columns"]
         ]
-        return cls(tuple(made), plain["left_out"], plain["named"])
+        return cls(tuple(encoders), plain["left_out"], plain["named"])
 
     # --- what is said ----------------------------------------------------------------------------
 
@@ -301,9 +301,9 @@ def _as_marked(column: Column, one: Numbers, table: Table) -> Column:
     """Numbers of a file, by the marks of the rows fitted to where its cells may be read so."""
     if not one.marks or table.reread is None or column.marks.pair == one.marks:
         return column
-    written = table.as_text(one.name)
-    own = replace(column.marks, decimal=one.marks[0], thousands=one.marks[1:])
-    return numbers_of(written, own) or column
+    text = table.as_text(one.name)
+    marks = replace(column.marks, decimal=one.marks[0], thousands=one.marks[1:])
+    return numbers_of(text, marks) or column
 
 
 def _rows(column: Column, index: Any) -> Column:
@@ -321,21 +321,21 @@ def _by_place(table: Table, names: Sequence[str]) -> Any:
 def _renamed(lacking: Sequence[str], free: Sequence[str]) -> dict[str, str]:
     """Which column may be which by another name, each taken once: the most alike first."""
     pairs = [(_alike(old, new), old, new) for old in lacking for new in free]
-    found: dict[str, str] = {}
+    renames: dict[str, str] = {}
     for _, old, new in sorted((p for p in pairs if p[0] >= _NEAR), key=lambda p: -p[0]):
-        if old not in found and new not in found.values():
-            found[old] = new
-    return found
+        if old not in renames and new not in renames.values():
+            renames[old] = new
+    return renames
 
 
 def _alike(one: str, other: str) -> float:
     return SequenceMatcher(None, one.lower(), other.lower()).ratio()
 
 
-def _too_many(found: Levels, column: Column, options: PrepareOptions) -> str:
+def _too_many(levels: Levels, column: Column, options: PrepareOptions) -> str:
     """Why a column of text is not read; empty where it is."""
     different = len(np.unique(column.values[column.values >= 0]))
-    if len(found.levels) > options.levels or not found.levels:
+    if len(levels.levels) > options.levels or not levels.levels:
         hint = f"prepare={{'levels': {different}, 'rare': 0}} keeps it"
         return f"it is text with {different} different values; {hint}"
     return ""

@@ -29,22 +29,22 @@ def given_back(table: Table, like: Table | None) -> Any:
     if kind in ("arrow", "polars"):
         import pyarrow as pa
 
-        found = _as_were(pa.Table.from_pandas(frame, preserve_index=False), like)
+        arrow_table = _as_were(pa.Table.from_pandas(frame, preserve_index=False), like)
         if kind == "arrow":
-            return found
+            return arrow_table
         import polars
 
-        return polars.from_arrow(found)
+        return polars.from_arrow(arrow_table)
     return frame
 
 
 def array(table: Table, single: Sequence[bool]) -> np.ndarray:
     """Numbers and truth values as one array: float32 where every column says so, else float64."""
     kind = np.float32 if all(single) else np.float64
-    found = np.empty((table.rows, len(table.columns)), kind)
+    values = np.empty((table.rows, len(table.columns)), kind)
     for place, column in enumerate(table.columns.values()):
-        found[:, place] = column.doubles()
-    return found
+        values[:, place] = column.doubles()
+    return values
 
 
 def _frame(table: Table, index: Any) -> Any:
@@ -65,8 +65,8 @@ def _series(column: Column) -> Any:
         objects = column.objects()
         if raw == "object" or not len(objects):
             return pd.Series(objects, dtype=object)
-        found = pd.Series(objects.tolist())
-        return pd.Series(pd.Categorical(found)) if raw == "category" else found
+        texts = pd.Series(objects.tolist())
+        return pd.Series(pd.Categorical(texts)) if raw == "category" else texts
     if column.kind in ("time", "duration"):
         series = pd.Series(column.values)
         if column.zone:
@@ -91,11 +91,11 @@ def _labelled(names: list[str], like: Table) -> Any:
     """The columns' names as the frame has them: numbers, tuples of several levels, ..."""
     import pandas as pd
 
-    known = like.labels
-    if not like.named and len(names) == len(known) and not all(n in known for n in names):
-        labels = [*known.values()]  # which were taken by place
+    originals = like.labels
+    if not like.named and len(names) == len(originals) and not all(n in originals for n in names):
+        labels = [*originals.values()]  # which were taken by place
     else:
-        labels = [known.get(name, name) for name in names]
+        labels = [originals.get(name, name) for name in names]
     if all(isinstance(one, tuple) for one in labels):
         return pd.MultiIndex.from_tuples(labels)
     return pd.Index(labels)
@@ -104,20 +104,20 @@ def _labelled(names: list[str], like: Table) -> Any:
 _SINGLE = ("float", "float32", "halffloat", "float16", "Float32")
 
 
-def _as_were(found: Any, like: Table | None) -> Any:
+def _as_were(arrow_table: Any, like: Table | None) -> Any:
     """An Arrow table in the types that its columns had, where they can be cast."""
     import pyarrow as pa
 
     if like is None:
-        return found
-    for place, name in enumerate(found.column_names):
+        return arrow_table
+    for place, name in enumerate(arrow_table.column_names):
         raw = like.columns[name].raw if name in like.columns else ""
         try:
             kind = pa.type_for_alias(raw)
         except ValueError:
             continue
         try:
-            found = found.set_column(place, name, found.column(place).cast(kind))
+            arrow_table = arrow_table.set_column(place, name, arrow_table.column(place).cast(kind))
         except pa.ArrowException:
             continue
-    return found
+    return arrow_table

@@ -25,13 +25,13 @@ def surveyed(path: Path, dialect: Dialect) -> tuple[int, frozenset[int]]:
     are no text in the dialect's encoding raise UnicodeDecodeError.
     """
     try:
-        found = None
+        survey = None
         if dialect.encoding in _ASCII and dialect.separator != BLANKS:
             with dialect.rows(path) as stream:
-                found = _by_bytes(path, stream, dialect)
-        if found is None:  # quotes, or other encodings
+                survey = _by_bytes(path, stream, dialect)
+        if survey is None:  # quotes, or other encodings
             with dialect.rows(path) as stream, long_cells():
-                found = _by_cells(path, stream, dialect)
+                survey = _by_cells(path, stream, dialect)
     except UnicodeDecodeError:
         raise
     except DAMAGE as error:
@@ -40,9 +40,9 @@ def surveyed(path: Path, dialect: Dialect) -> tuple[int, frozenset[int]]:
         raise damaged(path) from error
     except csv.Error as error:
         raise damaged(path) from error
-    if found[0] < 1:
+    if survey[0] < 1:
         raise IsthmusError(f"{str(path)!r} has a header but no rows: pass at least one row")
-    return found
+    return survey
 
 
 _ASCII = ("utf-8", "cp1252", "latin-1")
@@ -61,8 +61,8 @@ def _by_bytes(path: Path, stream: IO[bytes], dialect: Dialect) -> tuple[int, fro
         end = block.rfind(b"\n") + 1
         rest = block[end:]
         if end:
-            counted = _counted(path, block[:end], dialect, line, zeros)
-            rows, line = rows + counted[0], line + counted[1]
+            counts = _counted(path, block[:end], dialect, line, zeros)
+            rows, line = rows + counts[0], line + counts[1]
     if rest:
         rows += _counted(path, rest + b"\n", dialect, line, zeros)[0]
     return rows, frozenset(zeros)

@@ -41,20 +41,20 @@ class TableSource(Source):
         """Which of the features are 0 or 1 alone, once a preparation says so."""
         if self.preparation is None:
             return None
-        return [own for one in self.preparation.encoders for own in one.truths]
+        return [truth for one in self.preparation.encoders for truth in one.truths]
 
     @property
     def fills(self) -> Mapping[int, int] | None:  # type: ignore[override]
         """The columns that were filled by those that say so, by their places."""
         if self.preparation is None:
             return None
-        found: dict[int, int] = {}
+        fills: dict[int, int] = {}
         place = 0
         for one in self.preparation.encoders:
             if isinstance(one, Numbers) and one.indicator:
-                found[place + 1] = place
+                fills[place + 1] = place
             place += len(one.features)
-        return found
+        return fills
 
     @property
     def signal(self) -> Signal:  # type: ignore[override]
@@ -71,16 +71,16 @@ class TableSource(Source):
 
     def prepared(self, preparation: Preparation) -> "TableSource":
         """The same table as that preparation makes it."""
-        made = TableSource(self.table, preparation)
-        made.spec = self.spec
-        return made
+        source = TableSource(self.table, preparation)
+        source.spec = self.spec
+        return source
 
     def features(self) -> Tensor:
         """All rows, float32 ``(rows, features)``; made when first asked for, and kept."""
         if self._features is None:
-            own = self.preparation
-            found = plain(self.table) if own is None else own.apply(self.table)
-            self._features = torch.from_numpy(found)
+            preparation = self.preparation
+            values = plain(self.table) if preparation is None else preparation.apply(self.table)
+            self._features = torch.from_numpy(values)
         return self._features
 
 

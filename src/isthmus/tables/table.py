@@ -81,19 +81,19 @@ class Column:
 
     def objects(self) -> np.ndarray:
         """The entries as Python values, missing ones as None, ``(rows,)``."""
-        found = np.empty(len(self.values), object)
+        objects = np.empty(len(self.values), object)
         if self.kind == "text":
-            known = np.array([*self.levels, None], object)
-            return known[self.values]
+            levels = np.array([*self.levels, None], object)
+            return levels[self.values]
         if self.kind in ("time", "duration"):
             letter = self.values.dtype.kind
             fine = np.datetime_data(self.values.dtype)[0] in ("ns", "ps", "fs", "as")
             # Python has no times so fine, and NumPy would give them as whole numbers.
-            found[:] = self.values.astype(f"{letter}8[us]") if fine else self.values
+            objects[:] = self.values.astype(f"{letter}8[us]") if fine else self.values
         else:
-            found[:] = self.values.tolist()
-        found[self.gaps()] = None
-        return found
+            objects[:] = self.values.tolist()
+        objects[self.gaps()] = None
+        return objects
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +134,8 @@ class Table:
         """Some rows, by numbers, a mask or a slice."""
         columns = {name: column.take(index) for name, column in self.columns.items()}
         rows = len(np.arange(self.rows)[index])
-        own = None if self.index is None else self.index[index]
-        return replace(self, columns=columns, rows=rows, index=own)
+        row_names = None if self.index is None else self.index[index]
+        return replace(self, columns=columns, rows=rows, index=row_names)
 
     def only(self, names: Iterable[str]) -> "Table":
         """These columns, in this order."""
@@ -170,10 +170,10 @@ def as_text(column: Column) -> Column:
     if column.kind in ("text", "free"):
         return replace(column, stray="")
     gaps = column.gaps()
-    found, codes = np.unique(column.values[~gaps], return_inverse=True)
+    distinct, codes = np.unique(column.values[~gaps], return_inverse=True)
     numbers = np.full(len(column.values), -1, np.int32)
     numbers[~gaps] = codes
-    return Column("text", numbers, levels=[_written(value) for value in found.tolist()])
+    return Column("text", numbers, levels=[_written(value) for value in distinct.tolist()])
 
 
 def _written(value: Any) -> str:
@@ -187,7 +187,7 @@ def check_names(names: Sequence[str], where: str) -> None:
     counts = Counter(names)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
-        said = ", ".join(map(repr, twice[:8])) + (", ..." if len(twice) > 8 else "")
+        listing = ", ".join(map(repr, twice[:8])) + (", ..." if len(twice) > 8 else "")
         raise IsthmusError(
-            f"{where} has several columns called {said}: give each column a name of its own"
+            f"{where} has several columns called {listing}: give each column a name of its own"
         )

@@ -45,8 +45,8 @@ class Gathering:
         start, self.done = self.done, self.done + len(part)
         if self.free:
             return
-        numbers, found = pd.factorize(np.asarray(part, object))
-        texts = [str(one).strip() for one in found]
+        numbers, distinct = pd.factorize(np.asarray(part, object))
+        texts = [str(one).strip() for one in distinct]
         if self.typed is not None:
             values = self._values(texts)
             if values is None:
@@ -54,17 +54,17 @@ class Gathering:
             else:
                 self.typed[start : self.done] = values[numbers]
             return
-        own = np.array([self.places.setdefault(t, len(self.places)) for t in texts], np.int32)
-        self.codes[start : self.done] = own[numbers] if len(own) else 0
+        codes = np.array([self.places.setdefault(t, len(self.places)) for t in texts], np.int32)
+        self.codes[start : self.done] = codes[numbers] if len(codes) else 0
         if len(self.places) > KEPT and not self.whole:
             self._outgrown()
 
     def _outgrown(self) -> None:
         levels = list(self.places)
         if not self.plain:
-            told = [level for level in levels if level.lower() not in cells.MISSING]
+            entries = [level for level in levels if level.lower() not in cells.MISSING]
             self.marks = marks_.of_column(levels, self.marks, self.shown).marks
-            self.style = cells.style_of_times(told) or ""
+            self.style = cells.style_of_times(entries) or ""
             values = self._values(levels)
             if values is not None:
                 self.typed = np.empty(len(self.codes), values.dtype)
@@ -82,17 +82,19 @@ class Gathering:
     def _values(self, texts: list[str]) -> np.ndarray | None:
         """Cells as numbers or times; None where one is neither."""
         if self.style:
-            there = [text.lower() not in cells.MISSING for text in texts]
-            some = cells.times([t for t, own in zip(texts, there, strict=True) if own], self.style)
+            present = [text.lower() not in cells.MISSING for text in texts]
+            some = cells.times(
+                [t for t, keep in zip(texts, present, strict=True) if keep], self.style
+            )
             if some is None:
                 return None
             values = np.full(len(texts), np.datetime64("NaT"), "datetime64[us]")
-            values[np.array(there, bool)] = some
+            values[np.array(present, bool)] = some
             return values
-        found = [cells.number(text, self.marks) for text in texts]
-        if any(one is None for one in found):
+        numbers = [cells.number(text, self.marks) for text in texts]
+        if any(one is None for one in numbers):
             return None
-        return np.array([_double(one) for one in found])
+        return np.array([_double(one) for one in numbers])
 
     def column(self) -> Column:
         """The column, of the type that its cells have."""
@@ -115,14 +117,14 @@ def typed(
     """
     stray = ""
     if not plain:
-        own = marks_.of_column(levels, marks, shown)
-        marks = own.marks
-        if own.doubt:
-            stray = _in_doubt(own.doubt, name, where)
-        found = _as_numbers(levels, codes, marks) or _as_truths(levels, codes)
-        found = found or _as_times(levels, codes)
-        if found is not None:
-            return replace(found, stray=crowded(levels, found, name, where), marks=marks)
+        finding = marks_.of_column(levels, marks, shown)
+        marks = finding.marks
+        if finding.doubt:
+            stray = _in_doubt(finding.doubt, name, where)
+        column = _as_numbers(levels, codes, marks) or _as_truths(levels, codes)
+        column = column or _as_times(levels, codes)
+        if column is not None:
+            return replace(column, stray=crowded(levels, column, name, where), marks=marks)
         stray = stray or _stray(levels, codes, marks, name, where)
     missing = np.array([level.lower() in cells.MISSING_TEXT for level in levels], bool)
     order = sorted((i for i in range(len(levels)) if not missing[i]), key=lambda i: levels[i])
@@ -133,23 +135,23 @@ def typed(
 
 def _numbers(levels: Sequence[str], marks: cells.Marks) -> tuple[list[float | int | None], bool]:
     """The numbers in cells, and whether at least half of those that say something are numbers."""
-    found = [cells.number(level, marks) for level in levels]
-    there = [one for one in found if one is None or one == one]
-    numeric = sum(one is not None for one in there)
-    return found, bool(there) and 2 * numeric >= len(there)
+    numbers = [cells.number(level, marks) for level in levels]
+    entries = [one for one in numbers if one is None or one == one]
+    numeric = sum(one is not None for one in entries)
+    return numbers, bool(entries) and 2 * numeric >= len(entries)
 
 
 def _as_numbers(levels: Sequence[str], codes: np.ndarray, marks: cells.Marks) -> Column | None:
-    found = [cells.number(level, marks) for level in levels]
-    if any(one is None for one in found):
+    numbers = [cells.number(level, marks) for level in levels]
+    if any(one is None for one in numbers):
         return None
-    there = [one for one in found if one == one]
-    whole = bool(there) and all(isinstance(one, int) and abs(one) < 2**63 for one in there)
+    entries = [one for one in numbers if one == one]
+    whole = bool(entries) and all(isinstance(one, int) and abs(one) < 2**63 for one in entries)
     if not whole:
-        values = np.array([_double(one) for one in found])
+        values = np.array([_double(one) for one in numbers])
         return Column("number", values[codes])
-    gaps = np.array([one != one for one in found], bool)
-    integers = np.array([0 if one != one else int(one or 0) for one in found], np.int64)
+    gaps = np.array([one != one for one in numbers], bool)
+    integers = np.array([0 if one != one else int(one or 0) for one in numbers], np.int64)
     return Column("integer", integers[codes], gaps[codes] if gaps.any() else None)
 
 
@@ -178,42 +180,42 @@ def _double(one: float | int | None) -> float:
 
 
 def _as_truths(levels: Sequence[str], codes: np.ndarray) -> Column | None:
-    found = [cells.truth(level) for level in levels]
+    truths = [cells.truth(level) for level in levels]
     gaps = np.array([level.lower() in cells.MISSING for level in levels], bool)
-    if gaps.all() or any(f is None and not gap for f, gap in zip(found, gaps, strict=True)):
+    if gaps.all() or any(f is None and not gap for f, gap in zip(truths, gaps, strict=True)):
         return None
-    values = np.array([bool(one) for one in found])
+    values = np.array([bool(one) for one in truths])
     return Column("boolean", values[codes], gaps[codes] if gaps.any() else None)
 
 
 def _as_times(levels: Sequence[str], codes: np.ndarray) -> Column | None:
     gaps = np.array([level.lower() in cells.MISSING for level in levels], bool)
-    there = [level for level, gap in zip(levels, gaps, strict=True) if not gap]
-    style = cells.style_of_times(there) if there else None
-    found = None if style is None else cells.times(there, style)
-    if found is None or style is None:
+    entries = [level for level, gap in zip(levels, gaps, strict=True) if not gap]
+    style = cells.style_of_times(entries) if entries else None
+    times = None if style is None else cells.times(entries, style)
+    if times is None or style is None:
         return None
     values = np.full(len(levels), np.datetime64("NaT"), "datetime64[us]")
-    values[~gaps] = found
+    values[~gaps] = times
     return Column("time", values[codes], style="" if style == "iso" else style)
 
 
 def numbers_of(column: Column, marks: cells.Marks) -> Column | None:
     """A column of text as numbers that are written with these marks; None where one is not."""
-    found = [cells.number(str(level), marks) for level in column.levels]
-    if any(one is None for one in found):
+    numbers = [cells.number(str(level), marks) for level in column.levels]
+    if any(one is None for one in numbers):
         return None
-    values = np.array([*map(_double, found), np.nan])
+    values = np.array([*map(_double, numbers), np.nan])
     return Column("number", values[column.values], raw=column.raw, marks=marks)
 
 
 def times_of(column: Column, style: str) -> Column | None:
     """A column of text as times that are written in a given way; None where one is not."""
     values = np.full(len(column.levels) + 1, np.datetime64("NaT"), "datetime64[us]")
-    found = cells.times([str(level) for level in column.levels], style)
-    if found is None:
+    times = cells.times([str(level) for level in column.levels], style)
+    if times is None:
         return None
-    values[:-1] = found
+    values[:-1] = times
     return Column("time", values[column.values])
 
 
@@ -229,12 +231,12 @@ def _stray(
     levels: Sequence[str], codes: np.ndarray, marks: cells.Marks, name: str, where: str
 ) -> str:
     """The sentence for a column that is mostly numbers, with its first other cell; else empty."""
-    found = [cells.number(level, marks) for level in levels]
+    numbers = [cells.number(level, marks) for level in levels]
     counts = np.bincount(codes, minlength=len(levels))
     numeric = sum(
-        int(c) for c, one in zip(counts, found, strict=True) if one is not None and one == one
+        int(c) for c, one in zip(counts, numbers, strict=True) if one is not None and one == one
     )
-    other = np.array([one is None for one in found], bool)
+    other = np.array([one is None for one in numbers], bool)
     strays = int(counts[other].sum())
     if numeric < strays or not numeric:
         return ""
