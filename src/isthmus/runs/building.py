@@ -54,8 +54,8 @@ def resolved_scaling(recipe: Recipe, source: Source, options: Mapping[str, Any])
     Rows are looked at only where they are arrays, which can be read at once.
     """
     rows, table = None, data_preparation.names_of(source)
-    read = table or (reads_features(recipe) and data_options.is_array(source))
-    if options["scaling"] == "auto" and recipe.scaling in ("global", "norm") and read:
+    by_feature = table or (reads_features(recipe) and data_options.is_array(source))
+    if options["scaling"] == "auto" and recipe.scaling in ("global", "norm") and by_feature:
         rows = data_options.spread_rows(source)
     counts = str(options.get("likelihood")) in COUNTS
     signal = source.signal
@@ -116,11 +116,11 @@ def rebuilt(
             f"{folder} was not built by a recipe: pass the untrained autoencoder as model"
         )
     if model is None:
-        chosen = _recorded(config, folder) if recipe is None else as_recipe(recipe)
+        method = _recorded(config, folder) if recipe is None else as_recipe(recipe)
         options = _with_modules(config["options"], folder, modules)
-        model_options, _ = chosen.parse(options)
+        model_options, _ = method.parse(options)
         with seeded(torch.device("cpu"), 0):
-            model = chosen.build(Signal.from_dict(config["signal"]), model_options)
+            model = method.build(Signal.from_dict(config["signal"]), model_options)
     if passed and model.signal.kind == "graph":
         model.signal = Signal.from_dict(config["signal"])
     if "scaling" in config:  # of what is no recipe of this library's
@@ -170,7 +170,7 @@ def _with_modules(
 
 def _scale_recorded(model: Autoencoder, config: Mapping[str, Any]) -> None:
     """Scale a model that was passed for a run of one of this library's recipes."""
-    chosen = as_recipe(config["recipe"])
-    asked = config["options"].get("scaling", "auto")
+    recipe = as_recipe(config["recipe"])
+    scaling = config["options"].get("scaling", "auto")
     signal = Signal.from_dict(config["signal"])
-    rescale(model, modes_of(scaler_of(signal, asked, chosen.scaling)))
+    rescale(model, modes_of(scaler_of(signal, scaling, recipe.scaling)))

@@ -24,9 +24,9 @@ DataLike = Any
 
 def asked_of(options: dict[str, Any], recipe: Recipe | None = None) -> data_options.DataOptions:
     """What options say of the data, taken out of them, for a recipe whose own names win."""
-    own = {} if recipe is None else recipe.model_options.model_fields
-    found = data_options.DataOptions.taken(options, own)
-    return found if recipe is None else found.of_features(_takes_positions(recipe))
+    fields = {} if recipe is None else recipe.model_options.model_fields
+    how = data_options.DataOptions.taken(options, fields)
+    return how if recipe is None else how.of_features(_takes_positions(recipe))
 
 
 def _takes_positions(recipe: Recipe) -> bool:
@@ -128,23 +128,25 @@ def check_fit(model: Autoencoder, *sources: Source | None) -> None:
     for source in sources:
         if source is None:
             continue
-        own, theirs = model.signal, source.signal
-        if own.accepts(theirs):
-            if own.kind == "tokens" and (theirs.high or 0) > (own.high or 0):
+        signal, theirs = model.signal, source.signal
+        if signal.accepts(theirs):
+            if signal.kind == "tokens" and (theirs.high or 0) > (signal.high or 0):
                 raise IsthmusError(
                     f"the data have the token {theirs.high:g}, and the model reads 0 to "
-                    f"{own.high:g}: pass rows of the same vocabulary"
+                    f"{signal.high:g}: pass rows of the same vocabulary"
                 )
             continue
-        if own.kind == theirs.kind == "collection":
-            names = dict.fromkeys(theirs.parts, 0), dict.fromkeys(own.parts, 0)
+        if signal.kind == theirs.kind == "collection":
+            names = dict.fromkeys(theirs.parts, 0), dict.fromkeys(signal.parts, 0)
             tree.same_names(*names, "the data", "the model")
-        if own.kind != "collection" and theirs.kind == own.kind:
+        if signal.kind != "collection" and theirs.kind == signal.kind:
             raise IsthmusError(
-                f"the data are rows of shape {theirs.shape}, and the model reads {own.shape}: pass "
-                "rows that fit"
+                f"the data are rows of shape {theirs.shape}, and the model reads {signal.shape}: "
+                "pass rows that fit"
             )
-        raise IsthmusError(f"the data are {theirs}, and the model reads {own}: pass rows that fit")
+        raise IsthmusError(
+            f"the data are {theirs}, and the model reads {signal}: pass rows that fit"
+        )
 
 
 def _held(

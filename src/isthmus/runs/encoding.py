@@ -36,18 +36,18 @@ def encode(
     Raises :class:`IsthmusError` for a folder that holds no sound run, and for data that the model
     does not read.
     """
-    own = load(model) if isinstance(model, (str, Path)) else model
-    if not isinstance(own, Autoencoder):
+    autoencoder = load(model) if isinstance(model, (str, Path)) else model
+    if not isinstance(autoencoder, Autoencoder):
         raise IsthmusError(
-            f"a {type(own).__name__} cannot encode: pass a fitted model or the folder of a run, "
-            "and the data after it"
+            f"a {type(autoencoder).__name__} cannot encode: pass a fitted model or the folder of a "
+            "run, and the data after it"
         )
     if isinstance(X, (np.ndarray, Tensor)) and not isinstance(X, np.ma.MaskedArray):
-        read: Any = own.encode
+        method: Any = autoencoder.encode
         about = {n: v for n, v in {"given": given, "mask": mask}.items() if v is not None}
-        return read(X, code=code, batch_size=batch_size, **about)
-    source, _ = opened(X, given, mask, own.config, kind=kind_of(own))
+        return method(X, code=code, batch_size=batch_size, **about)
+    source, _ = opened(X, given, mask, autoencoder.config, kind=kind_of(autoencoder))
     if code:
-        return own.encode(source, code=True, batch_size=batch_size)
-    found = own.encode(source, batch_size=batch_size)
-    return found if isinstance(X, Source) else found.numpy()
+        return autoencoder.encode(source, code=True, batch_size=batch_size)
+    codes = autoencoder.encode(source, batch_size=batch_size)
+    return codes if isinstance(X, Source) else codes.numpy()

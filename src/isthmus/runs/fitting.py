@@ -92,35 +92,37 @@ def fit(
 
     Raises :class:`IsthmusError` for anything about the data or options that cannot work.
     """
-    own = recipe if isinstance(recipe, Autoencoder) else None
-    chosen = as_recipe(recipe)
-    options = chosen.spelt(options)
-    asked = data_preparation.asked(prepare, options)
+    own_model = recipe if isinstance(recipe, Autoencoder) else None
+    method = as_recipe(recipe)
+    options = method.spelt(options)
+    prepare_options = data_preparation.asked(prepare, options)
     # A label may be named like an option: label=kind.
-    own_given = {name: options.pop(name) for name in chosen.given if name in options}
-    how = asked_of(options, chosen)
-    start = starting.meant(start, chosen, options)
-    begun: Any = None  # the options of a model that goes on
+    own_given = {name: options.pop(name) for name in method.given if name in options}
+    how = asked_of(options, method)
+    start = starting.meant(start, method, options)
+    base_options: Any = None  # the options of a model that goes on
     if start is not None:
-        chosen, own, *begun = starting.started(recipe, start, options, load)
-    elif (fitted := starting.fitted(recipe)) is not None:
-        chosen, *begun = starting.continued(fitted, options)
+        method, own_model, *base_options = starting.started(recipe, start, options, load)
+    elif (base := starting.fitted(recipe)) is not None:
+        method, *base_options = starting.continued(base, options)
     else:
-        chosen.parse(options)  # a mistake is said before any data are read
+        method.parse(options)  # a mistake is said before any data are read
     if own_given:
         given = {**own_given, **(given or {})}
     source, columns = opened(X, given, mask, kind=how.reading)
-    check_given(chosen, source)
+    check_given(method, source)
     folder = None if out is None else fresh_folder(Path(out), overwrite)
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
     every = source
-    source, left_out = within_norm(source, how, chosen)
-    ready = planning.fit_planned(chosen, options, source, own, validation_data, asked, begun)
+    source, left_out = within_norm(source, how, method)
+    ready = planning.fit_planned(
+        method, options, source, own_model, validation_data, prepare_options, base_options
+    )
     model, training = ready.model, ready.training
     every = whole(every, ready.rows.source, ready.rows.preparation)
     model.config = config_of(
-        chosen,
+        method,
         model,
         ready.options,
         training,
@@ -132,7 +134,7 @@ def fit(
     if start is not None:
         model.config["start"] = "a fitted model" if isinstance(start, Autoencoder) else str(start)
     if model.solver is not None:
-        return _solve(model, ready.rows.train, training, folder, chosen.name, progress)
+        return _solve(model, ready.rows.train, training, folder, method.name, progress)
     trainer = Trainer(
         model,
         ready.rows.train,
@@ -142,7 +144,7 @@ def fit(
         config=model.config,
         callbacks=callbacks,
         progress=progress,
-        title=chosen.name,
+        title=method.name,
     )
     if not {*starting.LENGTHS} & {*options}:
         check_plan(trainer)
@@ -165,8 +167,8 @@ def _solve(
     sample = source.batch(torch.arange(min(ROWS, len(source))))
     device = resolve_device(training.device)
     model.to(device)
-    drawn = seeded(device, training.seed, 3)
-    with drawn, ProgressBar(title, 1, "rows", progress) as bar:
+    seeding = seeded(device, training.seed, 3)
+    with seeding, ProgressBar(title, 1, "rows", progress) as bar:
         with torch.no_grad():
             sample_ = Batches(source, 1, training.order_seed).sample(PREPARE_ROWS).to(device)
             model.prepare(sample_, rows=len(source), source=source)
@@ -181,9 +183,9 @@ def _solve(
     keep_training_scores(model, source, model.config, sample)
     if folder is not None:
         weights = {n: t.clone() for n, t in model.state_dict().items()}
-        done = {"step": 1, "total": 1, "finished": True}
+        state = {"step": 1, "total": 1, "finished": True}
         triples = reference_triples(model, sample)
         log = json.dumps(model.history[0]) + "\n"
-        checkpoint = Checkpoint(model.config, weights, triples, progress=done)
+        checkpoint = Checkpoint(model.config, weights, triples, progress=state)
         write_checkpoint(folder, checkpoint, log=log)
     return model

@@ -17,8 +17,8 @@ def fresh_folder(folder: Path, overwrite: bool) -> Path:
     if folder.exists() and not folder.is_dir():
         raise IsthmusError(f"{folder} is a file: choose a folder for the run")
     claim(folder)  # before the look: another run may begin here at this moment
-    taken = located(folder, CONFIG).exists() or (folder / METRICS).exists()
-    if taken and not overwrite:
+    in_use = located(folder, CONFIG).exists() or (folder / METRICS).exists()
+    if in_use and not overwrite:
         raise IsthmusError(
             f"{folder} already holds a run: choose another folder, pass overwrite, or go on with "
             f"isthmus resume {folder}"

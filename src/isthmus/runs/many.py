@@ -91,7 +91,7 @@ def fit_many(
     Raises :class:`IsthmusError` for anything that cannot work, before anything is trained. Recipes
     in closed form read the data in passes of their own and are refused.
     """
-    asked = data_preparation.asked(prepare, shared)
+    prepare_options = data_preparation.asked(prepare, shared)
     how = asked_of(shared)
     planned = _planned(variants, shared)
     recipes = [one.recipe for one in planned.values()]
@@ -106,28 +106,28 @@ def fit_many(
     source, left_out = within_norm(source, how, recipes[0])
     share = _watch(planned, len(source), validation_data is not None)
     train, held = _shared_parts(planned, source, validation_data)
-    rows = planning.Rows(*data_preparation.prepared(source, train, held, asked))
+    rows = planning.Rows(*data_preparation.prepared(source, train, held, prepare_options))
     every = whole(every, rows.source, rows.preparation)
     source, train, held = rows.source, rows.train, rows.held
     _size(planned, source)
     about = described(X, every, columns, how.reading, left_out)
     trainers: dict[str, Trainer] = {}
-    built = {
+    plans = {
         name: planning.built(
             one.recipe, one.asked, (one.options, one.training), share, rows, one.own
         )
         for name, one in planned.items()
     }
-    for name, made in built.items():
-        planned[name].training = made.training
+    for name, plan in plans.items():
+        planned[name].training = plan.training
     _same(planned, "batch_size")
     for name, one in planned.items():
-        if built[name].model.solver is not None:
+        if plans[name].model.solver is not None:
             raise IsthmusError(
                 f"the variant {name!r} is fitted in closed form, in passes of its own: "
                 f'fit it by itself with isthmus.fit("{one.recipe.name}", ...)'
             )
-        ready = planning.with_length(one.recipe, one.asked, built[name], one.own, len(planned))
+        ready = planning.with_length(one.recipe, one.asked, plans[name], one.own, len(planned))
         model = ready.model
         model.config = config_of(
             one.recipe,
@@ -181,28 +181,33 @@ def resume_many(
         raise IsthmusError(
             f"{folder} holds no runs of fit_many that began: resume a single run, or fit again"
         )
-    own = modules or {}
+    own_modules = modules or {}
     configs = {name: read_config(folder / name) for name in names}
-    left = [name for name in names if not configs[name]["progress"].get("finished")]
-    models = {n: load(folder / n, device="cpu", **own.get(n, {})) for n in names if n not in left}
-    if not left:
+    unfinished = [name for name in names if not configs[name]["progress"].get("finished")]
+    models = {
+        n: load(folder / n, device="cpu", **own_modules.get(n, {}))
+        for n in names
+        if n not in unfinished
+    }
+    if not unfinished:
         return models
-    for place in (folder, *(folder / name for name in left)):
+    for place in (folder, *(folder / name for name in unfinished)):
         claim(place)
-    first = configs[left[0]]
-    source = reopened(first, folder / left[0], X, validation_data, given, mask)
+    first = configs[unfinished[0]]
+    source = reopened(first, folder / unfinished[0], X, validation_data, given, mask)
     training = validated(TrainingOptions, first["training"])
     train, held = parts(source, training, validation_data, first)
     trainers: dict[str, Trainer] = {}
-    for name in left:
+    for name in unfinished:
         checkpoint = read_checkpoint(folder / name, state=True)
         config = checkpoint.config
         config["notes"] = notices.heard(config.get("notes", ()))
         if config["data"]["fingerprint"] != first["data"]["fingerprint"]:
             raise IsthmusError(
-                f"{folder / name} was fitted to other data than {left[0]!r}: resume it by itself"
+                f"{folder / name} was fitted to other data than {unfinished[0]!r}: resume it by "
+                "itself"
             )
-        given = dict(own.get(name, {}))
+        given = dict(own_modules.get(name, {}))
         model = given.pop("model", None)
         model = rebuilt(config, folder / name, model, given, given.pop("recipe", None))
         model.config = config
@@ -235,12 +240,12 @@ def _planned(
         raise IsthmusError("fit_many needs several variants: pass a list of recipes with options")
     if isinstance(variants, Mapping):
         names = list(variants)
-        asked = [_options(variant, shared) for variant in variants.values()]
+        all_options = [_options(variant, shared) for variant in variants.values()]
         for name in names:
             _check_name(name)
     else:
-        asked = [_options(variant, shared) for variant in variants]
-        names = _names(asked)
+        all_options = [_options(variant, shared) for variant in variants]
+        names = _names(all_options)
     for i, name in enumerate(names):
         # Compared without case, as some file systems do.
         if name.casefold() in {other.casefold() for other in names[:i]}:
@@ -250,57 +255,57 @@ def _planned(
     order = shared.get("data_seed")
     order = shared.get("seed", 0) if order is None else order
     planned = {}
-    for name, options in zip(names, asked, strict=True):
+    for name, options in zip(names, all_options, strict=True):
         if options.get("data_seed") is None:
             options["data_seed"] = order
         asked_for = options.pop("recipe")
-        recipe, own = as_recipe(asked_for), None
+        recipe, model = as_recipe(asked_for), None
         model_options, training = recipe.parse(options)
         if isinstance(asked_for, Autoencoder):
-            own = asked_for
-        planned[name] = _Planned(recipe, options, model_options, training, own)
+            model = asked_for
+        planned[name] = _Planned(recipe, options, model_options, training, model)
     return planned
 
 
 def _options(variant: Variant, shared: Mapping[str, Any]) -> dict[str, Any]:
     """A variant as options, the recipe among them."""
     if _is_recipe(variant):
-        own: dict[str, Any] = {"recipe": variant}
+        settings: dict[str, Any] = {"recipe": variant}
     elif isinstance(variant, Mapping):
-        own = dict(variant)
+        settings = dict(variant)
     elif (
         isinstance(variant, Sequence)
         and len(variant) == 2
         and _is_recipe(variant[0])
         and isinstance(variant[1], Mapping)
     ):
-        own = {"recipe": variant[0], **variant[1]}
+        settings = {"recipe": variant[0], **variant[1]}
     else:
         raise IsthmusError(
             f'the variant {variant!r} is none: pass ("topk", {{"k": 32}}) or {{"recipe": "topk", '
             '"k": 32}'
         )
-    asked: Any = own.get("recipe", shared.get("recipe"))
-    if not _is_recipe(asked):
+    value: Any = settings.get("recipe", shared.get("recipe"))
+    if not _is_recipe(value):
         raise IsthmusError('a variant names no recipe: add "recipe" to its options')
-    recipe = as_recipe(asked)
-    own = recipe.spelt(own)
-    options = {**recipe.spelt(shared), **own}
-    if "epochs" in own and "steps" not in own:
+    recipe = as_recipe(value)
+    settings = recipe.spelt(settings)
+    options = {**recipe.spelt(shared), **settings}
+    if "epochs" in settings and "steps" not in settings:
         options.pop("steps", None)  # a variant's own length wins over the shared one
     return options
 
 
-def _is_recipe(found: Any) -> bool:
-    return isinstance(found, (str, Recipe)) or callable(found)
+def _is_recipe(value: Any) -> bool:
+    return isinstance(value, (str, Recipe)) or callable(value)
 
 
-def _names(asked: Sequence[Mapping[str, Any]]) -> list[str]:
+def _names(variants: Sequence[Mapping[str, Any]]) -> list[str]:
     """``topk-k32-seed1``: the recipe, and the options in which those of one recipe differ."""
     names = []
-    recipes = [as_recipe(options["recipe"]).name for options in asked]
-    for recipe, options in zip(recipes, asked, strict=True):
-        alike = [other for name, other in zip(recipes, asked, strict=True) if name == recipe]
+    recipes = [as_recipe(options["recipe"]).name for options in variants]
+    for recipe, options in zip(recipes, variants, strict=True):
+        alike = [other for name, other in zip(recipes, variants, strict=True) if name == recipe]
         name = _text(recipe)
         for option, value in options.items():
             if option == "recipe" or all(_text(o.get(option)) == _text(value) for o in alike):
@@ -342,13 +347,13 @@ def _parent(folder: Path, names: Sequence[str], overwrite: bool) -> Path:
     return folder
 
 
-def _watch(planned: Mapping[str, _Planned], rows: int, own: bool) -> float:
+def _watch(planned: Mapping[str, _Planned], rows: int, has_validation: bool) -> float:
     """The share of the rows that is held out for all; variants that end by themselves ask for it.
 
-    ``own`` says that there are validation rows of the user's.
+    ``has_validation`` says that there are validation rows of the user's.
     """
     for one in planned.values():
-        one.training = watching(one.training, one.asked, rows, own)
+        one.training = watching(one.training, one.asked, rows, has_validation)
     return next(iter(planned.values())).training.validation
 
 
@@ -371,15 +376,15 @@ def _size(planned: Mapping[str, _Planned], source: Source) -> None:
     for quietly in (True, False):
         with notices.collected(quiet=True) if quietly else contextlib.nullcontext():
             for one in planned.values():
-                found = planning.sized_options(one.recipe, one.asked, source, batch=batch)
-                one.options, one.training = found
+                sizes = planning.sized_options(one.recipe, one.asked, source, batch=batch)
+                one.options, one.training = sizes
         free = [
             one.training.batch_size
             for one in planned.values()
             if one.training.length == "auto" and not {"batch_size", "accumulate"} & set(one.asked)
         ]
-        stated = [o.training.batch_size for o in planned.values() if "batch_size" in o.asked]
-        batch = min(stated or free, default=None)
+        batch_sizes = [o.training.batch_size for o in planned.values() if "batch_size" in o.asked]
+        batch = min(batch_sizes or free, default=None)
 
 
 def _same(planned: Mapping[str, _Planned], option: str) -> None:

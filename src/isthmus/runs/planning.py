@@ -69,42 +69,50 @@ def fit_planned(
     ``asked`` are the flat options that were given, ``own`` an autoencoder that is there, ``table``
     what is asked of the preparation, and ``begun`` the options of a model that goes on.
     """
-    given = set(asked) if begun is None else {*asked, "steps"}
+    names = set(asked) if begun is None else {*asked, "steps"}
     training = recipe.parse(asked)[1] if begun is None else begun[1]
     resolve_device(training.device)  # before anything is said of what will be done on it
-    training = watching(training, given, len(source), validation_data is not None)
-    chosen = training.validation > 0 and "validation" not in given and begun is None
-    with notices.tried() as said:
-        found = _planned(recipe, asked, given, source, own, validation_data, table, begun, training)
-    if not (chosen and silent(found.model)):
-        for sentence in said:
+    training = watching(training, names, len(source), validation_data is not None)
+    by_default = training.validation > 0 and "validation" not in names and begun is None
+    with notices.tried() as sentences:
+        plan = _planned(recipe, asked, names, source, own, validation_data, table, begun, training)
+    if not (by_default and silent(plan.model)):
+        for sentence in sentences:
             notices.say(sentence)
     else:
         # Nothing is learnt from rows that are held out of a run that they cannot end.
         training = training.model_copy(update={"validation": 0.0})
-        found = _planned(recipe, asked, given, source, own, validation_data, table, begun, training)
-    return with_length(recipe, given, found, own)
+        plan = _planned(recipe, asked, names, source, own, validation_data, table, begun, training)
+    return with_length(recipe, names, plan, own)
 
 
 def _planned(
     recipe: Recipe,
-    asked: Mapping[str, Any],
-    given: Collection[str],
+    user_options: Mapping[str, Any],
+    names: Collection[str],
     source: Source,
-    own: Autoencoder | None,
+    own_model: Autoencoder | None,
     validation_data: Any,
     table: PrepareOptions | None,
-    begun: Options | None,
+    base_options: Options | None,
     training: TrainingOptions,
 ) -> Planned:
     train, held = parts(source, training, validation_data)
-    rows = Rows(*data_preparation.prepared(source, train, held, table or PrepareOptions(), own))
-    with notices.tried() as said:
-        options = sized_options(recipe, asked, rows.source) if begun is None else begun
-    found = built(recipe, given, options, training.validation, rows, own)
-    for sentence in said if found.model.solver is None else ():  # which has no batches and no rate
+    rows = Rows(
+        *data_preparation.prepared(source, train, held, table or PrepareOptions(), own_model)
+    )
+    with notices.tried() as sentences:
+        options = (
+            sized_options(recipe, user_options, rows.source)
+            if base_options is None
+            else base_options
+        )
+    plan = built(recipe, names, options, training.validation, rows, own_model)
+    for sentence in (
+        sentences if plan.model.solver is None else ()
+    ):  # which has no batches and no rate
         notices.say(sentence)
-    return found
+    return plan
 
 
 def built(
@@ -118,16 +126,16 @@ def built(
     """The model for rows of which ``share`` is held out, without a plan as yet."""
     model_options, training = options
     training = training.model_copy(update={"validation": share})
-    wanted = training.batch_size
+    batch_size = training.batch_size
     training = fitting_batch(training, len(rows.train), explicit="batch_size" in given)
     if own is not None:
         check_fit(own, rows.train, rows.held)
     model = build(recipe, rows.source, model_options, training.seed, own)
     check_fit(model, rows.train, rows.held)
-    if training.batch_size != wanted and model.solver is None:
+    if training.batch_size != batch_size and model.solver is None:
         notices.say(
-            f"{recipe.name}: the {len(rows.train):,} rows are fewer than a batch of {wanted:,}, "
-            "and make one; give batch_size yourself"
+            f"{recipe.name}: the {len(rows.train):,} rows are fewer than a batch of "
+            f"{batch_size:,}, and make one; give batch_size yourself"
         )
     return Planned(model, model_options, training, None, rows)
 
@@ -147,8 +155,8 @@ def with_length(
     if found.model.solver is not None:
         return found
     auto = is_auto(training, given)
-    held = 0 if rows.held is None else len(rows.held)
-    training, plan = planned(found.model, rows.train, training, given, held, parallel=parallel)
+    held_rows = 0 if rows.held is None else len(rows.held)
+    training, plan = planned(found.model, rows.train, training, given, held_rows, parallel=parallel)
     model = found.model
     shrunk = ramped(recipe, options, given, 1.0 if plan.length == "stated" else plan.shrunk)
     if shrunk != options:

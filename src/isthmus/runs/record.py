@@ -34,11 +34,11 @@ def title_of(config: Mapping[str, Any]) -> str:
 
 def storable(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options for ``config.json``; a module of the user's own is stored as its class name."""
-    own = module_options(options)
+    modules = module_options(options)
     plain: dict[str, Any] = {}
     for name, value in options.items():
-        if name in own or callable(value):
-            kind = type(value) if name in own else value
+        if name in modules or callable(value):
+            kind = type(value) if name in modules else value
             plain[name] = {"module": f"{kind.__module__}.{getattr(kind, '__qualname__', kind)}"}
         else:
             plain[name] = list(value) if isinstance(value, tuple) else value
@@ -62,15 +62,15 @@ def described(
         spec = os.path.abspath(X) if Path(X).exists() and not data.is_name(X) else str(X)
     signal = _in_order(source.signal.to_dict())
     digest = hashlib.sha256(json.dumps([len(source), signal]).encode())
-    own = source.fingerprint()
-    if own is None:
+    fingerprint = source.fingerprint()
+    if fingerprint is None:
         spread = torch.arange(0, len(source), max(1, len(source) // FINGERPRINT_ROWS))
         for name, tensor in sorted(stored(source.batch(spread)).items()):
             if name != "input":  # of runs made before, which had one array, the name is no part
                 digest.update(name.encode())
             digest.update(tensor.numpy().tobytes())
     else:
-        digest.update(own.encode())
+        digest.update(fingerprint.encode())
     about: dict[str, Any] = {"spec": spec, "rows": len(source), "fingerprint": digest.hexdigest()}
     how = {} if reading is None else reading.to_dict()
     if not any(part.axis for part in (source.signal, *source.signal.parts.values())):

@@ -117,13 +117,13 @@ def _extend(
     trainer: Trainer, checkpoint: Checkpoint, training: TrainingOptions, where: str
 ) -> None:
     """Make a restored run longer; it is then one of that length, in its record too."""
-    before, done = checkpoint.progress["total"], checkpoint.progress["step"]
-    if checkpoint.progress["finished"] and done < before:
+    before, step = checkpoint.progress["total"], checkpoint.progress["step"]
+    if checkpoint.progress["finished"] and step < before:
         raise IsthmusError(
-            f"{where} ended by itself at step {done} of {before}, as nothing was gained any more: "
+            f"{where} ended by itself at step {step} of {before}, as nothing was gained any more: "
             f"fit the same recipe with start={where} to train on from its weights"
         )
-    check_longer(trainer, before, done, where)
+    check_longer(trainer, before, step, where)
     trainer.stopped = False
     trainer.config["training"] = training.model_dump(mode="json")
 

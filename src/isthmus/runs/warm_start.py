@@ -62,7 +62,7 @@ def started(
             "an autoencoder and start= are two models: pass the fitted autoencoder alone, or the "
             "recipe's name with start="
         )
-    chosen = as_recipe(recipe)
+    method = as_recipe(recipe)
     if isinstance(start, Autoencoder):
         model, where = start, "the model passed as start"
         if not start.prepared:
@@ -71,39 +71,39 @@ def started(
         raise IsthmusError(f"start={start!r} is none: pass the folder of a run or a fitted model")
     else:
         modules = {n: v for n, v in options.items() if isinstance(v, nn.Module)}
-        own = {} if chosen.builtin else {"recipe": chosen}
-        model, where = load(start, **own, **modules), str(start)
+        extra = {} if method.builtin else {"recipe": method}
+        model, where = load(start, **extra, **modules), str(start)
     if model.solver is not None:
         raise IsthmusError(
             f"{where} was fitted in closed form, from all rows at once: there is nothing to go on "
             "with, so leave start out"
         )
     name = model.config.get("recipe")
-    if name not in (chosen.name if chosen.builtin else chosen.source, chosen.name):
+    if name not in (method.name if method.builtin else method.source, method.name):
         raise IsthmusError(
-            f"{where} holds {name or 'an autoencoder of your own parts'}, and {chosen.name} was "
+            f"{where} holds {name or 'an autoencoder of your own parts'}, and {method.name} was "
             f"asked for: write {name or 'the fitted model'} in its place"
         )
-    given, training = _split(chosen, model, options)
-    recorded = _recorded(chosen, model, options)
-    changed = _changed(chosen, recorded, given)
+    model_options, training = _split(method, model, options)
+    recorded = _recorded(method, model, options)
+    changed = _changed(method, recorded, model_options)
     if not changed:
         model = copy.deepcopy(model) if isinstance(start, Autoencoder) else model
-        return chosen, model, dict(model.config["options"]), training
-    parsed, _ = chosen.parse({**recorded, **changed})
-    made = chosen.build(model.signal, parsed)
+        return method, model, dict(model.config["options"]), training
+    parsed, _ = method.parse({**recorded, **changed})
+    successor = method.build(model.signal, parsed)
     if "scaling" in model.config and "scaling" not in changed:
-        rescale(made, model.config["scaling"])
+        rescale(successor, model.config["scaling"])
     try:
-        made.load_state_dict(model.state_dict())
+        successor.load_state_dict(model.state_dict())
     except RuntimeError:
         names = " and ".join(f"{n}={v}" for n, v in changed.items())
         raise IsthmusError(
             f"the weights of {where} do not fit a model with {names}: leave that out, or fit "
             "afresh without start"
         ) from None
-    made.prepared, made.preparation = set(model.prepared), model.preparation
-    return chosen, made, parsed, training
+    successor.prepared, successor.preparation = set(model.prepared), model.preparation
+    return method, successor, parsed, training
 
 
 def continued(
@@ -111,17 +111,17 @@ def continued(
 ) -> tuple[Recipe, dict[str, Any], TrainingOptions]:
     """Of a fitted model that is trained on in place: its recipe, and both kinds of options."""
     name = model.config.get("recipe")
-    chosen = as_recipe(model) if name is None else _recipe_of(model)
-    given, training = _split(chosen, model, chosen.spelt(options))
+    recipe = as_recipe(model) if name is None else _recipe_of(model)
+    model_options, training = _split(recipe, model, recipe.spelt(options))
     recorded = model.config.get("options", {}) if name is not None else {"scaling": "auto"}
-    changed = _changed(chosen, _recorded(chosen, model, options), given)
+    changed = _changed(recipe, _recorded(recipe, model, options), model_options)
     if changed:
         names = " and ".join(changed)
         way = f'; isthmus.fit("{name}", X, start=model, ...) trains a copy' if name else ""
         raise IsthmusError(
             f"{names} cannot be changed in a model that is fitted already: leave it out{way}"
         )
-    return chosen, dict(recorded), training
+    return recipe, dict(recorded), training
 
 
 def _recipe_of(model: Autoencoder) -> Recipe:
@@ -133,17 +133,17 @@ def _recipe_of(model: Autoencoder) -> Recipe:
 
 
 def _split(
-    chosen: Recipe, model: Autoencoder, options: Mapping[str, Any]
+    recipe: Recipe, model: Autoencoder, options: Mapping[str, Any]
 ) -> tuple[dict[str, Any], TrainingOptions]:
     """The model's options as given, and those of training: the run's own, but for what is given."""
     training_names = TrainingOptions.model_fields
-    given = {n: v for n, v in options.items() if n not in training_names}
+    model_options = {n: v for n, v in options.items() if n not in training_names}
     training = {n: v for n, v in options.items() if n in training_names}
     before = dict(model.config.get("training") or {})
     # Whatever is wrong with an option is said as it is for any fit.
-    usual = chosen.parse(options)[1]
+    usual = recipe.parse(options)[1]
     if not before:
-        return given, usual
+        return model_options, usual
     if any(name in training for name in LENGTHS):
         for name in LENGTHS:
             before.pop(name, None)
@@ -151,31 +151,31 @@ def _split(
         before.update({n: v for n, v in length.items() if n in training})
         if "epochs" not in training and "epochs" in length:
             before["epochs"] = None
-    known = {n: v for n, v in before.items() if n in training_names}
-    return given, validated(TrainingOptions, {**known, **training})
+    base = {n: v for n, v in before.items() if n in training_names}
+    return model_options, validated(TrainingOptions, {**base, **training})
 
 
-def _recorded(chosen: Recipe, model: Autoencoder, options: Mapping[str, Any]) -> dict[str, Any]:
+def _recorded(recipe: Recipe, model: Autoencoder, options: Mapping[str, Any]) -> dict[str, Any]:
     """The model's options as recorded, modules of the user's own as they are in the model."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, value in (model.config.get("options") or {}).items():
-        if name not in chosen.model_options.model_fields:
+        if name not in recipe.model_options.model_fields:
             continue
         if isinstance(value, dict) and "module" in value:
-            own = options.get(name, getattr(model, name, None))
-            if own is None:
+            module = options.get(name, getattr(model, name, None))
+            if module is None:
                 continue
-            value = own
-        found[name] = value
-    return found
+            value = module
+        values[name] = value
+    return values
 
 
 def _changed(
-    chosen: Recipe, recorded: Mapping[str, Any], given: Mapping[str, Any]
+    recipe: Recipe, recorded: Mapping[str, Any], model_options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Those of the options given that differ from the recorded ones."""
-    if not given:
+    if not model_options:
         return {}
-    before = storable(chosen.parse(recorded)[0])
-    after = storable(chosen.parse({**recorded, **given})[0])
-    return {n: v for n, v in given.items() if after[n] != before[n]}
+    before = storable(recipe.parse(recorded)[0])
+    after = storable(recipe.parse({**recorded, **model_options})[0])
+    return {n: v for n, v in model_options.items() if after[n] != before[n]}
