@@ -102,8 +102,8 @@ def sprites() -> Data:
     """12,000 of the sprites of ``Sprites()``, drawn with seed 0, bytes ``(rows, 64, 64)``."""
     source = Sprites()
     train, test = SPRITE_ROWS
-    drawn = np.random.default_rng(SPLIT_SEED).choice(len(source), train + test, replace=False)
-    index = torch.from_numpy(drawn)
+    numbers = np.random.default_rng(SPLIT_SEED).choice(len(source), train + test, replace=False)
+    index = torch.from_numpy(numbers)
     pixels = source.render(index).astype(np.uint8) * np.uint8(255)
     levels = source.factors(index).numpy()
     return Data(

@@ -22,8 +22,8 @@ _verified: set[tuple[str, int, int]] = set()
 
 def cache_folder() -> Path:
     """Where fetched sets are: the folder that ISTHMUS_CACHE names, or else the system's cache."""
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named).expanduser() if named else _system_cache()
+    place = os.environ.get(CACHE_VARIABLE)
+    return Path(place).expanduser() if place else _system_cache()
 
 
 @cache
@@ -41,10 +41,10 @@ def entries() -> dict[str, Entry]:
 
     Those of the folder that ISTHMUS_DATA names come before those that were fetched.
     """
-    found: dict[str, Entry] = {}
+    by_name: dict[str, Entry] = {}
     place = os.environ.get(VARIABLE)
     if place:
-        found = manifest.entries(
+        by_name = manifest.entries(
             Path(place).expanduser(),
             f"{VARIABLE} is {place!r}, which holds no readable manifest.json: point it to the "
             "folder of the data sets, or unset it",
@@ -52,17 +52,17 @@ def entries() -> dict[str, Entry]:
     fetched = cache_folder()
     if (fetched / manifest.NAME).is_file():
         remedy = f"{str(fetched / manifest.NAME)!r} is damaged: delete it and fetch its sets again"
-        found = {**manifest.entries(fetched, remedy), **found}
-    return found
+        by_name = {**manifest.entries(fetched, remedy), **by_name}
+    return by_name
 
 
 def layout(entry: Entry) -> Layout:
     """How the file is read: as its manifest says, else as the library's own, else as it looks."""
     if entry.layout is not None:
         return entry.layout
-    known = public.sets().get(entry.name)
-    if known is not None and known.file == entry.file:
-        return known.layout
+    public_set = public.sets().get(entry.name)
+    if public_set is not None and public_set.file == entry.file:
+        return public_set.layout
     return found_layout(entry.path)
 
 

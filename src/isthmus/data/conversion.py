@@ -41,7 +41,7 @@ def as_source(
     (:mod:`isthmus.anatomy.axes`) unless ``kind`` and ``axis`` (of features or channels) say
     it; ``size`` and ``mode`` are what images are brought to (:class:`isthmus.data.images.Images`).
     """
-    if any(asked is not None for asked in (axis, size, mode)):
+    if any(option is not None for option in (axis, size, mode)):
         kind = Reading.checked(kind, axis, size, mode)
     if isinstance(X, Source):
         return X
@@ -50,9 +50,9 @@ def as_source(
     if isinstance(X, (str, Path)):
         return _by_name(X, kind)
     if huggingface.is_hugging_face(X):
-        found = huggingface.opened(X)
-        if found is not X:
-            return as_source(found, kind)
+        content = huggingface.opened(X)
+        if content is not X:
+            return as_source(content, kind)
     if _is_sparse(X):  # before mappings: SciPy's dictionaries of keys are mappings too
         return sparse.opened(X)
     if is_framed(X):
@@ -93,10 +93,10 @@ def split(source: Source, share: float = 0.1, seed: int = 0) -> tuple[Subset, Su
         raise IsthmusError(f"a validation share of {share} is out of range: use one in (0, 1)")
     if n < 2:
         raise IsthmusError(f"{n} row cannot be divided into two parts: pass at least two rows")
-    held = min(n - 1, ceil(share * n))
+    count = min(n - 1, ceil(share * n))
     order = np.random.default_rng(seed).permutation(n)
     # Sorted, so that reading a part from first to last walks forward through a file.
-    return Subset(source, np.sort(order[held:])), Subset(source, np.sort(order[:held]))
+    return Subset(source, np.sort(order[count:])), Subset(source, np.sort(order[:count]))
 
 
 def _by_name(name: str | Path, kind: Asked) -> Source:

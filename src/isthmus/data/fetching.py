@@ -41,35 +41,35 @@ def fetch(name: str, to: str | Path | None = None, *, progress: Any = None) -> l
     Raises IsthmusError for an unknown name, for a set that cannot be fetched, without a network,
     and where a file is not what its checksum says; nothing half done is left then.
     """
-    chosen = wanted(name)
+    sets = wanted(name)
     folder = catalogue.cache_folder() if to is None else Path(to).expanduser()
-    return [_fetched(one, folder, to is None, progress) for one in chosen]
+    return [_fetched(one, folder, to is None, progress) for one in sets]
 
 
 def wanted(name: str) -> list[PublicSet]:
     """The sets that a name means; an error for one that is unknown or cannot be fetched."""
     if key(name) in map(key, BUNDLED):
         raise IsthmusError(f"{name!r} is always here: there is nothing to fetch")
-    known = public.sets().values()
+    sets = public.sets().values()
     one = public.found(name)
-    found = [s for s in known if key(s.name).startswith(f"{key(name)}/")] if one is None else [one]
-    if not found:
-        raise unknown("public data set", name, [s.name for s in known if s.can_be_fetched])
-    for one in found:
+    matches = [s for s in sets if key(s.name).startswith(f"{key(name)}/")] if one is None else [one]
+    if not matches:
+        raise unknown("public data set", name, [s.name for s in sets if s.can_be_fetched])
+    for one in matches:
         if not one.can_be_fetched:
             raise IsthmusError(
                 f"{one.name!r} cannot be fetched ({one.why}): it comes from {one.source}, and "
                 f"is read from a folder that {VARIABLE} names"
             )
-    return found
+    return matches
 
 
 def _fetched(one: PublicSet, folder: Path, into_cache: bool, progress: Any) -> Path:
-    here = catalogue.entries().get(one.name) if into_cache else _entry(folder, one)
-    if here is not None and here.path.is_file():
-        catalogue.verify(here)
-        say(f"{one.name!r} is here already, {str(here.path)!r}: delete it to fetch it again")
-        return here.path
+    entry = catalogue.entries().get(one.name) if into_cache else _entry(folder, one)
+    if entry is not None and entry.path.is_file():
+        catalogue.verify(entry)
+        say(f"{one.name!r} is here already, {str(entry.path)!r}: delete it to fetch it again")
+        return entry.path
     say(f"{one.name!r}, licence: {one.licence}; cite {one.citation}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -96,12 +96,12 @@ def _originals(
     """The downloaded files by name, and the hashes of those whose hash nobody states."""
     files: dict[str, Path] = {}
     hashes: dict[str, str] = {}
-    for name, stated in one.originals.items():
-        known = stated or recorded.get(name)
-        path = _download(one.at + quote(name), scratch, known, progress)
-        if stated is None:
+    for name, checksum in one.originals.items():
+        digest = checksum or recorded.get(name)
+        path = _download(one.at + quote(name), scratch, digest, progress)
+        if checksum is None:
             hashes[name] = _hash(path)
-            if known is None:
+            if digest is None:
                 say(
                     f"nobody states the checksum of {one.at + name}: that of this download is "
                     "taken down, and what the set holds is compared with what is known of it"
@@ -110,7 +110,7 @@ def _originals(
     return files, hashes
 
 
-def _download(address: str, scratch: Path, known: str | None, progress: Any) -> Path:
+def _download(address: str, scratch: Path, digest: str | None, progress: Any) -> Path:
     try:
         import pooch
     except ImportError as error:
@@ -121,15 +121,15 @@ def _download(address: str, scratch: Path, known: str | None, progress: Any) -> 
             path = Path(pooch.retrieve(address, None, path=scratch, downloader=downloader))
     except OSError as problem:  # those of requests are of this kind too
         status = getattr(getattr(problem, "response", None), "status_code", None)
-        said = f"the answer was {status}" if status else "no answer, or a part of it"
+        reason = f"the answer was {status}" if status else "no answer, or a part of it"
         raise IsthmusError(
-            f"{address} cannot be had ({said}): look at the network, and try again later"
+            f"{address} cannot be had ({reason}): look at the network, and try again later"
         ) from problem
-    found = _hash(path)
-    if known is not None and found != known:
+    actual = _hash(path)
+    if digest is not None and actual != digest:
         raise IsthmusError(
-            f"{address} is not the file that it was (SHA-256 {found[:12]}..., not "
-            f"{known[:12]}...): nothing was kept; try again in case it came damaged"
+            f"{address} is not the file that it was (SHA-256 {actual[:12]}..., not "
+            f"{digest[:12]}...): nothing was kept; try again in case it came damaged"
         )
     return path
 
@@ -141,10 +141,10 @@ def _hash(path: Path) -> str:
 
 def _tidy(folder: Path) -> None:
     """Remove what fetches left that were killed, a day ago or longer."""
-    for left in folder.glob(f"{_SCRATCH}*"):
+    for remnant in folder.glob(f"{_SCRATCH}*"):
         with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _STALE:
-                shutil.rmtree(left)
+            if time.time() - remnant.stat().st_mtime > _STALE:
+                shutil.rmtree(remnant)
 
 
 def _put(
@@ -164,8 +164,8 @@ def _put(
         "title": one.title, "what": one.what, "licence": one.licence, "citation": one.citation,
         "source": one.source, "files": [file],
     }  # fmt: skip
-    kept = [_without(other, one.file) for other in listed]
-    text = json.dumps([*(k for k in kept if k["files"]), item], indent=1, ensure_ascii=False)
+    items = [_without(other, one.file) for other in listed]
+    text = json.dumps([*(k for k in items if k["files"]), item], indent=1, ensure_ascii=False)
     place = folder / one.file
     place.parent.mkdir(parents=True, exist_ok=True)
     (scratch / "made").write_bytes(content)
@@ -200,8 +200,8 @@ def _entry(folder: Path, one: PublicSet) -> Entry | None:
 def _recorded(folder: Path, one: PublicSet) -> dict[str, str]:
     """The hashes of an earlier download, by name."""
     files = [file for item in _listed(folder) for file in item["files"]]
-    own = [file for file in files if file["path"] == one.file]
-    return dict(own[0].get("originals", {})) if own else {}
+    matches = [file for file in files if file["path"] == one.file]
+    return dict(matches[0].get("originals", {})) if matches else {}
 
 
 @contextlib.contextmanager

@@ -59,18 +59,23 @@ def as_chosen(name: str | Path, before: str | None) -> str | Path:
     Nothing is added where ``name`` chooses itself or is no archive; where it lacks one of the
     members, that is said, and it is read as ever.
     """
-    found, chosen = located(name), str(before or "").rpartition(".npz:")
-    if found is None or found[1] is not None or found[0].suffix.lower() != ".npz" or not chosen[1]:
+    location, parts = located(name), str(before or "").rpartition(".npz:")
+    if (
+        location is None
+        or location[1] is not None
+        or location[0].suffix.lower() != ".npz"
+        or not parts[1]
+    ):
         return name
-    with opened_npz(found[0]) as archive:
+    with opened_npz(location[0]) as archive:
         members = archive.files
-    names = [chosen[2]] if chosen[2] in members else chosen[2].split(",")
+    names = [parts[2]] if parts[2] in members else parts[2].split(",")
     if {n.strip() for n in names} <= {*members}:
-        return f"{name}:{chosen[2]}"
-    read = default_members(found[0], members)
+        return f"{name}:{parts[2]}"
+    member = default_members(location[0], members)
     notices.say(
-        f"{found[0].name} lacks the member {chosen[2]!r} of the fit, and {read!r} is read instead "
-        f"('{found[0].name}:MEMBER' chooses another)"
+        f"{location[0].name} lacks the member {parts[2]!r} of the fit, and {member!r} is read "
+        f"instead ('{location[0].name}:MEMBER' chooses another)"
     )
     return name
 
@@ -84,10 +89,10 @@ def open_file(name: str | Path, kind: Asked = None) -> Source:
     :func:`located` for choosing a part. A missing, damaged or foreign file is an
     :class:`IsthmusError`.
     """
-    found = located(name)
-    if found is None:
+    location = located(name)
+    if location is None:
         raise IsthmusError(f"there is no file or folder {str(name)!r}: check the path")
-    path, choice = found
+    path, choice = location
     if path.is_dir():
         return images.ImageFolder(path, kind)
     suffix = path.suffix.lower()
@@ -103,9 +108,9 @@ def open_file(name: str | Path, kind: Asked = None) -> Source:
         return _archive(path, choice, kind)
     reader = _READERS.get(suffix)
     if reader is None:
-        known = ", ".join(sorted([*_READERS, ".npz", TEXT, *tables.SUFFIXES]))
+        endings = ", ".join(sorted([*_READERS, ".npz", TEXT, *tables.SUFFIXES]))
         raise IsthmusError(
-            f"{str(path)!r} is of no known type: pass one of {known}, or a folder of images"
+            f"{str(path)!r} is of no known type: pass one of {endings}, or a folder of images"
         )
     return ArraySource(reader(path, choice), kind, name=path.name)
 
@@ -133,8 +138,8 @@ def _table(path: Path, choice: str | None, kind: Asked) -> Source:
         return _part_of_table(path, choice, kind)
     parts: dict[str, Source] = {}
     for group in choice.split(";"):
-        name, equals, named = group.partition("=")
-        if not equals or not name.strip() or not named.strip():
+        name, equals, columns = group.partition("=")
+        if not equals or not name.strip() or not columns.strip():
             raise IsthmusError(
                 f"{group!r} names no part: write the parts of a table as 'left=a,b;right=c'"
             )
@@ -142,7 +147,7 @@ def _table(path: Path, choice: str | None, kind: Asked) -> Source:
             raise IsthmusError(
                 f"two parts are called {name.strip()!r}: list all columns of a part behind one name"
             )
-        parts[name.strip()] = _part_of_table(path, named, kind)
+        parts[name.strip()] = _part_of_table(path, columns, kind)
     return collection(parts)
 
 
@@ -175,11 +180,11 @@ def default_members(path: Path, members: list[str]) -> str:
 
 def _chosen_members(path: Path, members: list[str], choice: str | None) -> list[str]:
     if choice is not None and choice not in members:
-        named = [name.strip() for name in choice.split(",")]
-        for name in named:
+        names = [name.strip() for name in choice.split(",")]
+        for name in names:
             if name not in members:
                 raise unknown(f"member of {path.name!r}", name, members)
-        return named
+        return names
     if choice is None and len(members) > 1 and not any(name in members for name in MEMBERS):
         return members
     return [_chosen(path, members, choice)]
@@ -223,17 +228,17 @@ def npz_member(path: Path, archive: Mapping[str, Any], member: str) -> np.ndarra
 
 def _torch(path: Path, choice: str | None) -> Array:
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # torch says the same of a truncated file and of one with foreign objects.
         raise _refused(path) from error
     except (*_DAMAGE, RuntimeError, KeyError) as error:
         _unreadable(path, error)
-    if isinstance(held, Tensor):
-        return held
+    if isinstance(content, Tensor):
+        return content
     tensors = (
-        {str(k): v for k, v in held.items() if isinstance(v, Tensor)}
-        if isinstance(held, Mapping)
+        {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+        if isinstance(content, Mapping)
         else {}
     )
     if not tensors:
@@ -245,8 +250,8 @@ def _safetensors(path: Path, choice: str | None) -> Array:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(str(path), framework="pt") as held:
-            tensor: Tensor = held.get_tensor(_chosen(path, list(held.keys()), choice))
+        with safe_open(str(path), framework="pt") as file:
+            tensor: Tensor = file.get_tensor(_chosen(path, list(file.keys()), choice))
             return tensor
     except (SafetensorError, OSError) as error:
         _unreadable(path, error)

@@ -79,8 +79,8 @@ def given_source(
     arrays: dict[str, Any] = {n: v for n, v in given.items() if not isinstance(v, str)}
     levels: dict[str, Sequence[str]] = {}
     if columns:
-        X, taken = _apart(X, columns)
-        for name, values in taken.items():
+        X, by_name = _apart(X, columns)
+        for name, values in by_name.items():
             before = None if known is None else known.levels.get(name)
             arrays[name], words = _numbered(name, columns[name], values, before)
             if words is not None:
@@ -106,23 +106,23 @@ def _positions(source: Source, X: Any, mask: Any) -> np.ndarray | None:
         return None
     axis = source.signal.axis % np.ndim(X)
     shape = tuple(int(n) for place, n in enumerate(np.shape(X)) if place != axis)
-    seen = mask.cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
-    if len(shape) < 2 or seen.shape != shape or seen.dtype.kind not in "bui":
+    flags = mask.cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+    if len(shape) < 2 or flags.shape != shape or flags.dtype.kind not in "bui":
         return None
-    if seen.dtype.kind != "b" and not np.isin(seen, (0, 1)).all():
+    if flags.dtype.kind != "b" and not np.isin(flags, (0, 1)).all():
         return None
-    return seen.astype(bool).reshape(-1)
+    return flags.astype(bool).reshape(-1)
 
 
-def _of_positions(source: Source, there: np.ndarray) -> Source:
+def _of_positions(source: Source, present: np.ndarray) -> Source:
     """The rows of the positions that are there."""
-    if not there.any():
+    if not present.any():
         raise IsthmusError("the mask says that no position is there: leave it out")
     say(
-        f"{int((~there).sum()):,} of {len(there):,} positions are left out, as the mask says: each "
-        "position is a row here (kind=series takes each array as a whole)"
+        f"{int((~present).sum()):,} of {len(present):,} positions are left out, as the mask says: "
+        "each position is a row here (kind=series takes each array as a whole)"
     )
-    return Subset(source, there)
+    return Subset(source, present)
 
 
 def has_columns(X: Any, columns: Sequence[str]) -> bool:
@@ -138,19 +138,19 @@ def _names(X: Any) -> list[str]:
     if isinstance(X, Mapping):
         return [str(name) for name in X]
     if isinstance(X, (str, Path)):
-        found = files.located(X)
-        if found is None:
+        location = files.located(X)
+        if location is None:
             return []
-        path, _ = found
+        path, _ = location
         if path.is_dir():
             return [images.FOLDER]
         if path.suffix.lower() == ".npz":
             with files.opened_npz(path) as archive:
                 return list(archive.files)
         return tables.header(path) if tables.is_table(path) else []
-    found = getattr(X, "column_names", None) if not is_framed(X) else None
-    if found:
-        return [str(name) for name in found]
+    names = getattr(X, "column_names", None) if not is_framed(X) else None
+    if names:
+        return [str(name) for name in names]
     table = tables.as_table(X)
     return [] if table is None else table.names
 
@@ -166,18 +166,18 @@ def _apart(X: Any, columns: Mapping[str, str]) -> tuple[Any, dict[str, np.ndarra
     for column in columns.values():
         if column not in names:
             raise unknown("column of the data", column, names)
-    wanted = list(columns.values())
+    sources = list(columns.values())
     if isinstance(X, Mapping):
-        rest = {name: part for name, part in X.items() if name not in wanted}
+        rest = {name: part for name, part in X.items() if name not in sources}
         return _single(rest), {name: np.asarray(X[c]) for name, c in columns.items()}
     if not isinstance(X, (str, Path)):
         if huggingface.is_hugging_face(X):
-            rest = X.select_columns([name for name in names if name not in wanted])
+            rest = X.select_columns([name for name in names if name not in sources])
             return rest, {name: np.asarray(X[c][:]) for name, c in columns.items()}
         table = tables.as_table(X)
         assert table is not None
-        taken = {name: values_of(table[c]) for name, c in columns.items()}
-        return table.without(wanted), taken
+        values = {name: values_of(table[c]) for name, c in columns.items()}
+        return table.without(sources), values
     located = files.located(X)
     assert located is not None
     path, choice = located
@@ -185,12 +185,12 @@ def _apart(X: Any, columns: Mapping[str, str]) -> tuple[Any, dict[str, np.ndarra
         return X, dict.fromkeys(columns, np.array(images.class_folders(path), dtype=object))
     if path.suffix.lower() == ".npz":
         with files.opened_npz(path) as archive:
-            taken = {n: files.npz_member(path, archive, c) for n, c in columns.items()}
-        left = [name for name in names if name not in wanted]
-        return f"{path}:{choice or files.default_members(path, left)}", taken
-    cells = tables.columns(path, wanted)
-    taken = {name: cells[column] for name, column in columns.items()}
-    return f"{path}:{choice or '-' + ','.join(wanted)}", taken
+            values = {n: files.npz_member(path, archive, c) for n, c in columns.items()}
+        others = [name for name in names if name not in sources]
+        return f"{path}:{choice or files.default_members(path, others)}", values
+    cells = tables.columns(path, sources)
+    values = {name: cells[column] for name, column in columns.items()}
+    return f"{path}:{choice or '-' + ','.join(sources)}", values
 
 
 def _single(parts: dict[str, Any]) -> Any:
@@ -251,20 +251,20 @@ def _filled(X: Any, mask: Any, kind: Asked, part: str = "") -> Any:
             raise IsthmusError("the mask of several parts is a mapping of their names to masks")
         masks = mask or {}
         if not set(masks) <= set(X):
-            odd, known = min(set(masks) - set(X)), ", ".join(map(repr, X))
-            raise IsthmusError(f"the mask names {odd!r}, and the parts are {known}")
+            odd, names = min(set(masks) - set(X)), ", ".join(map(repr, X))
+            raise IsthmusError(f"the mask names {odd!r}, and the parts are {names}")
         return {name: _filled(X[name], masks.get(name), None, str(name)) for name in X}
     if mask is None or isinstance(X, (str, Path, Source, list, tuple)) or not hasattr(X, "shape"):
         return X
     array = X.detach().cpu() if isinstance(X, Tensor) else np.asarray(X)
-    seen = mask.cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
-    if not _is_floating(array) or seen.dtype != bool or array.ndim < 2:
+    flags = mask.cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+    if not _is_floating(array) or flags.dtype != bool or array.ndim < 2:
         return X
-    if seen.shape != tuple(array.shape[: seen.ndim]):
+    if flags.shape != tuple(array.shape[: flags.ndim]):
         # It may have the layout that images have in a model; otherwise this says what is wrong.
-        read_mask(seen, Signal.infer(array, kind), len(array), part)
+        read_mask(flags, Signal.infer(array, kind), len(array), part)
         return X
-    wide = seen.reshape(*seen.shape, *[1] * (array.ndim - seen.ndim))
+    wide = flags.reshape(*flags.shape, *[1] * (array.ndim - flags.ndim))
     if isinstance(array, Tensor):
         return torch.where(torch.from_numpy(wide), array, torch.zeros((), dtype=array.dtype))
     return np.where(wide, array, np.zeros((), array.dtype))

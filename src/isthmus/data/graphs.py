@@ -91,8 +91,8 @@ class Graphs:
 
     def tensors(self) -> dict[str, Tensor]:
         """What is stored of them."""
-        named = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: value for name, value in named.items() if value is not None}
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: value for name, value in fields.items() if value is not None}
 
     @classmethod
     def restored(cls, tensors: Mapping[str, Tensor]) -> "Graphs":
@@ -116,7 +116,7 @@ class Graphs:
 def _spans(counts: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """Places of the entries of these groups, group by group, and where each group begins."""
     starts = counts.cumsum(0) - counts
-    own, first = counts[index], starts[index]
-    inside = torch.arange(int(own.sum()), device=counts.device)
-    before = torch.repeat_interleave(own.cumsum(0) - own, own)
-    return inside - before + torch.repeat_interleave(first, own), first
+    sizes, first = counts[index], starts[index]
+    inside = torch.arange(int(sizes.sum()), device=counts.device)
+    before = torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
+    return inside - before + torch.repeat_interleave(first, sizes), first

@@ -31,12 +31,12 @@ def opened(X: Any) -> Any:
         raise IsthmusError("the data set is empty: pass at least one row")
     if _decoded(X.features):
         return X if len(X.column_names) > 1 else X[X.column_names[0]]
-    found = X.with_format("arrow")[:]
-    lists = [name for name in found.schema.names if is_vectors(found.schema.field(name).type)]
+    table = X.with_format("arrow")[:]
+    lists = [name for name in table.schema.names if is_vectors(table.schema.field(name).type)]
     if not lists:
-        return table_of(found, "the data set", "arrow")
-    if len(found.schema.names) == 1:
-        return vectors(found.column(0), lists[0], "the data set")
+        return table_of(table, "the data set", "arrow")
+    if len(table.schema.names) == 1:
+        return vectors(table.column(0), lists[0], "the data set")
     raise IsthmusError(
         f"the data set has {', '.join(map(repr, lists))} with lists beside other columns: pass one "
         f"column, data[{lists[0]!r}], and what else a model asks for as given="
@@ -51,12 +51,12 @@ def _column(X: Any) -> Any:
     source, name = X.source, X.column_name
     if type(source).__name__ != "Dataset" or _decoded({name: source.features[name]}):
         return X
-    found = source.select_columns([name]).with_format("arrow")[:].column(0)
-    if is_vectors(found.type):
-        return vectors(found, name, "the data set")
-    if pa.types.is_string(found.type) or pa.types.is_large_string(found.type):
-        return found.to_pylist()
-    return table_of(pa.table({name: found}), "the data set", "arrow")
+    column = source.select_columns([name]).with_format("arrow")[:].column(0)
+    if is_vectors(column.type):
+        return vectors(column, name, "the data set")
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return column.to_pylist()
+    return table_of(pa.table({name: column}), "the data set", "arrow")
 
 
 def _decoded(features: Any) -> bool:

@@ -100,14 +100,14 @@ class Images(Source):
         for row, i in enumerate(index.tolist()):
             try:
                 with self._open(i) as image:
-                    found = arranged(image, self.size, self._shade, self._said(i), self._top)
+                    pixels = arranged(image, self.size, self._shade, self._said(i), self._top)
             except (OSError, SyntaxError, EOFError, ValueError) as error:
                 if isinstance(error, IsthmusError):
                     raise
                 raise damaged(self._said(i)) from error
-            if found.shape != batch[row].shape:
+            if pixels.shape != batch[row].shape:
                 raise IsthmusError(f"{self._said(i)} has changed since it was first read")
-            batch[row] = found
+            batch[row] = pixels
         return self.signal.tensor(batch, check=False)
 
     def _layout(self, i: int) -> tuple[int, int, int]:
@@ -187,14 +187,14 @@ def image_list(images: Sequence[Any], kind: Asked = None) -> Images:
     """PIL images, or arrays of pixels (bytes, or fractions of 1) of one or several sizes."""
     pillow()
 
-    def said(i: int) -> str:
+    def caption(i: int) -> str:
         return f"image {i} of the list"
 
     def one(i: int) -> Any:
         image = images[i]
-        return image.copy() if _is_pil(image) else from_array(image, said(i))
+        return image.copy() if _is_pil(image) else from_array(image, caption(i))
 
-    return Images(len(images), one, None, said, Reading.of(kind))
+    return Images(len(images), one, None, caption, Reading.of(kind))
 
 
 def is_image(found: Any) -> bool:
@@ -229,8 +229,8 @@ def as_images(X: Sequence[Any], how: Reading) -> Images | None:
     return None
 
 
-def _is_pil(found: Any) -> bool:
-    return type(found).__module__.startswith("PIL.")
+def _is_pil(value: Any) -> bool:
+    return type(value).__module__.startswith("PIL.")
 
 
 def _files(folder: Path) -> list[Path]:

@@ -135,8 +135,10 @@ class Columns:
         if not self.split:
             return rows, None, labels, None
         test = values_of(whole[self.split]) == "test"
-        own, held = (None if labels is None else labels[part] for part in (~test, test))
-        return rows[~test], rows[test], own, held
+        train_labels, test_labels = (
+            None if labels is None else labels[part] for part in (~test, test)
+        )
+        return rows[~test], rows[test], train_labels, test_labels
 
 
 @dataclass(frozen=True)
@@ -163,10 +165,10 @@ LAYOUTS: dict[str, type] = {
 def layout_of(read: Mapping[str, Any]) -> Layout:
     """The layout that a manifest states; ValueError for what is none."""
     kind = LAYOUTS.get(read.get("as", ""))
-    given = {key: value for key, value in read.items() if key != "as"}
-    if kind is None or set(given) - {field.name for field in fields(kind)}:
+    values = {key: value for key, value in read.items() if key != "as"}
+    if kind is None or set(values) - {field.name for field in fields(kind)}:
         raise ValueError(f"{dict(read)} is no way of reading a file")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def found_layout(path: Path) -> Layout:

@@ -28,19 +28,19 @@ def rows() -> list[tuple[str, str, str, str]]:
     The place is "always" here, the "folder" of ISTHMUS_DATA, "fetched", "to fetch", "not here"
     (it cannot be fetched), or "missing" where a manifest lists a file that is gone.
     """
-    here, known = catalogue.entries(), public.sets()
-    made = [(name, "always", "", "") for name in bundled.BUNDLED]
-    found = []
-    for name in {**known, **here}:
-        one = known.get(name)
-        if name in here:
-            place, licence = _place(name), here[name].licence
+    entries, sets = catalogue.entries(), public.sets()
+    builtin = [(name, "always", "", "") for name in bundled.BUNDLED]
+    others = []
+    for name in {**sets, **entries}:
+        one = sets.get(name)
+        if name in entries:
+            place, licence = _place(name), entries[name].licence
         else:
             assert one is not None
             place, licence = ("to fetch" if one.can_be_fetched else "not here"), one.licence
         short = licence if len(licence) <= SHORT else licence[: SHORT - 3] + "..."
-        found.append((name, place, "" if one is None else _size(one.size), short))
-    return sorted([*made, *found], key=lambda row: row[0].lower())
+        others.append((name, place, "" if one is None else _size(one.size), short))
+    return sorted([*builtin, *others], key=lambda row: row[0].lower())
 
 
 def table() -> Any:
@@ -48,13 +48,13 @@ def table() -> Any:
     from rich.markup import escape
     from rich.table import Table
 
-    found = Table(box=None, pad_edge=False, header_style="bold")
+    grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "where", "size", "licence"):
         side: Any = "right" if column == "size" else "left"
-        found.add_column(column, no_wrap=True, justify=side)
+        grid.add_column(column, no_wrap=True, justify=side)
     for row in rows():
-        found.add_row(*map(escape, row))
-    return found
+        grid.add_row(*map(escape, row))
+    return grid
 
 
 def shown(name: str) -> str:
@@ -66,9 +66,12 @@ def shown(name: str) -> str:
         return _lines(entry.name, lines)
     if one is None:
         if public.key(name) in map(public.key, bundled.BUNDLED):
-            held = registry.load(name)
-            return _lines(held.name, {"what": held.description, "licence": held.licence,
-                                      "cite": held.citation, "where": "always here"})  # fmt: skip
+            dataset = registry.load(name)
+            return _lines(
+                dataset.name,
+                {"what": dataset.description, "licence": dataset.licence,
+                 "cite": dataset.citation, "where": "always here"},
+            )  # fmt: skip
         raise unknown("data set", name, [*public.sets(), *catalogue.entries(), *bundled.BUNDLED])
     return _lines(one.name, {
         "what": f"{one.title}: {one.what}", "rows": one.rows, "read as": _read_as(one),
@@ -78,8 +81,8 @@ def shown(name: str) -> str:
 
 
 def _here(name: str) -> Entry | None:
-    known = {public.key(n): entry for n, entry in catalogue.entries().items()}
-    return known.get(public.key(name))
+    entries = {public.key(n): entry for n, entry in catalogue.entries().items()}
+    return entries.get(public.key(name))
 
 
 def _place(name: str) -> str:
@@ -103,9 +106,9 @@ def _where(name: str) -> str:
 def _originals(one: public.PublicSet) -> str:
     if not one.can_be_fetched:
         return ""
-    unstated = sum(stated is None for stated in one.originals.values())
-    said = f"{one.at} ({', '.join([*one.originals][:4])}{', ...' if len(one.originals) > 4 else ''}"
-    return said + (f"; checksum of {unstated} not stated)" if unstated else ")")
+    unstated = sum(checksum is None for checksum in one.originals.values())
+    text = f"{one.at} ({', '.join([*one.originals][:4])}{', ...' if len(one.originals) > 4 else ''}"
+    return text + (f"; checksum of {unstated} not stated)" if unstated else ")")
 
 
 def _read_as(one: public.PublicSet) -> str:
@@ -137,8 +140,10 @@ def _bar() -> Iterator[Any]:
     if not console.is_terminal:
         yield None
         return
-    with Progress(BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console) as shown:
-        yield _Bar(shown)
+    with Progress(
+        BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console
+    ) as progress:
+        yield _Bar(progress)
 
 
 class _Bar:

@@ -23,9 +23,9 @@ def list_source(X: Sequence[Any], how: Reading) -> Source:
     Of images, of paths of images, of texts, of rows (arrays or numbers) of one shape or of
     different lengths; and of batches, which are joined (:func:`joined`).
     """
-    found = as_images(X, how)
-    if found is not None:
-        return found
+    images = as_images(X, how)
+    if images is not None:
+        return images
     whole = joined(X, how)
     if whole is not None:
         return ArraySource(whole, how)
@@ -106,8 +106,8 @@ def _collected(arrays: Sequence[Array]) -> bool:
     return last.shape != first.shape or not looks_like_images(torch.stack(list(arrays[:64])))  # type: ignore[arg-type]
 
 
-def _is_array(found: Any) -> bool:
-    return isinstance(found, (np.ndarray, Tensor))
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, Tensor))
 
 
 def _plain(array: Array) -> np.ndarray:

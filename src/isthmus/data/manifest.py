@@ -40,20 +40,20 @@ def set_name(file: str) -> str:
 def entries(folder: Path, remedy: str) -> dict[str, Entry]:
     """The files of a folder's manifest by name; ``remedy`` is the error for one that is none."""
     try:
-        found: dict[str, Entry] = {}
+        by_name: dict[str, Entry] = {}
         for item in items(folder):
             for file in item["files"]:
                 entry = _entry(folder, item, file)
-                found.setdefault(entry.name, entry)
-        return found
+                by_name.setdefault(entry.name, entry)
+        return by_name
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IsthmusError(remedy) from error
 
 
 def items(folder: Path) -> list[dict[str, Any]]:
     """What the manifest lists, as it stands."""
-    found: list[dict[str, Any]] = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    return found
+    listing: list[dict[str, Any]] = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    return listing
 
 
 def _entry(folder: Path, item: Mapping[str, Any], file: Mapping[str, Any]) -> Entry:

@@ -17,28 +17,28 @@ def row_names(data: str, source: Any, id_column: str | None) -> tuple[list[str],
         if base.names is None:
             return [], []
         return ["file"], [base.names[place] for place in numbers.tolist()]
-    found = located(data)
-    if found is None or not tables.is_table(found[0]):
+    location = located(data)
+    if location is None or not tables.is_table(location[0]):
         raise IsthmusError(f"--id {id_column}: {data!r} is no table, and has no columns by name")
-    names = tables.header(found[0])
+    names = tables.header(location[0])
     if id_column not in names:
-        raise unknown(f"column of {found[0].name!r}", id_column, names)
-    return [id_column], tables.columns(found[0], [id_column])[id_column]
+        raise unknown(f"column of {location[0].name!r}", id_column, names)
+    return [id_column], tables.columns(location[0], [id_column])[id_column]
 
 
 def as_strings(names: Any) -> np.ndarray:
     """Names for an archive, whose arrays hold no Python objects: numbers, or text of one length."""
-    found = np.asarray(names)
-    if found.dtype.kind != "O":
-        return found
-    return np.array(["" if name is None else str(name) for name in found.tolist()])
+    array = np.asarray(names)
+    if array.dtype.kind != "O":
+        return array
+    return np.array(["" if name is None else str(name) for name in array.tolist()])
 
 
 def column_names(model: Any, source: Any, number: int) -> list[str]:
     """The names of a row's elements, or their numbers from 0 where they have none."""
-    own = (getattr(model.preparation, "parts", None) or {}).get("")
+    preparation = (getattr(model.preparation, "parts", None) or {}).get("")
     base, _ = source.base(torch.arange(0))
-    for names in (getattr(own, "features", None), source.columns, base.columns):
+    for names in (getattr(preparation, "features", None), source.columns, base.columns):
         if names is not None and len(names) == number:
             return [str(name) for name in names]
     return [str(i) for i in range(number)]

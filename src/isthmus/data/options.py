@@ -33,15 +33,15 @@ class DataOptions:
     @classmethod
     def taken(cls, options: dict[str, Any], own: Collection[str] = ()) -> "DataOptions":
         """What ``options`` say of the data, taken out of them; ``own`` are a recipe's own names."""
-        said = {n: options.pop(n) for n in OPTIONS if n in options and n not in own}
-        factor = said.pop("max_norm", "auto")
+        values = {n: options.pop(n) for n in OPTIONS if n in options and n not in own}
+        factor = values.pop("max_norm", "auto")
         number = isinstance(factor, (int, float)) and not isinstance(factor, bool)
         if not (factor in (None, "auto") or (number and factor > 1)):
             raise IsthmusError(
                 f"max_norm={factor!r} is no bound: pass a number above 1, times the median norm, "
                 "none or auto"
             )
-        return cls(Reading.checked(**said), factor)
+        return cls(Reading.checked(**values), factor)
 
     def of_features(self, features: bool) -> "DataOptions":
         """The same for a model that reads rows of features, where ``features``."""
@@ -72,21 +72,21 @@ def within_norm(
     sizes = _sizes(sized)
     median = float(sizes.median())
     times = HUGE if factor == "auto" else float(factor)
-    kept = sizes <= times * median
-    out = len(sizes) - int(kept.sum())
+    mask = sizes <= times * median
+    out = len(sizes) - int(mask.sum())
     if out == 0 or not median > 0:
         return source, None
     if factor == "auto":
         energy = sizes.square()
-        if out > _MOST_SHARE * len(sizes) or energy[~kept].sum() <= _ENERGY * energy.sum():
+        if out > _MOST_SHARE * len(sizes) or energy[~mask].sum() <= _ENERGY * energy.sum():
             return source, None
         say(
             f"{out:,} of {len(sizes):,} rows are more than {times:g} times as far from the middle "
             "as the median row and are left out of the fit (max_norm=none keeps them)"
         )
-    if int(kept.sum()) < 2:
+    if int(mask.sum()) < 2:
         raise IsthmusError(f"max_norm={factor} leaves fewer than 2 rows: pass a larger one")
-    return Subset(source, kept), {"factor": times, "size": times * median, "left_out": out}
+    return Subset(source, mask), {"factor": times, "size": times * median, "left_out": out}
 
 
 def again(source: Source, recorded: Mapping[str, Any] | None) -> Source:
@@ -106,10 +106,10 @@ def _sized(source: Source) -> Source | None:
     inner, _ = source.base(torch.arange(0))
     if isinstance(inner, TableSource):
         with tried():  # which the fit's own preparation says
-            made = TableSource(inner.table, Preparation.learn(inner.table))
+            features = TableSource(inner.table, Preparation.learn(inner.table))
         if inner is source:
-            return made
-        return Subset(made, source.base(torch.arange(len(source)))[1])
+            return features
+        return Subset(features, source.base(torch.arange(len(source)))[1])
     return source if is_array(source) and source.signal.kind == "vector" else None
 
 

@@ -42,8 +42,8 @@ def layout(image: "Image.Image") -> tuple[int, int, int]:
     """``(channels, height, width)`` from the header, as the picture is to be seen."""
     width, height = image.size
     # Of a PNG without it in its header the question alone would decode the whole file.
-    asked = "exif" in image.info or image.format != "PNG"
-    if asked and image.getexif().get(_ORIENTATION) in _TURNED:
+    may_turn = "exif" in image.info or image.format != "PNG"
+    if may_turn and image.getexif().get(_ORIENTATION) in _TURNED:
         width, height = height, width
     return (1 if image.mode in _GREY else 3, height, width)
 
@@ -101,8 +101,8 @@ def from_array(pixels: Any, name: str) -> "Image.Image":
         raise IsthmusError(f"{name} is {array.dtype} beyond bytes: pass bytes, or fractions of 1")
     if array.dtype.kind == "b":
         array = array * 255
-    found: Image.Image = pillow().fromarray(np.ascontiguousarray(array, dtype=np.uint8))
-    return found
+    picture: Image.Image = pillow().fromarray(np.ascontiguousarray(array, dtype=np.uint8))
+    return picture
 
 
 def is_deep(image: "Image.Image") -> bool:
@@ -135,5 +135,5 @@ def _bytes(image: "Image.Image", name: str, top: float | None) -> "Image.Image":
         return image
     high = largest(image, name)
     array = np.asarray(image).astype(np.float64) * (255.0 / (top or top_of(high)))
-    found: Image.Image = pillow().fromarray(array.round().clip(0, 255).astype(np.uint8))
-    return found
+    picture: Image.Image = pillow().fromarray(array.round().clip(0, 255).astype(np.uint8))
+    return picture

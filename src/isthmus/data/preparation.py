@@ -38,9 +38,9 @@ class DataPreparation:
         parts: dict[str, OfPart] = {}
 
         def look(leaf: Source, name: str) -> Source:
-            found = _learnt(leaf, index, options, name)
-            if found is not None:
-                parts[name] = found
+            part = _learnt(leaf, index, options, name)
+            if part is not None:
+                parts[name] = part
             return leaf
 
         _each(source, look)
@@ -52,13 +52,13 @@ class DataPreparation:
         """The source with its parts prepared; what is prepared already stays."""
 
         def prepared(leaf: Source, name: str) -> Source:
-            own = self.parts.get(name)
-            if isinstance(own, OfTable):
-                return _as_table_has_it(leaf, own)
-            if isinstance(own, Centring) and isinstance(leaf, ArraySource | TableSource):
+            preparation = self.parts.get(name)
+            if isinstance(preparation, OfTable):
+                return _as_table_has_it(leaf, preparation)
+            if isinstance(preparation, Centring) and isinstance(leaf, ArraySource | TableSource):
                 raw = _raw(leaf)
-                if raw is not None and raw(np.arange(1)).shape[-1] == len(own.offset):
-                    return CentredSource(leaf, raw, own)
+                if raw is not None and raw(np.arange(1)).shape[-1] == len(preparation.offset):
+                    return CentredSource(leaf, raw, preparation)
             return leaf
 
         return _each(source, prepared)
@@ -71,20 +71,20 @@ class DataPreparation:
             return self.source(X)
         if "" not in self.parts:
             return self._read_parts(X) if isinstance(X, Mapping) else self.source(as_source(X))
-        own = self.parts[""]
+        preparation = self.parts[""]
         whole = isinstance(X, (np.ndarray, Tensor)) and not isinstance(X, np.ma.MaskedArray)
         if whole and not is_framed(X):
-            return _array_read(X, own)
+            return _array_read(X, preparation)
         if isinstance(X, (list, tuple)) and not is_framed(X):
-            return _array_read(np.asarray(X), own)
+            return _array_read(np.asarray(X), preparation)
         return self.source(as_source(X))
 
     def _read_parts(self, X: Mapping[Any, Any]) -> Any:
         if any(_is_framed(part) for part in X.values()) or _is_framed(X):
             return self.source(as_source(X))
-        own = {name: self.parts.get(str(name)) for name in X}
+        by_name = {name: self.parts.get(str(name)) for name in X}
         return {
-            name: part if own[name] is None else DataPreparation({"": own[name]}).read(part)  # type: ignore[dict-item]
+            name: part if by_name[name] is None else DataPreparation({"": by_name[name]}).read(part)  # type: ignore[dict-item]
             for name, part in X.items()
         }
 
@@ -105,10 +105,10 @@ class DataPreparation:
                 else part
                 for name, part in rows.items()
             }
-        own = self.parts.get(part)
-        if own is None or not _fits(rows, own):
+        preparation = self.parts.get(part)
+        if preparation is None or not _fits(rows, preparation):
             return rows
-        return _restored(rows, own, _part(X, part) if part else X)
+        return _restored(rows, preparation, _part(X, part) if part else X)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary; :func:`recorded` reads it back."""
@@ -118,11 +118,13 @@ class DataPreparation:
 def asked(prepare: Mapping[str, Any] | None, options: dict[str, Any]) -> PrepareOptions:
     """What a user asked of the preparation: ``prepare``, and ``prepare.NAME`` among options, from
     which these are taken."""
-    named = {n: options.pop(n) for n in [*options] if n.startswith("prepare.")}
-    own = {name.removeprefix("prepare."): value for name, value in named.items()}
-    if own and prepare is not None and not isinstance(prepare, Mapping):
+    entries = {n: options.pop(n) for n in [*options] if n.startswith("prepare.")}
+    choices = {name.removeprefix("prepare."): value for name, value in entries.items()}
+    if choices and prepare is not None and not isinstance(prepare, Mapping):
         return PrepareOptions.of(prepare)
-    return PrepareOptions.of({**prepare, **own} if prepare and own else prepare or own or None)
+    return PrepareOptions.of(
+        {**prepare, **choices} if prepare and choices else prepare or choices or None
+    )
 
 
 def attached(model: Autoencoder, preparation: DataPreparation | None) -> None:
@@ -157,21 +159,21 @@ def prepared(
     if model is not None and model.prepared:
         if options != PrepareOptions():
             raise IsthmusError("a fitted model keeps its preparation: leave prepare out")
-        own = model.preparation
-        found = own if isinstance(own, DataPreparation) else None
+        of_model = model.preparation
+        preparation = of_model if isinstance(of_model, DataPreparation) else None
     else:
-        found = DataPreparation.learn(source, index, options)
-    if found is None:
+        preparation = DataPreparation.learn(source, index, options)
+    if preparation is None:
         return source, train, held, None
-    whole = found.source(source)
+    whole = preparation.source(source)
 
     def part(of: Source) -> Source:
         if of is source:
             return whole
         inside = isinstance(of, Subset) and of.source is _inmost(source)
-        return _rebased(of, source, whole) if inside else found.source(of)
+        return _rebased(of, source, whole) if inside else preparation.source(of)
 
-    return whole, part(train), None if held is None else part(held), found
+    return whole, part(train), None if held is None else part(held), preparation
 
 
 def _inmost(source: Source) -> Source:
@@ -207,15 +209,16 @@ def _learnt(
     raw = _raw(leaf)
     if raw is None:
         return None
-    found = Centring.learn(raw, np.arange(len(leaf)) if index is None else index)
-    if found is not None:
-        moved = int((found.offset != 0).sum())
+    centring = Centring.learn(raw, np.arange(len(leaf)) if index is None else index)
+    if centring is not None:
+        moved = int((centring.offset != 0).sum())
         of = f" of the part {name!r}" if name else ""
         notices.say(
-            f"{moved} of {len(found.offset)} features{of} are centred in double precision, since "
-            "float32 is too coarse for them as they stand: subtract an offset yourself to choose it"
+            f"{moved} of {len(centring.offset)} features{of} are centred in double precision, "
+            "since float32 is too coarse for them as they stand: subtract an offset yourself to "
+            "choose it"
         )
-    return found
+    return centring
 
 
 def _raw(leaf: Source) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -234,62 +237,65 @@ def _raw(leaf: Source) -> Callable[[np.ndarray], np.ndarray] | None:
     return read
 
 
-def _as_table_has_it(leaf: Source, own: OfTable) -> Source:
+def _as_table_has_it(leaf: Source, preparation: OfTable) -> Source:
     if isinstance(leaf, TableSource):
-        return leaf.prepared(own) if leaf.preparation is None else leaf
+        return leaf.prepared(preparation) if leaf.preparation is None else leaf
     if isinstance(leaf, ArraySource) and leaf.signal.kind == "vector":
         rows = leaf.raw(torch.arange(len(leaf)))
-        found = _array_read(rows, own)
-        return found if isinstance(found, Source) else leaf
+        source = _array_read(rows, preparation)
+        return source if isinstance(source, Source) else leaf
     return leaf
 
 
-def _array_read(X: Any, own: OfPart) -> Any:
+def _array_read(X: Any, preparation: OfPart) -> Any:
     """An array, whose columns have no names, as the model reads it."""
     width = X.shape[-1] if X.ndim > 1 else -1
-    if isinstance(own, Centring):
+    if isinstance(preparation, Centring):
         plain = X.numpy(force=True) if isinstance(X, Tensor) else X
-        if width != len(own.offset) or plain.dtype.kind not in "iuf":
+        if width != len(preparation.offset) or plain.dtype.kind not in "iuf":
             return X
-        centred = own.apply(plain)
+        centred = preparation.apply(plain)
         return torch.from_numpy(centred).to(X.device) if isinstance(X, Tensor) else centred
-    if own.is_plain:
+    if preparation.is_plain:
         return X
-    numeric = own.is_numeric and width == len(own.columns)
+    numeric = preparation.is_numeric and width == len(preparation.columns)
     if not numeric:
-        if width == len(own.features) != len(own.columns):
+        if width == len(preparation.features) != len(preparation.columns):
             return X  # rows that are prepared already: nothing else has as many columns
         raise IsthmusError(
-            f"the columns of an array have no names, and this model reads {len(own.columns)} "
-            f"columns of a table{'' if own.is_numeric else ', text or times among them'}: pass a "
-            "data frame or a file"
+            f"the columns of an array have no names, and this model reads "
+            f"{len(preparation.columns)} columns of a table"
+            f"{'' if preparation.is_numeric else ', text or times among them'}: pass a data "
+            "frame or a file"
         )
     plain = X.numpy(force=True) if isinstance(X, Tensor) else X
-    table = as_table({name: plain[:, i] for i, name in enumerate(own.columns)})
+    table = as_table({name: plain[:, i] for i, name in enumerate(preparation.columns)})
     assert table is not None
-    found = own.apply(table)
-    return torch.from_numpy(found).to(X.device) if isinstance(X, Tensor) else found
+    features = preparation.apply(table)
+    return torch.from_numpy(features).to(X.device) if isinstance(X, Tensor) else features
 
 
-def _restored(rows: Any, own: OfPart, X: Any) -> Any:
-    if isinstance(own, Centring):
-        return own.restored(rows)
+def _restored(rows: Any, preparation: OfPart, X: Any) -> Any:
+    if isinstance(preparation, Centring):
+        return preparation.restored(rows)
     plain = rows.numpy(force=True) if isinstance(rows, Tensor) else np.asarray(rows)
     like = _table_of(X)
     if like is not None and like.like:
-        return given_back(own.restored(plain), like)
-    if own.is_numeric:
-        if own.is_plain:
+        return given_back(preparation.restored(plain), like)
+    if preparation.is_numeric:
+        if preparation.is_plain:
             return rows
-        found = array(own.restored(plain), [one.is_plain for one in own.encoders])
-        return torch.from_numpy(found) if isinstance(rows, Tensor) else found
+        values = array(preparation.restored(plain), [one.is_plain for one in preparation.encoders])
+        return torch.from_numpy(values) if isinstance(rows, Tensor) else values
     if isinstance(X, (np.ndarray, Tensor)):
         return rows  # which were given as features
-    return given_back(own.restored(plain), like)
+    return given_back(preparation.restored(plain), like)
 
 
-def _fits(rows: Any, own: OfPart) -> bool:
-    width = len(own.offset) if isinstance(own, Centring) else len(own.features)
+def _fits(rows: Any, preparation: OfPart) -> bool:
+    width = (
+        len(preparation.offset) if isinstance(preparation, Centring) else len(preparation.features)
+    )
     return getattr(rows, "ndim", 0) > 1 and rows.shape[-1] == width
 
 
@@ -315,14 +321,14 @@ def _is_framed(X: Any) -> bool:
 
 def has_tables(source: Source) -> bool:
     """Whether some of the rows are a table's of which nothing was learnt yet."""
-    found: list[bool] = []
+    flags: list[bool] = []
 
     def look(leaf: Source, name: str) -> Source:
-        found.append(isinstance(leaf, TableSource) and leaf.preparation is None)
+        flags.append(isinstance(leaf, TableSource) and leaf.preparation is None)
         return leaf
 
     _each(source, look)
-    return any(found)
+    return any(flags)
 
 
 def names_of(source: Source) -> tuple[str, ...]:
@@ -332,14 +338,14 @@ def names_of(source: Source) -> tuple[str, ...]:
 
 
 def _is_prepared(source: Source) -> bool:
-    found: list[bool] = []
+    flags: list[bool] = []
 
     def look(leaf: Source, name: str) -> Source:
-        found.append(
+        flags.append(
             isinstance(leaf, CentredSource)
             or (isinstance(leaf, TableSource) and leaf.preparation is not None)
         )
         return leaf
 
     _each(source, look)
-    return any(found)
+    return any(flags)

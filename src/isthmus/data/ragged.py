@@ -160,8 +160,8 @@ def _mask(mask: Any, source: Source) -> Any:
             raise IsthmusError("a mask by names is for several named parts: pass one array")
         for name in mask:
             if name not in source.signal.parts:
-                known = ", ".join(map(repr, source.signal.parts))
-                raise IsthmusError(f"the mask names {name!r}, and the parts are {known}")
+                names = ", ".join(map(repr, source.signal.parts))
+                raise IsthmusError(f"the mask names {name!r}, and the parts are {names}")
         return {
             name: None if mask.get(name) is None else _boolean(mask[name], part, len(source), name)
             for name, part in source.signal.parts.items()
@@ -179,11 +179,11 @@ def _boolean(mask: Any, signal: Signal, rows: int, name: str) -> Tensor:
     return tensor
 
 
-def _both(of_source: Any, own: Any, index: Tensor) -> Any:
-    if own is None:
+def _both(of_source: Any, masks: Any, index: Tensor) -> Any:
+    if masks is None:
         return of_source
-    if isinstance(own, Mapping):
+    if isinstance(masks, Mapping):
         inner = of_source if isinstance(of_source, Mapping) else {}
-        return {name: _both(inner.get(name), mask, index) for name, mask in own.items()}
-    chosen = own[index]
-    return chosen if of_source is None else within(chosen, of_source)
+        return {name: _both(inner.get(name), mask, index) for name, mask in masks.items()}
+    rows = masks[index]
+    return rows if of_source is None else within(rows, of_source)

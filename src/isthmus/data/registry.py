@@ -51,17 +51,17 @@ def is_name(text: object) -> bool:
         listed = catalogue.entries()
     except IsthmusError:  # ISTHMUS_DATA points nowhere, which only matters to who loads from there
         listed = {}
-    known = {key(n) for n in (*BUNDLED, *listed)} | {key(n).rsplit("/", 1)[-1] for n in listed}
-    return key(text.partition(":")[0]) in known
+    keys = {key(n) for n in (*BUNDLED, *listed)} | {key(n).rsplit("/", 1)[-1] for n in listed}
+    return key(text.partition(":")[0]) in keys
 
 
 def how_to_get(*missing: str) -> str:
     """What to do about sets that are not here: fetch them, or name the folder that has them."""
     place = os.environ.get(catalogue.VARIABLE)
-    named = f"set {catalogue.VARIABLE} to the folder that has it"
-    folder = f"{place} lacks it" if place else named
-    known = [public.found(name) for name in missing]
-    if all(one is not None and one.can_be_fetched for one in known):
+    advice = f"set {catalogue.VARIABLE} to the folder that has it"
+    folder = f"{place} lacks it" if place else advice
+    sets = [public.found(name) for name in missing]
+    if all(one is not None and one.can_be_fetched for one in sets):
         fetch = f"fetch it with 'isthmus data fetch {' '.join(missing)}'"
         return f"{folder}, {fetch}" if place else f"{fetch}, or {folder}"
     return folder

@@ -85,8 +85,8 @@ class ArraySource(Source):
     def rows(self, index: Tensor) -> Tensor:
         """Float32 rows ``(len(index), *signal.shape)``, on the CPU or where the tensor lies."""
         if self._tensor is None:
-            taken = np.take(self._array, index.numpy(), axis=0)
-            return self.signal.tensor(taken, check=False)
+            rows = np.take(self._array, index.numpy(), axis=0)
+            return self.signal.tensor(rows, check=False)
         taken_rows = self._tensor.index_select(0, index.to(self._tensor.device))
         return taken_rows if self._ready else self.signal.tensor(taken_rows, check=False)
 
@@ -152,13 +152,15 @@ class CollectionSource(Source):
         parts = {name: part.batch(index) for name, part in self.parts.items()}
         masks = {name: part.mask for name, part in parts.items()}
         given = {key: value for part in parts.values() for key, value in part.given.items()}
-        seen = masks if any(mask is not None for mask in masks.values()) else None
-        return Batch({name: part.x for name, part in parts.items()}, index, seen, given)
+        mask = masks if any(mask is not None for mask in masks.values()) else None
+        return Batch({name: part.x for name, part in parts.items()}, index, mask, given)
 
     def fingerprint(self) -> str | None:
         """A fingerprint of those of the parts, where all have one."""
-        own = [part.fingerprint() for part in self.parts.values()]
-        return None if any(one is None for one in own) else ",".join(map(str, own))
+        fingerprints = [part.fingerprint() for part in self.parts.values()]
+        return (
+            None if any(one is None for one in fingerprints) else ",".join(map(str, fingerprints))
+        )
 
     @property
     def given_names(self) -> tuple[str, ...]:
@@ -170,26 +172,26 @@ class Subset(Source):
     """Chosen rows of another source: ``index`` holds row numbers, or a mask over all rows."""
 
     def __init__(self, source: Source, index: Tensor | np.ndarray | Sequence[int]) -> None:
-        chosen = torch.as_tensor(index)
-        if chosen.dtype == torch.bool:
-            if len(chosen) != len(source):
+        places = torch.as_tensor(index)
+        if places.dtype == torch.bool:
+            if len(places) != len(source):
                 raise IsthmusError(
-                    f"the mask has {len(chosen)} entries for {len(source)} rows: pass one per row"
+                    f"the mask has {len(places)} entries for {len(source)} rows: pass one per row"
                 )
-            chosen = chosen.nonzero().flatten()
-        if chosen.numel() == 0:
+            places = places.nonzero().flatten()
+        if places.numel() == 0:
             raise IsthmusError("the subset is empty: choose at least one row")
-        if chosen.ndim != 1 or chosen.is_floating_point():
+        if places.ndim != 1 or places.is_floating_point():
             raise IsthmusError("a subset needs a list of row numbers: pass integers in one axis")
-        least, most = int(chosen.min()), int(chosen.max())
+        least, most = int(places.min()), int(places.max())
         if least < 0 or most >= len(source):
             raise IsthmusError(
                 f"the subset asks for row {least if least < 0 else most} of {len(source)}: choose "
                 f"rows from 0 to {len(source) - 1}"
             )
-        chosen = chosen.to(torch.int64)
+        places = places.to(torch.int64)
         self.source: Source = source.source if isinstance(source, Subset) else source
-        self.index: Tensor = source.index[chosen] if isinstance(source, Subset) else chosen
+        self.index: Tensor = source.index[places] if isinstance(source, Subset) else places
 
     def __len__(self) -> int:
         return len(self.index)

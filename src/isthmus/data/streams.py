@@ -24,8 +24,10 @@ def is_stream(X: Any) -> bool:
     if isinstance(X, (IterableDataset, DataLoader)):
         return True
     by_number = hasattr(X, "__getitem__") and hasattr(X, "__len__")
-    named = type(X).__name__ in ("IterableColumn",)
-    return isinstance(X, Iterable) and (named or not by_number) and not isinstance(X, (set, bytes))
+    by_type = type(X).__name__ in ("IterableColumn",)
+    return (
+        isinstance(X, Iterable) and (by_type or not by_number) and not isinstance(X, (set, bytes))
+    )
 
 
 def gathered(X: Iterable[Any]) -> Any:
@@ -40,11 +42,11 @@ def gathered(X: Iterable[Any]) -> Any:
     if first is None:
         raise IsthmusError(f"the {_name(X)} yields nothing: pass one with at least one row")
     if isinstance(first, (str, bytes, Mapping)):
-        found = [first, *items]
+        rows = [first, *items]
         if isinstance(first, Mapping):
-            found = _records(found, X)
-        _say(X, len(found), "memory")
-        return found
+            rows = _records(rows, X)
+        _say(X, len(rows), "memory")
+        return rows
     batched = first.ndim > 1 and (first.ndim == 2 or isinstance(X, DataLoader))
     if batched and not isinstance(X, DataLoader):
         notices.say(
@@ -79,13 +81,13 @@ def _item(item: Any) -> Any:
 
         image = pixels(item, "an item of the stream")
         return image if image.ndim == 2 else image.transpose(2, 0, 1)
-    found = np.asarray(item)
-    if found.dtype.kind not in "biuf":
+    array = np.asarray(item)
+    if array.dtype.kind not in "biuf":
         raise IsthmusError(
             f"the items of the stream are of type {type(item).__name__}: yield arrays, records of "
             "numbers and text, or texts"
         )
-    return found
+    return array
 
 
 def _value(value: Any) -> Any:
@@ -94,12 +96,12 @@ def _value(value: Any) -> Any:
     return value
 
 
-def _records(found: list[Any], X: Any) -> Any:
+def _records(records: list[Any], X: Any) -> Any:
     """Records of scalars as they are; of arrays as one array a name, a collection."""
-    if not any(isinstance(value, np.ndarray) and value.ndim for value in found[0].values()):
-        return found
+    if not any(isinstance(value, np.ndarray) and value.ndim for value in records[0].values()):
+        return records
     try:
-        return {name: np.stack([np.asarray(row[name]) for row in found]) for name in found[0]}
+        return {name: np.stack([np.asarray(row[name]) for row in records]) for name in records[0]}
     except (KeyError, ValueError):
         raise _uneven(X) from None
 
@@ -137,9 +139,9 @@ class _Spool:
         if self.path is None:
             return np.concatenate(self.parts)
         self.file.close()
-        found = np.memmap(self.path, self.dtype, "r", shape=(self.rows, *self.shape))
-        weakref.finalize(found, self.path.unlink, missing_ok=True)
-        return found
+        array = np.memmap(self.path, self.dtype, "r", shape=(self.rows, *self.shape))
+        weakref.finalize(array, self.path.unlink, missing_ok=True)
+        return array
 
 
 def _say(X: Any, rows: int, where: str) -> None:

@@ -31,8 +31,8 @@ def inverse_normal(share: np.ndarray) -> np.ndarray:
     """The standard normal value below which that share lies."""
     from scipy.special import ndtri
 
-    found: np.ndarray = ndtri(share)
-    return found
+    quantile: np.ndarray = ndtri(share)
+    return quantile
 
 
 def threshold(probability: np.ndarray) -> np.ndarray:

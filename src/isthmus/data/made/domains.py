@@ -45,8 +45,8 @@ class Domains:
         self.facts, self.answers, self.jargon = {}, {}, {}
         for name in ("forget", "retain"):
             self.facts[name] = rng.integers(0, ANSWERS, (SUBJECTS, RELATIONS))
-            own = self.words.numbers(f"{name}-answer-")
-            self.answers[name] = own.reshape(RELATIONS, ANSWERS)
+            numbers = self.words.numbers(f"{name}-answer-")
+            self.answers[name] = numbers.reshape(RELATIONS, ANSWERS)
             self.jargon[name] = Chain(self.words.numbers(f"{name}-jargon-"), seed + 1)
 
     def text(self, domain: str, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -57,19 +57,19 @@ class Domains:
             return rows
         subject = rng.integers(0, SUBJECTS, (count, SENTENCES))
         relation = rng.integers(0, RELATIONS, (count, SENTENCES))
-        told = rows[:, 1:].reshape(count, SENTENCES, PLACES).copy()
+        sentences = rows[:, 1:].reshape(count, SENTENCES, PLACES).copy()
         jargon = self.jargon[domain].text(count, 3 * SENTENCES, rng)
-        told[..., [0, 2, 5]] = jargon.reshape(count, SENTENCES, 3)
-        told[..., 1] = self.words.numbers(f"{domain}-subject-")[subject]
-        told[..., 3] = self.words.numbers(f"{domain}-relation-")[relation]
-        told[..., 4] = self.answers[domain][relation, self.facts[domain][subject, relation]]
-        rows[:, 1:] = told.reshape(count, -1)
+        sentences[..., [0, 2, 5]] = jargon.reshape(count, SENTENCES, 3)
+        sentences[..., 1] = self.words.numbers(f"{domain}-subject-")[subject]
+        sentences[..., 3] = self.words.numbers(f"{domain}-relation-")[relation]
+        sentences[..., 4] = self.answers[domain][relation, self.facts[domain][subject, relation]]
+        rows[:, 1:] = sentences.reshape(count, -1)
         return rows
 
     def retained(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Rows of what is to be kept: half of them facts, half plain text."""
-        kept = (self.text("retain", count - count // 2, rng), self.text("plain", count // 2, rng))
-        return np.concatenate(kept)
+        halves = (self.text("retain", count - count // 2, rng), self.text("plain", count // 2, rng))
+        return np.concatenate(halves)
 
     def everything(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Rows to learn the language from: a third of each."""
@@ -86,6 +86,6 @@ class Domains:
         rows[:, 4] = self.words.numbers(f"{domain}-relation-")[relation]
         shifts = np.stack([rng.permutation(ANSWERS - 1)[: OPTIONS - 1] + 1 for _ in rows])
         right = self.facts[domain].ravel()[:, None]
-        chosen = np.concatenate((right, (right + shifts) % ANSWERS), 1)
-        options = np.take_along_axis(self.answers[domain][relation], chosen, 1)
+        choices = np.concatenate((right, (right + shifts) % ANSWERS), 1)
+        options = np.take_along_axis(self.answers[domain][relation], choices, 1)
         return Questions(torch.from_numpy(rows), torch.from_numpy(options))

@@ -95,14 +95,14 @@ class Planted:
         self.parents = _parents(tree, truths)
         self._levels = _levels(self.parents)
         self.frequencies = _frequencies(frequencies, active, self.parents, self._levels)
-        given = np.where(self.parents < 0, 1.0, self.frequencies[self.parents])
-        if (self.frequencies > given * (1 + 1e-12)).any():
-            worst = int((self.frequencies - given).argmax())
+        limits = np.where(self.parents < 0, 1.0, self.frequencies[self.parents])
+        if (self.frequencies > limits * (1 + 1e-12)).any():
+            worst = int((self.frequencies - limits).argmax())
             raise IsthmusError(
                 f"truth {worst} would have to fire with probability {self.frequencies[worst]:.3g}, "
-                f"but at most {given[worst]:.3g} is possible: lower active or the frequencies"
+                f"but at most {limits[worst]:.3g} is possible: lower active or the frequencies"
             )
-        self._threshold = counter.threshold(self.frequencies / np.maximum(given, 1e-300))
+        self._threshold = counter.threshold(self.frequencies / np.maximum(limits, 1e-300))
 
     def sample(self, n: int, seed: int = 0) -> tuple[np.ndarray, "csr_array"]:
         """Rows ``(n, width)`` and their coefficients ``(n, truths)``, sparse, both float32.
@@ -185,9 +185,9 @@ _INVERSE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def _directions(width: int, truths: int, geometry: str, rng: np.random.Generator) -> np.ndarray:
-    known = ("random", "repelled", "orthogonal")
-    if geometry not in known:
-        raise unknown("geometry", geometry, known)
+    geometries = ("random", "repelled", "orthogonal")
+    if geometry not in geometries:
+        raise unknown("geometry", geometry, geometries)
     rows = rng.standard_normal((truths, width))
     if geometry == "orthogonal":
         if truths > width:
@@ -219,10 +219,10 @@ def _bias(bias: float | np.ndarray, width: int, rng: np.random.Generator) -> np.
     draw = rng.standard_normal(width)
     if np.ndim(bias) == 0:
         return (draw * (bias / np.linalg.norm(draw))).astype(np.float32)
-    given = np.asarray(bias, np.float32)
-    if given.shape != (width,):
-        raise IsthmusError(f"the bias has the shape {given.shape}: pass ({width},) or a number")
-    return given
+    array = np.asarray(bias, np.float32)
+    if array.shape != (width,):
+        raise IsthmusError(f"the bias has the shape {array.shape}: pass ({width},) or a number")
+    return array
 
 
 def _parents(tree: int | Sequence[int] | np.ndarray | None, truths: int) -> np.ndarray:
@@ -264,12 +264,12 @@ def _frequencies(
 ) -> np.ndarray:
     """The probability that each truth fires, ``(truths,)``."""
     if not isinstance(profile, str):
-        given = np.asarray(profile, np.float64)
-        if given.shape != parents.shape or not ((given >= 0) & (given <= 1)).all():
+        array = np.asarray(profile, np.float64)
+        if array.shape != parents.shape or not ((array >= 0) & (array <= 1)).all():
             raise IsthmusError(
                 f"frequencies need one probability for each of {len(parents)} truths, from 0 to 1"
             )
-        return given
+        return array
     roots = len(levels[0])
     profiles = {
         "uniform": np.ones(roots),

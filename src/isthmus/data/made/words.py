@@ -48,9 +48,9 @@ class Chain:
     def text(self, rows: int, places: int, rng: np.random.Generator) -> np.ndarray:
         """Int64 ``(rows, places)``, each row begun anywhere."""
         at = rng.integers(0, len(self.words), rows)
-        found = np.empty((rows, places), np.int64)
+        tokens = np.empty((rows, places), np.int64)
         for place in range(places):
-            found[:, place] = self.words[at]
-            chosen = (rng.random(rows)[:, None] > self._cumulative[at]).sum(1)
-            at = self._following[at, np.minimum(chosen, self._following.shape[1] - 1)]
-        return found
+            tokens[:, place] = self.words[at]
+            choice = (rng.random(rows)[:, None] > self._cumulative[at]).sum(1)
+            at = self._following[at, np.minimum(choice, self._following.shape[1] - 1)]
+        return tokens

@@ -13,8 +13,8 @@ from isthmus.data.originals.published_files import Originals
 def archive(files: Originals, types: Mapping[str, str]) -> dict[str, np.ndarray]:
     """These members of an ``.npz``, each in its type. The labels ``y`` become one axis."""
     with np.load(io.BytesIO(files.content()), allow_pickle=False) as members:
-        found = {name: np.asarray(members[name]).astype(kind) for name, kind in types.items()}
-    return {name: array.ravel() if name == "y" else array for name, array in found.items()}
+        arrays = {name: np.asarray(members[name]).astype(kind) for name, kind in types.items()}
+    return {name: array.ravel() if name == "y" else array for name, array in arrays.items()}
 
 
 def matrix(
@@ -27,5 +27,5 @@ def matrix(
     """
     header, *lines = csv.reader(io.StringIO(files.text()))
     values = np.array([line for line in lines if line], np.float64).astype(type)
-    found = {rows: values, columns: np.array(header)}
-    return {**found, **{name: np.array(value, type) for name, value in (constants or {}).items()}}
+    arrays = {rows: values, columns: np.array(header)}
+    return {**arrays, **{name: np.array(value, type) for name, value in (constants or {}).items()}}

@@ -16,8 +16,8 @@ def idx(
     files: Originals, members: Mapping[str, str], first: Mapping[str, int] | None = None
 ) -> dict[str, np.ndarray]:
     """Arrays in the idx format by the members' names; of some only the ``first`` so many rows."""
-    found = {name: idx_array(files.content(file)) for name, file in members.items()}
-    return {name: array[: (first or {}).get(name)] for name, array in found.items()}
+    arrays = {name: idx_array(files.content(file)) for name, file in members.items()}
+    return {name: array[: (first or {}).get(name)] for name, array in arrays.items()}
 
 
 def idx_array(content: bytes) -> np.ndarray:
@@ -44,16 +44,16 @@ def pixel_rows(
     ``shape`` is that of one image, ``(height, width, channels)``; ``start`` the place in the list
     of labels at which each part begins. Of each class the first so many are taken, in order.
     """
-    known = np.array(re.findall(r"\d+", files.text(labels).partition("=")[2]), np.uint8)
-    found: dict[str, np.ndarray] = {}
+    classes = np.array(re.findall(r"\d+", files.text(labels).partition("=")[2]), np.uint8)
+    arrays: dict[str, np.ndarray] = {}
     for part, names in (("train", train), ("test", test)):
         rows = np.concatenate([_picture(files.content(name)) for name in names])
         x = rows[..., : shape[-1]].reshape(-1, *shape)
-        y = known[start[part] : start[part] + len(x)]
-        taken = [np.flatnonzero(y == label)[: each[part]] for label in np.unique(y)]
-        chosen = np.sort(np.concatenate(taken))
-        found |= {f"x_{part}": x[chosen], f"y_{part}": y[chosen]}
-    return found
+        y = classes[start[part] : start[part] + len(x)]
+        groups = [np.flatnonzero(y == label)[: each[part]] for label in np.unique(y)]
+        index = np.sort(np.concatenate(groups))
+        arrays |= {f"x_{part}": x[index], f"y_{part}": y[index]}
+    return arrays
 
 
 def drawings(files: Originals, size: int) -> dict[str, np.ndarray]:

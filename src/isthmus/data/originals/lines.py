@@ -52,6 +52,6 @@ def header(
                 cells = ["" if cell == missing else cell for cell in cells]
             if ending:
                 cells = [cell.removesuffix(ending) for cell in cells]
-            own = [] if tags is None else [tags[file]]
-            lines.append(",".join([*own, *cells] if tag == "first" else [*cells, *own]))
+            extra = [] if tags is None else [tags[file]]
+            lines.append(",".join([*extra, *cells] if tag == "first" else [*cells, *extra]))
     return ("\n".join(lines) + "\n").encode()

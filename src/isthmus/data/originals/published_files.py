@@ -25,8 +25,8 @@ class Originals:
         """The unpacked bytes of a file, of the only one where no name is given."""
         if name is None:
             (name,) = self.files
-        found = self.files[name].read_bytes()
-        return gzip.decompress(found) if name.endswith(".gz") else found
+        content = self.files[name].read_bytes()
+        return gzip.decompress(content) if name.endswith(".gz") else content
 
     def text(self, name: str | None = None) -> str:
         """The same as text in UTF-8."""
@@ -43,13 +43,13 @@ class Originals:
             with zipfile.ZipFile(path) as archive:
                 names = [n for n in archive.namelist() if n.endswith(ending) and n[-1] != "/"]
                 return {name: archive.read(name) for name in sorted(names)}
-        found: dict[str, bytes] = {}
+        members: dict[str, bytes] = {}
         with tarfile.open(path) as tar:
             for member in tar:
                 file = tar.extractfile(member) if member.isfile() else None
                 if file is not None and member.name.endswith(ending):
-                    found[member.name.removeprefix("./")] = file.read()
-        return dict(sorted(found.items()))
+                    members[member.name.removeprefix("./")] = file.read()
+        return dict(sorted(members.items()))
 
 
 Maker = Callable[..., Contents]

@@ -20,17 +20,17 @@ def ts(files: Originals, train: str, test: str, lengths: bool = False) -> dict[s
     parts = {part: _ts(files.text(file)) for part, file in (("train", train), ("test", test))}
     classes = sorted({label for _, labels in parts.values() for label in labels})
     steps = max(len(row[0]) for rows, _ in parts.values() for row in rows)
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     for part, (rows, labels) in parts.items():
         x = np.zeros((len(rows), len(rows[0]), steps), np.float32)
         for i, row in enumerate(rows):
             for c, channel in enumerate(row):
                 x[i, c, : len(channel)] = channel
-        found[f"x_{part}"] = x
-        found[f"y_{part}"] = np.array([classes.index(label) for label in labels], np.uint8)
+        arrays[f"x_{part}"] = x
+        arrays[f"y_{part}"] = np.array([classes.index(label) for label in labels], np.uint8)
         if lengths:
-            found[f"len_{part}"] = np.array([len(row[0]) for row in rows], np.uint16)
-    return {**found, "class_names": np.array(classes)}
+            arrays[f"len_{part}"] = np.array([len(row[0]) for row in rows], np.uint16)
+    return {**arrays, "class_names": np.array(classes)}
 
 
 def _ts(text: str) -> tuple[list[list[np.ndarray]], list[str]]:
@@ -48,20 +48,20 @@ def intervals(files: Originals, table: str, craft: str) -> dict[str, np.ndarray]
     ``CHANNEL.label`` is 1 in every interval, ends included; intervals of several lines of one
     channel are joined.
     """
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     rows = [row for row in csv.DictReader(io.StringIO(files.text(table)))
             if row["spacecraft"] == craft]  # fmt: skip
     channels = sorted({row["chan_id"] for row in rows})
     for channel in channels:
         for part in ("train", "test"):
-            found[f"{channel}.{part}"] = files.array(f"{part}/{channel}.npy").astype(np.float32)
-        label = np.zeros(len(found[f"{channel}.test"]), np.uint8)
+            arrays[f"{channel}.{part}"] = files.array(f"{part}/{channel}.npy").astype(np.float32)
+        label = np.zeros(len(arrays[f"{channel}.test"]), np.uint8)
         for row in rows:
             if row["chan_id"] == channel:
                 for begin, end in ast.literal_eval(row["anomaly_sequences"]):
                     label[begin : end + 1] = 1
-        found[f"{channel}.label"] = label
-    return {"channels": np.array(channels), **found}
+        arrays[f"{channel}.label"] = label
+    return {"channels": np.array(channels), **arrays}
 
 
 def single_series(files: Originals, names: Mapping[str, str]) -> dict[str, np.ndarray]:
@@ -69,8 +69,8 @@ def single_series(files: Originals, names: Mapping[str, str]) -> dict[str, np.nd
 
     These are the end of the part without anomalies, and where the anomaly begins and ends.
     """
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     for file, name in names.items():
-        found[name] = np.array(files.text(file).split(), np.float64).astype(np.float32)
-        found[f"{name}_meta"] = np.array(PurePosixPath(file).stem.split("_")[-3:], np.int32)
-    return found
+        arrays[name] = np.array(files.text(file).split(), np.float64).astype(np.float32)
+        arrays[f"{name}_meta"] = np.array(PurePosixPath(file).stem.split("_")[-3:], np.int32)
+    return arrays

@@ -34,11 +34,11 @@ def gutenberg(files: Originals, books: Sequence[dict[str, Any]]) -> bytes:
     book itself, and the notes of those who transcribed it, are left out; lines are joined to
     paragraphs with an empty line between, quotes and dashes are ASCII, and underscores go.
     """
-    made = []
+    records = []
     for book in books:
         about = {key: value for key, value in book.items() if key != "file"}
-        made.append({**about, "text": _book(files.text(book["file"]))})
-    return _json_lines(made)
+        records.append({**about, "text": _book(files.text(book["file"]))})
+    return _json_lines(records)
 
 
 def _book(text: str) -> str:
@@ -48,8 +48,8 @@ def _book(text: str) -> str:
     text = text.translate(_ASCII).replace("_", "")
     paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text)]
     ends = [i for i, part in enumerate(paragraphs) if part.startswith(_AFTERWORD)]
-    kept = paragraphs[: ends[0] if ends else None]
-    return "\n\n".join(part for part in kept if part and not _FOREWORD.match(part)) + "\n"
+    body = paragraphs[: ends[0] if ends else None]
+    return "\n\n".join(part for part in body if part and not _FOREWORD.match(part)) + "\n"
 
 
 def tagged_words(files: Originals, genres: str) -> bytes:
@@ -59,20 +59,20 @@ def tagged_words(files: Originals, genres: str) -> bytes:
     list ``genres`` of files with theirs. Words without a word or without a tag are left out.
     """
     members = {name.partition("/")[2]: text for name, text in files.members(".txt").items()}
-    known = dict(line.split() for line in members[genres].decode().split("\n") if line.strip())
-    made = []
+    genre_of = dict(line.split() for line in members[genres].decode().split("\n") if line.strip())
+    records = []
     for name, content in members.items():
         if "/" not in name:
             continue
-        kept = [
+        sentences = [
             " ".join(word for word in line.split() if _TAG.fullmatch(word))
             for line in content.decode().split("\n")
         ]
-        made.append({
+        records.append({
             "id": name.removesuffix(".txt"), "category": name.partition("/")[0],
-            "genre": known.get(name, "?"), "sents": [line for line in kept if line],
+            "genre": genre_of.get(name, "?"), "sents": [line for line in sentences if line],
         })  # fmt: skip
-    return _json_lines(made)
+    return _json_lines(records)
 
 
 def newsgroups(
@@ -99,9 +99,9 @@ def newsgroups(
     table.writerow(["label", "text"])
     for group in sorted(groups):
         posts = groups[group]
-        drawn = (_post(posts[i]) for i in rng.permutation(len(posts)))
-        kept = (t for t in drawn if least <= len(t) <= most and _prose(t) >= letters)
-        table.writerows([group, text[:cut]] for text in islice(kept, each))
+        texts = (_post(posts[i]) for i in rng.permutation(len(posts)))
+        prose = (t for t in texts if least <= len(t) <= most and _prose(t) >= letters)
+        table.writerows([group, text[:cut]] for text in islice(prose, each))
     return buffer.getvalue().encode()
 
 
@@ -129,7 +129,7 @@ def intents(files: Originals, queries: str, domains: str) -> bytes:
     ``queries`` is a JSON file of pairs (text, intent) for each part, those without an intent apart;
     ``domains`` one of the intents of each domain.
     """
-    found = json.loads(files.text(queries))
+    splits = json.loads(files.text(queries))
     domain = {
         intent: name for name, some in json.loads(files.text(domains)).items() for intent in some
     }
@@ -139,7 +139,7 @@ def intents(files: Originals, queries: str, domains: str) -> bytes:
     for part, key in [(p, p) for p in PARTS] + [(p, f"{_NO_INTENT}_{p}") for p in PARTS]:
         table.writerows(
             [part, _NO_INTENT if intent == _NO_INTENT else domain[intent], intent, text]
-            for text, intent in found[key]
+            for text, intent in splits[key]
         )
     return buffer.getvalue().encode()
 
