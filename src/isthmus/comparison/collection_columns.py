@@ -50,12 +50,12 @@ class Layout:
     def kept(self, columns: np.ndarray) -> "Layout":
         """The same where only some columns are left, as a mask over all of them."""
         number = np.cumsum(columns) - 1
-        places = {name: number[own[columns[own]]] for name, own in self.places.items()}
+        places = {name: number[index[columns[index]]] for name, index in self.places.items()}
         shapes = {
             name: shape if len(places[name]) == prod(shape) else (len(places[name]),)
             for name, shape in self.shapes.items()
         }
-        empty = next((name for name, own in places.items() if not len(own)), None)
+        empty = next((name for name, index in places.items() if not len(index)), None)
         if empty is not None:
             raise IsthmusError(f"nothing of {empty!r} varies: leave it out")
         return replace(self, shapes=shapes, places=places)

@@ -23,13 +23,13 @@ def page(found: Comparison, folder: Path | None = None) -> str:
     """The whole page; ``folder`` is where the comparison is kept, for the commands."""
     title = f"{found.prepared.name}: {found.settings.task}"
     count = f"{len(found.ranking)} methods, {found.settings.seeds} seeds"
-    taken = found.verdict
+    verdict = found.verdict
     parts = [
-        _verdict(taken),
-        _go_on(found, folder, taken),
+        _verdict(verdict),
+        _go_on(found, folder, verdict),
         examples_card(found),
         kit.card("Quality against cost", _cost(found)),
-        kit.card("Measures", _about(found), measures_table(found, taken.take), _legend(found)),
+        kit.card("Measures", _about(found), measures_table(found, verdict.take), _legend(found)),
         _left_out(found),
         kit.card("How this was found", *_explained(found)),
     ]
@@ -41,67 +41,68 @@ def page(found: Comparison, folder: Path | None = None) -> str:
     return kit.document(title, body, style=style)
 
 
-def _verdict(taken: Verdict) -> list[Html]:
-    warning = [tag("p", taken.warning, class_="warning")] if taken.warning else []
-    return [tag("p", taken.sentence, class_="idea"), *warning]
+def _verdict(verdict: Verdict) -> list[Html]:
+    warning = [tag("p", verdict.warning, class_="warning")] if verdict.warning else []
+    return [tag("p", verdict.sentence, class_="idea"), *warning]
 
 
-def _go_on(found: Comparison, folder: Path | None, taken: Verdict) -> Html | None:
-    made = steps(found, folder)
-    if not made:
+def _go_on(comparison: Comparison, folder: Path | None, verdict: Verdict) -> Html | None:
+    commands = steps(comparison, folder)
+    if not commands:
         return None
     saved: list[Html] = []
-    if folder is not None and found.winner is not None:
-        other = "" if taken.take == found.winner else ", the recipe that ranks first,"
-        about = f"{found.winner}{other} fitted to all {found.prepared.rows:,} rows is saved in "
+    if folder is not None and comparison.winner is not None:
+        other = "" if verdict.take == comparison.winner else ", the recipe that ranks first,"
+        rows = comparison.prepared.rows
+        about = f"{comparison.winner}{other} fitted to all {rows:,} rows is saved in "
         saved.append(tag("p", about, tag("code", str(folder / WINNER)), "."))
     lines = [
         part
-        for what, command in made
+        for what, command in commands
         for part in (tag("h3", what[0].upper() + what[1:]), tag("code", command, class_="command"))
     ]
     return kit.card("How to go on", *saved, *lines)
 
 
-def _cost(found: Comparison) -> Html:
-    first = found.measures[0]
-    bits = "bits" in found.measures
-    quality = found.measures[1] if bits else first
+def _cost(comparison: Comparison) -> Html:
+    first = comparison.measures[0]
+    bits = "bits" in comparison.measures
+    quality = comparison.measures[1] if bits else first
     points = []
-    for name in found.ranking:
-        at = found.estimate(name, quality)
-        spent = found.estimate(name, "bits").mean if bits else seconds_of(found, name)
+    for name in comparison.ranking:
+        at = comparison.estimate(name, quality)
+        spent = comparison.estimate(name, "bits").mean if bits else seconds_of(comparison, name)
         cost = max(spent, _LEAST)
         points.append(Point(name, cost, at.mean, at.low, at.high, name in BASELINES))
     label = "bits a row" if bits else "seconds to fit"
     points, note = _near(points)
-    drawn = scatter(points, label, quality.replace("_", " "), found.task.measures[quality])
-    return Html(drawn + note)
+    chart = scatter(points, label, quality.replace("_", " "), comparison.task.measures[quality])
+    return Html(chart + note)
 
 
 def _near(points: list[Point]) -> tuple[list[Point], Html]:
     """The points without the untrained network where that is so far off that it hides the rest."""
     rest = [point for point in points if point.name != "untrained"]
-    known = [p.quality for p in rest if math.isfinite(p.quality)]
+    qualities = [p.quality for p in rest if math.isfinite(p.quality)]
     far = [point for point in points if point.name == "untrained"]
-    if not far or len(known) < 2:
+    if not far or len(qualities) < 2:
         return points, Html("")
-    spread = max(known) - min(known)
-    if min(known) - spread <= far[0].quality <= max(known) + spread:
+    spread = max(qualities) - min(qualities)
+    if min(qualities) - spread <= far[0].quality <= max(qualities) + spread:
         return points, Html("")
-    said = f"The untrained network is far off, at {far[0].quality:.3g}, and not drawn."
-    return rest, tag("p", said, class_="quiet")
+    sentence = f"The untrained network is far off, at {far[0].quality:.3g}, and not drawn."
+    return rest, tag("p", sentence, class_="quiet")
 
 
-def _about(found: Comparison) -> Html:
-    return tag("p", found.task.about)
+def _about(comparison: Comparison) -> Html:
+    return tag("p", comparison.task.about)
 
 
-def _legend(found: Comparison) -> Html:
+def _legend(comparison: Comparison) -> Html:
     lines = [
         [tag("b", name), f": {BASELINES[name]}"]
-        for name in found.task.baselines
-        if name in found.ranking
+        for name in comparison.task.baselines
+        if name in comparison.ranking
     ]
     note = (
         "Means over the seeds; below them the 95 % interval (bootstrap over seeds; with three "
@@ -111,31 +112,31 @@ def _legend(found: Comparison) -> Html:
     return kit.details("what the columns and baselines are", tag("p", note), kit.listed(lines))
 
 
-def _left_out(found: Comparison) -> Html | None:
-    left = [[tag("b", name), f": {why}"] for name, why in found.left_out.items()]
-    return kit.card("Left out", kit.listed(left)) if left else None
+def _left_out(comparison: Comparison) -> Html | None:
+    omissions = [[tag("b", name), f": {why}"] for name, why in comparison.left_out.items()]
+    return kit.card("Left out", kit.listed(omissions)) if omissions else None
 
 
-def _explained(found: Comparison) -> list[Html]:
-    settings, budget = found.settings, found.settings.budget
-    shape = " x ".join(map(str, found.prepared.shape))
+def _explained(comparison: Comparison) -> list[Html]:
+    settings, budget = comparison.settings, comparison.settings.budget
+    shape = " x ".join(map(str, comparison.prepared.shape))
     setting = (
-        f"{found.prepared.rows:,} rows of {shape}; {settings.seeds} seeds, each with its own "
+        f"{comparison.prepared.rows:,} rows of {shape}; {settings.seeds} seeds, each with its own "
         f"quarter of the rows for testing; {_steps(budget)} of {budget.batch_size} rows, "
         f"codes of {budget.latents} numbers (sparse dictionaries: {budget.latents} of "
         f"{budget.width} latents active), each recipe at its published learning rate."
     )
-    given = [
-        f"{name}: {', '.join(f'{k}={v}' for k, v in own.items())}"
-        for name, own in settings.options.items()
-        if own
+    choices = [
+        f"{name}: {', '.join(f'{k}={v}' for k, v in options.items())}"
+        for name, options in settings.options.items()
+        if options
     ]
-    notes = found.prepared.notes or ["nothing"]
+    notes = comparison.prepared.notes or ["nothing"]
     return [
         kit.details("the setting, the same for all", tag("p", setting)),
         kit.details("what was done to the data", kit.listed(notes)),
-        *([kit.details("options given", kit.listed(given))] if given else []),
-        kit.details("every seed", seeds_table(found)),
+        *([kit.details("options given", kit.listed(choices))] if choices else []),
+        kit.details("every seed", seeds_table(comparison)),
     ]
 
 

@@ -34,11 +34,11 @@ def frontier(points: Sequence[Point], higher_is_better: bool) -> list[Point]:
 
 def scatter(points: Sequence[Point], cost: str, quality: str, higher_is_better: bool) -> Html:
     """The picture, or a sentence where there is nothing to draw. Cost is on a log scale."""
-    shown = [p for p in points if math.isfinite(p.quality)]
-    if not shown:
+    finite = [p for p in points if math.isfinite(p.quality)]
+    if not finite:
         return tag("p", "Nothing was measured.")
-    x = _Axis([math.log10(p.cost) for p in shown], LEFT, WIDTH - RIGHT)
-    y = _Axis([v for p in shown for v in (p.low, p.high, p.quality)], HEIGHT - BOTTOM, TOP)
+    x = _Axis([math.log10(p.cost) for p in finite], LEFT, WIDTH - RIGHT)
+    y = _Axis([v for p in finite for v in (p.low, p.high, p.quality)], HEIGHT - BOTTOM, TOP)
     bottom = HEIGHT - BOTTOM
     parts: list[Html] = []
     for power in range(math.floor(x.low), math.ceil(x.high) + 1):
@@ -50,11 +50,11 @@ def scatter(points: Sequence[Point], cost: str, quality: str, higher_is_better: 
         at = y(value)
         parts.append(_line(LEFT, WIDTH - RIGHT, at, at, "grid"))
         parts.append(_text(LEFT - 8, at + 4, f"{value:.4g}", text_anchor="end"))
-    best = frontier(shown, higher_is_better)
+    best = frontier(finite, higher_is_better)
     line = " ".join(f"{x(math.log10(p.cost)):.1f},{y(p.quality):.1f}" for p in best)
     parts.append(tag("polyline", points=line, class_="line frontier"))
-    labels = _spread([y(p.quality) for p in shown])
-    for point, label in zip(shown, labels, strict=True):
+    labels = _spread([y(p.quality) for p in finite])
+    for point, label in zip(finite, labels, strict=True):
         parts += _spot(point, x(math.log10(point.cost)), y, label)
     arrow = "higher" if higher_is_better else "lower"
     middle = (TOP + bottom) / 2
@@ -69,10 +69,10 @@ def scatter(points: Sequence[Point], cost: str, quality: str, higher_is_better: 
 def _spot(point: Point, at: float, y: "_Axis", label: float) -> list[Html]:
     """A method with its interval, its name at the height ``label``, and a line to that."""
     kind, up = " baseline" if point.baseline else "", y(point.quality)
-    said = tag("title", f"{point.name}: {point.quality:.4g}")
+    title = tag("title", f"{point.name}: {point.quality:.4g}")
     return [
         _line(at, at, y(point.low), y(point.high), f"line{kind}"),
-        tag("circle", said, cx=f"{at:.1f}", cy=f"{up:.1f}", r=5, class_=f"spot{kind}"),
+        tag("circle", title, cx=f"{at:.1f}", cy=f"{up:.1f}", r=5, class_=f"spot{kind}"),
         _line(at + 6, WIDTH - RIGHT + 8, up, label, "grid"),
         _text(WIDTH - RIGHT + 12, label + 4, point.name, class_=f"name{kind}"),
     ]

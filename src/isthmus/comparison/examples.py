@@ -67,14 +67,14 @@ class Examples:
         self.columns = (part.columns or places) if kind == "table" else ()
         self.rows, self.x = numbers[at], _small(part.test[at], kind)
         if kind != "table":
-            found = fitted.rebuilt(part.test[at])
-            if found is not None:
-                self.rebuilt[name] = _small(found, kind)
+            recon = fitted.rebuilt(part.test[at])
+            if recon is not None:
+                self.rebuilt[name] = _small(recon, kind)
             return
-        found = fitted.rebuilt(part.test)
-        if found is None:
+        recon = fitted.rebuilt(part.test)
+        if recon is None:
             return
-        true, again = part.flat_test, found.reshape(len(found), -1)
+        true, again = part.flat_test, recon.reshape(len(recon), -1)
         errors = np.square(true.astype(np.float64) - again).mean(1)
         order = np.argsort(-errors, kind="stable")[:WORST]
         self.worst[name] = Worst(
@@ -121,33 +121,33 @@ def read(folder: Path) -> Examples:
     path = folder / FILE
     try:
         with np.load(path, allow_pickle=False) as archive:
-            held = {name: archive[name] for name in archive.files}
-        found = Examples(
-            str(held["kind"]), held["rows"], held["x"], tuple(map(str, held["columns"]))
+            arrays = {name: archive[name] for name in archive.files}
+        examples = Examples(
+            str(arrays["kind"]), arrays["rows"], arrays["x"], tuple(map(str, arrays["columns"]))
         )
-        for place in _numbered(held, "rebuilt"):
-            found.rebuilt[str(held[f"{place}/name"])] = held[f"{place}/rows"]
-        for place in _numbered(held, "worst"):
-            parts = {part: held[f"{place}/{part}"] for part in ("rows", "errors", "x", "rebuilt")}
-            found.worst[str(held[f"{place}/name"])] = Worst(**parts)
+        for place in _numbered(arrays, "rebuilt"):
+            examples.rebuilt[str(arrays[f"{place}/name"])] = arrays[f"{place}/rows"]
+        for place in _numbered(arrays, "worst"):
+            parts = {part: arrays[f"{place}/{part}"] for part in ("rows", "errors", "x", "rebuilt")}
+            examples.worst[str(arrays[f"{place}/name"])] = Worst(**parts)
     except (OSError, ValueError, KeyError, EOFError):
         return Examples()
-    return found
+    return examples
 
 
-def _numbered(held: Mapping[str, Any], what: str) -> list[str]:
-    places = {name.rpartition("/")[0] for name in held if name.startswith(f"{what}/")}
+def _numbered(arrays: Mapping[str, Any], what: str) -> list[str]:
+    places = {name.rpartition("/")[0] for name in arrays if name.startswith(f"{what}/")}
     return sorted(places, key=lambda place: int(place.rpartition("/")[2]))
 
 
 def _small(rows: np.ndarray, kind: str) -> np.ndarray:
     """Rows as float32, images no larger than they are shown."""
-    found = np.ascontiguousarray(rows, dtype=np.float32)
+    array = np.ascontiguousarray(rows, dtype=np.float32)
     if kind != "image":
-        return found
-    shrink = math.ceil(max(found.shape[2:]) / SIDE)
+        return array
+    shrink = math.ceil(max(array.shape[2:]) / SIDE)
     if shrink <= 1:
-        return found
-    size = tuple(max(1, side // shrink) for side in found.shape[2:])
-    small: np.ndarray = F.adaptive_avg_pool2d(torch.from_numpy(found), size).numpy()
+        return array
+    size = tuple(max(1, side // shrink) for side in array.shape[2:])
+    small: np.ndarray = F.adaptive_avg_pool2d(torch.from_numpy(array), size).numpy()
     return small

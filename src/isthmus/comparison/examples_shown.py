@@ -19,44 +19,45 @@ CELL = 56
 
 def examples_card(found: Comparison) -> Html | None:
     """Reconstructions of the same rows by each method; None where there is nothing to show."""
-    held = found.examples
-    if held.kind == "image":
-        return _images(found, held)
-    if held.kind in ("series", "vector"):
-        return _curves(found, held)
-    if held.kind == "table":
-        return _worst_rows(found, held)
+    examples = found.examples
+    if examples.kind == "image":
+        return _images(found, examples)
+    if examples.kind in ("series", "vector"):
+        return _curves(found, examples)
+    if examples.kind == "table":
+        return _worst_rows(found, examples)
     return None
 
 
-def _shown(found: Comparison, names: object) -> list[str]:
-    held = names if isinstance(names, dict) else {}
-    return [name for name in found.ranking if name in held][:METHODS]
+def _shown(comparison: Comparison, names: object) -> list[str]:
+    by_method = names if isinstance(names, dict) else {}
+    return [name for name in comparison.ranking if name in by_method][:METHODS]
 
 
-def _named(found: Comparison, name: str) -> Html:
-    first = found.measures[0]
-    about = f"{first.replace('_', ' ')} {number(found.estimate(name, first).mean)}"
+def _named(comparison: Comparison, name: str) -> Html:
+    first = comparison.measures[0]
+    about = f"{first.replace('_', ' ')} {number(comparison.estimate(name, first).mean)}"
     return tag("div", tag("b", name), tag("span", about), class_="name")
 
 
-def _images(found: Comparison, held: Examples) -> Html | None:
-    methods = _shown(found, held.rebuilt)
+def _images(comparison: Comparison, examples: Examples) -> Html | None:
+    methods = _shown(comparison, examples.rebuilt)
     if not methods:
         return None
-    whole = held.x
+    whole = examples.x
     low, high = min(0.0, float(whole.min())), max(1.0, float(whole.max()))
     if low < 0.0 or high > 1.0:
         low, high = float(whole.min()), float(whole.max())
     rows: list[Html] = [tag("div", tag("b", "input"), class_="name"),
                         _strip(whole, low, high, "test rows")]  # fmt: skip
     for name in methods:
-        rows += [_named(found, name),
-                 _strip(held.rebuilt[name], low, high, f"the same, rebuilt by {name}")]  # fmt: skip
+        rows += [_named(comparison, name),
+                 _strip(examples.rebuilt[name], low, high,
+                        f"the same, rebuilt by {name}")]  # fmt: skip
     return card(
         "What each makes of the same rows",
-        tag("p", f"Test rows {_listed(held.rows)} of the first seed, and their reconstructions.",
-            class_="quiet"),
+        tag("p", f"Test rows {_listed(examples.rows)} of the first seed, and their "
+            "reconstructions.", class_="quiet"),
         tag("div", rows, class_="methods"),
     )  # fmt: skip
 
@@ -72,26 +73,26 @@ def _strip(images: np.ndarray, low: float, high: float, about: str) -> Html:
     return picture(joined[:, :-4], about)
 
 
-def _curves(found: Comparison, held: Examples) -> Html | None:
-    methods = _shown(found, held.rebuilt)
+def _curves(comparison: Comparison, examples: Examples) -> Html | None:
+    methods = _shown(comparison, examples.rebuilt)
     if not methods:
         return None
     rows: list[Html] = []
     for name in methods:
-        rows += [_named(found, name), _overlaid(held.x, held.rebuilt[name], name)]
+        rows += [_named(comparison, name), _overlaid(examples.x, examples.rebuilt[name], name)]
     return card(
         "What each makes of the same rows",
-        tag("p", f"Test rows {_listed(held.rows[:CURVES])} of the first seed in grey, and their "
-            "reconstructions.", class_="quiet"),
+        tag("p", f"Test rows {_listed(examples.rows[:CURVES])} of the first seed in grey, and "
+            "their reconstructions.", class_="quiet"),
         tag("div", rows, class_="methods"),
     )  # fmt: skip
 
 
-def _overlaid(true: np.ndarray, rebuilt: np.ndarray, name: str) -> Html:
+def _overlaid(true: np.ndarray, recon: np.ndarray, name: str) -> Html:
     """Small curves beside one another: what was there, and what was rebuilt; the first channel."""
     width, height, gap = 220, 60, 14
     first = [rows[:CURVES].reshape(len(rows[:CURVES]), rows.shape[1], -1)[..., 0]
-             for rows in (true, rebuilt)]  # fmt: skip
+             for rows in (true, recon)]  # fmt: skip
     low = min(float(part.min()) for part in first)
     high = max(float(part.max()) for part in first)
     parts = []
@@ -106,18 +107,18 @@ def _overlaid(true: np.ndarray, rebuilt: np.ndarray, name: str) -> Html:
                viewBox=f"-2 -2 {whole + 4} {height + 4}", width=whole, height=height)  # fmt: skip
 
 
-def _worst_rows(found: Comparison, held: Examples) -> Html | None:
-    methods = _shown(found, held.worst)
+def _worst_rows(comparison: Comparison, examples: Examples) -> Html | None:
+    methods = _shown(comparison, examples.worst)
     if not methods:
         return None
-    shown = [_worst_table(held.worst[name], held.columns) for name in methods]
-    rest = [details(f"by {name}", one) for name, one in zip(methods[1:], shown[1:], strict=True)]
+    tables = [_worst_table(examples.worst[name], examples.columns) for name in methods]
+    rest = [details(f"by {name}", one) for name, one in zip(methods[1:], tables[1:], strict=True)]
     return card(
         f"The rows that {methods[0]} rebuilds worst",
         tag("p", "Test rows of the first seed with the columns that speak most against them, in "
             "standard deviations of the training rows: what is there, and what was rebuilt.",
             class_="quiet"),
-        shown[0], *rest,
+        tables[0], *rest,
     )  # fmt: skip
 
 
@@ -126,12 +127,12 @@ def _worst_table(worst: Worst, columns: tuple[str, ...]) -> Html:
     for place, row in enumerate(worst.rows.tolist()):
         gap = np.abs(worst.x[place] - worst.rebuilt[place])
         order = np.argsort(-gap, kind="stable")[:DRIVERS]
-        said = [
+        cells = [
             f"{columns[k]}: {_two(worst.x[place][k])}, rebuilt {_two(worst.rebuilt[place][k])}"
             for k in order
         ]
-        said += [""] * (DRIVERS - len(said))
-        rows.append([f"{row:,}", number(float(worst.errors[place])), *said])
+        cells += [""] * (DRIVERS - len(cells))
+        rows.append([f"{row:,}", number(float(worst.errors[place])), *cells])
     heads = ["row", "error", "first column", "second", "third"]
     return table(heads, rows, numbers={1})
 

@@ -21,16 +21,16 @@ def named(
     already.
     """
     if isinstance(recipes, Mapping):
-        given = [(name, as_recipe(one)) for name, one in recipes.items()]
+        pairs = [(name, as_recipe(one)) for name, one in recipes.items()]
     elif isinstance(recipes, Sequence) and not isinstance(recipes, str):
-        chosen = [as_recipe(one) for one in recipes]
-        given = [(_name(one, chosen, baselines), one) for one in chosen]
+        entries = [as_recipe(one) for one in recipes]
+        pairs = [(_name(one, entries, baselines), one) for one in entries]
     else:
         return named([recipes], baselines)
-    found: dict[str, Recipe] = {}
-    for name, recipe in given:
+    by_name: dict[str, Recipe] = {}
+    for name, recipe in pairs:
         reserved = name in baselines or (name == "plain" and not recipe.builtin)
-        if reserved or (name in found and found[name] is not recipe):
+        if reserved or (name in by_name and by_name[name] is not recipe):
             other = "a baseline is" if reserved else "two recipes are"
             raise IsthmusError(f"{other} called {name!r}: pass a mapping with names of your choice")
         if recipe.model is not None and recipe.model.history:
@@ -38,16 +38,16 @@ def named(
                 f"the autoencoder {name} has been trained: pass it as it was before, or the "
                 "function that builds it"
             )
-        found[name] = recipe
-    return found
+        by_name[name] = recipe
+    return by_name
 
 
 def _name(recipe: Recipe, others: Sequence[Recipe], baselines: Collection[str]) -> str:
     """A built-in recipe keeps its name; "plain" in particular is what a baseline builds on."""
-    taken = recipe.name in baselines or recipe.name == "plain"
+    clash = recipe.name in baselines or recipe.name == "plain"
     alike = any(one.name == recipe.name and one is not recipe for one in others)
-    own = not recipe.builtin and recipe.source
-    return recipe.source if own and (taken or alike) else recipe.name
+    external = not recipe.builtin and recipe.source
+    return recipe.source if external and (clash or alike) else recipe.name
 
 
 def fingerprint(recipe: Recipe) -> str:

@@ -118,35 +118,35 @@ class Model(Base):
     def log_density(self, x: np.ndarray) -> np.ndarray | None:
         if not isinstance(self.model.encode(self._read(x[:2]), code=True), GaussianCode):
             return None
-        found = runs.evaluate(self.model, self._read(x), samples=SAMPLES)
-        bound = found.get("importance_bound")
+        results = runs.evaluate(self.model, self._read(x), samples=SAMPLES)
+        bound = results.get("importance_bound")
         return None if bound is None or "cross-entropy" in bound.note else np.array([bound.value])
 
     def _read(self, x: np.ndarray) -> Any:
         """Rows as the model reads them: apart, where it reads a collection."""
         return x if self.layout is None else self.layout.apart(x)
 
-    def _flat(self, found: Any) -> np.ndarray:
-        return np.asarray(found) if self.layout is None else self.layout.together(found)
+    def _flat(self, rows: Any) -> np.ndarray:
+        return np.asarray(rows) if self.layout is None else self.layout.together(rows)
 
 
 def layout_for(recipe: Recipe, split: Split) -> Layout | None:
     """How rows are taken apart for a recipe that reads a collection; others read them whole."""
-    own = recipe.model is not None and recipe.model.signal.kind == "collection"
-    return split.layout if own or "collection" in recipe.kinds else None
+    reads_parts = recipe.model is not None and recipe.model.signal.kind == "collection"
+    return split.layout if reads_parts or "collection" in recipe.kinds else None
 
 
 def fit_recipe(
     recipe: Recipe, split: Split, budget: Budget, seed: int, options: Mapping[str, Any]
 ) -> Model:
     """Train a recipe under the budget; ``options`` are the user's for it, and win."""
-    chosen = {**budgeted(recipe, budget), "seed": seed, **options}
+    fit_options = {**budgeted(recipe, budget), "seed": seed, **options}
     layout = layout_for(recipe, split)
     rows = _rows_of(split, layout)
     if split.reads is not None and "kind" not in recipe.model_options.model_fields:
-        chosen = {"kind": split.reads, **chosen}
+        fit_options = {"kind": split.reads, **fit_options}
     with notices.collected(quiet=True):  # the budget is the same for all, and said on the page
-        return Model(runs.fit(recipe, rows, progress=False, **chosen), layout)
+        return Model(runs.fit(recipe, rows, progress=False, **fit_options), layout)
 
 
 def _rows_of(split: Split, layout: Layout | None) -> Any:
@@ -174,17 +174,17 @@ def untrained(recipe: Recipe, split: Split, budget: Budget, seed: int, options: 
 
 def budgeted(recipe: Recipe, budget: Budget) -> dict[str, Any]:
     """The budget in the recipe's own options."""
-    known = recipe.model_options.model_fields
-    chosen: dict[str, Any] = {"steps": budget.steps, "batch_size": budget.batch_size}
+    fields = recipe.model_options.model_fields
+    options: dict[str, Any] = {"steps": budget.steps, "batch_size": budget.batch_size}
     if budget.steps is None:
-        chosen.update(steps=CEILING, length="auto")
-    sparse = "k" in known or "l0" in known
-    if "latent_dim" in known:
-        chosen["latent_dim"] = budget.width if sparse else budget.latents
+        options.update(steps=CEILING, length="auto")
+    sparse = "k" in fields or "l0" in fields
+    if "latent_dim" in fields:
+        options["latent_dim"] = budget.width if sparse else budget.latents
     for name in ("k", "l0"):
-        if name in known:
-            chosen[name] = budget.latents
-    return chosen
+        if name in fields:
+            options[name] = budget.latents
+    return options
 
 
 class PCA(Base):
@@ -211,9 +211,9 @@ class PCA(Base):
         return np.asarray(self.inner.inverse_transform(z))
 
     def normality(self, x: np.ndarray) -> np.ndarray | None:
-        rebuilt = self.rebuilt(x)
-        assert rebuilt is not None
-        return -np.square(_flat(x) - _flat(rebuilt)).mean(1)
+        recon = self.rebuilt(x)
+        assert recon is not None
+        return -np.square(_flat(x) - _flat(recon)).mean(1)
 
     def log_density(self, x: np.ndarray) -> np.ndarray | None:
         return np.asarray(self.inner.score_samples(_flat(x)))

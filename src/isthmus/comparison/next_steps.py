@@ -21,19 +21,19 @@ def steps(found: "Comparison", folder: Path | None) -> list[Step]:
     """What to do with the recipe that was saved, and how to fit it anew."""
     if found.winner is None:
         return []
-    made: list[Step] = []
-    given = found.data
+    commands: list[Step] = []
+    spec = found.data
     if folder is not None:
         run = shlex.quote(str(folder / WINNER))
-        rows = "new.csv" if given is None or found.task.name == "anomaly" else shlex.quote(given)
-        made += [(about, f"isthmus {words.format(run=run, rows=rows)}")
+        rows = "new.csv" if spec is None or found.task.name == "anomaly" else shlex.quote(spec)
+        commands += [(about, f"isthmus {words.format(run=run, rows=rows)}")
                  for about, words in _AFTER[found.task.name]]  # fmt: skip
-    fitted = fit_command(found, found.winner)
-    if fitted is not None:
+    command = fit_command(found, found.winner)
+    if command is not None:
         part = found.data is not None and data.is_name(found.data)
         more = ", to the training part of the set" if part else ""
-        made.append((f"fit {found.winner} as it was fitted here{more}", fitted))
-    return made
+        commands.append((f"fit {found.winner} as it was fitted here{more}", command))
+    return commands
 
 
 _AFTER: dict[str, list[Step]] = {
@@ -70,9 +70,9 @@ def fit_command(found: "Comparison", name: str) -> str | None:
 
 def fit_options(found: "Comparison", name: str, recipe: Recipe) -> dict[str, Any]:
     """The options of the fit to all rows: the budget in the recipe's own, and those given."""
-    own = found.settings.options.get(name, {})
+    options = found.settings.options.get(name, {})
     budget = {k: v for k, v in budgeted(recipe, found.settings.budget).items() if v is not None}
-    return {**found.reading, **budget, "seed": 0, **own}
+    return {**found.reading, **budget, "seed": 0, **options}
 
 
 def said(value: Any) -> str:
@@ -91,10 +91,10 @@ def data_of(X: Any, labels: Any) -> str | None:
     if not isinstance(X, (str, Path)):
         spec = getattr(X, "spec", None)
         return None if spec is None else str(spec)
-    given = str(X)
-    place = None if data.is_name(given) else located(given)
+    text = str(X)
+    place = None if data.is_name(text) else located(text)
     if place is None or not isinstance(labels, str) or place[1] or not tables.is_table(place[0]):
-        return given
+        return text
     if labels not in tables.header(place[0]):
-        return given
-    return f'{given}:-"{labels}"' if "," in labels else f"{given}:-{labels}"
+        return text
+    return f'{text}:-"{labels}"' if "," in labels else f"{text}:-{labels}"

@@ -74,14 +74,14 @@ class Prepared:
 
     def digest(self) -> bytes:
         """What tells the rows and labels from others."""
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         if self.x is not None:
-            found.update(np.ascontiguousarray(self.x).tobytes())
+            digest.update(np.ascontiguousarray(self.x).tobytes())
         for table in _tables(self.source):
-            found.update(f"{table.fingerprint()} {self.options}".encode())
+            digest.update(f"{table.fingerprint()} {self.options}".encode())
         if self.labels is not None:
-            found.update(np.ascontiguousarray(self.labels).tobytes())
-        return found.digest()
+            digest.update(np.ascontiguousarray(self.labels).tobytes())
+        return digest.digest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +125,9 @@ def prepare(
     prepared as ``fit`` prepares them, with the same ``options`` (:class:`PrepareOptions`), by the
     training rows of each split. ``reading`` is how arrays and images are read. All of it is noted.
     """
-    asked = PrepareOptions.of(options)
+    prepare_options = PrepareOptions.of(options)
     with notices.collected(quiet=True) as notes:
-        return _prepared(X, labels, asked, notes, reading or Reading())
+        return _prepared(X, labels, prepare_options, notes, reading or Reading())
 
 
 def _prepared(
@@ -136,35 +136,35 @@ def _prepared(
     path = None
     reads: Kind | None = None
     if isinstance(X, (str, Path)) and not data.is_name(X):
-        found = located(X)
-        path = found[0] if found else None
+        location = located(X)
+        path = location[0] if location else None
     x: np.ndarray | None = None
     source: Source | None = None
     layout: Layout | None = None
     columns: tuple[str, ...] = ()
     fits, name = X, ""
     if isinstance(X, str) and data.is_name(X):
-        held = data.load(X)
-        name = held.name
-        parts = [held.train] if held.test is None else [held.train, held.test]
-        if is_framed(held.train):
+        dataset = data.load(X)
+        name = dataset.name
+        parts = [dataset.train] if dataset.test is None else [dataset.train, dataset.test]
+        if is_framed(dataset.train):
             import pandas as pd
 
-            X = held.source(pd.concat(parts, ignore_index=True))
+            X = dataset.source(pd.concat(parts, ignore_index=True))
         else:
-            whole = data.as_source(np.concatenate(parts), reading.or_kind(held.kind))
+            whole = data.as_source(np.concatenate(parts), reading.or_kind(dataset.kind))
             x, reads = _rows(whole), whole.signal.kind
             fits = whole
-        if labels is None and held.train_labels is not None:
-            both = [held.train_labels]
-            if held.test is not None and held.test_labels is not None:
-                both.append(held.test_labels)
+        if labels is None and dataset.train_labels is not None:
+            both = [dataset.train_labels]
+            if dataset.test is not None and dataset.test_labels is not None:
+                both.append(dataset.test_labels)
             labels = np.concatenate(both)
             notes.append("labels: those that come with the set")
             if labels.ndim > 1:
                 labels = labels[:, 0]
                 notes.append("of several labels the first column is used")
-        if held.test is not None:
+        if dataset.test is not None:
             notes.append("the set's own training and test parts are joined, and split anew")
     if x is None:
         source, labels, fits = _opened(X, path, labels, reading)
@@ -233,9 +233,9 @@ def _opened(X: Any, path: Path | None, labels: Any, reading: Reading) -> tuple[S
         where = os.path.abspath(path)
         inside = isinstance(source, tables.TableSource) and name in source.table.columns
         if inside and isinstance(source, tables.TableSource):
-            left = [n for n in source.table.names if n != name]
-            spec = f"{path}:{','.join(map(_quoted, left))}"
-            source = tables.TableSource(source.table.only(left))
+            others = [n for n in source.table.names if n != name]
+            spec = f"{path}:{','.join(map(_quoted, others))}"
+            source = tables.TableSource(source.table.only(others))
         # Named and not only passed, so that the run knows its data; read once.
         source.spec = where + spec.removeprefix(str(path))
         return source, values, source
@@ -312,7 +312,7 @@ def split(prepared: Prepared, seed: int, share: float = TEST_SHARE) -> Split:
         if layout is not None:
             layout = layout.kept(vary)
         if columns:
-            columns = tuple(n for n, kept in zip(columns, vary, strict=True) if kept)
+            columns = tuple(n for n, varies in zip(columns, vary, strict=True) if varies)
     labels = prepared.labels
     return Split(
         train_x,
@@ -337,10 +337,13 @@ def _taught(
     assert source is not None
     with notices.collected(quiet=True):
         if isinstance(source, tables.TableSource):
-            own = tables.Preparation.learn(source.table, train, prepared.options)
-            parts = own.apply(source.table, train), own.apply(source.table, np.flatnonzero(test))
-            truths = np.array([own_ for one in own.encoders for own_ in one.truths])
-            return *parts, None, tuple(own.features), truths if truths.any() else None
+            of_table = tables.Preparation.learn(source.table, train, prepared.options)
+            parts = (
+                of_table.apply(source.table, train),
+                of_table.apply(source.table, np.flatnonzero(test)),
+            )
+            truths = np.array([truth for one in of_table.encoders for truth in one.truths])
+            return *parts, None, tuple(of_table.features), truths if truths.any() else None
         preparation = DataPreparation.learn(source, train, prepared.options)
         assert preparation is not None
         ready = preparation.source(source)
@@ -365,11 +368,11 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _standard(x: np.ndarray, mean: np.ndarray, spread: np.ndarray, vary: np.ndarray) -> np.ndarray:
     """The columns that vary, at mean 0 and standard deviation 1, float32; in place where it can."""
     spread = np.where(vary, spread, 1.0)
-    found = x if x.dtype == np.float32 else np.empty(x.shape, np.float32)
+    standard = x if x.dtype == np.float32 else np.empty(x.shape, np.float32)
     for start in range(0, len(x), _PART):
         part = slice(start, start + _PART)
-        found[part] = (x[part] - mean) / spread
-    return found if vary.all() else found[:, vary]
+        standard[part] = (x[part] - mean) / spread
+    return standard if vary.all() else standard[:, vary]
 
 
 def _groups(prepared: Prepared) -> Iterator[np.ndarray]:
@@ -397,19 +400,19 @@ def _labels_of_archive(path: Path, rows: int, notes: list[str]) -> np.ndarray | 
         for name in LABELS:
             if name in archive.files and archive[name].shape[:1] == (rows,):
                 notes.append(f"labels: the member {name!r} of the archive")
-                found: np.ndarray = archive[name]
-                return found.reshape(rows, -1)[:, 0]
+                labels: np.ndarray = archive[name]
+                return labels.reshape(rows, -1)[:, 0]
     return None
 
 
 def _labels(
-    given: Any, rows: int, notes: list[str]
+    labels: Any, rows: int, notes: list[str]
 ) -> tuple[np.ndarray | None, LabelKind | None, tuple[str, ...]]:
-    if given is None:
+    if labels is None:
         return None, None, ()
-    if isinstance(given, (str, Path)):
-        given = _label_file(Path(given))
-    values = np.asarray(given)
+    if isinstance(labels, (str, Path)):
+        labels = _label_file(Path(labels))
+    values = np.asarray(labels)
     if values.shape != (rows,):
         raise IsthmusError(
             f"the labels have the shape {values.shape} and the data {rows} rows: pass one label "
@@ -448,8 +451,8 @@ def _label_file(path: Path) -> np.ndarray:
             raise IsthmusError(f"{str(path)!r} has {len(header)} columns: keep the labels only")
         return tables.columns(path, header)[header[0]]
     if path.suffix == ".npy":
-        held: np.ndarray = np.load(path, allow_pickle=False)
-        return held
+        labels: np.ndarray = np.load(path, allow_pickle=False)
+        return labels
     return _parsed(path.read_text(encoding="utf-8").split("\n")[: -1 or None])
 
 

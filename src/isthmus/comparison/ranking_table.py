@@ -53,8 +53,8 @@ def measures_table(found: Comparison, taken: str) -> Html:
         rows.append([f"{name}{baseline}", *cells, *more])
         classes[place] = " ".join(
             word
-            for word, here in (("baseline", name in BASELINES), ("taken", name == taken))
-            if here
+            for word, applies in (("baseline", name in BASELINES), ("taken", name == taken))
+            if applies
         )
     names = ["method", *heads, *gain, "parameters", "seconds"]
     return table(names, rows, numbers=range(1, len(names)), classes=classes)
@@ -72,9 +72,13 @@ def seeds_table(found: Comparison) -> Html:
     return table(names, rows, numbers=range(1, len(names)))
 
 
-def _cell(found: Estimate) -> list[str]:
+def _cell(estimate: Estimate) -> list[str]:
     """A mean, its interval below it where there is one."""
-    if math.isnan(found.mean) or found.low == found.high or not math.isfinite(found.low):
-        return [number(found.mean)]
-    low, high = f"{found.low:.3g}", f"{found.high:.3g}"
-    return [number(found.mean), tag("span", f"{low} to {high}", class_="interval")]
+    if (
+        math.isnan(estimate.mean)
+        or estimate.low == estimate.high
+        or not math.isfinite(estimate.low)
+    ):
+        return [number(estimate.mean)]
+    low, high = f"{estimate.low:.3g}", f"{estimate.high:.3g}"
+    return [number(estimate.mean), tag("span", f"{low} to {high}", class_="interval")]

@@ -75,28 +75,28 @@ def verdict(found: "Comparison") -> Verdict:
     return Verdict(take, sentence, tied, warning)
 
 
-def _tied(found: "Comparison", best: str, others: list[str]) -> tuple[str, ...]:
+def _tied(comparison: "Comparison", best: str, others: list[str]) -> tuple[str, ...]:
     """Those after the best, in their order, up to the first that is certainly worse.
 
     One that ranks behind that is worse too, however much its own figures vary.
     """
     tied = []
     for name in others:
-        if found.gap(best, name).low > 0:
+        if comparison.gap(best, name).low > 0:
             break
         tied.append(name)
     return tuple(tied)
 
 
-def _known(found: "Comparison", name: str) -> bool:
-    return not math.isnan(found.estimate(name, found.measures[0]).mean)
+def _known(comparison: "Comparison", name: str) -> bool:
+    return not math.isnan(comparison.estimate(name, comparison.measures[0]).mean)
 
 
-def _warning(found: "Comparison", best: str, ranked: list[str]) -> str:
+def _warning(comparison: "Comparison", best: str, ranked: list[str]) -> str:
     """Where training, or a recipe, brings nothing that these figures show."""
     place = ranked.index(best)
-    seeds = found.settings.seeds
-    tied = () if seeds == 1 else _tied(found, best, ranked[place + 1 :])
+    seeds = comparison.settings.seeds
+    tied = () if seeds == 1 else _tied(comparison, best, ranked[place + 1 :])
     if "untrained" in (*ranked[:place], *tied):
         return (
             "Even a network that was not trained cannot be told from the best by "
@@ -105,7 +105,7 @@ def _warning(found: "Comparison", best: str, ranked: list[str]) -> str:
     recipes = [name for name in ranked if name not in BASELINES]
     if best not in BASELINES or not recipes:
         return ""
-    gap = found.gap(best, recipes[0])
+    gap = comparison.gap(best, recipes[0])
     if gap.low > 0:
         return (
             f"No recipe is as good as the baseline {best}: the best one, {recipes[0]}, is behind "
@@ -114,10 +114,10 @@ def _warning(found: "Comparison", best: str, ranked: list[str]) -> str:
     return f"No recipe is shown to be better than the baseline {best}."
 
 
-def _wins(found: "Comparison", best: str, other: str) -> int:
-    first = found.measures[0]
-    sign = 1.0 if found.task.measures[first] else -1.0
-    pairs = zip(found.of(best), found.of(other), strict=True)
+def _wins(comparison: "Comparison", best: str, other: str) -> int:
+    first = comparison.measures[0]
+    sign = 1.0 if comparison.task.measures[first] else -1.0
+    pairs = zip(comparison.of(best), comparison.of(other), strict=True)
     return sum(sign * (a.measures[first] - b.measures[first]) > 0 for a, b in pairs)
 
 

@@ -84,8 +84,8 @@ class Comparison:
     @property
     def measures(self) -> list[str]:
         """The measures that were taken; the first one ranks."""
-        taken = {name for run in self.runs for name in run.measures}
-        return [name for name in self.task.measures if name in taken]
+        names = {name for run in self.runs for name in run.measures}
+        return [name for name in self.task.measures if name in names]
 
     def of(self, method: str) -> list[MethodRun]:
         """A method's runs, by seed."""
@@ -192,24 +192,24 @@ def compare(
         (:attr:`Comparison.verdict`; where that is a baseline the recipe that ranks first) is fitted
         once more, on all rows, and saved in ``out/winner``.
     """
-    chosen = _task(task)
+    definition = _task(task)
     compared = named(recipes, BASELINES)
     if not compared:
         raise IsthmusError("no recipes to compare: name some, as in --recipes plain,vae")
     if seeds < 1:
         raise IsthmusError(f"seeds is {seeds}: pass a whole number of at least 1")
     options = dict(options or {})
-    for name, own in options.items():
+    for name, choices in options.items():
         if name not in compared:
             raise unknown("compared recipe", name, compared)
-        options[name] = compared[name].spelt(own)
-        compared[name].parse(own)
+        options[name] = compared[name].spelt(choices)
+        compared[name].parse(choices)
     reading = Reading.checked(kind, axis, size, mode)
     prepared = ready(X, labels, prepare, reading)
-    if chosen.labels and prepared.kind not in chosen.labels:
-        needed = " or ".join(chosen.labels)
-        raise IsthmusError(f"the task {task!r} needs labels ({needed}): pass them with --labels")
-    if chosen.name == "anomaly":
+    if definition.labels and prepared.kind not in definition.labels:
+        kinds = " or ".join(definition.labels)
+        raise IsthmusError(f"the task {task!r} needs labels ({kinds}): pass them with --labels")
+    if definition.name == "anomaly":
         prepared = _anomalous(prepared)
     elements = int(np.prod(prepared.shape))
     latents = latents or min(32, max(2, elements // 4))
@@ -220,16 +220,16 @@ def compare(
         width or min(4096, max(64, 4 * elements, 2 * latents)),
     )
     if clusters is None:
-        clusters = _clusters(prepared) if chosen.name == "cluster" else 2
+        clusters = _clusters(prepared) if definition.name == "cluster" else 2
     settings = ComparisonSettings(task, tuple(compared), seeds, budget, clusters, options)
     folder = None if out is None else Path(out)
     state = {name: fingerprint(recipe) for name, recipe in compared.items()}
     runs = [] if folder is None else _kept(folder, prepared, settings, state)
-    asked = {"kind": kind, "axis": axis, "size": size, "mode": mode}
+    how = {"kind": kind, "axis": axis, "size": size, "mode": mode}
     comparison = Comparison(
         prepared, settings, runs, None, compared,
         Examples() if folder is None or not runs else examples.read(folder),
-        data_of(X, labels), {k: v for k, v in asked.items() if v is not None}, dict(prepare or {}),
+        data_of(X, labels), {k: v for k, v in how.items() if v is not None}, dict(prepare or {}),
     )  # fmt: skip
     _fill(comparison, compared, folder, state, report)
     if not comparison.ranking:
@@ -299,8 +299,8 @@ def _fill(
     """Fit what is missing, and keep each fit at once."""
     settings, prepared = comparison.settings, comparison.prepared
     names = [*settings.recipes, *comparison.task.baselines]
-    done = {(run.method, run.seed) for run in comparison.runs}
-    todo = [(s, n) for s in range(settings.seeds) for n in names if (n, s) not in done]
+    pairs = {(run.method, run.seed) for run in comparison.runs}
+    todo = [(s, n) for s in range(settings.seeds) for n in names if (n, s) not in pairs]
     part: Split | None = None
     plain: Model | None = None
     last = -1
@@ -308,18 +308,18 @@ def _fill(
         if seed != last:
             part, plain, last = split(prepared, seed), None, seed
         assert part is not None
-        begun = time.perf_counter()
+        start = time.perf_counter()
         try:
             fitted = _fitted(name, part, settings, seed, plain, compared)
             if name == "plain" and isinstance(fitted, Model):
                 plain = fitted
-            taken = time.perf_counter() - begun
+            seconds = time.perf_counter() - start
             measured = comparison.task.measure(fitted, part, settings.clusters, seed)
             problem = "" if measured is not None else f"it has no answer to {settings.task!r}"
-            run = MethodRun(name, seed, measured or {}, fitted.parameters, taken, problem)
+            run = MethodRun(name, seed, measured or {}, fitted.parameters, seconds, problem)
             _exemplify(comparison, run, fitted, part)
         except IsthmusError as failure:
-            run = MethodRun(name, seed, {}, 0, time.perf_counter() - begun, str(failure))
+            run = MethodRun(name, seed, {}, 0, time.perf_counter() - start, str(failure))
         comparison.runs.append(run)
         if folder is not None:
             _keep(folder, comparison, state)
@@ -355,8 +355,8 @@ def _fitted(
     if name == "gmm":
         return methods.Mixture(part, methods.MIXTURE_COMPONENTS, seed, None)
     if name == "plain-gmm":
-        own = settings.options.get("plain", {})
-        model = plain or methods.fit_recipe(as_recipe("plain"), part, budget, seed, own)
+        options = settings.options.get("plain", {})
+        model = plain or methods.fit_recipe(as_recipe("plain"), part, budget, seed, options)
         clustering = settings.task == "cluster"
         components = settings.clusters if clustering else methods.MIXTURE_COMPONENTS
         return methods.Mixture(part, components, seed, model)
@@ -422,10 +422,10 @@ def _kept(
             f"{folder} holds a comparison of other data or settings: choose another folder"
         )
     same = {name for name in settings.recipes if before.get(name, "") == state[name]}
-    wanted = {*same, *TASKS[settings.task].baselines}
+    names = {*same, *TASKS[settings.task].baselines}
     if settings.recipes[0] not in same:
-        wanted.discard("untrained")
-    return [run for run in runs if run.method in wanted and run.seed < settings.seeds]
+        names.discard("untrained")
+    return [run for run in runs if run.method in names and run.seed < settings.seeds]
 
 
 def _finite(value: float) -> float | None:

@@ -48,11 +48,11 @@ class Task:
 
 
 def _reconstruct(fitted: Fitted, split: Split, clusters: int, seed: int) -> Measured | None:
-    rebuilt = fitted.rebuilt(split.test)
-    if rebuilt is None:
+    recon = fitted.rebuilt(split.test)
+    if recon is None:
         return None
-    error = float(np.square(rebuilt - split.test).mean())
-    return {"fvu": _fvu(split, rebuilt), "mse": error}
+    error = float(np.square(recon - split.test).mean())
+    return {"fvu": _fvu(split, recon), "mse": error}
 
 
 def _cluster(fitted: Fitted, split: Split, clusters: int, seed: int) -> Measured | None:
@@ -69,7 +69,7 @@ def _cluster(fitted: Fitted, split: Split, clusters: int, seed: int) -> Measured
         assigned = means.predict((test / _size(train, spread)).astype(train.dtype))
     several = len(np.unique(assigned)) > 1
     rows = np.random.default_rng(0).permutation(len(assigned))[:5000]
-    found = {
+    figures = {
         "silhouette": float(silhouette_score(split.flat_test[rows], assigned[rows]))
         if several and len(np.unique(assigned[rows])) > 1
         else float("nan"),
@@ -77,13 +77,13 @@ def _cluster(fitted: Fitted, split: Split, clusters: int, seed: int) -> Measured
     }
     if split.test_labels is not None and split.kind == "classes":
         labels = split.test_labels
-        found = {
+        figures = {
             "nmi": nmi(assigned, labels, draws=0).value,
             "ari": ari(assigned, labels, draws=0).value,
             "accuracy": clustering_accuracy(assigned, labels, draws=0).value,
-            **found,
+            **figures,
         }
-    return found
+    return figures
 
 
 def _size(train: np.ndarray, spread: np.ndarray) -> float:
@@ -118,16 +118,16 @@ def _probe(fitted: Fitted, split: Split, clusters: int, seed: int) -> Measured |
 
 
 def _density(fitted: Fitted, split: Split, clusters: int, seed: int) -> Measured | None:
-    found = fitted.log_density(split.test)
-    return None if found is None else {"log_density": float(np.mean(found))}
+    densities = fitted.log_density(split.test)
+    return None if densities is None else {"log_density": float(np.mean(densities))}
 
 
 def _compress(fitted: Fitted, split: Split, clusters: int, seed: int) -> Measured | None:
     """Halves one bin width for all latents until rounding adds no more than ``ROUNDING`` to FVU."""
-    codes, rebuilt = fitted.codes(split.test), fitted.rebuilt(split.test)
-    if codes is None or rebuilt is None or fitted.decoded(codes[:1]) is None:
+    codes, recon = fitted.codes(split.test), fitted.rebuilt(split.test)
+    if codes is None or recon is None or fitted.decoded(codes[:1]) is None:
         return None
-    unrounded = _fvu(split, rebuilt)
+    unrounded = _fvu(split, recon)
     width = 2.0 * max(float(np.abs(codes).max()), 1e-12)
     for _ in range(40):
         again = fitted.decoded((np.rint(codes / width) * width).astype(codes.dtype))
@@ -139,11 +139,11 @@ def _compress(fitted: Fitted, split: Split, clusters: int, seed: int) -> Measure
     return {"bits": coded_bits(codes, width).value, "fvu": fvu, "unrounded_fvu": unrounded}
 
 
-def _fvu(split: Split, rebuilt: np.ndarray) -> float:
-    test, rebuilt = split.flat_test, rebuilt.reshape(len(rebuilt), -1)
+def _fvu(split: Split, recon: np.ndarray) -> float:
+    test, recon = split.flat_test, recon.reshape(len(recon), -1)
     streamed = evaluation.FVU()
     for start in range(0, len(test), _PART):
-        streamed.update(test[start : start + _PART], rebuilt[start : start + _PART])
+        streamed.update(test[start : start + _PART], recon[start : start + _PART])
     return streamed.result().value
 
 

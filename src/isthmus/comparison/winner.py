@@ -41,13 +41,13 @@ def save_winner(
     about = {"name": name, "key": key, "state": state.get(name, "")}
     if _there(folder) == about:
         return name
-    own = settings.options.get(name, {})
-    options = {**budgeted(recipe, settings.budget), "seed": 0, **own}
-    asked = asdict(prepared.options) if prepared.x is None else None
+    choices = settings.options.get(name, {})
+    options = {**budgeted(recipe, settings.budget), "seed": 0, **choices}
+    prepare_options = asdict(prepared.options) if prepared.x is None else None
     try:
         runs.fit(
             recipe.model or recipe, prepared.fits, out=folder / WINNER, overwrite=True,
-            progress=False, prepare=asked, **options,
+            progress=False, prepare=prepare_options, **options,
         )  # fmt: skip
     except IsthmusError as problem:
         prepared.notes.append(f"{name} could not be fitted to all rows: {problem}")
@@ -58,7 +58,7 @@ def save_winner(
 
 def _there(folder: Path) -> object:
     try:
-        found = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+        record = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if (folder / WINNER / "config.json").exists() else None
+    return record if (folder / WINNER / "config.json").exists() else None
