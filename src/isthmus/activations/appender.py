@@ -96,9 +96,9 @@ class Appender:
     def open(self, run: HarvestRun) -> None:
         """Begin the run, or find it in the store and go on with it."""
         self._clear()
-        known = self.number(run.fingerprint)
-        if known is not None:
-            self._run = known
+        number = self.number(run.fingerprint)
+        if number is not None:
+            self._run = number
         else:
             if isinstance(self.feed, TextFeed):
                 run.folder = f"text-{len(self.facts.runs):03d}"
@@ -116,14 +116,14 @@ class Appender:
 
     def number(self, fingerprint: str) -> int | None:
         """Which run of the store has that input; None where there is none."""
-        prints = [known.fingerprint for known in self.facts.runs]
+        prints = [run.fingerprint for run in self.facts.runs]
         return prints.index(fingerprint) if fingerprint in prints else None
 
     @property
     def limits(self) -> dict[str, float]:
         """The largest norm of a row that is kept, of the points that have one."""
-        found = {point: facts.limit for point, facts in self.facts.points.items()}
-        return {point: limit for point, limit in found.items() if limit is not None}
+        limits = {point: facts.limit for point, facts in self.facts.points.items()}
+        return {point: limit for point, limit in limits.items() if limit is not None}
 
     def limit(self, medians: dict[str, float]) -> None:
         """Settle the largest norms by the median ones, unless they have been before."""
@@ -241,11 +241,11 @@ def locked(folder: Path) -> Iterator[None]:
 def _facts(feed: Feed, dtype: str) -> dict[str, PointFacts]:
     facts: dict[str, PointFacts] = {}
     for point in feed.points:
-        named = "model" + point[1:] if point.startswith(".") else point
-        plain = re.sub(r"[^\w.+-]", "-", named)
-        taken = {known.file for known in facts.values()} | {"where"}
+        name = "model" + point[1:] if point.startswith(".") else point
+        plain = re.sub(r"[^\w.+-]", "-", name)
+        names = {fact.file for fact in facts.values()} | {"where"}
         file, n = plain, 1
-        while file in taken:
+        while file in names:
             file, n = f"{plain}-{n}", n + 1
         width = feed.widths[point]
         apart = formats.outliers_of(dtype, width)
@@ -253,14 +253,14 @@ def _facts(feed: Feed, dtype: str) -> dict[str, PointFacts]:
     return facts
 
 
-def _check_same(folder: Path, held: Provenance, fresh: Provenance) -> None:
+def _check_same(folder: Path, present: Provenance, fresh: Provenance) -> None:
     """An error where what comes does not fit what is there."""
 
     new_revision = fresh.model["revision"]  # the same weights may have another name by now
 
-    def told(facts: Provenance) -> dict[str, Any]:
+    def traits(facts: Provenance) -> dict[str, Any]:
         return {
-            "model": facts.model["name"] if held.model["revision"] != new_revision else "",
+            "model": facts.model["name"] if present.model["revision"] != new_revision else "",
             "weights": facts.model["revision"],
             "dtype of the host": facts.model.get("dtype", "float32"),
             "points": [(point, facts.points[point].width) for point in facts.points],
@@ -269,7 +269,7 @@ def _check_same(folder: Path, held: Provenance, fresh: Provenance) -> None:
             "max_norm": facts.max_norm,
         }
 
-    old, new = told(held), told(fresh)
+    old, new = traits(present), traits(fresh)
     for what in old:
         if old[what] != new[what]:
             raise IsthmusError(
@@ -293,10 +293,10 @@ def _write_tokens(folder: Path, feed: TextFeed) -> dict[str, str]:
         tokens.document.numpy(),
         tokens.start.numpy(),
     )
-    held = dict(zip(TOKEN_FILES, arrays, strict=True))
-    layout = {name: (array.dtype, array.shape[1:]) for name, array in held.items()}
+    by_file = dict(zip(TOKEN_FILES, arrays, strict=True))
+    layout = {name: (array.dtype, array.shape[1:]) for name, array in by_file.items()}
     writer = ArrayWriter(folder, layout, len(tokens.ids))
-    writer.write(held)
+    writer.write(by_file)
     checksums = writer.finish()
     text = json.dumps(list(tokens.names), ensure_ascii=False).encode()
     with (folder / NAMES).open("wb") as file:

@@ -56,12 +56,12 @@ class Made:
 @contextlib.contextmanager
 def outputs(model: nn.Module) -> Iterator[list[Made]]:
     """The outputs of all modules without children that run meanwhile, in order."""
-    made: list[Made] = []
+    shapes: list[Made] = []
 
     def keep(path: str, axis: int | None, result: object) -> None:
-        held = result[0] if isinstance(result, tuple) and result else result
-        if isinstance(held, Tensor):
-            made.append(Made(path, tuple(held.shape), axis))
+        output = result[0] if isinstance(result, tuple) and result else result
+        if isinstance(output, Tensor):
+            shapes.append(Made(path, tuple(output.shape), axis))
 
     def hook(path: str, axis: int | None) -> Callable[[nn.Module, Any, Any], None]:
         return lambda _, __, result: keep(path, axis, result)
@@ -72,7 +72,7 @@ def outputs(model: nn.Module) -> Iterator[list[Made]]:
         if next(module.children(), None) is None
     ]
     try:
-        yield made
+        yield shapes
     finally:
         for handle in handles:
             handle.remove()
@@ -89,13 +89,13 @@ def asked_axis(
         axis = axis.get(point)
     if axis is None:
         return None
-    found = axis + len(shape) if axis < 0 else axis
-    if not 1 <= found < len(shape):
+    place = axis + len(shape) if axis < 0 else axis
+    if not 1 <= place < len(shape):
         raise IsthmusError(
             f"axis={axis} is no axis of features of {point!r}, whose activations have the shape "
             f"{shape} with the rows first: use one from 1 to {len(shape) - 1}, or -1 for the last"
         )
-    return found
+    return place
 
 
 def feature_axis(place: Point, shape: tuple[int, ...], made: list[Made]) -> int:
@@ -105,9 +105,9 @@ def feature_axis(place: Point, shape: tuple[int, ...], made: list[Made]) -> int:
     long as the features of what it is made of. Else, and then this is said, the last of three axes
     (positions), and the second of more (maps).
     """
-    own = axis_of_kind(place.module)
-    if own is not None:
-        return own % len(shape)
+    axis = axis_of_kind(place.module)
+    if axis is not None:
+        return axis % len(shape)
     inside = "" if place.name.partition(":")[0] == "." else place.name.partition(":")[0] + "."
     earlier = [one for one in made if one.axis is not None and len(one.shape) > 1]
     within = [one for one in earlier if one.path.startswith(inside)]

@@ -140,13 +140,13 @@ class Column:
             else:  # with clip, for else NumPy gathers to a buffer first
                 np.take(self.plain, index, axis=0, out=out.numpy(), mode="clip")
             return
-        chosen = torch.from_numpy(index)
-        rows = self.values.index_select(0, chosen)
+        places = torch.from_numpy(index)
+        rows = self.values.index_select(0, places)
         out.copy_(rows.view(torch.bfloat16) if self.dtype == "bfloat16" else rows)
         if self.scale is not None:
-            out.mul_(self.scale.index_select(0, chosen))
+            out.mul_(self.scale.index_select(0, places))
         if self.apart is not None:
-            at, value = (part.index_select(0, chosen) for part in self.apart)
+            at, value = (part.index_select(0, places) for part in self.apart)
             out.scatter_(1, at.to(torch.int64), value)
 
 

@@ -77,24 +77,24 @@ def harvest(
     formats.check(dtype)
     if batch < 1 or (shard is not None and shard < 1):
         raise IsthmusError(f"batch={batch} and shard={shard} count rows: use 1 or more")
-    chosen = checked_norm(max_norm)
+    norm = checked_norm(max_norm)
     feed = make_feed(model, data, at, side, skip_special, name, axis)
     folder = Path(out)
-    made = not folder.exists()
+    fresh = not folder.exists()
     with _writing_to(folder), locked(folder):
         size = shard or shard_tokens(feed, dtype)
-        appender = Appender(folder, feed, dtype, skip_special, size, chosen)
+        appender = Appender(folder, feed, dtype, skip_special, size, norm)
         fingerprint = feed.fingerprint()
-        known = appender.number(fingerprint)
-        left, rows = _leave_out(appender, feed, known)
+        number = appender.number(fingerprint)
+        repeats, rows = _leave_out(appender, feed, number)
         what = text or _described(data)
-        if known is None and not int(feed.counts.sum()):
+        if number is None and not int(feed.counts.sum()):
             say(f"all of {what} is in {folder} already: nothing was added")
             return Store(folder)
-        if left and known is None:
+        if repeats and number is None:
             say(
-                f"{left:,} tokens of {what}, in {rows:,} rows, are in {folder} already: only the "
-                "others are added"
+                f"{repeats:,} tokens of {what}, in {rows:,} rows, are in {folder} already: only "
+                "the others are added"
             )
         documents = len(feed.tokens.names) if isinstance(feed, TextFeed) else len(feed.counts)
         run = HarvestRun(
@@ -106,18 +106,18 @@ def harvest(
             with contextlib.closing(appender):
                 _fill(appender, feed, batch, progress)
             _say_norms(appender)
-        elif known is not None and not made:
+        elif number is not None and not fresh:
             say(f"all of {what} is in {folder} already: nothing was added")
     return Store(folder)
 
 
-def _leave_out(appender: Appender, feed: TextFeed | RowFeed, known: int | None) -> tuple[int, int]:
+def _leave_out(appender: Appender, feed: TextFeed | RowFeed, number: int | None) -> tuple[int, int]:
     """Take out of the feed what the store holds from other runs; how many tokens and rows."""
-    before = len(appender.facts.runs) if known is None else known
+    before = len(appender.facts.runs) if number is None else number
     if not before:
         return 0, 0
     # What a run leaves out was settled when it began, by a version that may not have looked.
-    if known is not None and not appender.facts.runs[known].left_out.get("stored"):
+    if number is not None and not appender.facts.runs[number].left_out.get("stored"):
         return 0, 0
     return leave_out_stored(feed, appender.folder, appender.facts, before)
 
@@ -199,23 +199,23 @@ def _pieces(kept: Kept, skip: int, appender: Appender) -> Iterator[Piece]:
     inside = within(kept, appender.limits)
     while begin < total:
         end = min(total, begin + appender.room)
-        chosen = inside[begin:end].nonzero().flatten() + begin
+        places = inside[begin:end].nonzero().flatten() + begin
         arrays: dict[str, np.ndarray] = {}
         sums, norms = {}, {}
         for point, values in kept.values.items():
-            whole = len(chosen) == end - begin
-            own = values[begin:end] if whole else values[chosen]
-            stored = formats.encode(own, appender.dtype, appender.outliers(point))
+            whole = len(places) == end - begin
+            rows = values[begin:end] if whole else values[places]
+            stored = formats.encode(rows, appender.dtype, appender.outliers(point))
             if not formats.finite(stored, appender.dtype):
                 raise formats.overflow(point, appender.dtype)
             for suffix, array in stored.items():
                 arrays[appender.file(point, suffix)] = array
-            wide = own.float()
+            wide = rows.float()
             # Sums of a batch in float32, of the batches in float64.
             sums[point] = wide.sum(0).double()
             norms[point] = float(torch.linalg.vector_norm(wide, dim=1).sum())
-        where = torch.stack([kept.row[chosen], kept.place[chosen]], 1).to(torch.int32)
-        piece = Piece(end - begin, len(chosen), arrays, where.numpy(), sums, norms)
+        where = torch.stack([kept.row[places], kept.place[places]], 1).to(torch.int32)
+        piece = Piece(end - begin, len(places), arrays, where.numpy(), sums, norms)
         appender.reserve(piece.tokens)
         yield piece
         begin = end

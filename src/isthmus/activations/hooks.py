@@ -53,40 +53,40 @@ class Activations:
         Raises :class:`IsthmusError` where the pass does not come by a point, or a point holds no
         tensor.
         """
-        taken = self._pass(args, kwargs)
-        overwritten = {point for point, one in taken.items() if one.overwritten}
+        captures = self._pass(args, kwargs)
+        overwritten = {point for point, one in captures.items() if one.overwritten}
         if overwritten:
             self._overwritten |= overwritten
-            taken = self._pass(args, kwargs)
-        return {point: taken[point].tensor for point in self.points}
+            captures = self._pass(args, kwargs)
+        return {point: captures[point].tensor for point in self.points}
 
     def _pass(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> "dict[str, _Taken]":
-        taken: dict[str, _Taken] = {}
+        captures: dict[str, _Taken] = {}
         mine = object()
 
-        def take(place: Point, held: Any) -> None:
+        def take(place: Point, value: Any) -> None:
             point = place.name
-            if point in taken:
+            if point in captures:
                 return
-            tensor = needed_tensor(held, place)
-            taken[point] = _Taken.of(tensor, point in self._overwritten, self.grad)
-            if len(taken) == len(self.places):
+            tensor = needed_tensor(value, place)
+            captures[point] = _Taken.of(tensor, point in self._overwritten, self.grad)
+            if len(captures) == len(self.places):
                 raise _Done(mine)
 
         no_graph = contextlib.nullcontext() if self.grad else torch.no_grad()
         try:
             with self._hooked(take), no_graph:
                 self.model(*args, **kwargs)
-        except _Done as done:
-            if done.owner is not mine:
+        except _Done as stop:
+            if stop.owner is not mine:
                 raise
-        missed = [point for point in self.points if point not in taken]
+        missed = [point for point in self.points if point not in captures]
         if missed:
             raise IsthmusError(
                 f"the forward pass does not come by {', '.join(map(repr, missed))}: name modules "
                 "that it calls"
             )
-        return taken
+        return captures
 
     @contextlib.contextmanager
     def _hooked(self, take: Callable[[Point, Any], None]) -> Iterator[None]:
@@ -134,8 +134,8 @@ def _hook(place: Point, take: Callable[[Point, Any], None]) -> Any:
     if place.side == "input":
 
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            named = {key: kwargs[key] for key in ("hidden_states",) if key in kwargs}
-            take(place, (args, named, kwargs))
+            by_keyword = {key: kwargs[key] for key in ("hidden_states",) if key in kwargs}
+            take(place, (args, by_keyword, kwargs))
 
         return place.module.register_forward_pre_hook(before, with_kwargs=True)
 
@@ -200,33 +200,33 @@ def part_of(held: Any, key: str) -> Any:
     return getattr(held, key, None) if key in keys_of(held) else None
 
 
-def _by_key(held: Any, place: Point) -> Tensor:
+def _by_key(value: Any, place: Point) -> Tensor:
     """What lies under the point's key, whose parts are divided by dots (``hidden_states.2``)."""
     assert place.key is not None
-    sides = [held]
+    sides = [value]
     if place.side == "input":  # arguments by number, and by name
-        args, _, kwargs = held
+        args, _, kwargs = value
         sides = [kwargs, args]
     for one in sides:
         part = one
         for name in place.key.split("."):
             part = part_of(part, name)
-        found = None if part is None else first_tensor(part)
-        if found is not None:
-            return found
-    known = [name for one in sides for name in keys_of(one)]
-    raise unknown(f"part of what {place.module_name!r} holds", place.key, known or ["(nothing)"])
+        tensor = None if part is None else first_tensor(part)
+        if tensor is not None:
+            return tensor
+    names = [name for one in sides for name in keys_of(one)]
+    raise unknown(f"part of what {place.module_name!r} holds", place.key, names or ["(nothing)"])
 
 
-def _tensors(held: Any) -> Iterator[Tensor]:
-    if isinstance(held, Tensor):
-        yield held
-    elif isinstance(held, Mapping):
-        for value in held.values():
+def _tensors(content: Any) -> Iterator[Tensor]:
+    if isinstance(content, Tensor):
+        yield content
+    elif isinstance(content, Mapping):
+        for value in content.values():
             yield from _tensors(value)
-    elif isinstance(held, (list, tuple)):
-        for value in held:
+    elif isinstance(content, (list, tuple)):
+        for value in content:
             yield from _tensors(value)
-    elif dataclasses.is_dataclass(held) and not isinstance(held, type):
-        for field in dataclasses.fields(held):
-            yield from _tensors(getattr(held, field.name))
+    elif dataclasses.is_dataclass(content) and not isinstance(content, type):
+        for field in dataclasses.fields(content):
+            yield from _tensors(getattr(content, field.name))

@@ -37,13 +37,13 @@ class ImageProcessor:
             )
         listed = [np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for image in whole]
         try:
-            found = self.of(images=listed, return_tensors="pt", input_data_format="channels_last")
+            inputs = self.of(images=listed, return_tensors="pt", input_data_format="channels_last")
         except Exception as error:  # processors raise many kinds; each means that it cannot read
             raise IsthmusError(
                 f"the model's image processor cannot read images of shape "
                 f"{tuple(images.shape[1:])} ({first_line(error)}): pass images that it was made for"
             ) from error
-        return {key: value for key, value in found.items() if isinstance(value, Tensor)}
+        return {key: value for key, value in inputs.items() if isinstance(value, Tensor)}
 
     def __str__(self) -> str:
         return type(self.of).__name__
@@ -59,9 +59,9 @@ def processor_of(module: nn.Module) -> ImageProcessor | None:
     if module in _KNOWN:
         return _KNOWN[module]
     place = str(getattr(module, "name_or_path", "") or "")
-    found = open_processor(place, module) if place else None
-    _KNOWN[module] = found
-    return found
+    processor = open_processor(place, module) if place else None
+    _KNOWN[module] = processor
+    return processor
 
 
 def reads_images(module: nn.Module) -> bool:
@@ -74,16 +74,16 @@ def open_processor(place: str, module: nn.Module) -> ImageProcessor | None:
     if not reads_images(module):
         return None
     folder = Path(place).expanduser()
-    here = folder.is_dir()
-    if here and not any((folder / name).is_file() for name in FILES):
+    is_folder = folder.is_dir()
+    if is_folder and not any((folder / name).is_file() for name in FILES):
         return None
     try:
         import transformers
 
         opener: Any = transformers.AutoImageProcessor
-        of = opener.from_pretrained(str(folder) if here else place)
+        of = opener.from_pretrained(str(folder) if is_folder else place)
     except Exception as error:
-        if not here:  # a name of the hub without one, or without the network
+        if not is_folder:  # a name of the hub without one, or without the network
             return None
         raise IsthmusError(
             f"the image processor in {place} cannot be opened ({first_line(error)}): repair or "

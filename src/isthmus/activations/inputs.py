@@ -74,11 +74,11 @@ class Inputs:
         kwargs: dict[str, Any] = {}
         if is_encoder_decoder(self.module) and not x.is_floating_point():
             kwargs["decoder_input_ids"] = shifted(self.module, x)
-        own = signature_of(self.module)
+        signature = signature_of(self.module)
         main = getattr(self.module, "main_input_name", None)
-        if own.by_name:
-            return (), {own.first: x, **kwargs}
-        if isinstance(main, str) and main in own.names and main != own.first:
+        if signature.by_name:
+            return (), {signature.first: x, **kwargs}
+        if isinstance(main, str) and main in signature.names and main != signature.first:
             return (), {main: x, **kwargs}
         return (x,), kwargs
 

@@ -26,12 +26,12 @@ def open_module(spec: str, *, dtype: Any = None, device: Any = None) -> nn.Modul
 
     Raises :class:`IsthmusError` where there is no such model.
     """
-    wanted = None if dtype is None else dtype_named(dtype)
+    precision = None if dtype is None else dtype_named(dtype)
     where = None if device is None else device_named(device)
     place = Path(spec).expanduser()
     if ":" in spec and not place.exists():
-        made = _made(spec)
-        return made.to(device=where, dtype=wanted)
+        custom = _made(spec)
+        return custom.to(device=where, dtype=precision)
     try:
         import transformers
     except ImportError as error:
@@ -46,21 +46,21 @@ def open_module(spec: str, *, dtype: Any = None, device: Any = None) -> nn.Modul
             "name on the hub, or 'package.module:factory'"
         ) from error
     if dtype is None:
-        stored, wanted = dtype_of(model), torch.float32
-        if stored != wanted:
+        stored, precision = dtype_of(model), torch.float32
+        if stored != precision:
             say(
                 f"{spec} is stored in {dtype_name(stored)} and computed in float32 "
                 f"(host dtype=auto computes in {dtype_name(stored)})"
             )
-    module: nn.Module = model.to(device=where, dtype=wanted).eval().requires_grad_(False)
+    module: nn.Module = model.to(device=where, dtype=precision).eval().requires_grad_(False)
     remember(module, open_processor(name, module))
     return module
 
 
 def _made(spec: str) -> nn.Module:
-    made = made_by(spec)
-    if not isinstance(made, nn.Module):
+    module = made_by(spec)
+    if not isinstance(module, nn.Module):
         raise IsthmusError(
-            f"{spec!r} gives a {type(made).__name__} and no nn.Module: return a module"
+            f"{spec!r} gives a {type(module).__name__} and no nn.Module: return a module"
         )
-    return made.eval()
+    return module.eval()

@@ -65,17 +65,17 @@ def leave_out_sinks(feed: TextFeed, rows: Tensor, factor: float) -> None:
     places = _mostly(at, large)
     elsewhere = ~torch.isin(at, places)
     tokens = _mostly(token[elsewhere], large[elsewhere])
-    taken = mask & (torch.isin(position, places) | torch.isin(feed.tokens.ids, tokens))
-    if bool(taken.all()) or not int((feed.keep & ~taken).sum()):
+    sinks = mask & (torch.isin(position, places) | torch.isin(feed.tokens.ids, tokens))
+    if bool(sinks.all()) or not int((feed.keep & ~sinks).sum()):
         return
-    number = feed.exclude(taken, "norm")
+    number = feed.exclude(sinks, "norm")
     rest = int((elsewhere & large & ~torch.isin(token, tokens)).sum())
     what = []
     if len(places):
         what.append("place " + ", ".join(map(str, places.tolist())) + " of every row")
     if len(tokens):
-        named = feed.host.tokenizer.pieces(tokens[:5].tolist())
-        what.append("the tokens " + ", ".join(map(repr, named)))
+        pieces = feed.host.tokenizer.pieces(tokens[:5].tolist())
+        what.append("the tokens " + ", ".join(map(repr, pieces)))
     if number:
         say(
             f"{number:,} tokens are left out, as most like them have more than {factor:g} times "

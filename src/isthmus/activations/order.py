@@ -18,14 +18,14 @@ def block_order(sizes: Sequence[int] | Tensor, group: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     order = torch.empty(int(counts.sum()), dtype=torch.int64)
     blocks = torch.randperm(len(counts), generator=generator)
-    done = 0
-    for chosen in blocks.split(group):
+    start = 0
+    for block in blocks.split(group):
         rows = [
             torch.arange(end - size, end)
-            for end, size in zip(ends[chosen].tolist(), counts[chosen].tolist(), strict=True)
+            for end, size in zip(ends[block].tolist(), counts[block].tolist(), strict=True)
         ]
         together = torch.cat(rows)
         shuffled = torch.randperm(len(together), generator=generator)
-        order[done : done + len(together)] = together[shuffled]
-        done += len(together)
+        order[start : start + len(together)] = together[shuffled]
+        start += len(together)
     return order

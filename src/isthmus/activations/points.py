@@ -50,17 +50,17 @@ def resolve(model: nn.Module, at: str | Sequence[str], side: Side = "output") ->
         raise IsthmusError(f"side={side!r} is neither 'output' nor 'input': choose one of them")
     # With duplicates: a module that two parents share may be called by either path.
     modules = dict(model.named_modules(remove_duplicate=False))
-    found: dict[str, Point] = {}
+    points: dict[str, Point] = {}
     for pattern in patterns:
-        path, chosen, key = _divided(pattern, side)
+        path, which, key = _divided(pattern, side)
         names = [name for name in modules if _matches(name, path)]
         if not names:
             raise _unknown(path, modules)
         for name in names:
-            point = (name or ".") + (":in" if chosen == "input" else "")
+            point = (name or ".") + (":in" if which == "input" else "")
             point += "" if key is None else f":{key}"
-            found.setdefault(point, Point(point, modules[name], chosen, key))
-    return list(found.values())
+            points.setdefault(point, Point(point, modules[name], which, key))
+    return list(points.values())
 
 
 def _divided(pattern: str, side: Side) -> tuple[str, Side, str | None]:
@@ -76,10 +76,10 @@ def _divided(pattern: str, side: Side) -> tuple[str, Side, str | None]:
 
 
 def _matches(name: str, pattern: str) -> bool:
-    parts, wanted = name.split("."), pattern.split(".")
+    parts, globs = name.split("."), pattern.split(".")
     if not name or pattern in ("", "."):  # a star does not mean the model itself
         return not name and pattern in ("", ".")
-    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+    return len(parts) == len(globs) and all(map(fnmatchcase, parts, globs))
 
 
 def _unknown(path: str, names: Iterable[str]) -> IsthmusError:
@@ -89,12 +89,12 @@ def _unknown(path: str, names: Iterable[str]) -> IsthmusError:
     """
     exact = [name for name in names if name]
     patterns = list(dict.fromkeys(re.sub(r"(?<![^.])\d+(?![^.])", "*", n) for n in exact))
-    known = patterns if "*" in path else [*exact, *patterns]
-    near = list(dict.fromkeys(get_close_matches(path, known, n=3, cutoff=0.5)))
+    candidates = patterns if "*" in path else [*exact, *patterns]
+    near = list(dict.fromkeys(get_close_matches(path, candidates, n=3, cutoff=0.5)))
     hint = "did you mean " if near else "it has "
-    shown = near or patterns[:8]
-    more = ", ..." if not near and len(patterns) > len(shown) else ""
-    listed = " or ".join(map(repr, shown)) if near else ", ".join(map(repr, shown)) + more
-    if not shown:
+    examples = near or patterns[:8]
+    more = ", ..." if not near and len(patterns) > len(examples) else ""
+    listed = " or ".join(map(repr, examples)) if near else ", ".join(map(repr, examples)) + more
+    if not examples:
         hint, listed = "it has ", "no modules inside: name '.' for the model itself"
     return IsthmusError(f"the model has no module {path!r}: {hint}{listed}")

@@ -71,8 +71,8 @@ class RowFeed:
         self.inputs = Inputs(model, source)
         self._plans = self._found_plans(axis)
         self.axes = {point: plan.features for point, plan in self._plans.items()}
-        held = self._by_row(self._forward(torch.zeros(1, dtype=torch.int64)), 1)
-        places = {point: value.shape[1] for point, value in held.items()}
+        tensors = self._by_row(self._forward(torch.zeros(1, dtype=torch.int64)), 1)
+        places = {point: value.shape[1] for point, value in tensors.items()}
         if len(set(places.values())) > 1:
             (one, n), (other, m) = next(
                 (a, b) for a in places.items() for b in places.items() if a[1] != b[1]
@@ -82,7 +82,7 @@ class RowFeed:
                 "separately"
             )
         self.places = next(iter(places.values()))
-        self.widths = {point: value.shape[2] for point, value in held.items()}
+        self.widths = {point: value.shape[2] for point, value in tensors.items()}
         self.counts = torch.full((len(source),), self.places)
         self.left_out: dict[str, int] = {}
 
@@ -96,20 +96,20 @@ class RowFeed:
         except Exception as error:  # whatever a module raises on rows that it was not made for
             raise cannot_read(self.model, self.source, error) from error
 
-    def _by_row(self, held: dict[str, Tensor], rows: int) -> dict[str, Tensor]:
-        return {point: self._plans[point].by_row(tensor, rows) for point, tensor in held.items()}
+    def _by_row(self, tensors: dict[str, Tensor], rows: int) -> dict[str, Tensor]:
+        return {point: self._plans[point].by_row(tensor, rows) for point, tensor in tensors.items()}
 
     def exclude(self, rows: Tensor, reason: str) -> int:
         """Keep nothing of ``rows``, bool ``(rows,)``; how many tokens these have."""
-        taken = int(self.counts[rows].sum())
+        number = int(self.counts[rows].sum())
         self.counts = self.counts.masked_fill(rows, 0)
-        self.left_out[reason] = self.left_out.get(reason, 0) + taken
-        return taken
+        self.left_out[reason] = self.left_out.get(reason, 0) + number
+        return number
 
     def run(self, rows: Tensor) -> Kept:
         rows = rows[self.counts[rows] > 0]
-        held = self._by_row(self._forward(rows), len(rows))
-        values = {point: value.flatten(0, 1).cpu() for point, value in held.items()}
+        tensors = self._by_row(self._forward(rows), len(rows))
+        values = {point: value.flatten(0, 1).cpu() for point, value in tensors.items()}
         row = rows.repeat_interleave(self.places)
         return Kept(values, row, torch.arange(self.places).repeat(len(rows)))
 
@@ -117,13 +117,13 @@ class RowFeed:
 
     def _found_plans(self, axis: Axis) -> dict[str, Plan]:
         few, more = (torch.arange(n) % len(self.source) for n in PROBED)
-        with outputs(self.model) as made:
+        with outputs(self.model) as shapes:
             first = self._first(few)
         second = self._forward(more)
         plans: dict[str, Plan] = {}
         for place in self.acts.places:
             a, b = first[place.name], second[place.name]
-            plans[place.name] = self._plan(place, a, b, made, axis)
+            plans[place.name] = self._plan(place, a, b, shapes, axis)
         for point, plan in plans.items():
             one = plan.by_row(first[point], PROBED[0])[0].double()
             two = plan.by_row(second[point], PROBED[1])[0].double()
@@ -146,13 +146,11 @@ class RowFeed:
             self.inputs.whole = False
             return self._forward(rows)
 
-    def _plan(self, place: Point, a: Tensor, b: Tensor, made: list[Made], axis: Axis) -> Plan:
+    def _plan(self, place: Point, a: Tensor, b: Tensor, shapes: list[Made], axis: Axis) -> Plan:
         few, more = PROBED
-        found = [
-            i for i in range(a.ndim) if a.ndim == b.ndim and (a.shape[i], b.shape[i]) == PROBED
-        ]
-        rows, times = (found[0], 1) if found else (0, 0)
-        if not found and a.ndim == b.ndim and a.ndim and a.shape[0] * more == b.shape[0] * few:
+        axes = [i for i in range(a.ndim) if a.ndim == b.ndim and (a.shape[i], b.shape[i]) == PROBED]
+        rows, times = (axes[0], 1) if axes else (0, 0)
+        if not axes and a.ndim == b.ndim and a.ndim and a.shape[0] * more == b.shape[0] * few:
             times = a.shape[0] // few
         if not times or a.ndim < 2:
             raise IsthmusError(
@@ -164,10 +162,10 @@ class RowFeed:
         if times > 1:
             plain = plain.unflatten(0, (few, times))
         shape = tuple(plain.shape)
-        asked = asked_axis(axis, place.name, shape, self.points)
-        if asked is not None or len(shape) == 2:
-            return Plan(rows, times, asked or 1)
-        whole = [Made(m.path, _as_rows(m.shape, rows, times, few), _moved(m, rows)) for m in made]
+        features = asked_axis(axis, place.name, shape, self.points)
+        if features is not None or len(shape) == 2:
+            return Plan(rows, times, features or 1)
+        whole = [Made(m.path, _as_rows(m.shape, rows, times, few), _moved(m, rows)) for m in shapes]
         return Plan(rows, times, feature_axis(place, shape, whole))
 
     def about(self) -> dict[str, Any]:
@@ -185,10 +183,10 @@ class RowFeed:
         return about
 
     def fingerprint(self) -> str:
-        own = self.source.fingerprint()
+        source_print = self.source.fingerprint()
         digest = hashlib.sha256(repr((len(self.source), self.source.signal.to_dict())).encode())
-        if own is not None:
-            digest.update(own.encode())
+        if source_print is not None:
+            digest.update(source_print.encode())
         else:
             spread = torch.arange(0, len(self.source), max(1, len(self.source) // 1024))
             x = self.source.rows(spread)
@@ -205,9 +203,9 @@ def _as_rows(shape: tuple[int, ...], rows: int, times: int, few: int) -> tuple[i
     return (few, times, *plain[1:]) if times > 1 and plain[0] == few * times else plain
 
 
-def _moved(made: Made, rows: int) -> int | None:
+def _moved(output: Made, rows: int) -> int | None:
     """The axis of features, counted from the end, once the rows have been moved to the front."""
-    if made.axis is None or made.axis == -1:
-        return made.axis
+    if output.axis is None or output.axis == -1:
+        return output.axis
     # Channels first: on the second axis, which stays the second where rows are the first.
-    return made.axis - len(made.shape) if rows == 0 else None
+    return output.axis - len(output.shape) if rows == 0 else None

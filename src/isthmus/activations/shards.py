@@ -75,8 +75,8 @@ class ArrayWriter:
             file.write(header)
             file.flush()
             total = 0
-            with (self.folder / name).open("rb") as written:
-                while piece := written.read(_PIECE):
+            with (self.folder / name).open("rb") as stream:
+                while piece := stream.read(_PIECE):
                     total = zlib.crc32(piece, total)
             self._sums[name] = total
 

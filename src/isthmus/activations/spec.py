@@ -59,9 +59,9 @@ def open_lm(rest: str) -> Source:
     limit = options.get("tokens", TOKENS)
     tokens = text_tokens(host, text, limit, options.get("context"))
     plain = {key: value for key, value in options.items() if key not in ("text", "tokens")}
-    stated = {"text": text, "tokens": "all" if limit is None else limit, **plain}
+    entries = {"text": text, "tokens": "all" if limit is None else limit, **plain}
     spec = f"lm:{absolute(model)}@{','.join(points)}?" + "&".join(
-        f"{key}={quote(_written(value), safe='/:,')}" for key, value in stated.items()
+        f"{key}={quote(_written(value), safe='/:,')}" for key, value in entries.items()
     )
     return Streamed(
         host,

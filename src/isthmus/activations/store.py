@@ -72,8 +72,8 @@ class Store:
     @property
     def host_dtype(self) -> str:
         """What the model computed them in."""
-        found: str = self.provenance.model.get("dtype", "float32")
-        return found
+        dtype: str = self.provenance.model.get("dtype", "float32")
+        return dtype
 
     def mean_norm(self, point: str) -> float:
         """The mean Euclidean norm of the activations."""
@@ -81,14 +81,16 @@ class Store:
 
     def __repr__(self) -> str:
         """What is in the store, and what was left out of it."""
-        left: dict[str, int] = {}
+        omissions: dict[str, int] = {}
         for run in self.provenance.runs:
             for reason, count in run.left_out.items():
-                left[reason] = left.get(reason, 0) + count
-        out = ", ".join(f"{n:,} {_REASONS.get(reason, reason)}" for reason, n in left.items() if n)
-        named = self.provenance.model["name"]
+                omissions[reason] = omissions.get(reason, 0) + count
+        out = ", ".join(
+            f"{n:,} {_REASONS.get(reason, reason)}" for reason, n in omissions.items() if n
+        )
+        name = self.provenance.model["name"]
         widths = ", ".join(f"{p} ({f.width})" for p, f in self.provenance.points.items())
-        text = f"{len(self):,} tokens of {named} at {widths}, {self.dtype}"
+        text = f"{len(self):,} tokens of {name} at {widths}, {self.dtype}"
         if self.host_dtype != "float32":
             text += f" (computed in {self.host_dtype})"
         return text + (f"; left out: {out}" if out else "")
@@ -111,16 +113,16 @@ class Store:
         as :attr:`tokens` has them. Without a text, a document is a row, and the token is -1.
         """
         self._numbers(index)
-        found = torch.empty(len(index), 2, dtype=torch.int64)
+        positions = torch.empty(len(index), 2, dtype=torch.int64)
         shard = torch.searchsorted(self._starts, index, right=True) - 1
         offsets = list(self.provenance.offsets())
         for number in shard.unique().tolist():
-            held = self._array(number, WHERE, torch.int32)
-            chosen = shard == number
-            places = held[index[chosen] - self._starts[number]].to(torch.int64)
+            table = self._array(number, WHERE, torch.int32)
+            mask = shard == number
+            places = table[index[mask] - self._starts[number]].to(torch.int64)
             places[:, 0] += offsets[self.provenance.shards[number].run][0]
-            found[chosen] = places
-        return whereabouts(self.tokens, found[:, 0].clone(), found[:, 1].clone())
+            positions[mask] = places
+        return whereabouts(self.tokens, positions[:, 0].clone(), positions[:, 1].clone())
 
     @cached_property
     def tokens(self) -> Tokens | None:
@@ -176,21 +178,21 @@ class Store:
         What has to be found out about the index is left to NumPy, whose calls cost less: a batch
         is small enough that this counts.
         """
-        given = index.numpy()
-        ascending = bool((given[1:] >= given[:-1]).all())
+        plain = index.numpy()
+        ascending = bool((plain[1:] >= plain[:-1]).all())
         numbers = self._numbers(index, ascending=ascending)
         if ascending or len(self.provenance.shards) < 2:
             self._ascending(point, numbers, out)
             return
         places = numbers.argsort()
-        gathered = torch.empty(out.shape)
-        self._ascending(point, numbers[places], gathered)
+        rows = torch.empty(out.shape)
+        self._ascending(point, numbers[places], rows)
         back = np.empty_like(places)
         back[places] = np.arange(len(places))
         if out.is_contiguous():
-            np.take(gathered.numpy(), back, axis=0, out=out.numpy(), mode="clip")
+            np.take(rows.numpy(), back, axis=0, out=out.numpy(), mode="clip")
         else:
-            out.copy_(gathered[torch.from_numpy(back)])
+            out.copy_(rows[torch.from_numpy(back)])
 
     def _ascending(self, point: str, index: np.ndarray, out: Tensor) -> None:
         """Rows of an ascending index, or of any index where there is one shard."""
@@ -200,31 +202,31 @@ class Store:
         cuts = index.searchsorted(self._cuts).tolist()
         for number, (begin, end) in enumerate(pairwise(cuts)):
             if begin < end:
-                own = index[begin:end] - self._cuts[number]
-                self._column(number, point).take(own, out[begin:end])
+                places = index[begin:end] - self._cuts[number]
+                self._column(number, point).take(places, out[begin:end])
 
     def _column(self, shard: int, point: str) -> formats.Column:
         """A point of a shard, mapped and verified once."""
-        held = self._columns.get((shard, point))
-        if held is None:
+        column = self._columns.get((shard, point))
+        if column is None:
             dtype, name = self.provenance.dtype, self._facts(point).file
             kinds = {
                 suffix: formats.BESIDE[suffix] if suffix else formats.MAPPED[dtype]
                 for suffix in formats.suffixes(dtype, self._facts(point).outliers)
             }
             arrays = {s: self._array(shard, f"{name}{s}.npy", kind) for s, kind in kinds.items()}
-            held = self._columns[shard, point] = formats.Column.of(arrays, dtype)
-        return held
+            column = self._columns[shard, point] = formats.Column.of(arrays, dtype)
+        return column
 
     def _array(self, shard: int, name: str, dtype: torch.dtype) -> Tensor:
         """A file of a shard, mapped and verified once."""
-        held = self._mapped.get((shard, name))
-        if held is None:
+        array = self._mapped.get((shard, name))
+        if array is None:
             about = self.provenance.shards[shard]
             path = self.path / about.folder / name
-            held = mapped(path, about.checksums[name], dtype, self._remedy)
-            self._mapped[shard, name] = held
-        return held
+            array = mapped(path, about.checksums[name], dtype, self._remedy)
+            self._mapped[shard, name] = array
+        return array
 
     def _tokens(self, number: int) -> Tokens:
         run = self.provenance.runs[number]

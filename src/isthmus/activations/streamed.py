@@ -66,7 +66,7 @@ class Streamed(Source):
     ) -> None:
         if batch < 1 or memory <= 0:
             raise IsthmusError(f"batch={batch} and memory={memory} are sizes: use more than 0")
-        chosen = checked_norm(max_norm)
+        norm = checked_norm(max_norm)
         self.feed = make_feed(model, data, at, side, skip_special, name, axis)
         self.points, self.left_out = self.feed.points, self.feed.left_out
         self.signal = signal_of(self.feed.widths)
@@ -75,7 +75,7 @@ class Streamed(Source):
         room = int(memory * 2**20) // (4 * width)
         self._batch = min(batch, max(1, room // (_CHUNKS * self.feed.places)))
         if isinstance(self.feed, TextFeed):
-            factor = default_norm(self.feed) if chosen == "auto" else chosen
+            factor = default_norm(self.feed) if norm == "auto" else norm
             if factor is not None:
                 few = min(len(self.feed.counts), self._batch)
                 spread = torch.linspace(0, len(self.feed.counts) - 1, few).long()
@@ -111,13 +111,13 @@ class Streamed(Source):
     def _rows(self, index: Tensor) -> Tensor:
         """The points' activations one after the other."""
         chunk = self._chunk_of(index)
-        needed = chunk.unique().tolist()
-        missing = [c for c in needed if c not in self._used]
+        chunks = chunk.unique().tolist()
+        missing = [c for c in chunks if c not in self._used]
         if not missing:
-            self._touch(needed)
+            self._touch(chunks)
             return self._kept.index_select(0, self._place(index, chunk))
         out = torch.empty(len(index), self.signal.numel)
-        present = [c for c in needed if c in self._used]
+        present = [c for c in chunks if c in self._used]
         # What is there is read before room is made for what is not.
         for group in (present, *_groups(missing, self.slots)):
             for c in group:
@@ -134,8 +134,8 @@ class Streamed(Source):
         for c in chunk.unique().tolist():
             mine = chunk == c
             rows, places = self._layout(c)
-            own = index[mine] - self._starts[c]
-            row[mine], place[mine] = rows[own], places[own]
+            offsets = index[mine] - self._starts[c]
+            row[mine], place[mine] = rows[offsets], places[offsets]
         return whereabouts(self.tokens, row, place)
 
     def order(self, seed: int) -> Tensor:
@@ -146,8 +146,8 @@ class Streamed(Source):
         """A hash of model, points and data, without harvesting anything."""
         about = self.feed.about()
         # A path is no part of it: the same weights and tokens may lie elsewhere by now.
-        named = "" if "opened" in about else about["name"]
-        plain = [named, about["revision"], self.points, self.feed.fingerprint(),
+        name = "" if "opened" in about else about["name"]
+        plain = [name, about["revision"], self.points, self.feed.fingerprint(),
                  self.left_out, self._batch, self._seed]  # fmt: skip
         if "dtype" in about:
             plain.append(about["dtype"])
@@ -167,9 +167,9 @@ class Streamed(Source):
         return Origin(name, about["revision"], self.points, self._text, self.tokens, host)
 
     def __repr__(self) -> str:
-        left = ", ".join(f"{n:,} {reason}" for reason, n in self.left_out.items() if n)
-        named = f"{len(self):,} tokens at {', '.join(self.points)}, harvested as needed"
-        return named + (f"; left out: {left}" if left else "")
+        omissions = ", ".join(f"{n:,} {reason}" for reason, n in self.left_out.items() if n)
+        text = f"{len(self):,} tokens at {', '.join(self.points)}, harvested as needed"
+        return text + (f"; left out: {omissions}" if omissions else "")
 
     # --- chunks ------------------------------------------------------------------------------
 

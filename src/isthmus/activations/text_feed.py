@@ -49,9 +49,9 @@ class TextFeed:
             listed = torch.tensor(sorted(host.tokenizer.special))
             for start in range(0, len(self.keep), 4096):  # isin needs several times the memory
                 part = slice(start, start + 4096)
-                taken = self.keep[part] & torch.isin(tokens.ids[part], listed)
-                special += int(taken.sum())
-                self.keep[part] &= ~taken
+                specials = self.keep[part] & torch.isin(tokens.ids[part], listed)
+                special += int(specials.sum())
+                self.keep[part] &= ~specials
         self.counts = self.keep.sum(1)
         self.left_out = {"special": special, "padding": int((~tokens.mask).sum())}
         if int(self.counts.sum()) == 0:
@@ -76,73 +76,73 @@ class TextFeed:
 
     def exclude(self, places: Tensor, reason: str) -> int:
         """Keep no activations at ``places``, bool ``(rows, places)``; how many these were."""
-        taken = int((self.keep & places).sum())
+        number = int((self.keep & places).sum())
         self.keep &= ~places
         self.counts = self.keep.sum(1)
-        self.left_out[reason] = self.left_out.get(reason, 0) + taken
-        return taken
+        self.left_out[reason] = self.left_out.get(reason, 0) + number
+        return number
 
     def run(self, rows: Tensor) -> Kept:
-        ids, seen, order = packed(self.tokens.ids[rows], self.tokens.mask[rows])
-        keep = self.keep[rows].gather(1, order) & seen
-        padded = not bool(seen.all())
-        held = self._held(ids, seen, keep)
+        ids, visible, order = packed(self.tokens.ids[rows], self.tokens.mask[rows])
+        keep = self.keep[rows].gather(1, order) & visible
+        padded = not bool(visible.all())
+        tensors = self._held(ids, visible, keep)
         if padded and self._apart is None:
-            self._apart = self._minds_padding(ids, seen, keep, held)
+            self._apart = self._minds_padding(ids, visible, keep, tensors)
             if self._apart:
-                held = self._held(ids, seen, keep)
+                tensors = self._held(ids, visible, keep)
         row, place = keep.nonzero(as_tuple=True)
-        return Kept(held, rows[row], order[row, place])
+        return Kept(tensors, rows[row], order[row, place])
 
-    def _held(self, ids: Tensor, seen: Tensor, keep: Tensor) -> dict[str, Tensor]:
+    def _held(self, ids: Tensor, visible: Tensor, keep: Tensor) -> dict[str, Tensor]:
         """What is kept of packed rows ``(rows, long)``, token by token, on the CPU."""
-        if not self._apart or bool(seen.all()):
-            return self._pass(ids, seen, keep)
+        if not self._apart or bool(visible.all()):
+            return self._pass(ids, visible, keep)
         number = torch.full(keep.shape, -1)
         number[keep] = torch.arange(int(keep.sum()))
         out: dict[str, Tensor] = {}
-        for rows in alike(seen):
-            long = int(seen[rows[0]].sum())
+        for rows in alike(visible):
+            long = int(visible[rows[0]].sum())
             if not long or not bool(keep[rows].any()):
                 continue
             mine = keep[rows, :long]
-            held = self._pass(ids[rows, :long], seen[rows, :long], mine)
-            for point, values in held.items():
+            tensors = self._pass(ids[rows, :long], visible[rows, :long], mine)
+            for point, values in tensors.items():
                 if point not in out:
                     out[point] = values.new_empty(int(keep.sum()), values.shape[1])
                 out[point][number[rows, :long][mine]] = values
         return out
 
-    def _pass(self, ids: Tensor, seen: Tensor, keep: Tensor) -> dict[str, Tensor]:
+    def _pass(self, ids: Tensor, visible: Tensor, keep: Tensor) -> dict[str, Tensor]:
         device = self.host.device
         # A mask of nothing but ones would cost attention its fastest path.
-        mask = None if bool(seen.all()) else seen.to(device)
+        mask = None if bool(visible.all()) else visible.to(device)
         args, kwargs = call_arguments(self.model, ids.to(device), mask)
         with evaluating(self.model, gradients=True):
-            held = self.acts(*args, **kwargs)
-        chosen = keep.flatten().nonzero().flatten()
+            tensors = self.acts(*args, **kwargs)
+        places = keep.flatten().nonzero().flatten()
         values = {}
-        for point, tensor in held.items():
+        for point, tensor in tensors.items():
             flat = self._layouts[point].by_place(point, tensor, *ids.shape).flatten(0, 1)
-            values[point] = flat.index_select(0, chosen.to(flat.device)).cpu()
+            values[point] = flat.index_select(0, places.to(flat.device)).cpu()
         return values
 
     def _minds_padding(
-        self, ids: Tensor, seen: Tensor, keep: Tensor, held: dict[str, Tensor]
+        self, ids: Tensor, visible: Tensor, keep: Tensor, tensors: dict[str, Tensor]
     ) -> bool:
         """Whether a padded row has other activations than the same row alone."""
-        lengths = seen.sum(1)
+        lengths = visible.sum(1)
         short = int(torch.where(keep.any(1), lengths, lengths.max() + 1).argmin())
         long = int(lengths[short])
         mine = keep[short : short + 1, :long]
         if long == ids.shape[1] or not bool(mine.any()):
             return False
-        alone = self._pass(ids[short : short + 1, :long], seen[short : short + 1, :long], mine)
+        alone = self._pass(ids[short : short + 1, :long], visible[short : short + 1, :long], mine)
         begin = int(keep[:short].sum())
         half = self.host.dtype in ("float16", "bfloat16")
         for point, values in alone.items():
-            there = held[point][begin : begin + len(values)].double()
-            apart = float((there - values.double()).norm())
+            together = tensors[point][begin : begin + len(values)].double()
+            apart = float((together - values.double()).norm())
             if apart > (0.1 if half else 1e-3) * max(float(values.double().norm()), 1e-30):
                 say(
                     f"{self.host.name} gives other activations at {point!r} where a row is padded, "
@@ -157,27 +157,27 @@ class TextFeed:
             ids = repeated.expand(rows, places).contiguous().to(self.host.device)
             args, kwargs = call_arguments(self.model, ids, None)
             with evaluating(self.model, gradients=True):
-                held = self.acts(*args, **kwargs)
-            return {point: tuple(tensor.shape) for point, tensor in held.items()}
+                tensors = self.acts(*args, **kwargs)
+            return {point: tuple(tensor.shape) for point, tensor in tensors.items()}
 
-        found, self.widths = layouts(shapes, self.places)
-        return found
+        by_point, self.widths = layouts(shapes, self.places)
+        return by_point
 
     def _check_numbers(self) -> None:
         """An error for a token that the model has no embedding of."""
         embedding = getattr(self.model, "get_input_embeddings", lambda: None)
         try:
-            known = getattr(embedding(), "num_embeddings", None)
+            vocabulary = getattr(embedding(), "num_embeddings", None)
         except (NotImplementedError, AttributeError):  # of transformers, where there is none
             return
         mask = self.tokens.mask
-        if known is None:
+        if vocabulary is None:
             return
         low, high = (int(x) for x in torch.aminmax(self.tokens.ids[mask]))
-        if low < 0 or high >= known:
+        if low < 0 or high >= vocabulary:
             raise IsthmusError(
                 f"the text has the token {low if low < 0 else high}, and {self.host.name} knows "
-                f"{known} tokens: pass tokens of its own tokenizer"
+                f"{vocabulary} tokens: pass tokens of its own tokenizer"
             )
 
     def about(self) -> dict[str, Any]:

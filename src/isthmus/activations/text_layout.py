@@ -43,18 +43,18 @@ def layouts(
     rows, places = SIZES[0][0], min(SIZES[0][1], most)
     first = shapes(rows, places)
     fitting = {point: _fitting(shape, rows, places) for point, shape in first.items()}
-    for point, found in fitting.items():
-        if not found:
+    for point, choices in fitting.items():
+        if not choices:
             raise not_by_token(point, first[point], rows, places)
-    if any(len(found) > 1 for found in fitting.values()):
+    if any(len(choices) > 1 for choices in fitting.values()):
         rows, places = SIZES[1][0], min(SIZES[1][1], most)
         second = shapes(rows, places)
         for point, shape in second.items():
             both = [one for one in fitting[point] if one in _fitting(shape, rows, places)]
             same = [one for one in both if first[point][one.features] == shape[one.features]]
             fitting[point] = same or both or fitting[point]
-    chosen = {point: found[0] for point, found in fitting.items()}
-    return chosen, {point: first[point][layout.features] for point, layout in chosen.items()}
+    by_point = {point: choices[0] for point, choices in fitting.items()}
+    return by_point, {point: first[point][layout.features] for point, layout in by_point.items()}
 
 
 def _fitting(shape: tuple[int, ...], rows: int, places: int) -> list[Layout]:
