@@ -48,19 +48,19 @@ def stored(folder: Path) -> list[dict[str, Any]]:
 
 def claims_page(results: Iterable[Mapping[str, Any]], declared: Mapping[str, Claim]) -> str:
     """The table at a glance, with the picture of all effects."""
-    found = {one["name"]: one for one in results if one["trials"]}
-    counts = [(word, sum(one["word"] == word for one in found.values())) for word in WORDS]
-    told = "; ".join(f"{word}: {count}" for word, count in counts)
+    by_name = {one["name"]: one for one in results if one["trials"]}
+    counts = [(word, sum(one["word"] == word for one in by_name.values())) for word in WORDS]
+    summary = "; ".join(f"{word}: {count}" for word, count in counts)
     lines = [
         HEAD,
-        f"{len(found)} of {len(declared)} claims have been run. {told[0].upper()}{told[1:]}.",
+        f"{len(by_name)} of {len(declared)} claims have been run. {_capital(summary)}.",
     ]
-    if found:
+    if by_name:
         lines += ["", PICTURE, ""]
         lines += ["| claim | paper's effect | effect here | word | seeds | minutes |"]
         lines += ["| --- | --- | --- | --- | --- | --- |"]
-        lines += [_line(found[name]) for name in sorted(found)]
-    missing = [name for name in declared if name not in found]
+        lines += [_line(by_name[name]) for name in sorted(by_name)]
+    missing = [name for name in declared if name not in by_name]
     if missing:
         lines += ["", "## Declared, and not run yet", ""]
         for name in missing:
@@ -73,10 +73,10 @@ def family_pages(
     results: Iterable[Mapping[str, Any]], declared: Mapping[str, Claim]
 ) -> dict[str, str]:
     """The details of all claims, a page a family; those not run yet with what will decide."""
-    found = {one["name"]: one for one in results}
+    by_name = {one["name"]: one for one in results}
     pages: dict[str, list[str]] = {}
     for name, claim in declared.items():
-        one = found.get(name) or Outcome(claim, 1.0).to_dict()
+        one = by_name.get(name) or Outcome(claim, 1.0).to_dict()
         pages.setdefault(claim.family, []).append(section(one))
     return {
         family: "\n".join([f"# Claims: {family}\n", *sections])
@@ -101,15 +101,17 @@ def declared_lines(one: Mapping[str, Any]) -> list[str]:
     """What will decide about a claim that was not run yet, a list item each."""
     main = one["primary"]
     whose = "" if main["source"] == "null" else f" ({main['source']}: {main['place']})"
-    there = main["published"]
-    published = "" if there is None else f"; published {there['effect']:.4g} ({there['place']})"
+    reference = main["published"]
+    published = (
+        "" if reference is None else f"; published {reference['effect']:.4g} ({reference['place']})"
+    )
     lines = ["**Declared, and not run yet.**", ""]
     lines.append(f"- {_capital(main['text'])}: claimed {main['rule']}{whose}{published}.")
     lines += [f"- {_capital(kind)} control: {one[kind]['text']}." for kind, *_ in CONTROLS]
-    for found in one["premises"]:
-        why = f" ({found['why']})" if found["why"] else ""
-        lines.append(f"- Premise{why}: {found['text']}, needed {found['rule']}.")
-    lines += [f"- Beside it: {found['text']}, {_asked(found)}." for found in one["secondary"]]
+    for finding in one["premises"]:
+        why = f" ({finding['why']})" if finding["why"] else ""
+        lines.append(f"- Premise{why}: {finding['text']}, needed {finding['rule']}.")
+    lines += [f"- Beside it: {finding['text']}, {_asked(finding)}." for finding in one["secondary"]]
     if one["rates"]:
         lines.append("- " + _rates(one["rates"]))
     return lines
@@ -129,26 +131,26 @@ def claim_lines(one: Mapping[str, Any]) -> list[str]:
     lines += ["", f"- {_capital(main['text'])}: {estimate(main['value'])}, claimed {main['rule']}"
               f"{whose}; by seed {', '.join(_number(x) for x in main['seeds'])}."]  # fmt: skip
     if main["published"]:
-        there = main["published"]
-        lines.append(f"- Published: {there['effect']:.4g} ({there['place']}): the effect here is "
-                     f"{_as(main['beside'])}.")  # fmt: skip
+        reference = main["published"]
+        lines.append(f"- Published: {reference['effect']:.4g} ({reference['place']}): the effect "
+                     f"here is {_as(main['beside'])}.")  # fmt: skip
     for kind, passed, missed in CONTROLS:
-        found = one[kind]
-        what = passed if found["side"] == "yes" else missed
-        lines.append(f"- {_capital(kind)} control: {estimate(found['value'])}, {what}.")
-    for found in one["premises"]:
-        met = "met" if found["met"] else "**missed**"
-        why = f" ({found['why']})" if found["why"] else ""
-        lines.append(f"- Premise{why}: {found['text']}, {estimate(found['value'])}, needed "
-                     f"{found['rule']}: {met}.")  # fmt: skip
+        finding = one[kind]
+        what = passed if finding["side"] == "yes" else missed
+        lines.append(f"- {_capital(kind)} control: {estimate(finding['value'])}, {what}.")
+    for finding in one["premises"]:
+        met = "met" if finding["met"] else "**missed**"
+        why = f" ({finding['why']})" if finding["why"] else ""
+        lines.append(f"- Premise{why}: {finding['text']}, {estimate(finding['value'])}, needed "
+                     f"{finding['rule']}: {met}.")  # fmt: skip
     if one["curve"]:
         points = ", ".join(f"{_number(v)} at {b}" for b, v in sorted(one["curve"].items()))
         lines.append(f"- On the pilot's seed, by budget: {points}.")
     if one["rates"]:
         lines.append("- " + _rates(one["rates"]))
-    for found in one["secondary"]:
-        lines.append(f"- Beside it: {found['text']}, {estimate(found['value'])}, "
-                     f"{_asked(found)}: {found['side']}.")  # fmt: skip
+    for finding in one["secondary"]:
+        lines.append(f"- Beside it: {finding['text']}, {estimate(finding['value'])}, "
+                     f"{_asked(finding)}: {finding['side']}.")  # fmt: skip
     return lines
 
 
@@ -165,11 +167,11 @@ def estimate(value: Mapping[str, float | None]) -> str:
 
 def _line(one: Mapping[str, Any]) -> str:
     main = one["primary"]
-    there = "" if main["published"] is None else f"{main['published']['effect']:.4g}"
+    effect = "" if main["published"] is None else f"{main['published']['effect']:.4g}"
     beside = f", {_as(main['beside'])}" if main["beside"] else ""
     cells = [
         f"[`{one['name']}`](claims/{one['family']}.md#{one['name']}): {one['statement']}",
-        there,
+        effect,
         f"{estimate(main['value'])}, claimed {main['rule']}{beside}",
         f"**{one['word']}**",
         str(len(one["seeds"])),
@@ -182,14 +184,14 @@ def _rates(rates: Mapping[str, Any]) -> str:
     grid = ", ".join(f"{rate:g}" for rate in rates["grid"])
     if rates["chosen"] is None:
         return f"Rates: from {grid}, not chosen yet."
-    chosen = ", ".join(f"{arm} {rate:g}" for arm, rate in rates["chosen"].items())
+    choices = ", ".join(f"{arm} {rate:g}" for arm, rate in rates["chosen"].items())
     edge = f" At the edge of the grid: {', '.join(rates['on_edge'])}." if rates["on_edge"] else ""
-    return f"Rates, by {rates['by']} on the pilot's seed, from {grid}: {chosen}.{edge}"
+    return f"Rates, by {rates['by']} on the pilot's seed, from {grid}: {choices}.{edge}"
 
 
-def _asked(found: Mapping[str, Any]) -> str:
+def _asked(finding: Mapping[str, Any]) -> str:
     whose = {"null": "", "ours": " (ours)", "paper": " (paper)", "theorem": " (theorem)"}
-    return f"{found['rule']}{whose[found['source']]}"
+    return f"{finding['rule']}{whose[finding['source']]}"
 
 
 def _as(beside: str) -> str:

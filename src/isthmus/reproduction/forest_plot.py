@@ -52,19 +52,19 @@ def _row(one: Mapping[str, Any], y: float, middle: float) -> str:
     )
     ends = [main["value"][key] for key in ("low", "mean", "high")]
     if any(end is None for end in ends):
-        told = f"undefined · {one['word']}"
-        return f'{name}<text x="{LEFT + WIDTH + 14}" y="{y + 4}" fill="{colour}">{told}</text>'
-    asked = float(main["rule"].split()[1])
+        text = f"undefined · {one['word']}"
+        return f'{name}<text x="{LEFT + WIDTH + 14}" y="{y + 4}" fill="{colour}">{text}</text>'
+    target = float(main["rule"].split()[1])
     sign = 1.0 if main["rule"].startswith(">") else -1.0
 
     def place(value: float) -> float:
-        if main["logarithmic"] and value > 0 and asked > 0:
-            return sign * math.log(value / asked)
-        return sign * (value - asked)
+        if main["logarithmic"] and value > 0 and target > 0:
+            return sign * math.log(value / target)
+        return sign * (value - target)
 
     low, mean, high = (place(end) for end in ends)
-    there = None if main["published"] is None else place(main["published"]["effect"])
-    reach = max(abs(low), abs(high), abs(there or 0.0), 1e-12)
+    reference = None if main["published"] is None else place(main["published"]["effect"])
+    reach = max(abs(low), abs(high), abs(reference or 0.0), 1e-12)
 
     def x(value: float) -> float:
         return round(middle + value / reach * (WIDTH / 2 - 8), 1)
@@ -75,13 +75,13 @@ def _row(one: Mapping[str, Any], y: float, middle: float) -> str:
         'stroke-width="3"/>',
         f'<circle cx="{x(mean)}" cy="{y}" r="4.5" fill="{colour}"/>',
     ]
-    if there is not None:
-        p = x(there)
+    if reference is not None:
+        p = x(reference)
         marks.append(
             f'<path d="M {p - 5} {y} L {p} {y - 5} L {p + 5} {y} L {p} {y + 5} Z" fill="#ffffff" '
             'stroke="#111827"/>'
         )
     published = "" if main["published"] is None else f" · ◇ {main['published']['effect']:.3g}"
-    told = f"{ends[1]:.3g} [{ends[0]:.3g}, {ends[2]:.3g}]{published} · {one['word']}"
-    marks.append(f'<text x="{LEFT + WIDTH + 14}" y="{y + 4}" fill="{colour}">{escape(told)}</text>')
+    text = f"{ends[1]:.3g} [{ends[0]:.3g}, {ends[2]:.3g}]{published} · {one['word']}"
+    marks.append(f'<text x="{LEFT + WIDTH + 14}" y="{y + 4}" fill="{colour}">{escape(text)}</text>')
     return "".join(marks)

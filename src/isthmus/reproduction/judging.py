@@ -50,10 +50,10 @@ class Finding:
             return ""
         if self.estimate.low <= self.published.effect <= self.estimate.high:
             return "as published"
-        here, there = (self._distance(x) for x in (self.estimate.mean, self.published.effect))
-        if here * there < 0:
+        ours, theirs = (self._distance(x) for x in (self.estimate.mean, self.published.effect))
+        if ours * theirs < 0:
             return "opposite"
-        return "smaller" if abs(here) < abs(there) else "larger"
+        return "smaller" if abs(ours) < abs(theirs) else "larger"
 
     def _distance(self, number: float) -> float:
         if self.logarithmic and number > 0 and self.null > 0:
@@ -129,7 +129,7 @@ def judge(claim: Claim, figures: Sequence[Figures], curve: Curve | None = None) 
         )
         for one in claim.secondary
     ]  # fmt: skip
-    points = {budget: main.quantity(found) for budget, found in sorted((curve or {}).items())}
+    points = {budget: main.quantity(figures) for budget, figures in sorted((curve or {}).items())}
     reasons = [f"premise missed: {p.finding.text} {p.finding.estimate.mean:.4g}, "
                f"needed {p.finding.threshold.rule}" for p in premises if not p.met]  # fmt: skip
     if positive.side != "yes":
@@ -160,8 +160,8 @@ def _same(one: Figures, other: Figures, timed: Sequence[str]) -> bool:
     """Whether two seeds measured the same numbers throughout, times aside."""
     return all(
         one[arm].get(measure) == value or (math.isnan(value) and math.isnan(one[arm][measure]))
-        for arm, found in other.items()
-        for measure, value in found.items()
+        for arm, measures in other.items()
+        for measure, value in measures.items()
         if measure not in timed
     )
 

@@ -49,18 +49,18 @@ class Plan:
         """Tasks that can be begun now and were not given out before."""
         if self.ended:
             return []
-        found = [task for task in self._missing() if task not in self.given]
-        self.given |= set(found)
-        return found
+        tasks = [task for task in self._missing() if task not in self.given]
+        self.given |= set(tasks)
+        return tasks
 
     @property
     def left(self) -> int:
         """Probes and trials that have not ended well."""
         out, grid = self.outcome, self.outcome.claim.tuning
         curve = len(CURVE) if out.budget == 1.0 else 0
-        needed = 1 + (0 if grid is None else len(grid.rates)) + curve + len(self.wanted)
-        counted = [one for one in out.trials if one.seed in self.wanted]
-        return needed - (self.probed is not None) - sum(map(len, (out.tuning, out.curve, counted)))
+        total = 1 + (0 if grid is None else len(grid.rates)) + curve + len(self.wanted)
+        trials = [one for one in out.trials if one.seed in self.wanted]
+        return total - (self.probed is not None) - sum(map(len, (out.tuning, out.curve, trials)))
 
     @property
     def complete(self) -> bool:
@@ -78,22 +78,22 @@ class Plan:
         rates = out.rates
         if rates is None:
             assert claim.tuning is not None
-            there = {one.rate for one in out.tuning}
+            rates_run = {one.rate for one in out.tuning}
             for rate in claim.tuning.rates:
-                if rate not in there:
-                    given = tuple((arm, rate) for arm in claim.tuning.arms)
-                    yield Task(name, "tuning", PILOT, TUNING_BUDGET * out.budget, rate, given)
+                if rate not in rates_run:
+                    per_arm = tuple((arm, rate) for arm in claim.tuning.arms)
+                    yield Task(name, "tuning", PILOT, TUNING_BUDGET * out.budget, rate, per_arm)
             return
-        known = tuple(rates.items())
+        pairs = tuple(rates.items())
         if out.budget == 1.0:
             have = {one.budget for one in out.curve}
             yield from (
-                Task(name, "curve", PILOT, share, rates=known)
+                Task(name, "curve", PILOT, share, rates=pairs)
                 for share in reversed(CURVE) if share not in have
             )  # fmt: skip
         seeds = {one.seed for one in out.trials}
         yield from (
-            Task(name, "seed", seed, out.budget, rates=known)
+            Task(name, "seed", seed, out.budget, rates=pairs)
             for seed in self.wanted if seed not in seeds
         )  # fmt: skip
 

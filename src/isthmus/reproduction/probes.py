@@ -74,8 +74,8 @@ def probe(claim: Claim) -> Probe:
         figures = claim.run(probing)
     judge(claim, [figures])  # an error where a check wants what is not measured
     arms = {
-        arm: _short(repr(sorted((m, v) for m, v in found.items() if m not in claim.timed)))
-        for arm, found in figures.items()
+        arm: _short(repr(sorted((m, v) for m, v in measures.items() if m not in claim.timed)))
+        for arm, measures in figures.items()
     }
     return Probe(page_hash(claim.file), machine(), _short(repr(probing.recorded)), arms)
 
@@ -112,15 +112,15 @@ def page_hash(file: Path) -> str:
     Without comments, docstrings and texts for readers. What lies beside these rooms (how a claim is
     declared, how a trial is run) counts by what it does, as the rest of the library.
     """
-    found: dict[Path, str] = {}
+    hashes: dict[Path, str] = {}
     waiting = [file, Path(trial.__file__)]  # also how budgets scale a trial
     while waiting:
         one = waiting.pop()
-        if one not in found:
-            found[one], imported = _syntax(one, one.stat().st_mtime_ns)
+        if one not in hashes:
+            hashes[one], imported = _syntax(one, one.stat().st_mtime_ns)
             waiting += imported
-    first = found.pop(file)
-    return _short("".join([first, *sorted(found.values())]))
+    first = hashes.pop(file)
+    return _short("".join([first, *sorted(hashes.values())]))
 
 
 @cache

@@ -50,35 +50,35 @@ class Outcome:
     @property
     def rates(self) -> dict[str, float] | None:
         """The learning rate of each arm; None while trials for it are missing."""
-        wanted = self.claim.tuning
-        if wanted is None:
+        tuning = self.claim.tuning
+        if tuning is None:
             return {}
-        if {one.rate for one in self.tuning} != set(wanted.rates):
+        if {one.rate for one in self.tuning} != set(tuning.rates):
             return None
         best = {}
-        for arm in wanted.arms:
-            found = {}
+        for arm in tuning.arms:
+            by_rate = {}
             for one in self.tuning:
-                value = one.figures[arm].get(wanted.measure, math.nan)
+                value = one.figures[arm].get(tuning.measure, math.nan)
                 assert one.rate is not None
-                found[one.rate] = value if wanted.lower_is_better else -value
-            known = {rate: value for rate, value in found.items() if math.isfinite(value)}
-            if not known:
+                by_rate[one.rate] = value if tuning.lower_is_better else -value
+            finite = {rate: value for rate, value in by_rate.items() if math.isfinite(value)}
+            if not finite:
                 raise IsthmusError(
-                    f"{self.claim.name}: {arm} has no {wanted.measure!r} at any rate of its grid, "
+                    f"{self.claim.name}: {arm} has no {tuning.measure!r} at any rate of its grid, "
                     "so none can be chosen: name a figure that the experiment gives"
                 )
-            best[arm] = min(known, key=lambda rate: (known[rate], rate))
+            best[arm] = min(finite, key=lambda rate: (finite[rate], rate))
         return best
 
     @property
     def on_edge(self) -> list[str]:
         """Arms whose rate is the lowest or the highest of the grid."""
-        wanted, rates = self.claim.tuning, self.rates
-        if wanted is None or not rates:
+        tuning, rates = self.claim.tuning, self.rates
+        if tuning is None or not rates:
             return []
         return [
-            arm for arm, rate in rates.items() if rate in (min(wanted.rates), max(wanted.rates))
+            arm for arm, rate in rates.items() if rate in (min(tuning.rates), max(tuning.rates))
         ]
 
     def judged(self) -> Judgement:
@@ -113,7 +113,7 @@ class Outcome:
                     {**finding_to_dict(p.finding), "met": p.met, "why": p.why}
                     for p in judged.premises
                 ],
-                "secondary": [finding_to_dict(found) for found in judged.secondary],
+                "secondary": [finding_to_dict(finding) for finding in judged.secondary],
                 "curve": {f"{budget:g}": value for budget, value in judged.curve.items()},
                 "rates": None
                 if tuning is None
@@ -155,20 +155,20 @@ def kept(folder: Path, claim: Claim, budget: float) -> Outcome:
     stored = read(path)
     try:
         probe = stored["probe"]
-        found = Outcome(
+        outcome = Outcome(
             claim,
             budget,
             None if probe is None else Probe.from_dict(probe),
             *(_trials(stored[kind]) for kind in ("tuning_trials", "curve_trials", "trials")),
         )
-        seeds = [one.seed for one in found.trials]
+        seeds = [one.seed for one in outcome.trials]
         if stored["name"] != claim.name or len({*seeds}) < len(seeds):
             raise ValueError("not its own")
-        if any(one.budget != budget for one in found.trials):
+        if any(one.budget != budget for one in outcome.trials):
             raise ValueError("another budget")
     except (KeyError, TypeError, ValueError, AttributeError):
         raise IsthmusError(f"{path} holds no results of {claim.name}: delete it") from None
-    return found
+    return outcome
 
 
 def read(path: Path) -> dict[str, Any]:

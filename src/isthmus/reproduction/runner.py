@@ -35,10 +35,10 @@ ReportProgress = Callable[[str, int, int], None]
 
 def seeds_of(claim: Claim, count: int | None) -> list[int]:
     """The seeds that count, from :data:`isthmus.studies.trial.FIRST` on."""
-    wanted = claim.seeds if count is None else count
-    if wanted < 1:
-        raise IsthmusError(f"seeds is {wanted}: pass a whole number of at least 1")
-    return [FIRST + i for i in range(wanted)]
+    number = claim.seeds if count is None else count
+    if number < 1:
+        raise IsthmusError(f"seeds is {number}: pass a whole number of at least 1")
+    return [FIRST + i for i in range(number)]
 
 
 def reproduce(
@@ -76,8 +76,8 @@ def reproduce(
     pilot
         Only rates, and at the full budget the curve, without the seeds that count.
     """
-    asked = [names] if isinstance(names, str | Claim) else [*names]
-    chosen = [one if isinstance(one, Claim) else get_claim(one) for one in asked]
+    items = [names] if isinstance(names, str | Claim) else [*names]
+    selection = [one if isinstance(one, Claim) else get_claim(one) for one in items]
     if not 0 < budget < math.inf:
         raise IsthmusError(f"budget is {budget:g}: pass a number above 0")
     if pilot and again:
@@ -87,32 +87,32 @@ def reproduce(
     keep = None if folder is None else Path(folder)
     if keep is not None and keep.exists() and not keep.is_dir():
         raise IsthmusError(f"{keep} is a file: results are kept in a folder, so name another")
-    chosen = _with_data(chosen)
+    selection = _with_data(selection)
     with held(keep) if keep is not None else nullcontext():
         plans = {}
-        for claim in chosen:
-            there = Outcome(claim, budget)
+        for claim in selection:
+            outcome = Outcome(claim, budget)
             if keep is not None and not again:
-                there = results.kept(keep, claim, budget)
-            plans[claim.name] = Plan(there, [] if pilot else seeds_of(claim, seeds))
+                outcome = results.kept(keep, claim, budget)
+            plans[claim.name] = Plan(outcome, [] if pilot else seeds_of(claim, seeds))
         _run(plans, keep, jobs, report)
     return {name: plan.outcome for name, plan in plans.items()}
 
 
-def _with_data(chosen: list[Claim]) -> list[Claim]:
+def _with_data(selection: list[Claim]) -> list[Claim]:
     """Those whose data are here; an error where there are none."""
-    kept, problems = [], []
-    for claim in chosen:
+    available, problems = [], []
+    for claim in selection:
         try:
             claim.check_data()
-            kept.append(claim)
+            available.append(claim)
         except IsthmusError as problem:
             problems.append(problem)
-    if problems and not kept:
+    if problems and not available:
         raise problems[0]
     for missing in problems:
         notices.say(f"left out: {missing}")
-    return kept
+    return available
 
 
 def status_of(claim: Claim, folder: Path, now: Probe | None = None) -> Status | None:
@@ -137,9 +137,11 @@ def _run(
 ) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     jobs = jobs or cores or 1
-    here = jobs == 1 or any(ROOM not in plan.outcome.claim.file.parents for plan in plans.values())
+    in_process = jobs == 1 or any(
+        ROOM not in plan.outcome.claim.file.parents for plan in plans.values()
+    )
     pool: ProcessPoolExecutor | _Here
-    if here:
+    if in_process:
         pool, jobs = _Here({name: plan.outcome.claim for name, plan in plans.items()}), 1
     else:
         pool = ProcessPoolExecutor(
@@ -164,8 +166,8 @@ def _run(
                 running[pool.submit(_work, task)] = task
             if not running:
                 break
-            ended = next(iter(wait(running, return_when=FIRST_COMPLETED).done))
-            task, result, plan = running[ended], ended.result(), plans[running.pop(ended).name]
+            future = next(iter(wait(running, return_when=FIRST_COMPLETED).done))
+            task, result, plan = running[future], future.result(), plans[running.pop(future).name]
             done += 1
             if isinstance(result, str):
                 problems.append(f"{task}: {result}")
@@ -192,8 +194,8 @@ def _run(
     if keep is not None:
         # Texts and checks may have changed since: the word is given anew.
         for plan in plans.values():
-            there = plan.outcome.trials or plan.outcome.tuning or plan.outcome.curve
-            if there and plan.probed is not None and not plan.ended:
+            trials = plan.outcome.trials or plan.outcome.tuning or plan.outcome.curve
+            if trials and plan.probed is not None and not plan.ended:
                 results.write(plan.outcome, keep)
     if problems:
         raise IsthmusError(f"{len(problems)} of {done} trials ended early: {problems[0]}")
@@ -213,11 +215,11 @@ class _Here:
         self.claims = claims
 
     def submit(self, function: Callable[..., Any], task: Task) -> Future[Any]:
-        done: Future[Any] = Future()
+        future: Future[Any] = Future()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            done.set_result(function(task, self.claims[task.name]))
-        return done
+            future.set_result(function(task, self.claims[task.name]))
+        return future
 
     def shutdown(self, **_: bool) -> None:
         """There is nothing to end."""
@@ -225,7 +227,7 @@ class _Here:
 
 def _work(task: Task, claim: Claim | None = None) -> Probe | TrialResult | str:
     """One task; a problem comes back as a sentence."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     try:
         claim = claim or get_claim(task.name)
         if task.purpose == "probe":
@@ -237,6 +239,6 @@ def _work(task: Task, claim: Claim | None = None) -> Probe | TrialResult | str:
     except (Exception, SystemExit) as problem:
         place = traceback.extract_tb(problem.__traceback__)[-1]
         return f"{type(problem).__name__}: {problem} ({Path(place.filename).name}:{place.lineno})"
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     rates = {} if task.purpose == "tuning" else dict(task.rates)
     return TrialResult(task.seed, task.budget, seconds, figures, task.rate, rates)
