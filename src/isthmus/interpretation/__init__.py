@@ -113,9 +113,9 @@ def __getattr__(name: str) -> Any:
     if name in _NAMES:
         return import_module(f"{__name__}.{name}")
     if name in _FROM:
-        found = getattr(import_module(f"{__name__}.{_FROM[name]}"), name)
-        globals()[name] = found
-        return found
+        value = getattr(import_module(f"{__name__}.{_FROM[name]}"), name)
+        globals()[name] = value
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

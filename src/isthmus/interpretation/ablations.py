@@ -92,10 +92,10 @@ class Ablations:
             shape = seen(module, point, run).shape[:-1]
             touched = torch.ones(shape, dtype=torch.bool)
         count = int(touched.sum())
-        chosen = (self._random.random(count) * len(self._keys)).astype(np.int64)
-        itself = self._origins[chosen] == np.arange(self.at, self.at + count)
-        chosen[itself] = (chosen[itself] + 1) % len(self._keys)
+        picks = (self._random.random(count) * len(self._keys)).astype(np.int64)
+        itself = self._origins[picks] == np.arange(self.at, self.at + count)
+        picks[itself] = (picks[itself] + 1) % len(self._keys)
         self.at += count
-        drawn = self._rows.new_zeros((*touched.shape, self._rows.shape[1]))
-        drawn[touched.cpu()] = self._rows[torch.from_numpy(chosen)]
-        return drawn
+        rows = self._rows.new_zeros((*touched.shape, self._rows.shape[1]))
+        rows[touched.cpu()] = self._rows[torch.from_numpy(picks)]
+        return rows

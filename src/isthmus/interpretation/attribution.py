@@ -62,9 +62,9 @@ def skips(autoencoder: Autoencoder) -> tuple[Tensor, Tensor] | None:
     if not isinstance(decoder, SkipDictionary):
         return None
     matrix = decoder.skip_weight.detach()
-    read, written = (autoencoder.scaler_of(role) for role in ("read", "written"))
-    matrix = matrix * written.scale.flatten().expand(len(matrix))[:, None] / read.scale.flatten()
-    return matrix, -(matrix @ read.offset.flatten().expand(matrix.shape[1]).to(matrix))
+    source, target = (autoencoder.scaler_of(role) for role in ("read", "written"))
+    matrix = matrix * target.scale.flatten().expand(len(matrix))[:, None] / source.scale.flatten()
+    return matrix, -(matrix @ source.offset.flatten().expand(matrix.shape[1]).to(matrix))
 
 
 def edges(
@@ -84,15 +84,15 @@ def edges(
     pattern is then a factor, too). An autoencoder that is no linear dictionary is an
     :class:`IsthmusError`.
     """
-    written, (read, _) = writes(upstream)[0], reads(downstream)
-    read = read if gain is None else read * gain
-    written = written if through is None else written @ through
-    if written.shape[1] != read.shape[1]:
+    write_vectors, (read_vectors, _) = writes(upstream)[0], reads(downstream)
+    read_vectors = read_vectors if gain is None else read_vectors * gain
+    write_vectors = write_vectors if through is None else write_vectors @ through
+    if write_vectors.shape[1] != read_vectors.shape[1]:
         raise IsthmusError(
-            f"{written.shape[1]} elements are written and {read.shape[1]} read: pass transcoders "
-            "of one residual stream"
+            f"{write_vectors.shape[1]} elements are written and {read_vectors.shape[1]} read: pass "
+            "transcoders of one residual stream"
         )
-    return written @ read.T
+    return write_vectors @ read_vectors.T
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +132,8 @@ class Parts:
     @property
     def total(self) -> float:
         """The sum of everything."""
-        named = (self.bias, self.skip, self.error, self.plain)
-        numbers = [number for each in named for number in each.values()]
+        groups = (self.bias, self.skip, self.error, self.plain)
+        numbers = [number for each in groups for number in each.values()]
         sums = sum(float(part.sum()) for part in (self.heads, *self.latents.values()))
         return self.constant + self.embed + sums + sum(numbers)
 
@@ -194,8 +194,8 @@ class Trace:
             points += [f"layers.{i}:in", f"layers.{i}.attention:in", f"layers.{i}.mlp_norm:in"]
             points += [f"layers.{i}.mlp:in", f"layers.{i}.mlp"]
         with evaluating(module, gradients=True):
-            taken = Activations(module, points)(tokens[None])
-        self._taken = {point: tensor[0] for point, tensor in taken.items()}
+            captures = Activations(module, points)(tokens[None])
+        self._taken = {point: tensor[0] for point, tensor in captures.items()}
         self.places = len(tokens)
         self.values: dict[int, Tensor] = {}
         self._errors: dict[int, Tensor] = {}
@@ -246,8 +246,10 @@ class Trace:
         A latent that is active equals its pre-activation.
         """
         weight = float(self._written[layer][latent] @ reading.vector)
-        read = self.reading(layer, latent, reading.place)
-        return Reading(weight * read.vector, layer, reading.place, True, weight * read.constant)
+        upstream = self.reading(layer, latent, reading.place)
+        return Reading(
+            weight * upstream.vector, layer, reading.place, True, weight * upstream.constant
+        )
 
     @torch.no_grad()
     def through_skip(self, reading: Reading, layer: int) -> Reading:
@@ -272,10 +274,10 @@ class Trace:
         heads = torch.zeros(len(self.module.layers), self.patterns.shape[1], self.places).double()
         for i in range(attending):
             attention = self._block(i).attention
-            brought = self._taken[f"layers.{i}.attention:in"].double()
+            inputs = self._taken[f"layers.{i}.attention:in"].double()
             for head in range(attention.heads):
-                said = brought @ (head_map(attention, head).double() @ vector)
-                heads[i, head] = self.patterns[i, head, place] * said
+                contributions = inputs @ (head_map(attention, head).double() @ vector)
+                heads[i, head] = self.patterns[i, head, place] * contributions
         latents, bias, skip, error, plain = {}, {}, {}, {}, {}
         for i in range(reading.layer):
             if i in self.transcoders:
@@ -364,10 +366,10 @@ class Trace:
                 f"feed-forward part {out.shape[1]}: pass one of layers.{layer}.mlp"
             )
         self.values[layer], self._written[layer] = z, rows.double()
-        recon, found = z @ rows.double() + bias.double(), skips(transcoder)
+        recon, skip = z @ rows.double() + bias.double(), skips(transcoder)
         self._biases[layer] = bias.double()
-        if found is not None:
-            self._skips[layer], constant = (part.double() for part in found)
+        if skip is not None:
+            self._skips[layer], constant = (part.double() for part in skip)
             self._biases[layer] = self._biases[layer] + constant
             recon = recon + x.double() @ self._skips[layer].T + constant
         self._errors[layer] = out.double() - recon

@@ -27,20 +27,20 @@ def coded(autoencoder: Autoencoder, x: Tree) -> Code:
 
     ``x`` is ``(rows, width)`` of the point that is read, or several points' activations by name.
     """
-    read = parts_read(autoencoder)
-    if not read:
+    points = parts_read(autoencoder)
+    if not points:
         return autoencoder.clean_code(autoencoder.scaler(_rows(autoencoder, x, autoencoder.signal)))
     if not isinstance(x, Mapping):
-        if len(read) > 1:
+        if len(points) > 1:
             raise IsthmusError(
-                f"this autoencoder reads {', '.join(map(repr, read))} together, and one "
+                f"this autoencoder reads {', '.join(map(repr, points))} together, and one "
                 "activation at a time cannot be given to it: use one that reads a single point"
             )
-        x = dict.fromkeys(read, x)
-    lacking = [name for name in read if name not in x]
+        x = dict.fromkeys(points, x)
+    lacking = [name for name in points if name not in x]
     if lacking:
         raise tree_error(lacking, x)
-    rows = {name: _rows(autoencoder, x[name], signal) for name, signal in read.items()}
+    rows = {name: _rows(autoencoder, x[name], signal) for name, signal in points.items()}
     return autoencoder.clean_code(autoencoder.scaler(rows))
 
 

@@ -258,16 +258,16 @@ def _texts(
         part = slice(start, min(start + size, rows))
         ids, mask = tokens.ids[part], tokens.mask[part].bool()
         ordinary = mask & ~torch.isin(ids, special)
-        read, targets, counted = ids, torch.roll(ids, -1, 1), mask & torch.roll(mask, -1, 1)
+        inputs, targets, counted = ids, torch.roll(ids, -1, 1), mask & torch.roll(mask, -1, 1)
         if model.causal:
             counted[:, -1] = False
         else:
             counted = ordinary & _drawn(ids, start, seed)
-            read, targets = torch.where(counted, _mask_token(model), ids), ids
+            inputs, targets = torch.where(counted, _mask_token(model), ids), ids
         # Without a mask attention takes its fastest path.
-        seen = None if bool(mask.all()) else mask.to(device)
+        visible = None if bool(mask.all()) else mask.to(device)
         yield Batch(
-            partial(model.logits, read.to(device), seen),
+            partial(model.logits, inputs.to(device), visible),
             targets,
             counted,
             tokens.document[part, None].expand_as(ids),

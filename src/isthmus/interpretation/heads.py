@@ -113,10 +113,10 @@ def direct_attribution(
             f"{model.name} is a {type(module).__name__}, whose heads are not known here: use the "
             "resident model"
         )
-    read = dictionary.read_rows()
-    if read is None:
+    readout = dictionary.read_rows()
+    if readout is None:
         raise IsthmusError("the encoder is not linear: pass a sparse dictionary")
-    rows, bias = read
+    rows, bias = readout
     if not 0 <= latent < len(rows):
         raise IsthmusError(f"there is no latent {latent}: name one from 0 to {len(rows) - 1}")
     point = f"layers.{layer}.attention:in"
@@ -126,8 +126,8 @@ def direct_attribution(
     assert isinstance(attention, Attention)
     values = _parts(attention, x)[2].double()
     blocks = rows[latent].double().view(attention.heads, -1)
-    said = torch.einsum("hse,he->hs", values, blocks)
-    by_head = attention_pattern(module, layer, x) * said[:, None]
+    contributions = torch.einsum("hse,he->hs", values, blocks)
+    by_head = attention_pattern(module, layer, x) * contributions[:, None]
     return Sources(by_head.transpose(0, 1), float(bias[latent]))
 
 

@@ -129,7 +129,7 @@ def chosen(
     if isinstance(places, Tensor) and places.dtype == torch.bool:
         places = as_packed(places, order)
         return _fitting(_part(places, offset, count, x.device), x, point)
-    here = torch.arange(offset, offset + count, device=x.device)
+    positions = torch.arange(offset, offset + count, device=x.device)
     if isinstance(places, slice):
         ends = (places.start or 0, places.stop or 0, places.step or 1)
         if min(ends) < 0 or places.step == 0:
@@ -138,14 +138,14 @@ def chosen(
                 "count from the beginning"
             )
         start, step = places.start or 0, places.step or 1
-        at = (here >= start) & ((here - start) % step == 0)
-        at = at if places.stop is None else at & (here < places.stop)
+        at = (positions >= start) & ((positions - start) % step == 0)
+        at = at if places.stop is None else at & (positions < places.stop)
     else:
-        wanted = torch.as_tensor(places, dtype=torch.int64, device=x.device).flatten()
-        if bool((wanted < 0).any()):
+        indices = torch.as_tensor(places, dtype=torch.int64, device=x.device).flatten()
+        if bool((indices < 0).any()):
             raise IsthmusError(
-                f"place {int(wanted.min())} counts from the end, which a growing text does not "
+                f"place {int(indices.min())} counts from the end, which a growing text does not "
                 "have yet: count from the beginning"
             )
-        at = torch.isin(here, wanted)
+        at = torch.isin(positions, indices)
     return at.expand(rows, count)

@@ -48,19 +48,19 @@ def separation(
         Any labels ``(rows,)``; each needs rows of both classes. None: all rows are of one kind.
     """
     rows = torch.as_tensor(x)
-    chosen = _column(positive, rows, "positive").astype(bool)
+    flags = _column(positive, rows, "positive").astype(bool)
     labels = np.zeros(len(rows)) if kinds is None else _column(kinds, rows, "kinds")
     scores = []
     for kind in np.unique(labels):
         shares = []
-        for wanted in (True, False):
-            here = (labels == kind) & (chosen == wanted)
-            if not here.any():
+        for sign in (True, False):
+            mask = (labels == kind) & (flags == sign)
+            if not mask.any():
                 raise IsthmusError(
-                    f"the kind {kind} has no {'positive' if wanted else 'negative'} rows: each "
+                    f"the kind {kind} has no {'positive' if sign else 'negative'} rows: each "
                     "kind needs rows of both classes"
                 )
-            shares.append(firing_shares(autoencoder, rows[torch.from_numpy(here)]))
+            shares.append(firing_shares(autoencoder, rows[torch.from_numpy(mask)]))
         scores.append(shares[0] - shares[1])
     least: np.ndarray = np.min(scores, 0)
     return least

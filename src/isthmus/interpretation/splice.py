@@ -110,12 +110,12 @@ def spliced(
             around = TextCall(model, mask)
             stack.callback(around.hook(module).remove)
         for point, edit in edits.items():
-            read = None
+            reader = None
             if isinstance(edit, Edit) and edit.reads is not None:
-                read = _Read(module, edit.reads)
-                stack.callback(read.handle.remove)
+                reader = _Read(module, edit.reads)
+                stack.callback(reader.handle.remove)
             for place in resolve(module, point):
-                replace = _Replacement(place.name, edit, around, read)
+                replace = _Replacement(place.name, edit, around, reader)
                 stack.callback(hooked(place, replace).remove)
         yield
 
@@ -133,13 +133,13 @@ class _Read:
         return x
 
     def take(self) -> Tensor:
-        seen, self.seen = self.seen, None
-        if seen is None:
+        value, self.seen = self.seen, None
+        if value is None:
             raise IsthmusError(
                 f"{self.point!r} has no activation yet where it is needed: read a point that comes "
                 "earlier in the forward pass"
             )
-        return seen
+        return value
 
 
 class _Replacement:
@@ -160,30 +160,30 @@ class _Replacement:
         if not isinstance(edit, Edit):
             new = self._fitting(edit(x), x)
             return new if where is None else torch.where(where[..., None], new, x)
-        read = x if self.read is None else self.read.take()
+        inputs = x if self.read is None else self.read.take()
         if edit.places is not None:
-            here = chosen(edit.places, x, self.around.offset, self.point, self.around.order)
-            where = here if where is None else where & here
-        if read.shape[:-1] != x.shape[:-1]:
+            mask = chosen(edit.places, x, self.around.offset, self.point, self.around.order)
+            where = mask if where is None else where & mask
+        if inputs.shape[:-1] != x.shape[:-1]:
             raise IsthmusError(
-                f"{edit.reads!r} has the shape {tuple(read.shape)} and {self.point!r} "
+                f"{edit.reads!r} has the shape {tuple(inputs.shape)} and {self.point!r} "
                 f"{tuple(x.shape)}: read a point with the same rows and places"
             )
         if where is None:
-            flat = edit.rows(x.reshape(-1, x.shape[-1]), read.reshape(-1, read.shape[-1]))
+            flat = edit.rows(x.reshape(-1, x.shape[-1]), inputs.reshape(-1, inputs.shape[-1]))
             return self._fitting(flat.reshape(*x.shape[:-1], -1), x)
         if not bool(where.any()):
             return x
         at = x[where]
         new = x.clone()
-        new[where] = self._fitting(edit.rows(at, read[where]), at)
+        new[where] = self._fitting(edit.rows(at, inputs[where]), at)
         return new
 
     def _fitting(self, new: Any, x: Tensor) -> Tensor:
         if not isinstance(new, Tensor) or new.shape != x.shape:
-            got = tuple(new.shape) if isinstance(new, Tensor) else type(new).__name__
+            shape = tuple(new.shape) if isinstance(new, Tensor) else type(new).__name__
             raise IsthmusError(
-                f"the edit of {self.point!r} returned {got} for an activation of shape "
+                f"the edit of {self.point!r} returned {shape} for an activation of shape "
                 f"{tuple(x.shape)}: return a tensor of that shape"
             )
         return new.to(x)
@@ -208,8 +208,8 @@ def hooked(point: Point, edit: Callable[[Tensor], Tensor]) -> RemovableHandle:
     if point.side == "input":
 
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            named = {key: kwargs[key] for key in ("hidden_states",) if key in kwargs}
-            old = needed_tensor((args, named, kwargs), point)
+            by_keyword = {key: kwargs[key] for key in ("hidden_states",) if key in kwargs}
+            old = needed_tensor((args, by_keyword, kwargs), point)
             new = edit(old)
             return _with(args, old, new), _with(kwargs, old, new)
 

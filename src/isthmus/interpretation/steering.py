@@ -80,10 +80,10 @@ class Steering(Edit):
             parts = [self._difference(part) for part in read.split(ENCODE_BATCH)]
         return x + torch.cat(parts).to(x)
 
-    def _difference(self, read: Tensor) -> Tensor:
+    def _difference(self, inputs: Tensor) -> Tensor:
         """``decode(z') - decode(z)``, ``(rows, width)``."""
         model = self.autoencoder
-        code = coded(model, read)
+        code = coded(model, inputs)
         width = code.width if code.is_sparse else code.z.shape[-1]
         if int(self.latents[0]) < 0 or int(self.latents[-1]) >= width:
             wrong = int(self.latents[0] if self.latents[0] < 0 else self.latents[-1])

@@ -36,8 +36,8 @@ def circle(rows: np.ndarray, which: np.ndarray, number: int, draws: int = 1000) 
     """
     if number < 4:
         raise IsthmusError(f"{number} places lie on a circle whatever they are: use 4 or more")
-    there = np.bincount(which, minlength=number)
-    if len(there) > number or not there.all():
+    counts = np.bincount(which, minlength=number)
+    if len(counts) > number or not counts.all():
         raise IsthmusError(f"places go from 0 to {number - 1}, and each needs a row")
     means = np.stack([rows[which == place].mean(0) for place in range(number)]).astype(float)
     means -= means.mean(0)

@@ -58,15 +58,15 @@ def head_attention(model: LanguageModel, ids: Tensor) -> dict[str, Tensor]:
     places = ids.shape[1]
     late = torch.arange(places - length, places)
     points = [f"layers.{layer}.attention:in" for layer in range(len(module.layers))]
-    read = Activations(module, points)(ids)
-    found: dict[str, list[Tensor]] = {"induction": [], "previous": []}
+    captures = Activations(module, points)(ids)
+    scores: dict[str, list[Tensor]] = {"induction": [], "previous": []}
     for layer, point in enumerate(points):
-        sums = [torch.zeros(module.shape.heads, dtype=torch.float64) for _ in found]
-        for row in read[point]:
+        sums = [torch.zeros(module.shape.heads, dtype=torch.float64) for _ in scores]
+        for row in captures[point]:
             weights = attention_pattern(module, layer, row)
             sums[0] += weights[:, late, late - length + 1].mean(1)
             sums[1] += weights.diagonal(-1, 1, 2).mean(1)
-        for name, total in zip(found, sums, strict=True):
-            found[name].append(total / len(ids))
-    stacked = {name: torch.stack(rows) for name, rows in found.items()}
+        for name, total in zip(scores, sums, strict=True):
+            scores[name].append(total / len(ids))
+    stacked = {name: torch.stack(rows) for name, rows in scores.items()}
     return stacked | {"chance": (1 / (late + 1.0)).mean().double()}

@@ -28,8 +28,8 @@ def states(
     if any(len(row) == len(begin) for row in rows):
         raise IsthmusError("a prompt is empty: give texts of one token or more")
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    seen = Activations(model.module, list(points))
-    found: dict[str, list[torch.Tensor]] = {point: [] for point in points}
+    activations = Activations(model.module, list(points))
+    by_point: dict[str, list[torch.Tensor]] = {point: [] for point in points}
     for start in range(0, len(order), batch):
         some = order[start : start + batch]
         ids = torch.zeros(len(some), len(rows[some[-1]]), dtype=torch.int64)
@@ -37,11 +37,11 @@ def states(
             ids[row, : len(rows[i])] = torch.tensor(rows[i])
         last = torch.tensor([len(rows[i]) - 1 for i in some])
         mask = torch.arange(ids.shape[1]) <= last[:, None]
-        values = seen(ids, mask)
+        values = activations(ids, mask)
         for point in points:
-            found[point].append(values[point][torch.arange(len(some)), last].float().cpu())
+            by_point[point].append(values[point][torch.arange(len(some)), last].float().cpu())
     back = np.argsort(order)
-    return {point: torch.cat(parts).numpy()[back] for point, parts in found.items()}
+    return {point: torch.cat(parts).numpy()[back] for point, parts in by_point.items()}
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,18 @@ def read_out(
     ``groups``: rows of one group are never on both sides. ``strength`` is the inverse of the
     penalty (sklearn's ``C``). Classes with fewer members than folds are left out.
     """
-    wanted = np.asarray(labels)
-    names, counts = np.unique(wanted, return_counts=True)
-    keep = np.isin(wanted, names[counts >= folds])
-    rows, wanted = rows[keep], wanted[keep]
+    targets = np.asarray(labels)
+    names, counts = np.unique(targets, return_counts=True)
+    keep = np.isin(targets, names[counts >= folds])
+    rows, targets = rows[keep], targets[keep]
     apart = np.arange(len(keep))[keep] if groups is None else np.asarray(groups)[keep]
-    names, counts = np.unique(wanted, return_counts=True)
+    names, counts = np.unique(targets, return_counts=True)
     if len(names) < 2:
         raise IsthmusError(f"a probe needs two classes of {folds} rows or more: give more rows")
-    mixed = np.random.default_rng(0).permutation(wanted)
+    mixed = np.random.default_rng(0).permutation(targets)
     two = len(names) == 2
     return Read(
-        score=_score(rows, wanted, apart, strength, folds, two),
+        score=_score(rows, targets, apart, strength, folds, two),
         shuffled=_score(rows, mixed, apart, strength, folds, two),
         chance=0.5 if two else float(counts.max() / counts.sum()),
         measure="AUROC" if two else "accuracy",
@@ -96,5 +96,5 @@ def _score(
     how = "decision_function" if two else "predict"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the penalty makes it unique enough
-        told = cross_val_predict(probe, rows, labels, groups=groups, cv=split, method=how)
-    return float(roc_auc_score(labels, told) if two else (told == labels).mean())
+        predictions = cross_val_predict(probe, rows, labels, groups=groups, cv=split, method=how)
+    return float(roc_auc_score(labels, predictions) if two else (predictions == labels).mean())

@@ -50,17 +50,17 @@ def windows(entries: Entries, which: np.ndarray, span: Span) -> np.ndarray:
     values = np.zeros((len(which), span.length), np.uint16)
     values[:, span.before] = short[which]
     for step, most in ((-1, span.before), (1, span.after)):
-        left = np.arange(len(which))
+        rest = np.arange(len(which))
         for far in range(1, most + 1):
-            other = which[left] + step * far
+            other = which[rest] + step * far
             inside = (other >= 0) & (other < len(key))
-            left, other = left[inside], other[inside]
-            apart = key[other] - key[which[left]]
+            rest, other = rest[inside], other[inside]
+            apart = key[other] - key[which[rest]]
             near = np.abs(apart) <= most
-            left, other, apart = left[near], other[near], apart[near]
-            if len(left) == 0:
+            rest, other, apart = rest[near], other[near], apart[near]
+            if len(rest) == 0:
                 break
-            values[left, span.before + apart] = short[other]
+            values[rest, span.before + apart] = short[other]
     return values
 
 
@@ -117,13 +117,13 @@ class Smallest:
         some = some[ranks(latent[some]) < self.keep]
         if len(some) == 0:
             return
-        chosen, added = np.unique(latent[some], return_counts=True)
-        self._compact(chosen[self.fill[chosen] + added > 2 * self.keep])
+        latents, added = np.unique(latent[some], return_counts=True)
+        self._compact(latents[self.fill[latents] + added > 2 * self.keep])
         at = latent[some], self.fill[latent[some]] + ranks(latent[some])
         self.key[at] = key[some]
         for name, values in described(some).items():
             self.fields[name][at] = values
-        self.fill[chosen] += added
+        self.fill[latents] += added
 
     def _compact(self, latents: np.ndarray) -> None:
         """Sort some latents' keys, and drop all but the smallest."""
@@ -214,12 +214,12 @@ class Examples:
         strongest = _listed(latents, top, np.arange(self.top_count) < count[:, None])
         strongest["group"] = np.zeros(len(strongest["latent"]), np.int8)
         count, sample = self._sample.sorted(latents)
-        there = np.arange(self._sample.keep) < count[:, None]
-        strength = np.where(there, np.abs(sample["value"]), 1.0).astype(np.float32)
+        present = np.arange(self._sample.keep) < count[:, None]
+        strength = np.where(present, np.abs(sample["value"]), 1.0).astype(np.float32)
         share = statistics.percentile(latents, strength)
         group = np.clip(np.floor(DECILES * share).astype(np.int8), 0, DECILES - 1) + np.int8(1)
         sample["group"] = group
-        some = _listed(latents, sample, there & (_turn(np.where(there, group, 0)) < self.each))
+        some = _listed(latents, sample, present & (_turn(np.where(present, group, 0)) < self.each))
         both = {name: np.concatenate((strongest[name], some[name])) for name in some}
         order = np.lexsort((-np.abs(both["value"]), both["group"], both["latent"]))
         columns = {name: values[order] for name, values in both.items()}
@@ -255,11 +255,11 @@ def _turn(group: np.ndarray) -> np.ndarray:
 
 
 def _listed(
-    latents: np.ndarray, fields: dict[str, np.ndarray], there: np.ndarray
+    latents: np.ndarray, fields: dict[str, np.ndarray], present: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Fields ``(latents, n, ...)`` where ``there``, one after the other, with their latent."""
-    which = np.broadcast_to(latents[:, None], there.shape)[there]
-    return {"latent": which, **{name: values[there] for name, values in fields.items()}}
+    """Fields ``(latents, n, ...)`` where ``present``, one after the other, with their latent."""
+    which = np.broadcast_to(latents[:, None], present.shape)[present]
+    return {"latent": which, **{name: values[present] for name, values in fields.items()}}
 
 
 @dataclass(frozen=True, eq=False)

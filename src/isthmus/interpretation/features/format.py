@@ -199,11 +199,11 @@ def read_table(
     """
     pa = arrow()
     try:
-        there = pa.parquet.read_schema(path).names
-        chosen = there if columns is None else list(columns)
-        missing = [name for name in chosen if name not in there]
+        names = pa.parquet.read_schema(path).names
+        selection = names if columns is None else list(columns)
+        missing = [name for name in selection if name not in names]
         if not missing:
-            return pa.parquet.read_table(path, columns=chosen, filters=filters)
+            return pa.parquet.read_table(path, columns=selection, filters=filters)
     except FileNotFoundError:
         raise IsthmusError(f"{path} is missing: {remedy}") from None
     except (pa.ArrowException, OSError, ValueError, KeyError) as problem:
@@ -256,14 +256,14 @@ def read_columns(
     columns, is an :class:`IsthmusError`.
     """
     table = read_table(path, list(columns), remedy=remedy)
-    read: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
     for name, kind in columns.items():
         column = table.column(name).combine_chunks()
         element = kind.removeprefix(LIST)
         wide = "string" if element == "string" else f"{element.rstrip('0123456789')}64"
         dtype = (dtypes or {}).get(name, wide)
-        read[name] = (_lists if kind.startswith(LIST) else _plain)(column, dtype)
-    return read
+        arrays[name] = (_lists if kind.startswith(LIST) else _plain)(column, dtype)
+    return arrays
 
 
 def _plain(column: Any, dtype: str) -> Any:
@@ -350,8 +350,8 @@ class Features:
                 f"{self.folder} has no {WINDOWS}: features without a text have no windows, and "
                 "others have to be computed anew"
             )
-        chosen = None if latents is None else [("latent", "in", [int(j) for j in latents])]
-        return read_table(self.folder / FILES[name], columns, chosen)
+        row_filters = None if latents is None else [("latent", "in", [int(j) for j in latents])]
+        return read_table(self.folder / FILES[name], columns, row_filters)
 
     def column(self, name: str) -> np.ndarray:
         """One number of each latent, ``(latents,)``: ``rate``, ``mean``, ``top``, ``x``, ..."""

@@ -151,12 +151,12 @@ def _written_rows(autoencoder: Autoencoder) -> Tensor | None:
 def _estimators(collected: Collected) -> dict[str, Any]:
     """How the figures were found, where more than one way is possible."""
     joint, mass = collected.joint, collected.mass
-    lost = float((mass.lost / np.maximum(1e-30, mass.total)).max(initial=0.0))
+    loss = float((mass.lost / np.maximum(1e-30, mass.total)).max(initial=0.0))
     return {
         "joint": f"phi over {joint.tokens:,} tokens"
         + (" (all)" if joint.share == 1 else f", a uniform sample ({joint.share:g})"),
         "token_shares": "exact"
-        if lost == 0
-        else f"heaviest tokens kept; shares too small by at most {lost:.3g}",
+        if loss == 0
+        else f"heaviest tokens kept; shares too small by at most {loss:.3g}",
         "deciles": "of all nonzero activations; examples are a uniform sample of each",
     }

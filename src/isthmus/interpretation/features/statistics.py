@@ -120,12 +120,12 @@ class FiringStatistics:
             negative, positive = (_linear(sizes) for sizes in self._sizes[::-1, part])
             every = np.concatenate((negative[:, ::-1], positive), 1)
             for counts, octave in zip(every, self._octave[part], strict=True):
-                used = np.flatnonzero(counts)
-                if len(used) == 0:
+                bins = np.flatnonzero(counts)
+                if len(bins) == 0:
                     histograms.append((np.zeros(0), 0.0, 0.0))
                     continue
                 # Zero belongs to the range.
-                low, high = min(used[0], half), max(used[-1] + 1, half)
+                low, high = min(bins[0], half), max(bins[-1] + 1, half)
                 step = 2.0 ** int(octave) / half
                 histograms.append((counts[low:high], (low - half) * step, (high - half) * step))
         return histograms

@@ -66,18 +66,18 @@ def source_blocks(source: Source, *, batch: int = ROWS) -> Iterator[Block]:
     example of its own, place 0 of its own document.
     """
     where = source.where if source.where(torch.arange(1)) is not None else None
-    left: Block | None = None
+    rest: Block | None = None
     for index in torch.arange(len(source)).split(batch):
         block = _block(source, index, where)
-        if left is not None:
-            block = _joined(left, block)
+        if rest is not None:
+            block = _joined(rest, block)
         # The last row may go on in the next batch.
         end = int(np.flatnonzero(block.row != block.row[-1])[-1]) + 1 if _several(block) else 0
-        left = _part(block, slice(end, None))
+        rest = _part(block, slice(end, None))
         if end:
             yield _sorted(_part(block, slice(0, end)))
-    if left is not None:
-        yield _sorted(left)
+    if rest is not None:
+        yield _sorted(rest)
 
 
 def _block(source: Source, index: Tensor, where: Any) -> Block:
@@ -196,8 +196,8 @@ def mixed(*parts: np.ndarray | int) -> np.ndarray:
     """A uint64 for each element that looks random: SplitMix64, chained."""
     state = np.zeros(1, np.uint64)
     for part in parts:
-        given = np.atleast_1d(np.asarray(part)).astype(np.int64).view(np.uint64)
-        state = finished_array((state ^ given) + np.uint64(STEP))
+        numbers = np.atleast_1d(np.asarray(part)).astype(np.int64).view(np.uint64)
+        state = finished_array((state ^ numbers) + np.uint64(STEP))
     return state
 
 

@@ -116,18 +116,18 @@ def example_table(
     collected: Collected, latents: np.ndarray, text: Text | None, settings: Settings
 ) -> "Table":
     """One row an example of some latents, in the order of latents, groups and falling strength."""
-    chosen, span = collected.examples.of(latents, collected.statistics), settings.span
-    begin, length = chosen.place.astype(np.int64), np.ones(len(chosen.row), np.int64)
-    tokens = _strings(np.zeros(0, np.int64), np.zeros(len(chosen.row), np.int64), None)
+    examples, span = collected.examples.of(latents, collected.statistics), settings.span
+    begin, length = examples.place.astype(np.int64), np.ones(len(examples.row), np.int64)
+    tokens = _strings(np.zeros(0, np.int64), np.zeros(len(examples.row), np.int64), None)
     if text is not None:
-        begin, length = text.stretches(chosen.row, chosen.place.astype(np.int64), span)
-        tokens = _strings(text.ids_of(chosen.row, begin, length), length, text)
-    column = np.repeat(begin - chosen.place + span.before, length) + positions(length)
-    values = chosen.values[np.repeat(np.arange(len(length)), length), column]
+        begin, length = text.stretches(examples.row, examples.place.astype(np.int64), span)
+        tokens = _strings(text.ids_of(examples.row, begin, length), length, text)
+    column = np.repeat(begin - examples.place + span.before, length) + positions(length)
+    values = examples.values[np.repeat(np.arange(len(length)), length), column]
     columns = {
-        "latent": chosen.latent, "group": chosen.group, "document": chosen.document,
-        "row": chosen.row, "place": chosen.place, "value": chosen.value, "begin": begin,
-        "tokens": tokens, "values": _lists(values, length), "split": chosen.split,
+        "latent": examples.latent, "group": examples.group, "document": examples.document,
+        "row": examples.row, "place": examples.place, "value": examples.value, "begin": begin,
+        "tokens": tokens, "values": _lists(values, length), "split": examples.split,
     }  # fmt: skip
     return _table(columns, "examples")
 

@@ -51,15 +51,15 @@ def rebuilt_by(code: Code, directions: Tensor, latents: Sequence[int] | np.ndarr
     ``code`` is of ``(rows, all latents)``, ``directions`` ``(all latents, elements)``; the result
     is ``(rows that fire, elements)``, without any bias.
     """
-    chosen = torch.as_tensor(np.asarray(latents), dtype=torch.int64)
+    index = torch.as_tensor(np.asarray(latents), dtype=torch.int64)
     if not isinstance(code, SparseCode):
-        z = code.z[:, chosen]
-        return z[(z != 0).any(1)] @ directions[chosen]
+        z = code.z[:, index]
+        return z[(z != 0).any(1)] @ directions[index]
     place = torch.full((code.width,), -1)
-    place[chosen] = torch.arange(len(chosen))
+    place[index] = torch.arange(len(index))
     column = place[code.indices]
     mine = (column >= 0) & (code.values != 0)
     rows = mine.any(1)
-    z = code.values.new_zeros(int(rows.sum()), len(chosen) + 1)
-    z.scatter_add_(1, torch.where(mine, column, len(chosen))[rows], code.values[rows])
-    return z[:, :-1] @ directions[chosen]
+    z = code.values.new_zeros(int(rows.sum()), len(index) + 1)
+    z.scatter_add_(1, torch.where(mine, column, len(index))[rows], code.values[rows])
+    return z[:, :-1] @ directions[index]

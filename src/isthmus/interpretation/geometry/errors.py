@@ -54,9 +54,9 @@ def split_error(x: Array, recon: Array, *, seed: int = 0) -> ErrorParts:
         )
     order = np.random.default_rng(seed).permutation(len(rows))
     fitted, measured = order[: len(rows) // 2], np.sort(order[len(rows) // 2 :])
-    wanted = np.column_stack([error, (error**2).sum(1)])
-    said = _regressed(rows[fitted], wanted[fitted], rows[measured])
-    return ErrorParts(measured, error[measured], said[:, :-1], said[:, -1])
+    targets = np.column_stack([error, (error**2).sum(1)])
+    predictions = _regressed(rows[fitted], targets[fitted], rows[measured])
+    return ErrorParts(measured, error[measured], predictions[:, :-1], predictions[:, -1])
 
 
 def error_decomposition(x: Array, recon: Array, *, seed: int = 0) -> dict[str, Result]:
@@ -91,9 +91,9 @@ def error_decomposition(x: Array, recon: Array, *, seed: int = 0) -> dict[str, R
     }
 
 
-def _explained(name: str, wanted: np.ndarray, said: np.ndarray) -> Result:
+def _explained(name: str, targets: np.ndarray, predictions: np.ndarray) -> Result:
     """R², as one minus the fraction of variance unexplained."""
-    rest = fvu(wanted, said)
+    rest = fvu(targets, predictions)
     ends = rest.interval
     return replace(
         rest,
@@ -106,14 +106,14 @@ def _explained(name: str, wanted: np.ndarray, said: np.ndarray) -> Result:
     )
 
 
-def _regressed(x: np.ndarray, wanted: np.ndarray, new: np.ndarray) -> np.ndarray:
+def _regressed(x: np.ndarray, targets: np.ndarray, new: np.ndarray) -> np.ndarray:
     """Least squares with bias, by the normal equations of centred rows."""
-    mean, goal = x.mean(0), wanted.mean(0)
+    mean, goal = x.mean(0), targets.mean(0)
     centred = x - mean
     gram = centred.T @ centred
-    weight = np.linalg.lstsq(gram, centred.T @ (wanted - goal), rcond=RCOND)[0]
-    said: np.ndarray = (new - mean) @ weight + goal
-    return said
+    weight = np.linalg.lstsq(gram, centred.T @ (targets - goal), rcond=RCOND)[0]
+    predictions: np.ndarray = (new - mean) @ weight + goal
+    return predictions
 
 
 def _rows_and_error(x: Array, recon: Array) -> tuple[np.ndarray, np.ndarray]:
@@ -122,11 +122,11 @@ def _rows_and_error(x: Array, recon: Array) -> tuple[np.ndarray, np.ndarray]:
             f"the reconstruction has shape {tuple(recon.shape)} and the data have shape "
             f"{tuple(x.shape)}: pass arrays of the same shape"
         )
-    rows, rebuilt = _flat(x), _flat(recon)
-    for what, values in (("data", rows), ("reconstructions", rebuilt)):
+    rows, outputs = _flat(x), _flat(recon)
+    for what, values in (("data", rows), ("reconstructions", outputs)):
         if not np.isfinite(values).all():
             raise IsthmusError(f"the {what} contain NaN or infinity: drop these rows first")
-    return rows, rows - rebuilt
+    return rows, rows - outputs
 
 
 def _flat(values: Array) -> np.ndarray:

@@ -61,15 +61,15 @@ def feature_families(
     joined = close >= least
     ends = np.stack([together.row[joined], together.col[joined]])
     close = close[joined]
-    left = np.ones(len(rate), bool)
+    available = np.ones(len(rate), bool)
     families: list[Family] = []
     for _ in range(rounds):
-        inside = left[ends].all(0)
+        inside = available[ends].all(0)
         new_families = list(_families(ends[:, inside], close[inside], rate))
         if not new_families:
             break
         for family in new_families:
-            left[family.parent] = False
+            available[family.parent] = False
             _joined(families, family, same)
     return families
 

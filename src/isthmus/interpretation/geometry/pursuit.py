@@ -55,12 +55,12 @@ def _pursued(x: Tensor, atoms: Tensor, limit: Tensor, most: int) -> tuple[Tensor
         joins = (step < limit) & (best > 0) & ~again
         indices[:, step] = which
         chosen_atoms[:, step] = torch.where(joins[:, None], atoms[which], 0.0)
-        taken = chosen_atoms[:, : step + 1]
-        gradient = torch.einsum("rkd,rd->rk", taken, residual)
-        change = torch.einsum("rk,rkd->rd", gradient, taken)
+        basis = chosen_atoms[:, : step + 1]
+        gradient = torch.einsum("rkd,rd->rk", basis, residual)
+        change = torch.einsum("rk,rkd->rd", gradient, basis)
         along = (change * residual).sum(1) / change.square().sum(1).clamp_min(1e-30)
         along = torch.where(step < limit, along, 0.0)
         moved = values[:, : step + 1] + along[:, None] * gradient
         values[:, : step + 1] = moved.clamp_min(0.0)
-        residual = x - torch.einsum("rk,rkd->rd", values[:, : step + 1], taken)
+        residual = x - torch.einsum("rk,rkd->rd", values[:, : step + 1], basis)
     return values, indices

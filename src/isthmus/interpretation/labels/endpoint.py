@@ -172,8 +172,8 @@ class Endpoint:
                 content = answer.read(LONGEST_ANSWER)
         except urllib.error.HTTPError as problem:
             with problem:
-                said = problem.read(400).decode(errors="replace").strip()
-            why = f"{problem.code} {problem.reason}" + (f": {said}" if said else "")
+                answer = problem.read(400).decode(errors="replace").strip()
+            why = f"{problem.code} {problem.reason}" + (f": {answer}" if answer else "")
             if problem.code in PASSING:
                 raise _Failed(why, _wait(problem.headers)) from None
             raise IsthmusError(f"{self.url} refused: {why}; {self._hint(problem.code)}") from None
@@ -186,8 +186,8 @@ class Endpoint:
         try:
             plain = json.loads(content)
             text = plain["choices"][0]["message"]["content"]
-            used = plain.get("usage") or {}
-            counts = [int(used.get(k) or 0) for k in ("prompt_tokens", "completion_tokens")]
+            usage = plain.get("usage") or {}
+            counts = [int(usage.get(k) or 0) for k in ("prompt_tokens", "completion_tokens")]
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             # A proxy's page, or an answer cut off: worth another try.
             raise _Failed(f"no chat answer: {content[:200]!r}") from None
@@ -203,14 +203,14 @@ class Endpoint:
 
 def _wait(headers: Message) -> float | None:
     """Seconds that the server asks to wait, by ``Retry-After``; None where it does not say."""
-    said = headers.get("Retry-After", "")
+    header = headers.get("Retry-After", "")
     try:
-        return max(0.0, float(said))
+        return max(0.0, float(header))
     except ValueError:
         pass
     try:
         from email.utils import parsedate_to_datetime
 
-        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
     except (TypeError, ValueError):
         return None

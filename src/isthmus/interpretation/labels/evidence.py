@@ -64,8 +64,8 @@ def for_scoring(
             f"a scoring window of latent {latent} lies in a row that the explainer saw: find the "
             "features again"
         )
-    seen = {windows.text_key(w) for w in explained}
-    firing = firing[np.array([windows.text_key(w) not in seen for w in firing], dtype=bool)]
+    keys = {windows.text_key(w) for w in explained}
+    firing = firing[np.array([windows.text_key(w) not in keys for w in firing], dtype=bool)]
     # The strongest examples belong to a decile, too: they would weigh twice.
     deciles = firing[windows.group[firing] > 0]
     firing = _evenly(windows, deciles if len(deciles) else firing, examples, rng)
@@ -115,6 +115,6 @@ def _evenly(
     firing = rng.permutation(firing[np.sort(first)])
     turn = np.zeros(len(firing), dtype=np.int64)
     for group in np.unique(windows.group[firing]):
-        here = np.flatnonzero(windows.group[firing] == group)
-        turn[here] = np.arange(len(here))
+        members = np.flatnonzero(windows.group[firing] == group)
+        turn[members] = np.arange(len(members))
     return np.sort(firing[np.argsort(turn, kind="stable")[:number]])

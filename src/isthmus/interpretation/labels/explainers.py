@@ -151,15 +151,15 @@ class ChatLabeller:
     def explain(self, evidence: Sequence[Evidence]) -> list[Explanation]:
         """One request for each latent; an empty explanation where none could be read."""
         examples = [self._examples(e) for e in evidence]
-        asked = [i for i, texts in enumerate(examples) if texts]
+        indices = [i for i, texts in enumerate(examples) if texts]
 
         def prompt(i: int, attempt: int) -> Prompt:
-            return explanation_prompt(examples[asked[i]], attempt)
+            return explanation_prompt(examples[indices[i]], attempt)
 
         def read(i: int, answer: str) -> str | None:
             return read_explanation(answer)
 
-        answers = dict(zip(asked, self._asked(len(asked), prompt, read), strict=True))
+        answers = dict(zip(indices, self._asked(len(indices), prompt, read), strict=True))
         return [
             Explanation(answers.get(i) or "", examples=len(texts), detail={"explainer": self.name})
             for i, texts in enumerate(examples)
@@ -184,8 +184,8 @@ class ChatLabeller:
 
         def read(i: int, answer: str) -> list[int] | None:
             number, begin = parts[i]
-            left = len(questions[number].asked) - begin
-            return read_judgements(answer, min(self.batch, left))
+            rest = len(questions[number].asked) - begin
+            return read_judgements(answer, min(self.batch, rest))
 
         for (number, begin), answer in zip(
             parts, self._asked(len(parts), prompt, read), strict=True
@@ -211,13 +211,13 @@ class ChatLabeller:
     ) -> list[Answer | None]:
         """Ask until each answer can be read, or was asked for too often."""
         answers: list[Answer | None] = [None] * number
-        left = list(range(number))
+        pending = list(range(number))
         for attempt in range(ATTEMPTS):
-            replies = self.memory.ask(self.chat, [prompt(i, attempt) for i in left])
-            for i, reply in zip(left, replies, strict=True):
+            replies = self.memory.ask(self.chat, [prompt(i, attempt) for i in pending])
+            for i, reply in zip(pending, replies, strict=True):
                 answers[i] = read(i, reply.text)
-            left = [i for i in left if answers[i] is None]
-            self.chat.spend.unreadable += len(left)
-            if not left:
+            pending = [i for i in pending if answers[i] is None]
+            self.chat.spend.unreadable += len(pending)
+            if not pending:
                 break
         return answers

@@ -201,9 +201,9 @@ class _Run:
         """The labels of some latents at a time, and the scores of these labels on other latents."""
         by_rules = isinstance(self.explainer, Rules) and isinstance(self.judge, Rules)
         size = RULED if by_rules else GROUP
-        for read, windows in read_windows(self.folder, latents, self.seed):
-            for begin in range(0, len(read), size):
-                group = read[begin : begin + size]
+        for part, windows in read_windows(self.folder, latents, self.seed):
+            for begin in range(0, len(part), size):
+                group = part[begin : begin + size]
                 for_explainer = [
                     for_explaining(
                         windows, x, self.rng(x, 0), sample=self.sample, examples=self.examples

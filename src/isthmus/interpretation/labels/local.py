@@ -81,14 +81,14 @@ class Local:
         from isthmus.language import generate
 
         tokens = torch.tensor([coded[i] for i in some], dtype=torch.int64)
-        written = generate(
+        output = generate(
             self.model,
             tokens,
             self.max_tokens,
             temperature=self.temperature,
             seed=max(prompts[i].attempt for i in some),
         )
-        for i, row in zip(some, written[:, tokens.shape[1] :].tolist(), strict=True):
+        for i, row in zip(some, output[:, tokens.shape[1] :].tolist(), strict=True):
             text = self._text(row)
             reply = Reply(text, len(coded[i]), len(row))
             self.spend.requests += 1

@@ -58,8 +58,8 @@ def explanation_prompt(
     for number, (tokens, values) in enumerate(texts, 1):
         on = np.flatnonzero(values).tolist()
         scaled = np.maximum(1, np.ceil(10 * np.abs(values[on]) / top)).astype(int).tolist()
-        named = (json.dumps(tokens[i], ensure_ascii=False) for i in on)
-        pairs = (f"({token}, {n})" for token, n in zip(named, scaled, strict=True))
+        quotes = (json.dumps(tokens[i], ensure_ascii=False) for i in on)
+        pairs = (f"({token}, {n})" for token, n in zip(quotes, scaled, strict=True))
         parts.append(f"Text {number}: {marked(tokens, on)}\nActivations: {', '.join(pairs)}")
     user = "\n\n".join(parts) + (AGAIN_EXPLAIN if attempt else "")
     return Prompt(EXPLAIN, user, attempt)
@@ -102,10 +102,10 @@ def read_explanation(answer: str) -> str | None:
     After the last ``[EXPLANATION]:`` or ``Explanation:``; without one, an answer of a single line.
     """
     answer = re.sub(r"<think>.*?(</think>|\Z)", "", answer, flags=re.DOTALL)
-    named = re.findall(r"\[?explanation\]?\s*\**\s*:\s*\**\s*([^\n]+)", answer, re.IGNORECASE)
+    matches = re.findall(r"\[?explanation\]?\s*\**\s*:\s*\**\s*([^\n]+)", answer, re.IGNORECASE)
     lines = [line.strip() for line in answer.splitlines() if line.strip()]
-    if named:
-        text = named[-1]
+    if matches:
+        text = matches[-1]
     elif len(lines) == 1 and not re.search("explanation", lines[0], re.IGNORECASE):
         text = lines[0]
     else:

@@ -85,8 +85,8 @@ class Lexicon:
         column = self._column[numbers]
         self._column[features] = -1
         table = np.zeros((len(distinct), len(features)), dtype=bool)
-        asked = column >= 0
-        table[owner[asked], column[asked]] = True
+        mask = column >= 0
+        table[owner[mask], column[mask]] = True
         return table[back]
 
 
@@ -139,8 +139,8 @@ class RuleMatcher:
         at = np.arange(len(word))
         # The last token that begins a word, then the last one with letters before that.
         begins = np.maximum.accumulate(np.where(joined, 0, at)) if len(at) else at
-        spoken = np.maximum.accumulate(np.where(lettered, at, -1)) if len(at) else at
-        source = np.concatenate([[-1], spoken[:-1]])[begins]
+        last = np.maximum.accumulate(np.where(lettered, at, -1)) if len(at) else at
+        source = np.concatenate([[-1], last[:-1]])[begins]
         inside = source >= at - self.place
         return np.where(inside, word[source], missing)
 
@@ -211,8 +211,8 @@ class RuleMatcher:
         place = self.place[at]
         total = np.zeros((len(at) + 1, len(words)), dtype=np.int32)
         np.cumsum(self.near[at][:, None] == words, axis=0, out=total[1:])
-        here = np.arange(len(at))
-        return total[here] > total[here - np.minimum(place, NEAR)]
+        places = np.arange(len(at))
+        return total[places] > total[places - np.minimum(place, NEAR)]
 
     def literal(self, literal: Literal, at: np.ndarray) -> np.ndarray:
         """Whether a literal holds at each of ``at`` ``(t,)``, the tokens of whole windows."""
@@ -223,9 +223,9 @@ class RuleMatcher:
             words = [self.words[v] for v in literal.values if v in self.words]
             holds = self.nearby(at, np.array(words, dtype=np.int32)).any(axis=1)
         else:
-            known = self.lexicon.number
+            numbers = self.lexicon.number
             keys = [(literal.kind, v) for v in literal.values]
-            features = np.array([known[k] for k in keys if k in known], dtype=np.int64)
+            features = np.array([numbers[k] for k in keys if k in numbers], dtype=np.int64)
             holds = self.lexicon.any(self.texts[literal.slot][at], features)
         return ~holds if literal.negated else holds
 
@@ -280,14 +280,14 @@ def _words(
     order = np.argsort(depth, kind="stable")
     bounds = np.searchsorted(depth[order], np.arange(1, int(depth.max(initial=0)) + 2))
     for low, high in pairwise(bounds):
-        here = order[low:high]
-        keys = _paired(word[here - 1], token[here])
+        part = order[low:high]
+        keys = _paired(word[part - 1], token[part])
         _, first, back = np.unique(keys, return_index=True, return_inverse=True)
         numbers = np.empty(len(first), dtype=np.int64)
-        for i, at_first in enumerate(here[first]):
+        for i, at_first in enumerate(part[first]):
             text = texts[word[at_first - 1]] + vocabulary[token[at_first]]
             numbers[i] = number.setdefault(text, len(texts))
             if numbers[i] == len(texts):
                 texts.append(text)
-        word[here] = numbers[back]
+        word[part] = numbers[back]
     return word, joined, texts

@@ -83,9 +83,9 @@ def candidates(
     columns: list[np.ndarray] = []
     firing, window = at[fires], owner[fires]
     for slot in SLOTS:
-        wanted = _common(matcher, slot, firing, window)
-        columns.append(matcher.lexicon.columns(matcher.texts[slot][at], wanted))
-        for feature in wanted:
+        features = _common(matcher, slot, firing, window)
+        columns.append(matcher.lexicon.columns(matcher.texts[slot][at], features))
+        for feature in features:
             kind, value = matcher.lexicon.features[feature]
             literals.append(Literal(slot, kind, (value,)))
     words = _near_words(matcher, firing, window)
@@ -138,8 +138,8 @@ def find_rule(windows: Windows, firing: np.ndarray, silent: np.ndarray) -> tuple
     fires = inside & (windows.value[at] != 0)
     if not fires.any():
         return Rule(()), 0.5
-    given = _Given(fires, inside, owner, starts, len(firing))
-    return _Search(given, candidates(matcher_of(windows), at, fires, owner)).run()
+    evidence = _Given(fires, inside, owner, starts, len(firing))
+    return _Search(evidence, candidates(matcher_of(windows), at, fires, owner)).run()
 
 
 class _Given:
@@ -195,10 +195,10 @@ class _Search:
     def __init__(self, given: _Given, possible: Candidates) -> None:
         self.given = given
         # Where two literals hold at the same places, the first (the plainer one) is kept.
-        seen: dict[bytes, int] = {}
+        distinct: dict[bytes, int] = {}
         for i, column in enumerate(np.packbits(possible.holds, axis=0).T):
-            seen.setdefault(column.tobytes(), i)
-        possible = possible.only(np.array(list(seen.values())))
+            distinct.setdefault(column.tobytes(), i)
+        possible = possible.only(np.array(list(distinct.values())))
         whole = given.anywhere(possible.holds)
         # As floats, since only these are multiplied by the fast routines.
         holds, whole = possible.holds.astype(np.float32), whole.astype(np.float32)
@@ -226,9 +226,9 @@ class _Search:
 
     def _clause(self, fired: np.ndarray, best: float) -> _ClauseFit:
         """The clause that gains most when it is added to what fires already."""
-        given = self.given
-        worth = np.where(fired, 0, given.worth)
-        rest = np.where(given.anywhere(fired), 0, given.window_worth)
+        evidence = self.given
+        worth = np.where(fired, 0, evidence.worth)
+        rest = np.where(evidence.anywhere(fired), 0, evidence.window_worth)
         first = best + worth @ self.holds + rest @ self.whole
         fits = []
         for start in np.argsort(-first, kind="stable")[:BEAM]:
@@ -253,22 +253,22 @@ class _Search:
         at = np.flatnonzero(fit.holds & new)
         if not len(at):
             return fit
-        here = self.candidates.holds[at]
-        here = np.concatenate([here, ~here[:, self.denied]], axis=1)
+        truths = self.candidates.holds[at]
+        truths = np.concatenate([truths, ~truths[:, self.denied]], axis=1)
         owner = self.given.owner[at]
         starts = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
-        whole = np.logical_or.reduceat(here, starts, axis=0)
-        scores = best + self.given.worth[at] @ here + rest[owner[starts]] @ whole
-        chosen = int(scores.argmax())
+        whole = np.logical_or.reduceat(truths, starts, axis=0)
+        scores = best + self.given.worth[at] @ truths + rest[owner[starts]] @ whole
+        winner = int(scores.argmax())
         plain = len(self.candidates.literals)
-        if chosen < plain:
-            literal, holds = self.candidates.literals[chosen], self.candidates.holds[:, chosen]
+        if winner < plain:
+            literal, holds = self.candidates.literals[winner], self.candidates.holds[:, winner]
         else:
-            i = int(self.denied[chosen - plain])
+            i = int(self.denied[winner - plain])
             one = self.candidates.literals[i]
             literal = Literal(one.slot, one.kind, one.values, negated=True)
             holds = ~self.candidates.holds[:, i]
-        return _ClauseFit((*fit.clause, literal), fit.holds & holds, float(scores[chosen]))
+        return _ClauseFit((*fit.clause, literal), fit.holds & holds, float(scores[winner]))
 
     def _pruned(self, clauses: list[_ClauseFit], best: float) -> tuple[list[_ClauseFit], float]:
         """Without the clauses that later ones have made needless."""

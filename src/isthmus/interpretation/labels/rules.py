@@ -47,10 +47,10 @@ class Literal:
         kinds = {CONTEXT: ("context",), NEARBY: ("word",)}.get(self.slot, KINDS)
         if self.kind not in kinds:
             raise unknown(f"kind of feature in the slot {self.slot!r}", self.kind, kinds)
-        known = {"context": CONTEXTS, "class": CLASSES}.get(self.kind)
+        choices = {"context": CONTEXTS, "class": CLASSES}.get(self.kind)
         for value in self.values:
-            if known is not None and value not in known:
-                raise unknown(self.kind, value, known)
+            if choices is not None and value not in choices:
+                raise unknown(self.kind, value, choices)
 
     def holds(self, reading: Reading) -> bool:
         """Whether it holds at the last place of a reading."""
@@ -197,11 +197,11 @@ def _text_in_words(literal: Literal) -> str:
     quoted = _quoted(literal.values)
     ends = {"suffix": "ends in", "prefix": "begins with"}.get(literal.kind)
     if ends is not None:
-        said = f"{ends} {quoted}"
-        return f"text that {said}" if literal.slot == "token" else part.format(said)
+        phrase = f"{ends} {quoted}"
+        return f"text that {phrase}" if literal.slot == "token" else part.format(phrase)
     if literal.kind == "class":
-        said = " or ".join(CLASSES[v] for v in literal.values)
-        return part.format(f"is {said}") if literal.slot == "last word" else whole.format(said)
+        phrase = " or ".join(CLASSES[v] for v in literal.values)
+        return part.format(f"is {phrase}") if literal.slot == "last word" else whole.format(phrase)
     free = literal.kind == "word" and literal.slot in ("token", "before", "before that")
     free = free and any(v.upper() != v for v in literal.values)
     return whole.format(quoted + (" in any case" if free else ""))

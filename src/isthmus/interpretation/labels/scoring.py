@@ -32,10 +32,10 @@ def detection(explanation: Explanation, evidence: Evidence, rng: np.random.Gener
     Windows of the latent, drawn evenly over its deciles, among as many in which it is silent
     (Paulo et al. 2024, 2410.13928, section 3.2).
     """
-    asked = np.concatenate([evidence.firing, evidence.silent])
-    truth = np.arange(len(asked)) < len(evidence.firing)
-    order = rng.permutation(len(asked))
-    return Exam(Question(explanation, evidence.windows, asked[order]), truth[order])
+    windows = np.concatenate([evidence.firing, evidence.silent])
+    truth = np.arange(len(windows)) < len(evidence.firing)
+    order = rng.permutation(len(windows))
+    return Exam(Question(explanation, evidence.windows, windows[order]), truth[order])
 
 
 def fuzzing(explanation: Explanation, evidence: Evidence, rng: np.random.Generator) -> Exam:
@@ -45,21 +45,21 @@ def fuzzing(explanation: Explanation, evidence: Evidence, rng: np.random.Generat
     once with as many others of the same window, drawn at random (fewer where there are fewer). So
     the topic of the text does not give the answer away. A window without other tokens is left out.
     """
-    asked, marks, truth = [], [], []
+    windows, marks, truth = [], [], []
     for window in evidence.firing:
         values = evidence.windows.values(window)
         right, others = np.flatnonzero(values), np.flatnonzero(values == 0)
         if not len(others):
             continue
         wrong = np.sort(rng.permutation(others)[: len(right)])
-        asked += [window, window]
+        windows += [window, window]
         marks += [right, wrong]
         truth += [True, False]
-    order = rng.permutation(len(asked))
+    order = rng.permutation(len(windows))
     question = Question(
         explanation,
         evidence.windows,
-        np.array(asked, dtype=np.int64)[order],
+        np.array(windows, dtype=np.int64)[order],
         [marks[i] for i in order],
     )
     return Exam(question, np.array(truth, dtype=bool)[order])
@@ -80,8 +80,8 @@ def balanced_accuracy(
     answered = answers >= 0
     counts = {}
     for kind, name in ((True, "firing"), (False, "silent")):
-        here = answered & (truth == kind)
-        counts[name] = (int((answers[here] == kind).sum()), int(here.sum()))
+        mask = answered & (truth == kind)
+        counts[name] = (int((answers[mask] == kind).sum()), int(mask.sum()))
     detail: dict[str, Any] = {f"right_{name}": list(pair) for name, pair in counts.items()}
     if not answered.all():
         detail["unanswered"] = int((~answered).sum())
@@ -160,8 +160,8 @@ def _scores(labels: Sequence[Label]) -> tuple[str, np.ndarray, str]:
     scores = np.array([x.score for x in labels if x.score is not None], dtype=np.float64)
     if not len(scores):
         raise IsthmusError(f"no label has a {metrics[0]} score: there were no windows to score on")
-    left = len(labels) - len(scores)
-    return metrics[0], scores, f"{left} latents without a score are left out" if left else ""
+    number = len(labels) - len(scores)
+    return metrics[0], scores, f"{number} latents without a score are left out" if number else ""
 
 
 def _resampled(scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:

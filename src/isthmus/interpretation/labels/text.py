@@ -183,14 +183,14 @@ class Reading:
             raise IndexError(f"place {place} of a window of {len(tokens)} tokens")
         self.tokens, self.at = list(tokens[: place + 1]), begin + place
         words = _words(self.tokens)
-        known = {
+        texts = {
             "token": self.tokens[-1],
             "word": words[-1],
             "before": self.tokens[-2] if place > 0 else "",
             "before that": self.tokens[-3] if place > 1 else "",
             "last word": _last_word(self.tokens, words),
         }
-        self.texts: dict[str, str] = known
+        self.texts: dict[str, str] = texts
         self.contexts = frozenset(self._contexts())
         self.near = frozenset(folded(t) for t in self.tokens[-1 - NEAR : -1] if has_letters(t))
 

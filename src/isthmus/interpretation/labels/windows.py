@@ -105,10 +105,10 @@ def explained_latents(folder: str | Path, latents: Sequence[int] | None) -> list
     table = read_table(features_folder(folder) / EXAMPLES, ["latent", "row", "split"])
     latent, row, split = (_numbers(table, name) for name in ("latent", "row", "split"))
     check_apart(row, split)
-    known = np.unique(latent)
+    present = np.unique(latent)
     if latents is None:
-        return known.tolist()
-    explained = sorted(set(latents) & set(known.tolist()))
+        return present.tolist()
+    explained = sorted(set(latents) & set(present.tolist()))
     if not explained:
         first = min(latents, default=0)
         raise IsthmusError(
@@ -150,8 +150,8 @@ def read_windows(
         low, high = some[0], some[-1]
         between = [("latent", ">=", low), ("latent", "<=", high)]
         examples = read_table(path / EXAMPLES, columns, between)
-        wanted = arrow().array(np.isin(_numbers(examples, "latent"), some))
-        yield some, _windows(examples.filter(wanted), pool, exact)
+        mask = arrow().array(np.isin(_numbers(examples, "latent"), some))
+        yield some, _windows(examples.filter(mask), pool, exact)
 
 
 def _windows(examples: "Table", pool: "Table", exact: bool) -> Windows:
@@ -207,18 +207,18 @@ def _pool(path: Path, seed: int) -> "tuple[Table, bool]":
         return pool, True
     pa = arrow()
     rng = np.random.default_rng((seed, 15))
-    chosen = np.zeros(len(row), dtype=bool)
+    mask = np.zeros(len(row), dtype=bool)
     # One window a row: windows of many latents lie on the same text.
     order = rng.permutation(len(row))
     order = order[np.sort(np.unique(row[order], return_index=True)[1])]
     for part in (EXPLAINING, SCORING):
-        chosen[order[split[order] == part][:POOL]] = True
-    batches, done = [], 0
+        mask[order[split[order] == part][:POOL]] = True
+    batches, start = [], 0
     columns = ["latent", "row", "begin", "tokens", "split"]
     with pa.parquet.ParquetFile(path / EXAMPLES) as file:
         for batch in file.iter_batches(batch_size=2**14, columns=columns):
-            batches.append(batch.filter(pa.array(chosen[done : done + len(batch)])))
-            done += len(batch)
+            batches.append(batch.filter(pa.array(mask[start : start + len(batch)])))
+            start += len(batch)
     pool = pa.Table.from_batches(batches)
     fired = pa.array([[x] for x in pool["latent"].to_pylist()], type=pa.list_(pa.int32()))
     return pool.append_column("latents", fired).drop_columns(["latent"]), False
