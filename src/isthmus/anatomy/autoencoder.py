@@ -122,8 +122,10 @@ class Autoencoder(Inference, KnownNames, nn.Module):
         self.stages = tuple(stages)
         self.stage = 0
         """The stage that is trained, of a model that has several."""
-        own = [] if objective is None else [as_objective(objective)]
-        self.objectives = nn.ModuleList(own or [as_objective(stage.objective) for stage in stages])
+        objectives = [] if objective is None else [as_objective(objective)]
+        self.objectives = nn.ModuleList(
+            objectives or [as_objective(stage.objective) for stage in stages]
+        )
         self.corruption = corruption
         self.target = target
         self.likelihood = likelihood or Gaussian()
@@ -156,13 +158,13 @@ class Autoencoder(Inference, KnownNames, nn.Module):
         for title in titles:
             if titles.count(title) > 1:
                 raise IsthmusError(f"two stages are named {title!r}: give each a name of its own")
-        named: set[str] = set()
+        names: set[str] = set()
         for objective in self.objectives:
             assert isinstance(objective, Objective)
-            named.update(objective.players)
+            names.update(objective.players)
         for player in self.given_players:
-            if player.name not in named:
-                raise unknown("player, whom no term belongs to,", player.name, named)
+            if player.name not in names:
+                raise unknown("player, whom no term belongs to,", player.name, names)
         for number in range(len(self.objectives)):
             self.stage = number
             self.players()
@@ -192,9 +194,9 @@ class Autoencoder(Inference, KnownNames, nn.Module):
 
     def players(self) -> list[Player]:
         """Who steps, in turn, under the present objective."""
-        own: Sequence[Player] = self.stages[self.stage].players if self.stages else ()
-        own = own or [p for p in self.given_players if p.name in self.objective.players]
-        return default_players(self.objective, list(self.critics), own)
+        players: Sequence[Player] = self.stages[self.stage].players if self.stages else ()
+        players = players or [p for p in self.given_players if p.name in self.objective.players]
+        return default_players(self.objective, list(self.critics), players)
 
     def part_as(self, name: str, kind: type[T], asker: object) -> T:
         """The part of that name, dotted or not, which has to be a ``kind``: see :func:`expect`."""
@@ -229,9 +231,9 @@ class Autoencoder(Inference, KnownNames, nn.Module):
 
         A model in half or double precision gets it in that.
         """
-        x, own = self.scaler(batch.x), self.dtype
-        if own != torch.float32:
-            x = tree.mapped(lambda leaf: _as_dtype(leaf, own), x)
+        x, dtype = self.scaler(batch.x), self.dtype
+        if dtype != torch.float32:
+            x = tree.mapped(lambda leaf: _as_dtype(leaf, dtype), x)
         return x if batch.mask is None else tree.mapped(_blank, x, batch.mask)
 
     def _views(self, x: Tree, batch: Batch, step: Step | None) -> list[View]:
@@ -288,12 +290,12 @@ class Autoencoder(Inference, KnownNames, nn.Module):
         mask = batch.mask
         if isinstance(mask, Mapping):
             # A target that is a branch of the data has that branch's mask.
-            own = (
+            target_mask = (
                 mask
                 if isinstance(target, Mapping)
                 else ask(self.target, mask, model=self, mask=mask, **_about(batch, step))
             )
-            mask = select(own, target) if isinstance(target, Mapping) else own
+            mask = select(target_mask, target) if isinstance(target, Mapping) else target_mask
         return target, mask
 
     def _residual(self, code: Code, target: Tree) -> Residual | None:
@@ -315,8 +317,8 @@ class Autoencoder(Inference, KnownNames, nn.Module):
         training path and where rows are scored, but not where they are rebuilt.
         """
         decoder = self._need_decoder()
-        seen = batch if view is None else view
-        mask = None if seen is None else seen.mask
+        origin = batch if view is None else view
+        mask = None if origin is None else origin.mask
         about = {"view": view, "mask": mask, "model": self, "generator": generator}
         about.update(_about(batch, step))
         if not reads_z(decoder):
@@ -360,8 +362,8 @@ class Autoencoder(Inference, KnownNames, nn.Module):
         a target that is one part of the data ``d`` is that part's size; of several parts the atoms
         are a tree of their names.
         """
-        found = dictionary.atoms(self)
-        return None if found is None else tree.mapped(lambda rows: rows.detach(), found)
+        directions = dictionary.atoms(self)
+        return None if directions is None else tree.mapped(lambda rows: rows.detach(), directions)
 
     def read_rows(self) -> tuple[Tensor, Tensor] | None:
         """Pre-activations of rows ``x`` in the user's units are ``x @ rows.T + bias``; else None.
@@ -369,8 +371,8 @@ class Autoencoder(Inference, KnownNames, nn.Module):
         ``rows`` ``(width, elements read)`` and ``bias`` ``(width,)``, without gradients. None where
         the encoder is not linear. Of a model that reads one part of the data, ``x`` is that part.
         """
-        found = dictionary.read_rows(self)
-        return None if found is None else (found[0].detach(), found[1].detach())
+        readout = dictionary.read_rows(self)
+        return None if readout is None else (readout[0].detach(), readout[1].detach())
 
     def scaler_of(self, role: str) -> Scaler:
         """The scaler of what is ``read`` or ``written``, where that is one part of a collection."""
@@ -417,23 +419,23 @@ class Autoencoder(Inference, KnownNames, nn.Module):
                 self.scaler.fit(batch.x)
             else:
                 self.scaler.fit(batch.x, batch.mask)
-            known = None if source is None else source.base(torch.arange(0))[0].truths
-            if known is not None and isinstance(self.scaler, Scaler) and any(known):
-                self.scaler.leave(torch.tensor(list(known)))
+            truths = None if source is None else source.base(torch.arange(0))[0].truths
+            if truths is not None and isinstance(self.scaler, Scaler) and any(truths):
+                self.scaler.leave(torch.tensor(list(truths)))
         count = len(batch) if rows is None else rows
         if self.decoder is not None:
             self.likelihood.check(*self._target(self.scaled(batch), batch, None))
         look = Look(self.scaled(batch), batch, count, batch_size, steps, source)
-        named = {id(module): name for name, module in self.named_modules()}
+        names = {id(module): name for name, module in self.named_modules()}
         for part in parts_with(self, "prepare"):
-            if self._first_stage(named[id(part)]) == self.stage:
+            if self._first_stage(names[id(part)]) == self.stage:
                 part.prepare(self, look)
 
     def _first_stage(self, name: str) -> int:
         """The first stage that trains the part of that name: in it the part is set up."""
         for number, stage in enumerate(self.stages):
-            own = (*stage.trains, f"objectives.{number}")
-            if any(covers(pattern, name) for pattern in own):
+            patterns = (*stage.trains, f"objectives.{number}")
+            if any(covers(pattern, name) for pattern in patterns):
                 return number
         return 0
 

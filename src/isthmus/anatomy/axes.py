@@ -76,10 +76,10 @@ class Reading:
                 "(the last)"
             )
         if mode is not None:
-            known = {"grey": "grey", "l": "grey", "rgb": "rgb", "colour": "rgb"}
-            if (said := folded(str(mode).lower())) not in known:
+            modes = {"grey": "grey", "l": "grey", "rgb": "rgb", "colour": "rgb"}
+            if (word := folded(str(mode).lower())) not in modes:
                 raise unknown("mode", str(mode), ("grey", "rgb"))
-            mode = known[said]
+            mode = modes[word]
         return cls(kind, axis, _size(size), mode)
 
     @classmethod
@@ -99,8 +99,8 @@ class Reading:
 
     def or_kind(self, kind: Kind | None) -> "Reading":
         """The same with a kind that the data have of themselves, unless another was asked for."""
-        known = self.kind is not None or self.axis is not None or kind is None
-        return self if known else replace(self, kind=kind)
+        has_kind = self.kind is not None or self.axis is not None or kind is None
+        return self if has_kind else replace(self, kind=kind)
 
     def part(self, name: str) -> "Reading":
         """The reading of a part of a collection."""
@@ -150,11 +150,11 @@ def axes_of(rows: Array, dtype: str, how: Reading) -> Axes:
     shape, kind = tuple(int(n) for n in rows.shape[1:]), how.kind
     axis = _axis(how.axis, rows.ndim)
     if how.features and kind in (None, "vector") and len(shape) > 1:
-        found = _positions(rows, shape, dtype, axis, asked=kind == "vector")
-        if found is not None:
-            return found
+        axes = _positions(rows, shape, dtype, axis, explicit=kind == "vector")
+        if axes is not None:
+            return axes
     if kind == "vector" and axis is not None and len(shape) > 1:
-        return _spread(shape, axis, said="")
+        return _spread(shape, axis, sentence="")
     if len(shape) == 2 and kind in (None, "image", "series"):
         return _two(rows, shape, dtype, kind, axis)
     guess = kind or _BY_RANK.get(len(shape))
@@ -217,28 +217,28 @@ def _axis(axis: int | None, rank: int) -> int | None:
     """The axis counted from the front."""
     if axis is None:
         return None
-    found = axis + rank if axis < 0 else axis
-    if not 1 <= found < rank:
+    place = axis + rank if axis < 0 else axis
+    if not 1 <= place < rank:
         raise IsthmusError(
             f"axis={axis} is no axis of features of an array of {rank} axes: pass 1 to {rank - 1}, "
             "or -1 for the last"
         )
-    return found
+    return place
 
 
 def _positions(
-    rows: Array, shape: tuple[int, ...], dtype: str, axis: int | None, *, asked: bool
+    rows: Array, shape: tuple[int, ...], dtype: str, axis: int | None, *, explicit: bool
 ) -> Axes | None:
     """The reading as rows of features with positions; None where these are images."""
     if axis is not None:
-        return _spread(shape, axis, said="")
+        return _spread(shape, axis, sentence="")
     if len(shape) == 2:
         images = dtype in ("uint8", "bool") or looks_like_images(rows)
-        if images and not asked:
+        if images and not explicit:
             return None
         axis, other = 2, "kind=series takes each array as a whole"
     elif len(shape) == 3:
-        if not asked and (
+        if not explicit and (
             dtype == "uint8" or _begins_with_channels(shape) or _ends_in_channels(shape)
         ):
             return None
@@ -247,19 +247,19 @@ def _positions(
         other = "kind=image takes each array as a whole, axis= says where the features are"
     else:
         axis, other = len(shape), "axis= says where the features are"
-    return _spread(shape, axis, said=other)
+    return _spread(shape, axis, sentence=other)
 
 
-def _spread(shape: tuple[int, ...], axis: int, said: str) -> Axes:
+def _spread(shape: tuple[int, ...], axis: int, sentence: str) -> Axes:
     wide, last = shape[axis - 1], axis == len(shape)
-    if said:
+    if sentence:
         where = "the last axis" if last else f"axis {axis}"
         places = " x ".join(str(n) for i, n in enumerate(shape) if i != axis - 1)
-        said = (
+        sentence = (
             f"arrays of shape (rows, {', '.join(map(str, shape))}) are read as rows of {wide} "
-            f"features along {where}, {places} of them each ({said})"
+            f"features along {where}, {places} of them each ({sentence})"
         )
-    return Axes("vector", (wide,), axis=-1 if last else axis, said=said)
+    return Axes("vector", (wide,), axis=-1 if last else axis, said=sentence)
 
 
 def _two(
@@ -273,20 +273,20 @@ def _two(
         return Axes("series", (width, height), axis=1)
     if kind is None and axis is None:
         if looks_like_images(rows):
-            said = (
+            sentence = (
                 f"rows of shape ({height}, {width}) are read as grey images, since neighbouring "
                 "values resemble one another along both axes (kind=series reads them as steps and "
                 "channels)"
             )
-            return Axes("image", (1, height, width), flat=True, said=said)
+            return Axes("image", (1, height, width), flat=True, said=sentence)
         close = min(height, width) >= 2 * _SMALLEST_SIDE and max(height, width) <= 2 * min(shape)
         if close or height < width:  # steps are mostly more than channels
             images = "kind=image reads them as grey images, " if close else ""
-            said = (
+            sentence = (
                 f"rows of shape ({height}, {width}) are read as series of {height} steps of "
                 f"{width} channels ({images}axis=1 has the channels first)"
             )
-            return Axes("series", shape, said=said)
+            return Axes("series", shape, said=sentence)
     return Axes("series", shape)
 
 
@@ -295,20 +295,20 @@ def _image(shape: tuple[int, ...], axis: int | None) -> Axes:
     first, second, third = shape
     if axis == 2:
         raise IsthmusError("axis=2 lies between height and width: the channels are axis=1 or -1")
-    last, said = axis == 3, ""
+    last, sentence = axis == 3, ""
     if axis is None:
         if _begins_with_channels(shape) or _ends_in_channels(shape):
             last = not _begins_with_channels(shape)
         else:
             last = first == second != third
             count, where = (third, "last") if last else (first, "first")
-            said = (
+            sentence = (
                 f"rows of shape {shape} are read as images of {count} channels, which come {where} "
                 f"(axis={1 if last else -1} reads the other axis as channels)"
             )
     if last:
-        return Axes("image", (third, first, second), channels_last=True, said=said)
-    return Axes("image", shape, said=said)
+        return Axes("image", (third, first, second), channels_last=True, said=sentence)
+    return Axes("image", shape, said=sentence)
 
 
 def _begins_with_channels(shape: tuple[int, ...]) -> bool:

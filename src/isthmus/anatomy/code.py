@@ -188,20 +188,20 @@ def stored_names(kind: type[Code]) -> tuple[str, ...]:
 
 def _found_names(kind: type[Code]) -> tuple[str, ...]:
     for part in kind.__mro__[: kind.__mro__.index(Code)]:
-        own = issubclass(part, Code) and "__dataclass_fields__" not in vars(part)
-        if own and (get_annotations(part) or "__init__" in vars(part)):
+        bare = issubclass(part, Code) and "__dataclass_fields__" not in vars(part)
+        if bare and (get_annotations(part) or "__init__" in vars(part)):
             raise IsthmusError(
                 f"{part.__name__} is a kind of code but no dataclass, so that its fields cannot be "
                 "stored: decorate it with @dataclass(eq=False)"
             )
     if not is_dataclass(kind):
         return ("z",)
-    given: tuple[Field[Any], ...] = fields(kind)
-    if "z" not in {f.name for f in given} and not hasattr(kind, "z"):
+    members: tuple[Field[Any], ...] = fields(kind)
+    if "z" not in {f.name for f in members} and not hasattr(kind, "z"):
         raise IsthmusError(
             f"{kind.__name__} has no z: declare the field z: Tensor, or a property that builds it"
         )
-    return tuple(f.name for f in given if f.init and not f.metadata.get(_UNSTORED))
+    return tuple(f.name for f in members if f.init and not f.metadata.get(_UNSTORED))
 
 
 def _of_rows(code: Code) -> Tensor:

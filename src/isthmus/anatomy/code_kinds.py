@@ -148,8 +148,10 @@ class ThresholdCode(AnySparseCode):
     @classmethod
     def join(cls, codes: Sequence[Code]) -> Code:
         """The codes of consecutive batches as one; a :class:`SparseCode` is made dense."""
-        own = (SparseCode, ThresholdCode)
-        if any(isinstance(c, SparseCode) for c in codes) and all(isinstance(c, own) for c in codes):
+        kinds = (SparseCode, ThresholdCode)
+        if any(isinstance(c, SparseCode) for c in codes) and all(
+            isinstance(c, kinds) for c in codes
+        ):
             codes = [ThresholdCode(code.z) for code in codes]
         return super().join(codes)
 

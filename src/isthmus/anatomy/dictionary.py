@@ -137,8 +137,8 @@ def dictionaries(model: "Autoencoder") -> dict[str, LinearDecoder]:
 
 def branch(tree: Tree, name: str) -> Tensor:
     """What a dictionary of that name writes, of a tree of what all of them do."""
-    found: Tensor = tree[name] if name else tree
-    return found
+    leaf: Tensor = tree[name] if name else tree
+    return leaf
 
 
 def norms(model: "Autoencoder") -> Tensor:
@@ -161,8 +161,8 @@ def atoms(model: "Autoencoder", latents: Tensor | None = None) -> Tree:
         if not all(isinstance(part, LinearDecoder) for _, part in parts):
             return None
         scaler = model.scaler
-        own = {n: scaler[n] if isinstance(scaler, EachScaler) else scaler for n, _ in parts}
-        return {name: _in_units(part, own[name], latents) for name, part in parts}
+        scalers = {n: scaler[n] if isinstance(scaler, EachScaler) else scaler for n, _ in parts}
+        return {name: _in_units(part, scalers[name], latents) for name, part in parts}
     decoder = _linear(model)
     return None if decoder is None else _in_units(decoder, model.scaler_of("written"), latents)
 

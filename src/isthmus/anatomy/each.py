@@ -71,9 +71,9 @@ class Each(Part):
                 raise tree_error(lacking, x)
         if x is None and code is not None and any(self._needs_z(name) for name in self.names):
             x = code.z
-        found = {}
+        results = {}
         for name in self.names:
-            found[name] = ask(
+            results[name] = ask(
                 self[name],
                 x[name] if isinstance(x, Mapping) else x,
                 view=view,
@@ -86,7 +86,7 @@ class Each(Part):
                 sample=sample,
                 generator=generator,
             )
-        return found if self.merge is None else self.merge(found)
+        return results if self.merge is None else self.merge(results)
 
     def _needs_z(self, name: str) -> bool:
         return wanted(function_of(self[name])).positional
@@ -110,8 +110,8 @@ class EachLikelihood(Each, Likelihood):
         """log p in nats, of all names together; a name that a row lacks adds nothing."""
         total = None
         for name, part in self.items():
-            own = mask.get(name) if isinstance(mask, Mapping) else mask
-            more = {} if own is None else {"mask": own}
+            part_mask = mask.get(name) if isinstance(mask, Mapping) else mask
+            more = {} if part_mask is None else {"mask": part_mask}
             value = part.log_prob(params[name], x[name], **more)
             total = value if total is None else total + value
         assert total is not None

@@ -75,16 +75,16 @@ class Inference:
         model = self._model
         if opening.is_name(X):
             source = opening.opened(model, X)
-            own = self.encode(source, code=code, batch_size=batch_size, **about)  # type: ignore[call-overload]
-            return cast(Array | Code, opening.arrays(own))
+            latents = self.encode(source, code=code, batch_size=batch_size, **about)  # type: ignore[call-overload]
+            return cast(Array | Code, opening.arrays(latents))
         rows, spread = self._opened(X, about)
         with evaluating(model):
             codes = (model.clean_code(b) for b in self._batches(rows, batch_size, **about))
             if not code:
                 z = torch.cat([tree.wide(part.z.cpu()) for part in codes])
-                return cast(Array, spread.each(z, lambda own, part: like(own, part)))
-            kept = [part.detached() for part in codes]
-        return type(kept[0]).join(kept)
+                return cast(Array, spread.each(z, lambda array, part: like(array, part)))
+            parts = [part.detached() for part in codes]
+        return type(parts[0]).join(parts)
 
     def decode(
         self,
@@ -113,34 +113,36 @@ class Inference:
             axis = -1 if model.signal.axis is None else model.signal.axis
             each = spread_out(Z, axis)
             flat = self.decode(each, batch_size=batch_size, given=given, seed=seed)
-            return Spread(Z, axis).each(torch.as_tensor(flat), lambda own, part: like(own, part))
+            return Spread(Z, axis).each(
+                torch.as_tensor(flat), lambda array, part: like(array, part)
+            )
         codes = [Z] if isinstance(Z, Code) else self._dense_codes(Z, batch_size)
-        own = None if given is None else all_entries(given, len(Z))
+        entries = None if given is None else all_entries(given, len(Z))
         generator = torch.Generator(model.device).manual_seed(seed)
-        recon, done = [], 0
+        recon, start = [], 0
         try:
             with evaluating(model):
                 for code in codes:
                     code, rows = code.to(model.device), len(code)
-                    about = _given_batch(own, done, rows, model)
+                    about = _given_batch(entries, start, rows, model)
                     params = model.decode_code(code, batch=about, generator=generator)
                     recon.append(_cpu(model.unscaled(model.likelihood.mean(params))))
-                    done += rows
+                    start += rows
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, Misfit) as problem:
             if isinstance(Z, Code):
                 raise
             what = f"latents of shape {tuple(Z.shape)} do not fit this model's decoder"
-            if own is not None:
+            if entries is not None:
                 first = str(problem.__cause__ or problem).splitlines()[0]
                 raise IsthmusError(
                     f"{what}, or what is given does not ({first}): pass as "
                     "many columns as encode returns, and values as in training"
                 ) from problem
             raise IsthmusError(f"{what}: pass as many columns as encode returns") from problem
-        found = like(Z, self._as_raw(tree.joined(recon), as_read), model.signal)
-        return found if as_read else named_rows(self._restored(found, None), Z)
+        output = like(Z, self._as_raw(tree.joined(recon), as_read), model.signal)
+        return output if as_read else named_rows(self._restored(output, None), Z)
 
     def reconstruct(
         self,
@@ -161,8 +163,8 @@ class Inference:
         model = self._model
         if opening.is_name(X):
             how = {"batch_size": batch_size, "seed": seed, "as_read": as_read, **about}
-            own = self.reconstruct(opening.opened(model, X), **how)
-            return opening.arrays(own if as_read else self._restored(own, None))
+            output = self.reconstruct(opening.opened(model, X), **how)
+            return opening.arrays(output if as_read else self._restored(output, None))
         rows, spread = self._opened(X, about)
         generator = torch.Generator(model.device).manual_seed(seed)
         with evaluating(model):
@@ -172,13 +174,13 @@ class Inference:
         if as_read:
             return recon
         if model.preparation is None:
-            return spread.each(recon, lambda own, part: restored(own, part, model.signal))
-        shown = shown_as(X, recon, spread.given, model.signal)
-        found = self._restored(shown, X if spread.axis is None else rows)
+            return spread.each(recon, lambda array, part: restored(array, part, model.signal))
+        display = shown_as(X, recon, spread.given, model.signal)
+        outputs = self._restored(display, X if spread.axis is None else rows)
         if spread.axis is None:
-            return found
-        whole = torch.as_tensor(found)
-        return spread.each(whole, lambda own, part: restored(own, part, model.signal))
+            return outputs
+        whole = torch.as_tensor(outputs)
+        return spread.each(whole, lambda array, part: restored(array, part, model.signal))
 
     def _as_raw(self, recon: Tree, as_read: bool) -> Tree:
         """Images in the layout and type of those fitted to; everything else as it is."""
@@ -186,10 +188,10 @@ class Inference:
         if as_read:
             return recon
         if isinstance(recon, Mapping):
-            own = signal.parts
+            parts = signal.parts
             return {
-                name: raw_rows(leaf, own[name])
-                if name in own and own[name].kind == "image"
+                name: raw_rows(leaf, parts[name])
+                if name in parts and parts[name].kind == "image"
                 else leaf
                 for name, leaf in recon.items()
             }
@@ -281,13 +283,14 @@ class Inference:
         """What ``measure`` says of the rows of each batch, in the layout of ``X``."""
         if opening.is_name(X):
             source = opening.opened(self._model, X)
-            own = self._of_rows(measure, source, batch_size, about, wide=wide)
-            return cast(Array, opening.arrays(own))
+            values = self._of_rows(measure, source, batch_size, about, wide=wide)
+            return cast(Array, opening.arrays(values))
         rows, spread = self._opened(X, about)
         with evaluating(self._model):
-            found = [measure(b).cpu() for b in self._batches(rows, batch_size, **about)]
+            measures = [measure(b).cpu() for b in self._batches(rows, batch_size, **about)]
         return cast(
-            Array, spread.each(torch.cat(found), lambda own, part: like(own, part), wide=wide)
+            Array,
+            spread.each(torch.cat(measures), lambda array, part: like(array, part), wide=wide),
         )
 
     def threshold(
@@ -350,13 +353,13 @@ class Inference:
             raise IsthmusError("this model has no prior to sample from: it only rebuilds")
         with evaluating(model), drawing(torch.device("cpu"), seed):
             z = model.prior.sample(n).to(model.device, model.dtype)
-            own = None if given is None else all_entries(given, n)
-            about = _given_batch(own, 0, n, model)
+            entries = None if given is None else all_entries(given, n)
+            about = _given_batch(entries, 0, n, model)
             generator = torch.Generator(model.device).manual_seed(seed)
             params = model.decode_code(Code(z), batch=about, generator=generator)
             recon = _cpu(model.unscaled(model.likelihood.mean(params)))
-            found = like(None, self._as_raw(recon, as_read), model.signal)
-        return found if as_read else self._restored(found, None)
+            output = like(None, self._as_raw(recon, as_read), model.signal)
+        return output if as_read else self._restored(output, None)
 
     # --- helpers -----------------------------------------------------------------------------
 
@@ -383,16 +386,16 @@ class Inference:
         rows, _ = flattened(model, X, about.get("mask"))
         if preparation is None:
             return rows, spread
-        given = X if spread.axis is not None else preparation.layout(X)
-        return preparation.read(rows), Spread(given, spread.axis)
+        layout = X if spread.axis is not None else preparation.layout(X)
+        return preparation.read(rows), Spread(layout, spread.axis)
 
-    def _restored(self, found: Any, X: Examples) -> Any:
+    def _restored(self, recon: Any, X: Examples) -> Any:
         """A reconstruction as what ``X`` was, where the model has a preparation."""
         model = self._model
         if model.preparation is None:
-            return found
+            return recon
         names: tuple[str, ...] = getattr(model.target, "names", ())
-        return model.preparation.restored(found, X, names[0] if len(names) == 1 else "")
+        return model.preparation.restored(recon, X, names[0] if len(names) == 1 else "")
 
     def _batches(
         self,
@@ -415,7 +418,7 @@ class Inference:
         if isinstance(X, np.ma.MaskedArray):
             X, mask = unmasked(X, mask)
         total = _length(X)
-        own = None if given is None else all_entries(given, total)
+        entries = None if given is None else all_entries(given, total)
         _check_mask(X, mask, total)
         extremes = Extremes()
         if isinstance(X, Source):
@@ -425,17 +428,17 @@ class Inference:
             if isinstance(X, (Source, Batch)):
                 index = torch.arange(start, stop)
                 batch = X.batch(index) if isinstance(X, Source) else X.part(start, stop)
-                read = model.signal.batch(batch.x, mask=batch.mask, given=batch.given, read=True)
-                read.rows = index if isinstance(X, Source) else batch.rows
+                ready = model.signal.batch(batch.x, mask=batch.mask, given=batch.given, read=True)
+                ready.rows = index if isinstance(X, Source) else batch.rows
             else:
                 if isinstance(X, (np.ndarray, Tensor)) and X.ndim < 2:
                     Signal.infer(X)
-                read = model.signal.batch(_cut(X, start, stop), mask=_cut(mask, start, stop))
-            if own is not None:
-                new = {name: v[start:stop] for name, v in own.items()}
-                read.given = Given({**read.given, **new})
-            extremes.add(read.x)
-            yield read.checked().to(model.device)
+                ready = model.signal.batch(_cut(X, start, stop), mask=_cut(mask, start, stop))
+            if entries is not None:
+                new = {name: v[start:stop] for name, v in entries.items()}
+                ready.given = Given({**ready.given, **new})
+            extremes.add(ready.x)
+            yield ready.checked().to(model.device)
         extremes.told(model.signal)
 
     def _dense_codes(self, Z: Array, batch_size: int) -> Iterator[Code]:

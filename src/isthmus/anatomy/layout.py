@@ -71,25 +71,29 @@ def raw_rows(recon: Tree, signal: Signal) -> Tree:
 
 def _arranged(recon: Tensor, signal: Signal, shape: tuple[int, ...] | None) -> Tensor:
     """Rows in the order of axes of raw rows ``shape``, by default those of the signal."""
-    own = signal.shape
+    sizes = signal.shape
     if signal.kind == "series" and signal.axis == 1:
         return recon.movedim(-1, 1).contiguous()
-    if signal.kind != "image" or shape == own:
+    if signal.kind != "image" or shape == sizes:
         return recon
-    if (shape is None and signal.flat) or shape == own[1:]:
+    if (shape is None and signal.flat) or shape == sizes[1:]:
         return recon.squeeze(1)
-    if (shape is None and signal.channels_last) or shape == (*own[1:], own[0]):
+    if (shape is None and signal.channels_last) or shape == (*sizes[1:], sizes[0]):
         return recon.movedim(1, -1).contiguous()
     return recon
 
 
-def _typed(given: Any, x: Tensor, signal: Signal) -> Any:
+def _typed(original: Any, x: Tensor, signal: Signal) -> Any:
     """Values in the units and the type of what was given: an array, a tensor, a list, a picture."""
-    if type(given).__module__.startswith("PIL."):
+    if type(original).__module__.startswith("PIL."):
         return _picture(_whole(x, signal, "uint8"))
-    if not isinstance(given, (np.ndarray, Tensor)):
+    if not isinstance(original, (np.ndarray, Tensor)):
         return x.tolist()
-    name = given.dtype.name if isinstance(given, np.ndarray) else str(given.dtype)[len("torch.") :]
+    name = (
+        original.dtype.name
+        if isinstance(original, np.ndarray)
+        else str(original.dtype)[len("torch.") :]
+    )
     if x.is_floating_point() and name.startswith(("int", "uint")):
         if signal.kind != "image":
             say(
@@ -97,10 +101,10 @@ def _typed(given: Any, x: Tensor, signal: Signal) -> Any:
                 "them as floats to have fractions"
             )
         x = _whole(x, signal, name)
-    if isinstance(given, Tensor):
-        return x.to(given.device, x.dtype if given.dtype == torch.bool else given.dtype)
+    if isinstance(original, Tensor):
+        return x.to(original.device, x.dtype if original.dtype == torch.bool else original.dtype)
     array = x.detach().cpu().numpy()
-    return array if given.dtype.kind == "b" else array.astype(given.dtype.newbyteorder("="))
+    return array if original.dtype.kind == "b" else array.astype(original.dtype.newbyteorder("="))
 
 
 def _whole(x: Tensor, signal: Signal, name: str) -> Tensor:
@@ -122,12 +126,12 @@ def _picture(x: Tensor) -> Any:
     return Image.fromarray(array[0] if array.ndim == 3 and array.shape[0] == 1 else array)
 
 
-def _first_row(given: Any) -> Any:
+def _first_row(original: Any) -> Any:
     """The first row of an array or a list."""
-    if isinstance(given, (np.ndarray, Tensor, list, tuple)) and len(given):
-        row = given[0]
+    if isinstance(original, (np.ndarray, Tensor, list, tuple)) and len(original):
+        row = original[0]
         return row.detach().cpu() if isinstance(row, Tensor) else row
-    return given
+    return original
 
 
 def like(given: Any, result: Tree, signal: Signal | None = None) -> Any:
@@ -179,29 +183,29 @@ def cut(recon: Tree, signal: Signal, mask: Tree) -> Tree:
     return recon
 
 
-def _listed(given: Any, rows: Ragged, signal: Signal | None) -> Any:
-    if isinstance(given, Batch):
+def _listed(original: Any, rows: Ragged, signal: Signal | None) -> Any:
+    if isinstance(original, Batch):
         return rows.values
-    text = text_of(given) if signal is None else signal.text
+    text = text_of(original) if signal is None else signal.text
     if text is not None:
         texts = rows.texts()
         return texts if text == "bytes" else [one.decode(errors="replace") for one in texts]
-    first = _first(given)
+    first = _first(original)
     if isinstance(first, np.ndarray):
         return [row.numpy() for row in rows.rows()]
-    plain = isinstance(given, (list, tuple)) and not isinstance(first, Tensor)
+    plain = isinstance(original, (list, tuple)) and not isinstance(first, Tensor)
     return [row.tolist() for row in rows.rows()] if plain else rows.rows()
 
 
-def _first(given: Any) -> Any:
+def _first(original: Any) -> Any:
     """The first array, tensor or number of what was given."""
-    while isinstance(given, (Mapping, list, tuple)) and len(given):
-        given = next(iter(given.values())) if isinstance(given, Mapping) else given[0]
-    return given
+    while isinstance(original, (Mapping, list, tuple)) and len(original):
+        original = next(iter(original.values())) if isinstance(original, Mapping) else original[0]
+    return original
 
 
-def _part(given: Any, name: str) -> Any:
-    return given[name] if isinstance(given, Mapping) and name in given else given
+def _part(original: Any, name: str) -> Any:
+    return original[name] if isinstance(original, Mapping) and name in original else original
 
 
 def _of(signal: Signal, name: str) -> Signal:

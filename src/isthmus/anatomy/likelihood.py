@@ -191,8 +191,8 @@ class Bernoulli(Likelihood):
         return -F.binary_cross_entropy_with_logits(params, x.expand_as(params), reduction="none")
 
     def log_prob(self, params: Tensor, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        seen = filled(x, mask, 0.0).expand_as(params)
-        loss = F.binary_cross_entropy_with_logits(params, seen, reduction="none")
+        target = filled(x, mask, 0.0).expand_as(params)
+        loss = F.binary_cross_entropy_with_logits(params, target, reduction="none")
         return -sum_elements(loss, x, mask)
 
     def sample(self, params: Tensor, *, generator: torch.Generator | None = None) -> Tensor:

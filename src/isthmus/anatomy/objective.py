@@ -44,9 +44,9 @@ class Term(Part):
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         # A term of few lines need not call the __init__ of its base.
-        made = super().__new__(cls)
-        nn.Module.__init__(made)
-        return made
+        term = super().__new__(cls)
+        nn.Module.__init__(term)
+        return term
 
     def forward(self, model: "Autoencoder", out: Output) -> Tensor:
         raise NotImplementedError
@@ -61,8 +61,8 @@ class Term(Part):
 
     def __repr__(self) -> str:
         hidden = vars(nn.Module())
-        own = {k: v for k, v in vars(self).items() if k not in hidden and not k.startswith("_")}
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in own.items())})"
+        options = {k: v for k, v in vars(self).items() if k not in hidden and not k.startswith("_")}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in options.items())})"
 
 
 class Watch(Term):
@@ -131,8 +131,8 @@ class Objective(nn.Module):
     @property
     def players(self) -> list[str]:
         """The players, in the order in which they step."""
-        own = [p for p in self if not isinstance(p.term, Watch)]
-        return list(dict.fromkeys(part.term.player for part in own))
+        terms = [p for p in self if not isinstance(p.term, Watch)]
+        return list(dict.fromkeys(part.term.player for part in terms))
 
     @property
     def rebuilds(self) -> bool:
@@ -203,9 +203,9 @@ def _check_call(term: Term) -> None:
     try:
         inspect.signature(term.forward).bind(None, None)
     except TypeError:
-        written = f"{type(term).__name__}.forward{inspect.signature(term.forward)}"
+        signature = f"{type(term).__name__}.forward{inspect.signature(term.forward)}"
         raise IsthmusError(
-            f"the term {term.name} is called with the model and the output, and {written} cannot "
+            f"the term {term.name} is called with the model and the output, and {signature} cannot "
             "be: write forward(self, model, out)"
         ) from None
     except ValueError:  # a call that does not tell its signature
@@ -214,12 +214,12 @@ def _check_call(term: Term) -> None:
 
 def _unfit(term: Term, value: Any) -> IsthmusError:
     """What to say of a term's value that is none."""
-    said = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
     if term.per_example:
-        wanted = "(rows,), one value per example: or say per_example = False and estimator = ..."
+        remedy = "(rows,), one value per example: or say per_example = False and estimator = ..."
     else:
-        wanted = "a scalar, since it says per_example = False"
-    return IsthmusError(f"the term {term.name} returned {said}: return {wanted}")
+        remedy = "a scalar, since it says per_example = False"
+    return IsthmusError(f"the term {term.name} returned {what}: return {remedy}")
 
 
 def as_objective(given: Term | Objective) -> Objective:

@@ -94,8 +94,8 @@ class Output:
         key = (key, torch.is_grad_enabled())
         if key not in self._memo:
             self._memo[key] = make()
-        found: T = self._memo[key]
-        return found
+        value: T = self._memo[key]
+        return value
 
     @property
     def recon(self) -> Tree | None:
@@ -172,10 +172,10 @@ class Output:
         return _needed(self._params())
 
 
-def _needed(rebuilt: Tree | None) -> Tree:
-    if rebuilt is None:
+def _needed(recon: Tree | None) -> Tree:
+    if recon is None:
         raise IsthmusError(
             "a term needs a reconstruction, and the model has none: build it with a decoder, or "
             "leave the term out"
         )
-    return rebuilt
+    return recon

@@ -160,8 +160,8 @@ class Sampler(Prior):
         self.function = function
 
     def sample(self, n: int) -> Tensor:
-        drawn: Tensor = self.function(n)
-        return drawn
+        draws: Tensor = self.function(n)
+        return draws
 
 
 class EMA(Part):
@@ -225,9 +225,9 @@ def _copy_buffers(mine: nn.Module, theirs: nn.Module) -> None:
     """A layer's buffers, unless they are statistics of as many calls of its own."""
     # Statistics of the followed layer's inputs do not fit the weights of an average, which lags.
     calls, of_theirs = (getattr(layer, "num_batches_tracked", None) for layer in (mine, theirs))
-    own = None if calls is None or of_theirs is None else calls >= of_theirs
+    newer = None if calls is None or of_theirs is None else calls >= of_theirs
     for buffer, other in zip(mine.buffers(False), theirs.buffers(False), strict=True):
-        buffer.copy_(other if own is None else torch.where(own, buffer, other))
+        buffer.copy_(other if newer is None else torch.where(newer, buffer, other))
 
 
 def parts_with(model: nn.Module, hook: str) -> Iterator[Part]:

@@ -110,13 +110,13 @@ def owners(
     An error for a pattern that matches nothing: neither a parameter nor a part that learns without
     any, by what it observes.
     """
-    own: dict[str, list[tuple[str, nn.Parameter]]] = {player.name: [] for player in players}
+    groups: dict[str, list[tuple[str, nn.Parameter]]] = {player.name: [] for player in players}
     for name, parameter in model.named_parameters():
         if trains is not None and not any(covers(pattern, name) for pattern in trains):
             continue
         owner = owner_of(name, players)
-        if owner in own:
-            own[owner].append((name, parameter))
+        if owner in groups:
+            groups[owner].append((name, parameter))
     names = [name for name, _ in (*model.named_parameters(), *model.named_modules()) if name]
     for pattern in trains or ():
         if not any(covers(pattern, name) for name in names):
@@ -124,7 +124,7 @@ def owners(
                 f"{pattern!r} is to be trained and matches no part: the names begin with "
                 + ", ".join(sorted({n.split(".")[0] for n, _ in model.named_parameters()}))
             )
-    return own
+    return groups
 
 
 def default_players(
@@ -141,15 +141,15 @@ def default_players(
                 f"the player {player.name!r} has no term in the objective: give a term "
                 f"player={player.name!r}"
             )
-    found = []
+    players = []
     for name in objective.players:
         player = by_name.get(name, Player(name))
         if name != MODEL and not player.parts:
             if name not in critics:
                 raise ValueError(f"no critic is named {name!r}, but a term is its")
             player = Player(**{**vars(player), "parts": (f"critics.{name}",)})
-        found.append(player)
-    return found
+        players.append(player)
+    return players
 
 
 def modules_of(

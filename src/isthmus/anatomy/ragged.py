@@ -66,8 +66,8 @@ class Ragged:
 
 def lengths_of(mask: Tensor) -> Tensor:
     """Up to which step a mask ``(rows, steps, ...)`` says that something is there, ``(rows,)``."""
-    there = mask.flatten(2).any(-1) if mask.ndim > 2 else mask
-    return (there * torch.arange(1, there.shape[1] + 1, device=mask.device)).amax(1)
+    present = mask.flatten(2).any(-1) if mask.ndim > 2 else mask
+    return (present * torch.arange(1, present.shape[1] + 1, device=mask.device)).amax(1)
 
 
 def lengthened(tensor: Tensor, length: int) -> Tensor:

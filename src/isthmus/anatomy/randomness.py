@@ -43,9 +43,11 @@ class drawing:
             finally:
                 _waiting -= 1
         try:
-            self._before = [(made, made.get_state()) for made in _generators(self._device)]
-            for made, _ in self._before:
-                made.manual_seed(self._seed)
+            self._before = [
+                (generator, generator.get_state()) for generator in _generators(self._device)
+            ]
+            for generator, _ in self._before:
+                generator.manual_seed(self._seed)
         except BaseException:
             _alone.release()
             raise
@@ -57,8 +59,8 @@ class drawing:
         trace: TracebackType | None,
     ) -> None:
         try:
-            for made, state in self._before:
-                made.set_state(state)
+            for generator, state in self._before:
+                generator.set_state(state)
         finally:
             _alone.release()
             if _waiting > 0:  # a lock is not fair: whoever waits gets a turn

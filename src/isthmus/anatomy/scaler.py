@@ -98,9 +98,9 @@ class Scaler(nn.Module):
         else:
             self._fit_centred(x.double(), None)
 
-    def _fit_centred(self, x: Tensor, seen: Tensor | None) -> None:
+    def _fit_centred(self, x: Tensor, mask: Tensor | None) -> None:
         """One factor about the means, or about the medians, of what is seen."""
-        lacking = x if seen is None else torch.where(seen, x, torch.nan)
+        lacking = x if mask is None else torch.where(mask, x, torch.nan)
         if self.mode.startswith("robust"):
             centre = lacking.nanmedian(0).values.nan_to_num(0.0)
         else:
@@ -133,8 +133,8 @@ class Scaler(nn.Module):
         is 1 in one row of a hundred would weigh as much as any, and be 10 in that row.
         """
         if self.by_column:
-            own = 1.0 if self.mode == "columns" else self.scale.numel() ** 0.5
-            self.scale.copy_(torch.where(truths.to(self.scale.device), own, self.scale))
+            unit = 1.0 if self.mode == "columns" else self.scale.numel() ** 0.5
+            self.scale.copy_(torch.where(truths.to(self.scale.device), unit, self.scale))
 
     def _resize(self, size: Tensor) -> None:
         if not bool(size > 0):
@@ -142,22 +142,22 @@ class Scaler(nn.Module):
             raise IsthmusError(f"every value of the data is {what}: there is nothing to learn")
         self.scale.copy_(size)
 
-    def _fit_observed(self, x: Tensor, seen: Tensor) -> None:
+    def _fit_observed(self, x: Tensor, mask: Tensor) -> None:
         """The same estimates from the entries that are seen."""
-        if not bool(seen.any()):
+        if not bool(mask.any()):
             raise IsthmusError("no entry of the data is observed: there is nothing to learn")
         if self.mode not in (*_COLUMNS, *_FACTORS):
-            self._fit_centred(x, seen)
+            self._fit_centred(x, mask)
             return
-        x = torch.where(seen, x, 0.0)
+        x = torch.where(mask, x, 0.0)
         if self.by_column:
-            count = seen.sum(0).clamp_min(1)
+            count = mask.sum(0).clamp_min(1)
             mean = x.sum(0) / count
-            variance = torch.where(seen, (x - mean).square(), 0.0).sum(0) / count
+            variance = torch.where(mask, (x - mean).square(), 0.0).sum(0) / count
             std = variance.sqrt()
             self._set_columns(mean, std)
             return
-        size = (x.square().sum() / seen.sum()).sqrt()
+        size = (x.square().sum() / mask.sum()).sqrt()
         self._resize(size * x[0].numel() ** 0.5 if self.mode == "norm" else size)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -86,8 +86,8 @@ class Scoring:
         if not isinstance(draws, (int, Integral)) or draws < 1:
             raise IsthmusError(f"draws={draws} is no number of draws: pass 1 or more")
         self.model, self.kind, self.draws = model, kind, draws
-        own = (model.config.get("training") or {}).get("seed") or 0
-        self.seed = int(own) if seed is None else seed
+        default = (model.config.get("training") or {}).get("seed") or 0
+        self.seed = int(default) if seed is None else seed
         self._noise: Tensor | None = None
 
     def of(self, batch: Batch) -> Tensor:
@@ -95,11 +95,11 @@ class Scoring:
         model = self.model
         x, code, params, target, mask = model.looked_at(batch)
         params, target = tree.wide(params), tree.wide(target)
-        found = kind_of_score(model, code, self.kind)
-        if found == "error":
+        kind = kind_of_score(model, code, self.kind)
+        if kind == "error":
             return minus_error(model, params, target, mask)
         shift = self._shift(batch)
-        if found == "density":
+        if kind == "density":
             return (log_prob(model, params, target, mask).double() + shift).float()
         view = View(x, mask=batch.mask)
         return (self.bound(code, view, batch, target, mask) + shift).float()
@@ -107,8 +107,8 @@ class Scoring:
     def _shift(self, batch: Batch) -> Tensor | float:
         """From the model's units to the user's, where that means something."""
         model = self.model
-        own = model.likelihood.discrete or model.target is not None
-        return 0.0 if own else log_jacobian(model.scaler, model.signal, batch.mask)
+        unitless = model.likelihood.discrete or model.target is not None
+        return 0.0 if unitless else log_jacobian(model.scaler, model.signal, batch.mask)
 
     def bound(self, code: Any, view: View, batch: Batch, target: Tree, mask: Tree) -> Tensor:
         """The bound on log p of each row, in nats and the model's units, float64 ``(rows,)``.
@@ -118,7 +118,7 @@ class Scoring:
         KL divergence whatever the objective's. That divergence is in closed form where the prior
         knows it.
         """
-        drawn, share = self.drawn(code)
+        draws, share = self.drawn(code)
         weighted = (getattr(self.model.bottleneck, "samples", None) or 1) > 1
         divergence = None if weighted else self._divergence(code)
         spread = None if weighted else self.spread(code, target, mask)
@@ -127,13 +127,13 @@ class Scoring:
             mean = log_prob(self.model, params, target, mask).double()
             return mean - 0.5 * spread.sum(1) - divergence
         logs = []
-        for part in self._parts(drawn, len(batch), target):
+        for part in self._parts(draws, len(batch), target):
             params = self.model.decode_code(part, view=view, batch=batch)
             logs.append(log_prob(self.model, params, target, mask).double())
         joint = torch.cat(logs)
         if divergence is not None:
             return (share * joint).sum(0) - divergence
-        joint = joint + self._log_prior(drawn.z).double() - code.log_prob(drawn.z).double()
+        joint = joint + self._log_prior(draws.z).double() - code.log_prob(draws.z).double()
         if weighted:
             return (joint + share.log()).logsumexp(0)
         return (share * joint).sum(0)
@@ -153,8 +153,10 @@ class Scoring:
         each = code.logvar.double().exp() @ weight.square().T
         each = (each.view_as(target) * precision.double()).flatten(1)
         if isinstance(mask, Tensor):
-            seen = mask.reshape(*mask.shape, *[1] * (target.ndim - mask.ndim)).expand_as(target)
-            each = torch.where(seen.flatten(1), each, 0.0)
+            wide_mask = mask.reshape(*mask.shape, *[1] * (target.ndim - mask.ndim)).expand_as(
+                target
+            )
+            each = torch.where(wide_mask.flatten(1), each, 0.0)
         return each
 
     def drawn(self, code: Any) -> tuple[Any, Tensor]:
@@ -165,12 +167,12 @@ class Scoring:
         code, share = code.drawn_at(self._noise.to(code.z))
         return code, share.double()
 
-    def _parts(self, drawn: Any, rows: int, target: Tree) -> Iterator[Any]:
+    def _parts(self, draws: Any, rows: int, target: Tree) -> Iterator[Any]:
         """The draws in pieces that fit into memory."""
-        widest = max(sum(leaf[0].numel() for _, leaf in tree.leaves(target)), drawn.z[0, 0].numel())
+        widest = max(sum(leaf[0].numel() for _, leaf in tree.leaves(target)), draws.z[0, 0].numel())
         size = max(1, CHUNK_ELEMENTS // (widest * self.model.likelihood.numbers * rows))
-        for z in drawn.z.split(size):
-            yield drawn.replaced(z=z, samples=len(z))
+        for z in draws.z.split(size):
+            yield draws.replaced(z=z, samples=len(z))
 
     def _divergence(self, code: Any) -> Tensor | None:
         """The KL divergence from the prior in closed form, ``(rows,)``; else None."""
@@ -179,18 +181,18 @@ class Scoring:
             return None
         mean, logvar = mean.double().flatten(1), logvar.double().flatten(1)
         prior = self.model.prior
-        known = None if prior is None else prior.kl(mean, logvar)
-        if known is not None:
-            return known
+        divergence = None if prior is None else prior.kl(mean, logvar)
+        if divergence is not None:
+            return divergence
         if prior is not None and prior.log_prob(mean[:1].to(code.z.dtype)) is not None:
             return None
         return 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).sum(1)
 
     def _log_prior(self, z: Tensor) -> Tensor:
         prior = self.model.prior
-        own = None if prior is None else prior.log_prob(z)
-        if own is not None:
-            return own
+        density = None if prior is None else prior.log_prob(z)
+        if density is not None:
+            return density
         flat = z.double().flatten(2)
         return -0.5 * (flat.square() + math.log(2 * math.pi)).sum(2)
 
@@ -263,8 +265,8 @@ def log_jacobian(scaler: Scaler, signal: Signal, mask: Tree = None) -> Tensor | 
         return -float(scale.expand(signal.shape).sum())
     inner = signal.shape[mask.ndim - 1 :]
     whole = scale.expand(mask.shape[1:] + inner) if scale.ndim == 0 else scale
-    seen = mask.reshape(*mask.shape, *[1] * len(inner))
-    return -torch.where(seen, whole, 0.0).flatten(1).sum(1)
+    wide_mask = mask.reshape(*mask.shape, *[1] * len(inner))
+    return -torch.where(wide_mask, whole, 0.0).flatten(1).sum(1)
 
 
 # --- which elements a score comes from -------------------------------------------------------
@@ -290,9 +292,9 @@ def surprise(model: "Autoencoder", batch: Batch, scoring: Scoring) -> Tensor:
         x = scaled.requires_grad_(True)
         view = View(x, mask=batch.mask)
         code = model._code_of(view, batch, None, sample=False)
-        found = kind_of_score(model, code, scoring.kind)
+        kind = kind_of_score(model, code, scoring.kind)
         shared = None
-        if found == "bound" and model.target is None:
+        if kind == "bound" and model.target is None:
             divergence = scoring._divergence(code)
             if divergence is not None and divergence.requires_grad:
                 (slope,) = torch.autograd.grad(divergence.sum(), x, retain_graph=False)
@@ -302,21 +304,21 @@ def surprise(model: "Autoencoder", batch: Batch, scoring: Scoring) -> Tensor:
         params, target = tree.wide(params), tree.wide(target)
         if isinstance(model.likelihood, Each) or not isinstance(target, Tensor):
             raise IsthmusError("a model of several parts has no columns to name: score without")
-        if found == "error":
+        if kind == "error":
             each = (model.likelihood.mean(params) - target).square()
-        elif found == "density":
+        elif kind == "density":
             each = _short(model, params, target)
         elif (spread := scoring.spread(code, target, mask)) is not None:
             each = _short(model, params, target) + 0.5 * spread.to(target).view_as(target)
         else:
-            drawn, share = scoring.drawn(code)
-            each, done = torch.zeros_like(target), 0
-            for part in scoring._parts(drawn, len(batch), target):
+            draws, share = scoring.drawn(code)
+            each, start = torch.zeros_like(target), 0
+            for part in scoring._parts(draws, len(batch), target):
                 params = tree.wide(model.decode_code(part, view=view, batch=batch))
-                weight = share[done : done + len(part.z)].to(target)
+                weight = share[start : start + len(part.z)].to(target)
                 weight = weight.reshape(*weight.shape, *[1] * (target.ndim - 1))
                 each = each + (weight * _short(model, params, target)).sum(0)
-                done += len(part.z)
+                start += len(part.z)
         each = each if mask is None else tree.observed(each, mask)
         return each if shared is None else each + tree.wide(shared)
 

@@ -23,8 +23,8 @@ class Misfit(IsthmusError):
 
 def check_misfit(role: str, part: nn.Module, x: Tree, problem: RuntimeError) -> None:
     """A :class:`Misfit` where that is what a part complains of that was given ``x``."""
-    said = (str(problem).strip().splitlines() or [""])[0]
-    if isinstance(problem, torch.OutOfMemoryError) or not _SHAPES.search(said):
+    message = (str(problem).strip().splitlines() or [""])[0]
+    if isinstance(problem, torch.OutOfMemoryError) or not _SHAPES.search(message):
         return
     shapes = ", ".join(
         f"{f'{name} ' if name else ''}{str(leaf.dtype)[6:]} {tuple(leaf.shape)}"
@@ -32,6 +32,6 @@ def check_misfit(role: str, part: nn.Module, x: Tree, problem: RuntimeError) -> 
         if isinstance(leaf, Tensor)
     )
     raise Misfit(
-        f"the {role} {type(part).__name__} cannot read what it is given, {shapes} ({said}): give "
-        f"the model a {role} for this shape and type"
+        f"the {role} {type(part).__name__} cannot read what it is given, {shapes} ({message}): "
+        f"give the model a {role} for this shape and type"
     ) from problem

@@ -104,8 +104,10 @@ class Signal:
         if isinstance(rows, (list, tuple)):
             return cls._of_ragged(rows, how.kind)
         if isinstance(rows, tree.Rows) and not isinstance(rows, (np.ndarray, Tensor)):
-            own = type(rows)
-            return cls(how.kind or "graph", dtype=f"{own.__module__}:{own.__qualname__}")
+            value_class = type(rows)
+            return cls(
+                how.kind or "graph", dtype=f"{value_class.__module__}:{value_class.__qualname__}"
+            )
         dtype = dtype_name(rows)
         if rows.ndim < 2:
             raise IsthmusError(
@@ -182,8 +184,8 @@ class Signal:
         """
         about = Given(given or {})
         if self.kind != "collection":
-            x, seen = self._read(rows, mask, read)
-            return Batch(x, None, seen, about)
+            x, visible = self._read(rows, mask, read)
+            return Batch(x, None, visible, about)
         if not isinstance(rows, Mapping):
             raise IsthmusError(
                 f"this model reads {', '.join(map(repr, self.parts))}: pass a mapping of these "
@@ -208,8 +210,8 @@ class Signal:
             for name, part in self.parts.items()
         }
         masks = {name: part.mask for name, part in parts.items()}
-        seen = masks if any(m is not None for m in masks.values()) else None
-        return Batch({name: part.x for name, part in parts.items()}, None, seen, about)
+        visible = masks if any(m is not None for m in masks.values()) else None
+        return Batch({name: part.x for name, part in parts.items()}, None, visible, about)
 
     def _read(self, rows: Any, mask: Any, read: bool) -> tuple[Any, Any]:
         """One part's rows, and its mask as a tensor."""
@@ -224,8 +226,8 @@ class Signal:
             if not self.ragged and self.kind != "graph":
                 rows = self._rectangle(rows)
             else:
-                rows, there = padded(rows)
-                mask = there if mask is None else within(mask, there)
+                rows, present = padded(rows)
+                mask = present if mask is None else within(mask, present)
         if self.kind == "graph":
             return rows, mask
         return self.tensor(rows, mask=mask, read=read), mask
@@ -346,13 +348,13 @@ class Signal:
         """The class of opaque values, which must be importable."""
         module, _, name = self.dtype.partition(":")
         try:
-            found = getattr(import_module(module), name)
+            value_class = getattr(import_module(module), name)
         except (ImportError, AttributeError, ValueError):
             raise IsthmusError(
                 f"the rows of this model are {self.dtype}, which cannot be imported: install the "
                 "package that has it"
             ) from None
-        return found
+        return value_class
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary; :meth:`from_dict` reads it back."""
@@ -415,9 +417,14 @@ def _as_tensor(rows: np.ndarray) -> Tensor:
     if not rows.dtype.isnative:
         rows = rows.astype(rows.dtype.newbyteorder("="))
     # What torch cannot compute with, as what holds it; 64 bits without sign as floats.
-    held = {"uint16": np.int32, "uint32": np.int64, "uint64": np.float32, "longdouble": np.float64}
-    if rows.dtype.name in held or rows.dtype.itemsize > 8:
-        rows = rows.astype(held.get(rows.dtype.name, np.float64))
+    substitutes = {
+        "uint16": np.int32,
+        "uint32": np.int64,
+        "uint64": np.float32,
+        "longdouble": np.float64,
+    }
+    if rows.dtype.name in substitutes or rows.dtype.itemsize > 8:
+        rows = rows.astype(substitutes.get(rows.dtype.name, np.float64))
     if not rows.flags.writeable or any(stride < 0 for stride in rows.strides):
         rows = rows.copy()
     return torch.from_numpy(np.ascontiguousarray(rows))

@@ -70,10 +70,10 @@ _known: WeakKeyDictionary[Callable[..., Any], Wanted] = WeakKeyDictionary()
 
 def wanted(function: Callable[..., Any]) -> Wanted:
     """What ``function`` asks for."""
-    found = _known.get(function)
-    if found is None:
-        found = _known[function] = _read(function)
-    return found
+    wants = _known.get(function)
+    if wants is None:
+        wants = _known[function] = _read(function)
+    return wants
 
 
 def _read(function: Callable[..., Any]) -> Wanted:
@@ -82,9 +82,9 @@ def _read(function: Callable[..., Any]) -> Wanted:
     except (TypeError, ValueError):  # of a function without a signature, such as a built-in
         return Wanted((), True)
     words = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
-    own = [p for p in parameters if p.name != "self"]
+    arguments = [p for p in parameters if p.name != "self"]
     positional = any(
-        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL) for p in own
+        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL) for p in arguments
     )
     return Wanted(words, positional)
 
@@ -104,8 +104,8 @@ def ask(part: Any, *main: Any, **offers: Any) -> Any:
     wants = wanted(function_of(part))
     if not wants.words:
         return part(*main)
-    chosen = {word: offers[word] for word in wants.words if word in offers}
-    return part(*main, **chosen) if wants.positional else part(**chosen)
+    keywords = {word: offers[word] for word in wants.words if word in offers}
+    return part(*main, **keywords) if wants.positional else part(**keywords)
 
 
 def check_role(part: Any, role: str) -> None:
@@ -143,11 +143,13 @@ def _check_ordinary(part: Any, role: str) -> None:
         if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     for number, parameter in enumerate(ordinary):
-        needed = parameter.default is parameter.empty
+        mandatory = parameter.default is parameter.empty
         if number and (
-            needed or (parameter.name in ROLES[role] and parameter.name not in ORDINARY)
+            mandatory or (parameter.name in ROLES[role] and parameter.name not in ORDINARY)
         ):
-            why = "is called with its first argument alone" if needed else "is never passed it so"
+            why = (
+                "is called with its first argument alone" if mandatory else "is never passed it so"
+            )
             raise IsthmusError(
                 f"the {role} {_called(part)} has {parameter.name!r} as an ordinary argument and "
                 f"{why}: write it behind a *, as in forward({ordinary[0].name}, *, "
@@ -175,19 +177,19 @@ def check_hook(function: Any, owner: str) -> None:
             )
         if not _own_option(parameter):
             raise unknown(f"word that {owner} asks for", parameter.name, WORDS)
-    asked = {p.name: None for p in _keywords(function) if p.name in words}
-    passed = main if not asked or wanted(function).positional else ()
+    keywords = {p.name: None for p in _keywords(function) if p.name in words}
+    passed = main if not keywords or wanted(function).positional else ()
     try:
-        bound = inspect.signature(function).bind("self", *passed, **asked)
+        binding = inspect.signature(function).bind("self", *passed, **keywords)
     except TypeError:
-        bound = None
+        binding = None
     except ValueError:  # of a function without a signature
         return
     # Each was bound to its own name, so that a swap of two shows.
-    swapped = bound is not None and any(
-        name != value and name in passed for name, value in bound.arguments.items()
+    swapped = binding is not None and any(
+        name != value and name in passed for name, value in binding.arguments.items()
     )
-    if bound is None or swapped:
+    if binding is None or swapped:
         raise IsthmusError(
             f"{owner} is called with ({', '.join(main)}): write def "
             f"{hook}({', '.join(('self', *main))}){may}"
@@ -196,8 +198,8 @@ def check_hook(function: Any, owner: str) -> None:
 
 def needed_words(part: nn.Module) -> tuple[str, ...]:
     """The words that a module asks for and cannot do without."""
-    own = [p for p in _keywords(function_of(part)) if p.default is p.empty]
-    return tuple(p.name for p in own if p.name in WORDS)
+    arguments = [p for p in _keywords(function_of(part)) if p.default is p.empty]
+    return tuple(p.name for p in arguments if p.name in WORDS)
 
 
 def _own_option(parameter: inspect.Parameter) -> bool:
@@ -216,5 +218,5 @@ def _keywords(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def _called(part: Any) -> str:
-    named = part if inspect.isroutine(part) else type(part)
-    return str(getattr(named, "__name__", named))
+    callee = part if inspect.isroutine(part) else type(part)
+    return str(getattr(callee, "__name__", callee))

@@ -110,10 +110,10 @@ def _count(one: Any, axis: int) -> int:
     return int(np.prod(one.shape)) // int(one.shape[axis])
 
 
-def _axes(values: Tensor, given: Any, axis: int, wide: bool) -> Tensor:
+def _axes(values: Tensor, original: Any, axis: int, wide: bool) -> Tensor:
     if isinstance(values, Ragged):
         return values
-    axis = axis % given.ndim
-    others = [int(n) for place, n in enumerate(given.shape) if place != axis]
+    axis = axis % original.ndim
+    others = [int(n) for place, n in enumerate(original.shape) if place != axis]
     x = values.unflatten(0, others)
     return x.movedim(-1, axis).contiguous() if wide else x

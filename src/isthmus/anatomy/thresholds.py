@@ -20,12 +20,12 @@ def summary(scores: np.ndarray, kind: str, total: int) -> dict[str, Any]:
 
     ``scores`` are of ``rows`` rows of ``total``. ``kind`` is what they are: see ``score``.
     """
-    found = np.sort(np.asarray(scores, np.float64))
-    if len(found) > POINTS:
-        found = np.quantile(found, np.linspace(0.0, 1.0, POINTS))
+    points = np.sort(np.asarray(scores, np.float64))
+    if len(points) > POINTS:
+        points = np.quantile(points, np.linspace(0.0, 1.0, POINTS))
     # To float32, which is what scores are: short in the file, and exactly as compared.
-    kept = [float(value) for value in found.astype(np.float32)]
-    return {"kind": kind, "rows": len(scores), "of": total, "quantiles": kept}
+    quantiles = [float(value) for value in points.astype(np.float32)]
+    return {"kind": kind, "rows": len(scores), "of": total, "quantiles": quantiles}
 
 
 def suits(kept: Mapping[str, Any], kind: str) -> bool:

@@ -72,10 +72,10 @@ def same_names(tree: Tree, other: Tree, what: str, than: str) -> None:
     if mine == theirs:
         return
     lacking, extra = sorted(theirs - mine), sorted(mine - theirs)
-    said = [f"lacks {', '.join(map(repr, lacking))}"] if lacking else []
-    said += [f"has {', '.join(map(repr, extra))} too many"] if extra else []
+    faults = [f"lacks {', '.join(map(repr, lacking))}"] if lacking else []
+    faults += [f"has {', '.join(map(repr, extra))} too many"] if extra else []
     raise IsthmusError(
-        f"{what} {' and '.join(said)}: give it the names of {than}, "
+        f"{what} {' and '.join(faults)}: give it the names of {than}, "
         f"{', '.join(map(repr, sorted(theirs))) or 'which is a single tensor'}"
     )
 
