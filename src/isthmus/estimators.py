@@ -109,16 +109,16 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any = None) -> "AutoencoderTransformer":
         """Fit to a matrix or frame ``(rows, features)``; ``y`` is ignored but as ``label``."""
-        found = as_recipe(self.recipe)
-        if found.reads_signal and not {"collection", *REAL} & {*found.kinds}:
+        method = as_recipe(self.recipe)
+        if method.reads_signal and not {"collection", *REAL} & {*method.kinds}:
             raise IsthmusError(
-                f"the recipe {found.name!r} reads no rows of numbers, and scikit-learn passes no "
-                f'others: use isthmus.fit("{found.name}", X)'
+                f"the recipe {method.name!r} reads no rows of numbers, and scikit-learn passes no "
+                f'others: use isthmus.fit("{method.name}", X)'
             )
         X = self._checked(X, reset=True)
-        named = {n: v for n, v in self.get_params(deep=False).items() if v is not None}
+        params = {n: v for n, v in self.get_params(deep=False).items() if v is not None}
         for name in self._not_options:
-            named.pop(name, None)
+            params.pop(name, None)
         if self.label is not None and y is None:
             raise IsthmusError(f"label={self.label!r} needs y: pass y to fit, or leave label out")
         given = {} if self.label is None else {self.label: _numbers(y)}
@@ -128,7 +128,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
             recipe = vars(self)["model_"]
         elif isinstance(recipe, Autoencoder):
             recipe = copy.deepcopy(recipe)
-        settings = {**(self.options or {}), **named}
+        settings = {**(self.options or {}), **params}
         self.model_ = fit(recipe, self._apart(X), given=given, progress=False, **settings)
         first = X.take([0]) if isinstance(X, Table) else X[:1]
         self._n_features_out = self.model_.encode(self._apart(first)).shape[1]
@@ -145,13 +145,13 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         to, a frame under the same index."""
         check_is_fitted(self)
         rows = np.asarray(Z)
-        found = self.model_.decode(rows)
-        if not is_framed(found):
-            found = self._together(found).astype(rows.dtype, copy=False)
+        recon = self.model_.decode(rows)
+        if not is_framed(recon):
+            recon = self._together(recon).astype(rows.dtype, copy=False)
             if not self._framed or not hasattr(Z, "set_axis"):
-                return found
-            found = type(Z)(found, columns=self._names)
-        return named_rows(found, Z)
+                return recon
+            recon = type(Z)(recon, columns=self._names)
+        return named_rows(recon, Z)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """How normal each row is, ``(rows,)``: higher is more normal."""
@@ -175,8 +175,8 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
         names = self._names
         places: dict[str, list[int]] = {}
         for part, columns in self.parts.items():
-            chosen = [columns] if isinstance(columns, (str, int)) else list(columns)
-            for column in chosen:
+            selection = [columns] if isinstance(columns, (str, int)) else list(columns)
+            for column in selection:
                 if isinstance(column, str) and column not in names:
                     raise unknown(f"column of the part {part!r}", column, names)
                 if not isinstance(column, str) and not 0 <= column < self.n_features_in_:
@@ -184,7 +184,7 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
                         f"the part {part!r} asks for column {column} of {self.n_features_in_}: "
                         "columns count from 0"
                     )
-            places[part] = [names.index(c) if isinstance(c, str) else int(c) for c in chosen]
+            places[part] = [names.index(c) if isinstance(c, str) else int(c) for c in selection]
         return places
 
     def _apart(self, X: np.ndarray | Table) -> Any:
@@ -200,13 +200,13 @@ class AutoencoderTransformer(TransformerMixin, BaseEstimator):
             return X
         return {name: X[:, places] for name, places in self._places.items()}
 
-    def _together(self, found: Any) -> np.ndarray:
+    def _together(self, recon: Any) -> np.ndarray:
         """Reconstructions as columns in the order of X; of a single part its own alone."""
-        if self._places is None or not isinstance(found, Mapping):
-            return np.asarray(found)
-        rows = len(next(iter(found.values())))
+        if self._places is None or not isinstance(recon, Mapping):
+            return np.asarray(recon)
+        rows = len(next(iter(recon.values())))
         whole = np.full((rows, self.n_features_in_), np.nan, np.float32)
-        for name, part in found.items():
+        for name, part in recon.items():
             whole[:, self._places[name]] = np.asarray(part)
         return whole
 

@@ -45,16 +45,17 @@ def known_names(given: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any
     """
     names = set(known)
     others = {folded(name): name for name in sorted(names)}
-    found: dict[str, Any] = {}
-    said: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    spellings: dict[str, str] = {}
     for name, value in given.items():
-        meant = name if name in names else others.get(folded(name), name)
-        if meant in found:
+        key = name if name in names else others.get(folded(name), name)
+        if key in values:
             raise IsthmusError(
-                f"{said[meant]} and {name} are one option in two spellings: leave out one of them"
+                f"{spellings[key]} and {name} are one option in two spellings: leave out one of "
+                "them"
             )
-        found[meant], said[meant] = value, name
-    return found
+        values[key], spellings[key] = value, name
+    return values
 
 
 def known_value(given: Any, known: Iterable[Any]) -> Any:
