@@ -4,8 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from claims_made import a_claim, seeds
 
 from commands import run
+from isthmus.cli.reproduce import listed, out
+from isthmus.reproduction import results
+from isthmus.reproduction.probes import Probe, page_hash
+from isthmus.reproduction.results import Outcome, TrialResult
+from isthmus.studies import claims
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +58,48 @@ def test_reproduce_lists_runs_and_keeps(place):
     assert kept["reasons"][0] == "1 of 5 seeds"
     assert "did you mean 'topk'" in run("reproduce", "topkk", cwd=place, code=2)
     assert "unknown family" in run("reproduce", "--family", "spars", cwd=place, code=2)
+
+
+def test_the_list_has_a_line_a_claim(place):
+    head, *lines = run("reproduce", cwd=place).splitlines()
+    assert head.split() == ["claim", "word", "family:", "statement"]
+    assert [line.split()[0] for line in lines] == [*claims()]
+    for line, claim in zip(lines, claims().values(), strict=True):
+        assert f"not run  {claim.family}: {claim.statement[:5]}" in line
+        assert len(line.rstrip()) <= 80
+
+
+@pytest.fixture
+def ran(tmp_path, monkeypatch):
+    """A folder with results of two of three claims, of which one is out of date."""
+    made = [a_claim(name=name, statement="It is large. " * 20) for name in ("new", "old", "none")]
+    for claim in made[:2]:
+        page = page_hash(claim.file) if claim.name == "new" else "another"
+        trials = [TrialResult(11 + i, 1.0, 75.0, f) for i, f in enumerate(seeds([1.0, 1.1]))]
+        probe = Probe(page, "here", "weights", {})
+        results.write(Outcome(claim, 1.0, probe, trials=trials), tmp_path)
+    monkeypatch.setattr("isthmus.studies.claims", lambda: {one.name: one for one in made})
+    return tmp_path
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_the_list_has_words_seeds_and_minutes_and_ends_with_the_terminal(ran, monkeypatch, width):
+    monkeypatch.setattr(out, "width", width)
+    with out.capture() as captured:
+        out.print(listed(ran))
+    head, *lines = captured.get().splitlines()
+    lines, below = lines[:3], " ".join(lines[3:])
+    assert head.split() == ["claim", "word", "seeds", "min", "family:", "statement"]
+    starts = "made: It is large. It is"
+    assert " ".join(lines[0].split()).startswith(f"new not resolved 2 2.5 {starts[:18]}")
+    assert " ".join(lines[1].split()).startswith(f"old not resolved* 2 2.5 {starts[:18]}")
+    assert " ".join(lines[2].split()).startswith(f"none not run {starts}")
+    assert all(line.endswith("…") and len(line) == width for line in map(str.rstrip, lines))
+    assert below.startswith("* out of date")
+
+
+def test_results_that_cannot_be_read_are_said_in_their_line(ran):
+    (ran / "new.json").write_text("{")
+    with out.capture() as captured:
+        out.print(listed(ran))
+    assert captured.get().splitlines()[1].startswith("new    unreadable")

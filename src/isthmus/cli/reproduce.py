@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import RenderableType
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
 from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,7 @@ from isthmus.cli.common import Quiet, interruptible, out
 
 if TYPE_CHECKING:
     from isthmus.reproduction.results import Outcome
+    from isthmus.studies import Claim
     from isthmus.training.progress import ProgressBar
 
 COLOURS = {
@@ -22,6 +24,9 @@ COLOURS = {
     "not resolved": "yellow",
     "not testable here": "bright_black",
 }
+STALE = "out of date: the code is not what it was; isthmus reproduce NAME runs the claim again"
+GAP = 2
+"""Blanks between columns."""
 
 
 def reproduce(
@@ -98,23 +103,47 @@ def shown(outcome: "Outcome") -> RenderableType:
     return Markdown(text)
 
 
-def listed(folder: Path) -> Table:
-    """All claims with the words that are kept in ``folder``."""
+def listed(folder: Path) -> RenderableType:
+    """All claims with the words that are kept in ``folder``, a line each.
+
+    A statement ends where the terminal does: the page of the claim has it whole.
+    """
+    from isthmus.studies import claims
+
+    heads = ("claim", "word", "seeds", "min", "family: statement")
+    rows = [_line(claim, folder) for claim in claims().values()]
+    # Without a run there are no seeds and no minutes, and more room for what is claimed.
+    places = [k for k in range(4) if k < 2 or any(row[k].plain for row in rows)]
+    widths = [max(cell_len(heads[k]), *(row[k].cell_len for row in rows)) for k in places]
+    room = max(8, out.width - sum(widths) - GAP * len(widths))
+    grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for k, width in zip(places, widths, strict=True):
+        grid.add_column(heads[k], width=width, justify="left" if k < 2 else "right")
+    grid.add_column(heads[4], width=room, no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        grid.add_row(*(row[k] for k in places), row[4])
+    stale = any(row[1].plain.endswith("*") for row in rows)
+    return Group(grid, Text(f"* {STALE}", "bright_black")) if stale else grid
+
+
+def _line(claim: "Claim", folder: Path) -> tuple[Text, ...]:
+    """Name, word, seeds that count, minutes, and what is claimed; empty what was not run."""
     from isthmus.errors import IsthmusError
     from isthmus.reproduction.results import kept
     from isthmus.reproduction.runner import status_of
-    from isthmus.studies import claims
 
-    grid = _grid("claim", "word", "statement")
-    for name, claim in claims().items():
-        try:
-            outcome = kept(folder, claim, 1.0)
-            word = str(outcome.judged().word) if outcome.trials else "not run"
-            stale = "" if status_of(claim, folder) in (None, "current") else ", out of date"
-        except IsthmusError:  # said where the claim is run
-            word, stale = "unreadable", ""
-        grid.add_row(name, Text(word + stale, COLOURS.get(word, "")), Text(claim.statement))
-    return grid
+    seeds = minutes = ""
+    try:
+        outcome = kept(folder, claim, 1.0)
+        word = str(outcome.judged().word) if outcome.trials else "not run"
+        mark = "" if status_of(claim, folder) in (None, "current") else "*"
+        if outcome.trials:
+            seeds, minutes = f"{len(outcome.trials)}", f"{outcome.minutes:.1f}"
+    except IsthmusError:  # said where the claim is run
+        word, mark = "unreadable", ""
+    what = Text.assemble((f"{claim.family}: ", "bright_black"), claim.statement)
+    style = COLOURS.get(word, "")
+    return Text(claim.name), Text(word + mark, style), Text(seeds), Text(minutes), what
 
 
 def checked(names: list[str], folder: Path, budget: float, bar: "ProgressBar") -> Table:
@@ -123,7 +152,9 @@ def checked(names: list[str], folder: Path, budget: float, bar: "ProgressBar") -
     from isthmus.reproduction.results import kept
     from isthmus.studies import get_claim
 
-    grid = _grid("claim", "results", "by")
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("claim", "results", "by"):
+        grid.add_column(column, no_wrap=column != "by")
     for number, name in enumerate(names):
         bar.draw(number, number, name, total=len(names))
         claim = get_claim(name)
@@ -138,11 +169,4 @@ def checked(names: list[str], folder: Path, budget: float, bar: "ProgressBar") -
         what = "its page" if stored.page != now.page else ", ".join(arms) or "weights"
         seeds = f"{state}, {len(outcome.trials)} of {claim.seeds} seeds"
         grid.add_row(name, seeds, "" if state == "current" else what)
-    return grid
-
-
-def _grid(*columns: str) -> Table:
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        grid.add_column(column, no_wrap=column not in ("statement", "by"))
     return grid

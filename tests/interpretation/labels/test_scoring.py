@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from isthmus.errors import IsthmusError
+from isthmus.evaluation.intervals import STILL, percentile
 from isthmus.interpretation.labels import (
     Explanation,
     Label,
@@ -108,6 +109,13 @@ def test_the_interval_is_the_bootstrap_over_windows_of_each_kind():
     assert detail["interval"] == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.02)
 
 
+def test_answers_that_are_all_right_leave_no_interval():
+    truth = np.arange(20) < 8
+    score, detail = balanced_accuracy(truth, truth.astype(np.int8), rng())
+    assert score == 1
+    assert "interval" not in detail
+
+
 def test_contamination_is_the_chance_to_fire_anywhere_in_a_window():
     source = np.random.default_rng(0)
     fires = source.random((20000, 32)) < 0.01
@@ -143,8 +151,20 @@ def test_a_difference_with_its_interval():
     assert found.interval[0] < found.value < found.interval[1]
 
 
+def test_intervals_are_those_of_the_shared_bootstrap():
+    scores = np.random.default_rng(2).beta(8, 2, 40)
+    source = np.random.default_rng(5)
+    draws = np.array([source.choice(scores, len(scores)).mean() for _ in range(20_000)])
+    found = mean_score(labels(scores), seed=3)
+    assert found.interval == pytest.approx(percentile(draws, scores.mean()), abs=0.003)
+
+
 def test_one_latent_has_no_interval():
     assert mean_score(labels([0.5])).interval is None
+    alike = mean_score(labels([0.5, 0.5, 0.5]))
+    assert alike.interval is None
+    assert "no interval" in alike.estimator
+    assert alike.note == STILL
     assert score_difference(labels([0.5]), labels([0.5, 0.6])).interval is None
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
+from isthmus.evaluation.intervals import STILL, blocks, percentile, resample
 from isthmus.interpretation.labels.evidence import Evidence
 from isthmus.interpretation.labels.explainers import Answers, Explanation, Question
 from isthmus.interpretation.labels.table import Label
@@ -74,8 +75,8 @@ def balanced_accuracy(
     """The mean of the shares of right answers to both kinds of windows, and how it came about.
 
     Windows without an answer count as neither, and are counted. The 95 % interval is the percentile
-    bootstrap over windows, kind by kind (as many of each in each resample). None where one kind is
-    missing.
+    bootstrap over windows, kind by kind (as many of each in each resample); there is none where the
+    resamples do not differ, as where every answer is right. None where one kind is missing.
     """
     answered = answers >= 0
     counts = {}
@@ -92,8 +93,9 @@ def balanced_accuracy(
     draws = sum(
         rng.binomial(total, right / total, DRAWS) / total for right, total in counts.values()
     )
-    low, high = np.quantile(np.asarray(draws) / 2, [0.025, 0.975])
-    detail["interval"] = [round(float(low), 4), round(float(high), 4)]
+    interval = percentile(np.asarray(draws) / 2, score, 0, 1)
+    if interval is not None:
+        detail["interval"] = [round(end, 4) for end in interval]
     return score, detail
 
 
@@ -108,21 +110,23 @@ def contamination(rate: float, length: Sequence[int] | np.ndarray) -> float:
 def mean_score(labels: Sequence[Label], *, seed: int = 0) -> Result:
     """Mean score over latents, with the percentile bootstrap over latents (2,000 resamples).
 
+    No interval where the resamples do not differ: of one latent, or of latents of one score.
     ``labels`` are of one metric; those without a score are left out, and the note counts them.
     ``per`` holds the scores.
     """
     metric, scores, note = _scores(labels)
-    rng = np.random.default_rng(seed)
+    value = float(scores.mean())
+    interval = percentile(_resampled(scores, np.random.default_rng(seed)), value, 0, 1)
     return Result(
         metric,
-        float(scores.mean()),
+        value,
         True,
-        _interval(_resampled(scores, rng)) if len(scores) > 1 else None,
+        interval,
         len(scores),
-        f"mean over latents of balanced accuracy; percentile bootstrap over latents, {DRAWS} draws",
+        f"mean over latents of balanced accuracy; {_how(interval, 'latents')}",
         "",
         scores,
-        note,
+        "; ".join(x for x in (note, "" if interval else STILL) if x),
     )
 
 
@@ -137,15 +141,17 @@ def score_difference(first: Sequence[Label], second: Sequence[Label], *, seed: i
     if metric != other:
         raise IsthmusError(f"cannot subtract {other} from {metric}: choose labels of one metric")
     rng = np.random.default_rng(seed)
+    value = float(ours.mean() - theirs.mean())
     draws = _resampled(ours, rng) - _resampled(theirs, rng)
+    interval = percentile(draws, value, -1, 1) if min(len(ours), len(theirs)) > 1 else None
     return Result(
         f"{metric}_difference",
-        float(ours.mean() - theirs.mean()),
+        value,
         True,
-        _interval(draws) if min(len(ours), len(theirs)) > 1 else None,
+        interval,
         len(ours) + len(theirs),
-        "difference of means over latents of balanced accuracy; percentile bootstrap over the "
-        f"latents of both, {DRAWS} draws",
+        "difference of means over latents of balanced accuracy; "
+        f"{_how(interval, 'the latents of both')}",
         note="; ".join(x for x in (note, also) if x),
     )
 
@@ -165,10 +171,13 @@ def _scores(labels: Sequence[Label]) -> tuple[str, np.ndarray, str]:
 
 
 def _resampled(scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    means = [scores[rng.integers(0, len(scores), len(scores))].mean() for _ in range(DRAWS)]
-    return np.array(means)
+    """Means of resampled latents, ``(DRAWS,)``."""
+    n = len(scores)
+    parts = [resample(np.arange(n), n, size, rng) @ scores / n for size in blocks(DRAWS, n)]
+    return np.concatenate(parts)
 
 
-def _interval(draws: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(low), float(high)
+def _how(interval: tuple[float, float] | None, over: str) -> str:
+    return (
+        f"95 % percentile bootstrap over {over}, {DRAWS} resamples" if interval else "no interval"
+    )
