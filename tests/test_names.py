@@ -1,5 +1,6 @@
-"""What files are called: nouns that can be searched for, and one name for one thing."""
+"""What files and locals are called: nouns that can be searched for, one name for one thing."""
 
+import ast
 from collections import defaultdict
 from pathlib import Path
 
@@ -53,6 +54,60 @@ OTHERS = {
 }
 """Names that still mean two things, which is not to grow."""
 
+PLAIN_ROOMS = (
+    "activations", "anatomy", "cli", "comparison", "data", "interpretation", "pages", "pictures",
+    "reproduction", "runs", "tables", "estimators.py", "spelling.py",
+)  # fmt: skip
+"""Rooms and files whose locals are looked at."""
+
+SAYS_NOTHING = frozenset(
+    ("asked", "chosen", "found", "here", "made", "own", "said", "shown", "taken", "there", "told",
+     "wanted")
+)  # fmt: skip
+"""Names of locals that say what was done with a value and not what it is.
+
+``found`` may be a path, a recipe or a column: who reads the line must look for the one that set it.
+The noun of the thing (``path``, ``recipe``, ``columns``) says so at once. Participles that are the
+field's term (``held`` for held-out rows) are not among them.
+"""
+
+
+def saying_nothing(tree):
+    """(line, name) of what is bound by such a name; parameters of public functions are theirs."""
+    inner = {
+        id(node)
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(outer)
+        if node is not outer
+    }
+    # Fields of a class are no locals: they are read with the name of the object before them.
+    fields = {
+        id(line.target)
+        for kind in ast.walk(tree)
+        if isinstance(kind, ast.ClassDef)
+        for line in kind.body
+        if isinstance(line, ast.AnnAssign)
+    }
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Name)
+            and isinstance(node.ctx, ast.Store)
+            and id(node) not in fields
+        ):
+            bound = [(node.lineno, node.id)]
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            name = getattr(node, "name", "_")
+            public = id(node) not in inner and (not name.startswith("_") or name.endswith("__"))
+            bound = [] if public else [(n.lineno, n.arg) for n in _parameters(node.args)]
+        else:
+            bound = []
+        yield from ((line, name) for line, name in bound if name in SAYS_NOTHING)
+
+
+def _parameters(arguments):
+    return [n for n in ast.walk(arguments) if isinstance(n, ast.arg)]
+
 
 def test_no_name_begins_with_an_underscore():
     names = [path.relative_to(ROOT) for path in FILES]
@@ -89,3 +144,34 @@ def test_what_lies_among_recipes_registers_one():
         parts = path.relative_to(ROOT).with_suffix("").parts
         if parts[0] == "recipes" and not (len(parts) == 2 and parts[1] in shared):
             assert ".".join(("isthmus", *parts)) in pages, f"{path} registers no recipe"
+
+
+def test_locals_say_what_they_hold():
+    vague = [
+        f"{path.relative_to(ROOT)}:{line} {name}"
+        for path in sorted(ROOT.rglob("*.py"))
+        if path.relative_to(ROOT).parts[0] in PLAIN_ROOMS
+        for line, name in saying_nothing(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert not vague, f"name these by what they hold, in a noun: {vague}"
+    missing = [name for name in PLAIN_ROOMS if not (ROOT / name).exists()]
+    assert not missing, f"these rooms are gone: {missing}"
+
+
+def test_locals_that_say_nothing_are_seen_wherever_they_are_bound():
+    text = """
+def public(found, made):
+    told: int = found
+    for here in [own for own in made]:
+        with open(here) as (said, path):
+            asked = lambda taken, x: taken
+    if (shown := made):
+        def inner(chosen): ...
+def _private(there, *, rows): ...
+class Kept:
+    found: int
+    def _method(self, *wanted): ...
+    def method(self, wanted): ...
+"""
+    names = sorted(name for _, name in saying_nothing(ast.parse(text)))
+    assert names == sorted(SAYS_NOTHING - {"found", "made"})
