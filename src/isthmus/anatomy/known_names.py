@@ -140,9 +140,9 @@ class KnownNames:
         model = self._itself
         removed = model.scaler
         self._move(model.scaler_of("read"), model.scaler_of("written"))
-        own = model.signal.parts
-        plain = {name: Scaler(part.shape) for name, part in own.items()}
-        self._scale_by(EachScaler(plain) if own else Scaler(model.signal.shape), "none")
+        parts = model.signal.parts
+        plain = {name: Scaler(part.shape) for name, part in parts.items()}
+        self._scale_by(EachScaler(plain) if parts else Scaler(model.signal.shape), "none")
         return removed
 
     @torch.no_grad()
@@ -205,22 +205,22 @@ class KnownNames:
         return cast("Autoencoder", self)
 
     def _rows(self) -> tuple[Tensor, Tensor]:
-        found = dictionary.read_rows(self._itself)
-        if found is None:
+        rows = dictionary.read_rows(self._itself)
+        if rows is None:
             raise AttributeError("the encoder is not linear")
-        return found[0].detach(), found[1].detach()
+        return rows[0].detach(), rows[1].detach()
 
     def _asked(self, of: Any) -> Tensor:
-        found = of(self._itself)
-        if not isinstance(found, Tensor):
+        tensor = of(self._itself)
+        if not isinstance(tensor, Tensor):
             raise AttributeError("the decoder is no dictionary of one atom a latent")
-        return found.detach()
+        return tensor.detach()
 
     def _encoder(self) -> LinearEncoder:
-        found = sole(self._itself.encoder)
-        if not isinstance(found, LinearEncoder):
+        encoder = sole(self._itself.encoder)
+        if not isinstance(encoder, LinearEncoder):
             raise AttributeError("the encoder is not linear")
-        return found
+        return encoder
 
     def _decoder(self) -> LinearDecoder:
         model = self._itself
@@ -229,10 +229,10 @@ class KnownNames:
         return model.decoder
 
     def _bottleneck(self) -> Ruled:
-        found = self._itself.bottleneck
-        if not isinstance(found, Ruled):
+        bottleneck = self._itself.bottleneck
+        if not isinstance(bottleneck, Ruled):
             raise AttributeError("the bottleneck has no rule of which latents are on")
-        return found
+        return bottleneck
 
 
 def _flat(scaler: Scaler, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -241,6 +241,6 @@ def _flat(scaler: Scaler, like: Tensor) -> tuple[Tensor, Tensor]:
 
 def _inverse(scaler: Scaler) -> Scaler:
     """The scaler of the way back."""
-    made = Scaler((), "none")
-    made.offset, made.scale = -scaler.offset / scaler.scale, 1.0 / scaler.scale
-    return made
+    inverse = Scaler((), "none")
+    inverse.offset, inverse.scale = -scaler.offset / scaler.scale, 1.0 / scaler.scale
+    return inverse
