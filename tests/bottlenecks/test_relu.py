@@ -98,10 +98,35 @@ def test_the_start_does_not_depend_on_the_scale_of_the_data(name):
             torch.testing.assert_close(value, theirs[key], rtol=1e-3, atol=1e-4, msg=key)
 
 
-def test_without_a_control_it_starts_plain():
-    model = start("relu-l1", rows(), latent_dim=64)
-    assert not model.encoder.bias.any()
-    assert torch.equal(model.encoder.weight, model.decoder.weight)
+KINDS = [("relu-l1", {}), ("relu-l1", {"tied": True}), ("gated", {}), ("jumprelu", {}),
+         ("jumprelu", {"threshold": 0.1}), ("jumprelu", {"subtract_bias": False})]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options"), KINDS)
+def test_without_a_target_the_first_reconstruction_is_sane(name, options):
+    """A tied start of all latents overshoots by half of them an element: 16 times, squared."""
+    x = rows()
+    model = start(name, x, latent_dim=512, **options)
+    centre = model.decoder.bias.detach() * model.scaler.scale
+    left = ((model.reconstruct(x) - x) ** 2).sum() / ((x - np.median(x, 0)) ** 2).sum()
+    assert left < (1.0 if options else 0.5)  # no overshoot
+    np.testing.assert_allclose(centre, np.median(x, 0), atol=1.0)  # and not at zero
+    torch.testing.assert_close(model.decoder.weight.norm(dim=1), torch.ones(512))
+    if not {"tied", "threshold"} & set(options):
+        assert (model.encode(x) != 0).any(0).all()  # no latent is silent
+        assert start_of(model, x) == pytest.approx(1.0, abs=0.02)  # no other scale is better
+
+
+def start_of(model, x):
+    """The best factor on what a model rebuilds about its centre, in closed form."""
+    centre = (model.decoder.bias.detach() * model.scaler.scale).numpy()
+    rebuilt = model.reconstruct(x) - centre
+    return float((rebuilt * (x - centre)).sum() / (rebuilt**2).sum())
+
+
+def test_an_initial_threshold_is_kept():
+    model = start("jumprelu", rows(), latent_dim=64, threshold=0.1)
+    torch.testing.assert_close(model.bottleneck.log_threshold.exp(), torch.full((64,), 0.1))
 
 
 def test_only_training_counts_who_fires():

@@ -120,6 +120,31 @@ def test_limits():
     assert steps == pytest.approx(math.log(1e4) / 0.05, abs=2)
 
 
+def test_a_ramp_falls_to_the_target_over_a_fifth_of_the_run():
+    control = L0Control(4.0, 64, 16.0)
+    at = [control.target_at(Clock(step, 100, 1, 1)) for step in (0, 10, 20, 99)]
+    assert at == pytest.approx([16.0, 8.0, 4.0, 4.0])  # straight in its logarithm
+    constant = L0Control(4.0, 64)
+    assert [constant.target_at(Clock(step, 100, 1, 1)) for step in (0, 10)] == [4.0, 4.0]
+
+
+@pytest.mark.parametrize("name", ["relu-l1", "gated", "jumprelu"])
+def test_a_run_with_a_ramp_starts_dense_and_ends_at_its_target(name):
+    model = isthmus.fit(
+        name, X, latent_dim=32, l0=3, l0_start=12, steps=200, batch_size=50, lr=1e-3, warmup=0,
+        log_every=1, progress=False,
+    )  # fmt: skip
+    seen = [record["l0"] for record in model.history if "l0" in record]
+    assert seen[0] == pytest.approx(12, rel=0.3)
+    assert np.mean(seen[-20:]) == pytest.approx(3, rel=0.15)
+
+
+@pytest.mark.parametrize("start", [3.0, 16.0])
+def test_a_ramp_that_rises_or_leaves_the_dictionary_is_an_error(start):
+    with pytest.raises(IsthmusError, match=f"l0_start={start:g} is no start for l0=4"):
+        L0Control(4.0, 16, start)
+
+
 @pytest.mark.parametrize("target", [0, -3, 16, 20])
 def test_an_impossible_target_is_an_error(target):
     with pytest.raises(IsthmusError, match=f"l0={target} is no target for 16 latents"):

@@ -55,6 +55,12 @@ def sampled(x: Tree) -> Tree:
     return tree.mapped(sample_of, x)
 
 
+def look_for(model: Autoencoder, x: Tree) -> Tree:
+    """As many of the rows as bounds the memory of all pre-activations of a model."""
+    most = max(64, _ELEMENTS // len(reading_weights(model)[0]))
+    return tree.mapped(lambda leaf: sample_of(leaf, most), x)
+
+
 @torch.no_grad()
 def geometric_median(x: Tensor, *, iterations: int = 100, tolerance: float = 1e-5) -> Tensor:
     """The point of least summed distance to the rows of ``x`` ``(rows, d)``, ``(d,)``.
@@ -125,6 +131,7 @@ class Control(Protocol):
     """What a bottleneck asks of a control of L0: see :class:`isthmus.objectives.L0Control`."""
 
     target: float
+    first: float
 
     def begin(self, coefficient: float, spread: float) -> None: ...
 

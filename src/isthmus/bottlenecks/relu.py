@@ -3,12 +3,15 @@
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Code, Rule, Ruled
+from isthmus.anatomy import Autoencoder, Code, Look, Rule, Ruled
 from isthmus.bottlenecks.batchtopk import over
-from isthmus.bottlenecks.dictionary_start import EARLY, Control, Start
+from isthmus.bottlenecks.dictionary_start import EARLY, Control, Start, dictionary_of, start_for
 from isthmus.bottlenecks.penalised import Penalised
 from isthmus.kernels import Preactivations
 from isthmus.networks.dictionary import Dictionary, DictionaryEncoder
+
+_LEAST_POWER = -3
+"""Of two, of the latents that a row has on average at a tied start: few where atoms overlap."""
 
 
 class ReLU(Ruled, Penalised):
@@ -39,6 +42,24 @@ class ReLU(Ruled, Penalised):
 
     def _code(self, h: Preactivations, keep: Preactivations | None) -> Code:
         return over(h, 0.0, keep)
+
+    def _fit(self, model: Autoencoder, look: Look) -> None:
+        """Scale the encoder for the first reconstruction; a tied one, which cannot, gets cutoffs.
+
+        These let as many latents pass, of powers of two, as rebuild best.
+        """
+        encoder, dictionary = dictionary_of(model)
+        if encoder.weight is not dictionary.weight:
+            super()._fit(model, look)
+            return
+        best, lowest = encoder.bias.clone(), torch.inf
+        for power in range(_LEAST_POWER, (len(encoder.bias) // 2).bit_length()):
+            start = start_for(model, look.tensor, 2.0**power)
+            rebuilt = torch.relu(start.u - start.cutoffs) @ dictionary.weight
+            error = float((rebuilt - start.inner).square().sum())
+            if error < lowest:
+                best, lowest = encoder.bias - start.cutoffs, error
+        encoder.bias.copy_(best)
 
     def _begin(
         self, control: Control, start: Start, encoder: DictionaryEncoder, dictionary: Dictionary

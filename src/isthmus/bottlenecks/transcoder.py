@@ -105,7 +105,7 @@ def start_penalised(bottleneck: Penalised, model: Autoencoder, x: Tree) -> None:
     if bottleneck.control is None:
         _fit_scale(encoder, bottleneck(h).z @ dictionary.weight, inner)
         return
-    start = Start(inner, u, *cutoffs_for(u, bottleneck.control.target))
+    start = Start(inner, u, *cutoffs_for(u, bottleneck.control.first))
     bottleneck.begin(start, encoder, dictionary)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from isthmus.anatomy import (
     AnySparseCode,
     Autoencoder,
+    Clock,
     Code,
     Output,
     Part,
@@ -25,6 +26,8 @@ PROPORTIONAL = 0.05
 """Steps of the cutoffs in spreads of the pre-activations, per unit of error."""
 DRIFT = 0.01
 """Steps of the cutoffs in spreads, per unit of the logarithm below the least coefficient."""
+RAMP = 0.2
+"""Share of the run over which the target falls from its start."""
 _LARGEST_ERROR = 1.0
 _ABOVE, _BELOW, _DRIFTING = math.log(1e4), math.log(1e2), 5.0
 """How far the logarithm of the coefficient may go from its start, and drift beyond that."""
@@ -39,6 +42,11 @@ class L0Control(Part):
     which the loss itself wants the target; the proportional part holds the target meanwhile, and
     does so at a speed that depends on no learning rate. With the target met neither acts: where
     training ends is a stationary point of the plain penalised loss, with the coefficient found.
+
+    With ``start`` the target begins there and falls in a straight line of its logarithm over the
+    first ``RAMP`` of the run, as the coefficients of a penalty rise slowly where they are chosen:
+    dense codes first, so that every latent is used before latents have to compete. Less than the
+    target is an :class:`IsthmusError`.
 
     The coefficient falls to no less than a hundredth of where it began. A target that the
     reconstruction alone would not reach (more latents than it has a use for) lies below that: the
@@ -58,14 +66,20 @@ class L0Control(Part):
     active: Tensor
     rows: Tensor
 
-    def __init__(self, target: float, width: int) -> None:
+    def __init__(self, target: float, width: int, start: float | None = None) -> None:
         super().__init__()
         if not 0.0 < target < width:
             raise IsthmusError(
                 f"l0={target:g} is no target for {width} latents: choose a number above 0 and "
                 "below latent_dim"
             )
-        self.target = float(target)
+        first = target if start is None else start
+        if not target <= first < width:
+            raise IsthmusError(
+                f"l0_start={first:g} is no start for l0={target:g}: choose a number from l0 up, "
+                f"below latent_dim={width}"
+            )
+        self.target, self.first = float(target), float(first)
         # Double: small errors must not be lost to rounding.
         for name, value in (("integral", 0.0), ("start", 0.0), ("spread", 1.0), ("active", 0.0)):
             self.register_buffer(name, torch.tensor(value, dtype=torch.float64))
@@ -93,18 +107,31 @@ class L0Control(Part):
         self.active += counts.sum()
         self.rows += len(counts)
 
+    def target_at(self, clock: Clock) -> float:
+        """How many latents are to be active at a step."""
+        if self.first == self.target:
+            return self.target
+        done = min(1.0, clock.step / max(1.0, RAMP * clock.total))
+        return float(self.first ** (1.0 - done) * self.target**done)
+
     @torch.no_grad()
-    def after_update(self, *, model: Autoencoder) -> None:
+    def after_update(self, *, model: Autoencoder, step: Step) -> None:
         """Answer what was measured since the last step."""
-        amount = self.answer()
+        amount = self.answer(
+            self.target if self.first == self.target else self.target_at(step.clock)
+        )
         if isinstance(model.bottleneck, Penalised):
             model.bottleneck.shift(model, amount)
 
     @torch.no_grad()
-    def answer(self) -> Tensor:
-        """Move the integral by what was measured; the amount by which cutoffs are to rise."""
+    def answer(self, target: float | None = None) -> Tensor:
+        """Move the integral by what was measured; the amount by which cutoffs are to rise.
+
+        ``target`` is that of the moment (none: the last).
+        """
+        target = self.target if target is None else target
         measured = self.rows > 0
-        ratio = self.active / self.rows.clamp_min(1) / self.target
+        ratio = self.active / self.rows.clamp_min(1) / target
         # The logarithm of no active latent at all is minus infinity, and clipped like any other.
         error = ratio.log().clamp(-_LARGEST_ERROR, _LARGEST_ERROR)
         error = torch.where(measured, error, 0.0)

@@ -41,6 +41,14 @@ TargetL0 = Annotated[
     float | None,
     Field(gt=0, description="active latents to aim at; the coefficient is then found, not chosen"),
 ]
+StartL0 = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        description="with l0: the target at first, falling over a fifth of the run (none: "
+        "always l0)",
+    ),
+]
 DeadAfter = Annotated[
     int,
     Field(

@@ -112,7 +112,7 @@ class CrosscoderReLU(ReLU):
         most = max(64, _ELEMENTS // len(bias))
         some = {name: sample_of(look.x[name], most) for name in parts}
         u = model.encode_view(View(some)).dense()
-        cutoffs, spread, height = cutoffs_for(u, self.control.target)
+        cutoffs, spread, height = cutoffs_for(u, self.control.first)
         active = torch.relu(u - cutoffs)
         rebuilt = torch.cat([active @ part.atoms() for part in parts.values()], 1)
         inner = [some[name].flatten(1) - part.offset for name, part in parts.items()]

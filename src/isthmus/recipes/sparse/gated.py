@@ -24,6 +24,7 @@ from isthmus.recipes.options import (
     DictionaryDim,
     Meant,
     NonNegative,
+    StartL0,
     SubtractBias,
     TargetL0,
     UnitRows,
@@ -54,6 +55,7 @@ def gated(
     *,
     latent_dim: DictionaryDim = 4096,
     l0: TargetL0 = None,
+    l0_start: StartL0 = None,
     sparsity: Annotated[
         NonNegative, Field(description="lambda: price of the gates' L1 norm")
     ] = 0.1,
@@ -76,7 +78,9 @@ def gated(
     ``unit=False`` rows have any norm, by which a gate's price is multiplied.
 
     With ``l0`` no lambda has to be chosen: biases start where that many latents are active, and a
-    control holds L0 at the target by lambda and by a common shift of the biases.
+    control holds L0 at the target by lambda and by a common shift of the biases. Without it the
+    decoder's bias starts at the geometric median of the data, and the encoder is scaled so that the
+    first reconstruction is best.
 
     Published: Adam with beta1 = 0 at 3e-4, rate and lambda rising over 1000 steps, batches of 4096;
     lambda is swept, and 0.1 here is no more than a place to begin. Dead latents were resampled;
@@ -84,7 +88,7 @@ def gated(
     """
     dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
     encoder = DictionaryEncoder(dictionary, subtract_bias=subtract_bias)
-    control = None if l0 is None else L0Control(l0, latent_dim)
+    control = None if l0 is None else L0Control(l0, latent_dim, l0_start)
     bottleneck = Gated(latent_dim, dead_after, control=control)
     objective = SquaredError() + GateError() + Watch(ActiveLatents())
     if control is None:

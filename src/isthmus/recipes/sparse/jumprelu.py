@@ -20,6 +20,7 @@ from isthmus.recipes.options import (
     Meant,
     NonNegative,
     Positive,
+    StartL0,
     SubtractBias,
     TargetL0,
     UnitRows,
@@ -54,6 +55,7 @@ def jumprelu(
     *,
     latent_dim: DictionaryDim = 4096,
     l0: TargetL0 = None,
+    l0_start: StartL0 = None,
     sparsity: Annotated[
         NonNegative, Field(description="lambda: price of one active latent")
     ] = 1e-3,
@@ -88,7 +90,9 @@ def jumprelu(
 
     With ``l0`` no lambda has to be chosen: thresholds start where that many latents are active,
     the kernel is as wide as half the spread of the pre-activations, and a control holds L0 at the
-    target by lambda and by a common shift of the thresholds.
+    target by lambda and by a common shift of the thresholds. Without it the decoder's bias starts
+    at the geometric median of the data, and the encoder is scaled so that the first reconstruction
+    is best with the thresholds as they are.
 
     Published: threshold and bandwidth 0.001, Adam with beta1 = 0 at 7e-5 after 1000 steps of
     warm-up, lambda rising over 10,000 steps, batches of 4096; lambda is swept. With few steps a
@@ -97,7 +101,7 @@ def jumprelu(
     (docs/benchmarks.md).
     """
     dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
-    control = None if l0 is None else L0Control(l0, latent_dim)
+    control = None if l0 is None else L0Control(l0, latent_dim, l0_start)
     if control is None:
         threshold, bandwidth = threshold or PUBLISHED, bandwidth or PUBLISHED
         objective = SquaredError() + Linear(0.0, sparsity, sparsity_steps) * L0()

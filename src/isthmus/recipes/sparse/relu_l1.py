@@ -23,6 +23,7 @@ from isthmus.recipes.options import (
     DeadAfter,
     DictionaryDim,
     NonNegative,
+    StartL0,
     SubtractBias,
     TargetL0,
     UnitRows,
@@ -47,6 +48,7 @@ def relu_l1(
     *,
     latent_dim: DictionaryDim = 4096,
     l0: TargetL0 = None,
+    l0_start: StartL0 = None,
     sparsity: Annotated[NonNegative, Field(description="alpha: price of the L1 norm")] = 8.6e-4,
     tied: Annotated[bool, Field(description="one weight for encoder and decoder")] = False,
     auxk_weight: AuxWeight = 0.0,
@@ -62,7 +64,9 @@ def relu_l1(
     times the length of its atom.
 
     With ``l0`` no alpha has to be chosen: biases start where that many latents are active, and a
-    control holds L0 at the target by alpha and by a common shift of the biases.
+    control holds L0 at the target by alpha and by a common shift of the biases. Without it the
+    decoder's bias starts at the geometric median of the data, and the encoder is scaled so that the
+    first reconstruction is best (a tied one gets biases instead).
 
     Published: Adam at 1e-3, alpha 8.6e-4 for the residual stream (swept from 1e-4 to 1e-2), and a
     decoder tied to the encoder, which has no bias. Here the decoder has one, and is a weight of its
@@ -72,7 +76,7 @@ def relu_l1(
     encoder = DictionaryEncoder(dictionary, subtract_bias=subtract_bias)
     if tied:
         encoder.weight = dictionary.weight
-    control = None if l0 is None else L0Control(l0, latent_dim)
+    control = None if l0 is None else L0Control(l0, latent_dim, l0_start)
     price = 2.0 / dictionary.bias.numel()
     bottleneck = ReLU(latent_dim, dead_after, control=control, price=price)
     penalty = L1() if unit else NormL1()
