@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import isthmus
+import zoo
 from isthmus.anatomy import Clock, SparseCode
 from isthmus.errors import IsthmusError
 from isthmus.kernels import path_in_use, using
-from isthmus.recipes.sparse.matryoshka import prefix_ends
+from isthmus.recipes.sparse.matryoshka import prefix_ends, random_ends
 
 X = np.random.default_rng(0).normal(1.0, 2.0, (300, 10)).astype(np.float32)
 
@@ -59,9 +60,9 @@ def test_loss_and_gradients_are_those_of_the_dense_formula(path, k):
     u = (x - w["decoder.bias"]) @ w["encoder.weight"].T + w["encoder.bias"]
     z = torch.where(u.detach() >= u.detach().flatten().sort().values[-k * 40], u, 0.0)
     expected = 0.0
-    for end in (40, 80, 160, 320, 640):
+    for end in (0, 40, 80, 160, 320, 640):
         recon = z[:, :end] @ w["decoder.weight"][:end] + w["decoder.bias"]
-        expected = expected + ((x - recon) ** 2).mean() / 5
+        expected = expected + ((x - recon) ** 2).mean() / 6
     expected.backward()
     assert losses.total.item() == pytest.approx(expected.item(), rel=1e-5)
     for name, parameter in made.named_parameters():
@@ -70,9 +71,42 @@ def test_loss_and_gradients_are_those_of_the_dense_formula(path, k):
         )
 
 
-def test_one_share_is_batchtopk():
-    one, plain = fitted(shares=(1.0,)), fitted("batchtopk")
-    np.testing.assert_allclose(one.encode(X), plain.encode(X), atol=1e-5)
+def test_one_share_is_batchtopk_and_a_bias_that_rebuilds_alone():
+    """The empty prefix pulls the bias, and nothing else, to the mean of the data."""
+    one, plain = fitted(shares=(1.0,), steps=300), fitted("batchtopk", steps=300)
+    mean = one.scaler(torch.from_numpy(X)).mean(0)
+    off = [float((m.decoder.bias.detach() - mean).norm()) for m in (one, plain)]
+    assert off[0] < 0.5 * off[1]
+    made = fitted(latent_dim=32, shares=(1.0,), steps=1, auxk_weight=0.0).train()
+    out = made(torch.from_numpy(X[:40]), Clock(5, 1000, 40))
+    whole = out.squared_error() / 10
+    alone = (out.target - made.decoder.bias).square().mean(1)
+    torch.testing.assert_close(made.objective(made, out).total, ((whole + alone) / 2).mean())
+
+
+def test_random_prefixes_are_short_ones_more_often_and_none_twice():
+    torch.manual_seed(0)
+    drawn = [random_ends(4, 50) for _ in range(3000)]
+    assert all(ends == sorted(set(ends)) and ends[-1] == 50 and ends[0] >= 1 for ends in drawn)
+    single = np.array([random_ends(2, 50)[0] for _ in range(20_000)])
+    for length in (1, 10, 30):
+        share = np.sqrt(length / 49)
+        assert (single <= length).mean() == pytest.approx(share, abs=0.015)
+    assert random_ends(1, 50) == [50]
+    assert random_ends(9, 3) == [1, 2, 3]
+
+
+def test_random_prefixes_are_a_function_of_seed_and_step_and_rest_in_evaluation():
+    one, again = (fitted(prefixes="random", steps=8) for _ in range(2))
+    assert zoo.sha(one) == zoo.sha(again)
+    assert zoo.sha(one) != zoo.sha(fitted(steps=8))
+    x, clock = torch.from_numpy(X[:40]), Clock(5, 1000, 40)
+    for drawn in (True, False):
+        model, found = one.train(drawn), []
+        for seed in range(3):
+            torch.manual_seed(seed)
+            found.append(float(model.objective(model, model(x, clock)).total.detach()))
+        assert (len(set(found)) > 1) == drawn
 
 
 def test_a_prefix_rebuilds_better_than_one_of_batchtopk():
