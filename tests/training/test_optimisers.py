@@ -37,6 +37,12 @@ def test_half_exponential():
     assert values == pytest.approx([1.0] * 5 + [0.01**0.25, 0.01**0.5, 0.01**0.75])
 
 
+def test_a_late_fall_begins_after_four_fifths():
+    flat = [1.0] * 9
+    assert rates(10, lr_schedule="last-fifth") == pytest.approx([*flat, 0.5])
+    assert rates(10, lr_schedule="cool-down") == pytest.approx([*flat, 0.5 * (1 + 1 / 32)])
+
+
 def test_warm_up_rises_to_the_full_rate_and_is_cut_in_short_runs():
     assert rates(100, warmup=4)[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
     assert rates(20, warmup=1000)[:3] == pytest.approx([0.5, 1.0, 1.0])

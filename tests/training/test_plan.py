@@ -150,7 +150,7 @@ def test_validations_take_a_small_part_of_the_run():
 
 
 def test_a_falling_rate_is_not_cut_short():
-    for shape in ("linear", "cosine", "half-exponential"):
+    for shape in ("linear", "cosine", "half-exponential", "last-fifth", "cool-down"):
         assert falls(TrainingOptions(lr_schedule=shape), 1000), shape
     for shape in ("constant", "burda", "two-halvings"):
         assert not falls(TrainingOptions(lr_schedule=shape), 1000), shape

@@ -127,12 +127,24 @@ class _HalfExponential(Schedule):
         return float(self.end ** max(0.0, 2.0 * clock.progress - 1.0))
 
 
+@dataclass(frozen=True)
+class _Late(Schedule):
+    """1 for four fifths of the run, then in a straight line down to ``end``."""
+
+    end: float
+
+    def __call__(self, clock: Clock) -> float:
+        return 1.0 - (1.0 - self.end) * max(0.0, 5.0 * clock.progress - 4.0)
+
+
 LR_SCHEDULES: dict[str, Callable[[int], Schedule]] = {
     "constant": lambda total: Constant(1.0),
     "linear": lambda total: Linear(1.0, 0.0, total, fit=None),
     "cosine": lambda total: Cosine(1.0, 0.0),
     "burda": lambda total: _burda(),
     "half-exponential": lambda total: _HalfExponential(),
+    "last-fifth": lambda total: _Late(0.0),  # Zaigrajew et al. 2025, code
+    "cool-down": lambda total: _Late(1 / 32),  # He et al. 2024, code
     "two-halvings": lambda total: Stairs((1.0, 0.5, 0.25), (0.375, 0.75)),  # Dai & Wipf 2019, code
 }
 

@@ -70,7 +70,14 @@ class TrainingOptions(BaseModel):
         (), description="settings for parameters by name pattern"
     )
     lr_schedule: Literal[
-        "constant", "linear", "cosine", "burda", "half-exponential", "two-halvings"
+        "constant",
+        "linear",
+        "cosine",
+        "burda",
+        "half-exponential",
+        "last-fifth",
+        "cool-down",
+        "two-halvings",
     ] = Field("constant", description="how the learning rate falls over the run")
     warmup: Annotated[int, Field(ge=0)] = Field(
         0, description="steps over which the learning rate rises from zero"

@@ -45,18 +45,45 @@ def test_loss_and_gradients_are_those_of_the_dense_formula(path, weighting, widt
     u = (x - w["decoder.bias"]) @ w["encoder.weight"].T + w["encoder.bias"]
     levels = doubling(k, width)
     weights = np.ones(len(levels)) if weighting == "uniform" else np.arange(len(levels), 0, -1)
-    scaled = made.scaler(torch.from_numpy(X)).double().numpy()
-    variance = np.square(scaled - scaled.mean(0)).mean()
+    own = (x - made.scaler(torch.from_numpy(X)).double().mean(0)).square().sum(1)
     expected = 0.0
     for level, weight in zip(levels, weights, strict=True):
         recon = strongest(u, level) @ w["decoder.weight"] + w["decoder.bias"]
-        expected = expected + weight * ((x - recon) ** 2).mean() / variance / weights.sum()
+        share = ((x - recon) ** 2).sum(1) / own
+        expected = expected + weight * share.mean() / weights.sum()
     expected.backward()
     assert losses.total.item() == pytest.approx(expected.item(), rel=1e-4)
     for name, parameter in made.named_parameters():
         torch.testing.assert_close(
             parameter.grad.double(), w[name].grad, rtol=5e-4, atol=1e-5, msg=name
         )
+
+
+def test_short_rows_count_as_much_as_long_ones_and_one_at_the_mean_is_no_infinity():
+    rows = np.concatenate([X, X / 100.0])
+    rows = np.concatenate([rows, -rows, np.zeros((1, 10), np.float32)])
+    made = fitted(X=rows, steps=1).train()
+    with torch.no_grad():
+        made.decoder.bias.zero_()
+        made.encoder.weight.zero_()
+        made.encoder.bias.zero_()
+        loss = made.objective.terms[0](made, made(torch.from_numpy(rows), Clock(5, 1000, 1201)))
+    torch.testing.assert_close(loss[:-1], torch.ones(1200), rtol=1e-3, atol=0)
+    assert 0.0 <= loss[-1] < 0.1
+
+
+def test_at_the_start_all_latents_together_do_not_overshoot():
+    recipe = get_recipe("msae")
+    made = recipe.build(as_source(X).signal, recipe.parse({"latent_dim": 320, "k": 4})[0])
+    made.prepare(torch.from_numpy(X))
+    made.bottleneck.use(320)
+    error = np.square(made.eval().reconstruct(X) - X).sum()
+    assert error < np.square(X - X.mean(0)).sum()
+
+
+def test_the_rate_falls_over_the_last_fifth():
+    rates = [record["lr"] for record in fitted(log_every=1).history]
+    assert rates == pytest.approx([3e-3] * 17 + [2.25e-3, 1.5e-3, 0.75e-3])
 
 
 def test_any_number_of_latents_at_inference_and_it_is_saved(tmp_path):

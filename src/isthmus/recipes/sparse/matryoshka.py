@@ -47,7 +47,7 @@ def random_ends(count: int, width: int) -> list[int]:
         return [width]
     roots = torch.arange(width, dtype=torch.float64).sqrt()
     drawn = torch.multinomial(roots.diff(), others)
-    return sorted(int(place) + 1 for place in drawn) + [width]
+    return [*sorted(int(place) + 1 for place in drawn), width]
 
 
 class PrefixMSE(Term):

@@ -23,6 +23,12 @@ from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.recipes.options import ActiveLatents, DictionaryDim, check_active
 from isthmus.recipes.registry import recipe
 
+START = 0.01
+"""Norm of the encoder's rows at the start: decoder and encoder at 0.1, then the decoder's norm moved
+into the encoder (the authors' code). From norm 1 all positive latents together overshoot."""
+LEAST = 1e-6
+"""The least squared distance from the mean that a row's error is divided by, of the mean one."""
+
 
 def doubling(k: int, width: int) -> list[int]:
     """``k, 2k, 4k, ...`` below ``width``, and ``width``."""
@@ -77,41 +83,47 @@ class NestedTopK(nn.Module):
 
 
 class NestedFVU(Term):
-    """``sum_k a_k |x - x^_k|^2 / (|x - mean|^2) / sum_k a_k`` over the levels k.
+    """``sum_k a_k |x - x^_k|^2 / |x - mean|^2 / sum_k a_k`` over the levels k, a row by its own.
 
-    The denominator is the mean over the data, the buffer ``variance`` per element, so that the term
-    is one of single examples. A level adds to the reconstruction of the level below it what its
-    further latents contribute; at the width all positive latents are active, which is a dense
-    product.
+    ``mean`` is that of the data. Each row's error is a share of that row's own squared distance
+    from it, so that short rows count as much as long ones; a row nearer than :data:`LEAST` of the
+    mean squared distance counts as one at that. A level adds to the reconstruction of the level
+    below it what its further latents contribute; at the width all positive latents are active,
+    which is a dense product.
     """
 
     name = "nested_fvu"
-    unit = "share of the data's variance, averaged over the levels"
+    unit = "share of a row's squared distance from the mean, averaged over the levels"
     rebuilds = False
 
+    mean: Tensor
     variance: Tensor
 
-    def __init__(self, weights: list[float]) -> None:
+    def __init__(self, weights: list[float], elements: int) -> None:
         super().__init__()
         total = sum(weights)
         self.weights = [weight / total for weight in weights]
+        self.register_buffer("mean", torch.zeros(elements))
         self.register_buffer("variance", torch.ones(()))
 
     @torch.no_grad()
     def prepare(self, model: Autoencoder, look: Look) -> None:
-        """Centre the data by the decoder's bias, and measure their variance."""
+        """Centre the data by the decoder's bias, and measure their mean and variance."""
         dictionary = model.part_as("decoder", Dictionary, self)
         flat = look.tensor.flatten(1).double()
-        dictionary.bias.copy_(flat.mean(0))
         variance = flat.var(0, correction=0).mean()
         if not bool(variance > 0):
             raise IsthmusError("every row of the data is the same: there is nothing to learn")
+        self.mean.copy_(flat.mean(0))
         self.variance.copy_(variance)
+        dictionary.bias.copy_(self.mean)
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         dictionary = model.part_as("decoder", Dictionary, self)
         bottleneck = model.part_as("bottleneck", NestedTopK, self)
-        centred = out.target.flatten(1) - dictionary.bias
+        target = out.target.flatten(1)
+        own = (target - self.mean).square().mean(1).clamp_min(LEAST * self.variance)
+        centred = target - dictionary.bias
         left, start = centred, 0
         loss = torch.zeros(len(centred), device=centred.device)
         for level, weight in zip(bottleneck.levels, self.weights, strict=True):
@@ -122,7 +134,7 @@ class NestedFVU(Term):
                 values, indices = code.values[:, band], code.indices[:, band]
                 left, start = left - adaptive_decode(values, indices, dictionary.weight), level
             loss = loss + weight * left.square().mean(1)
-        return loss / self.variance
+        return loss / own
 
     def _everything(self, out: Output) -> Tensor:
         """All rectified pre-activations, ``(rows, width)``."""
@@ -136,14 +148,15 @@ class NestedFVU(Term):
     paper="Zaigrajew, Baniecki, Biecek, Interpreting CLIP with Hierarchical Sparse Autoencoders, "
     "2025, arXiv:2502.20578",
     formula="z_k = TopK_k(ReLU(W_e (x - b) + c)) for k in {64, 128, ..., width},  "
-    "x^_k = W_d z_k + b,  L = sum_k a_k |x - x^_k|^2 / |x - mean|^2 / sum_k a_k",
+    "x^_k = W_d z_k + b,  L = sum_k a_k |x - x^_k|^2 / |x - mean|^2 / sum_k a_k, row by row",
     claim="Training several levels of sparsity at once beats ReLU-L1, TopK and BatchTopK over the "
     "whole range of fidelity and sparsity.",
     training={
         "epochs": 30,
         "lr": 1e-4,
         "batch_size": 4096,
-        "lr_schedule": "cosine",
+        "optimiser_options": {"eps": 6.25e-10},
+        "lr_schedule": "last-fifth",
         "clip": 1.0,
     },
     scaling="global",
@@ -166,20 +179,26 @@ def msae(
     ``model.bottleneck.use(128)``, which is saved with the model.
 
     Published: levels from 64, doubling up to the width of 8 to 32 times the data's, weights uniform
-    (UW) or falling from m to 1 over the m levels (RW), Adam at 1e-4 with cosine decay over 30
-    epochs, batches of 4096, gradients clipped at 1, mean-centred inputs. Here the decoder's bias
-    starts at the mean instead, decoder rows keep norm 1 and the encoder starts as their transpose.
-    The upper levels are dense products: a step costs several times one of TopK.
+    (UW) or falling from m to 1 over the m levels (RW), each row's error over its own squared
+    distance from the mean, Adam at 1e-4 with eps 6.25e-10 over 30 epochs, the rate falling to zero
+    over the last fifth of them (so the code, whose comment says cosine), batches of 4096, gradients
+    clipped at 1, mean-centred inputs, the encoder a hundredth of the decoder's transpose. Here the
+    decoder's bias starts at the mean instead, the rate falls by steps, not epochs, and decoder rows
+    are brought back to norm 1 without the encoder making up for it. The upper levels are dense
+    products: a step costs several times one of TopK.
     """
     check_active(latent_dim, k=k)
     levels = doubling(k, latent_dim)
     count = len(levels)
     weights = [1.0] * count if weighting == "uniform" else [float(count - i) for i in range(count)]
     dictionary = Dictionary(latent_dim, signal.shape)
+    encoder = DictionaryEncoder(dictionary)
+    with torch.no_grad():
+        encoder.weight.mul_(START)
     return Autoencoder(
         signal,
-        encoder=DictionaryEncoder(dictionary),
+        encoder=encoder,
         bottleneck=NestedTopK(latent_dim, levels),
         decoder=dictionary,
-        objective=NestedFVU(weights),
+        objective=NestedFVU(weights, signal.numel),
     )
