@@ -43,6 +43,8 @@ def from_format_1(
     its reference tensors.
     """
     if config.get("recipe") == "transcoder":
+        # What it was trained with: the weighting by rows is newer.
+        config["options"].setdefault("weighting", "none")
         _in_parts(config, progress, groups, reference, where)
         return
     recipe = config.get("recipe")

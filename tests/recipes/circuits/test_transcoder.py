@@ -42,9 +42,11 @@ def untrained(source=None, **options):
     return made
 
 
-def test_loss_and_gradients_are_those_of_the_formula():
-    made = untrained(sparsity=0.1).train()
+@pytest.mark.parametrize("weighting", ["rows", "none"])
+def test_loss_and_gradients_are_those_of_the_formula(weighting):
     whole = pair()
+    whole["out"][0] *= 50.0
+    made = untrained(whole, sparsity=0.1, weighting=weighting).train()
     out = made({name: part[:50] for name, part in whole.items()})
     made.objective(made, out, "model").total.backward()
 
@@ -52,7 +54,8 @@ def test_loss_and_gradients_are_those_of_the_formula():
     weights = {n: p.detach().clone().requires_grad_() for n, p in made.named_parameters()}
     z = torch.relu(x @ weights["encoder.each.in.weight"].T + weights["encoder.each.in.bias"])
     recon = z @ weights["decoder.weight"] + weights["decoder.bias"]
-    loss = ((y - recon).square().mean(1) + 0.1 * z.sum(1)).mean()
+    size = y.norm(dim=1) / TARGETS**0.5 if weighting == "rows" else 1.0
+    loss = ((y - recon).square().mean(1) / size + 0.1 * z.sum(1)).mean()
     loss.backward()
     for name, parameter in made.named_parameters():
         torch.testing.assert_close(parameter.grad, weights[name].grad, atol=1e-5, rtol=1e-4)
@@ -113,6 +116,36 @@ def test_the_control_starts_and_stays_at_its_target():
     assert isthmus.evaluate(model, source)["l0"].value == pytest.approx(5.0, abs=0.5)
 
 
+@pytest.mark.parametrize(("width", "held"), [(24, 6.0), (200, 32.0)])
+def test_where_nothing_is_said_a_sensible_number_is_active(width, held):
+    made = untrained(latent_dim=width)
+    assert made.bottleneck.control.target == held
+    active = (made.encode(pair(), code=True).z != 0).sum(1).float().mean()
+    assert active == pytest.approx(held, rel=0.05)
+    assert untrained(latent_dim=width, sparsity=0.01).bottleneck.control is None
+
+
+@pytest.mark.parametrize(
+    ("options", "weighed"),
+    [
+        ({"l0": 4.0}, True), ({"sparsity": 0.1}, True), ({"k": 4}, False),
+        ({"l0": 4.0, "skip": True}, False), ({"l0": 4.0, "activation": "jumprelu"}, False),
+        ({"k": 4, "weighting": "rows"}, True), ({"l0": 4.0, "weighting": "none"}, False),
+    ],
+)  # fmt: skip
+def test_rows_are_weighed_where_the_rest_is_the_authors(options, weighed):
+    names = [term.name for term in untrained(**options).objective.terms]
+    assert ("norm_weighted_mse" in names) == weighed
+    assert ("mse" in names) != weighed
+
+
+def test_a_target_of_zeros_is_no_infinity():
+    source = pair()
+    source["out"][:10] = 0.0
+    model = fitted(source, k=4)
+    assert all(np.isfinite(record["loss"]) for record in model.history)
+
+
 def test_the_first_part_is_read_and_the_second_written():
     """Whatever they are called, and whatever their order where it is used."""
     source = pair()
@@ -150,7 +183,7 @@ def test_it_ends_where_it_ended_before_collections(options):
     rows = rows.astype(np.float32)
     model = fitted(
         {"in": rows[:, :7], "out": rows[:, 7:]}, dead_after=40, steps=20, batch_size=16, lr=4e-4,
-        warmup=5, log_every=1, **options,
+        warmup=5, log_every=1, weighting="none", **options,
     )  # fmt: skip
     name = next(iter(options))
     with np.load(BEFORE) as before:

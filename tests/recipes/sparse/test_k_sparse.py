@@ -115,10 +115,30 @@ def test_alpha_is_set_on_a_fitted_model_and_saved_with_it(tmp_path):
         model.bottleneck.alpha = 0
 
 
-def test_it_starts_small_and_on_data_of_unit_size():
-    model = untrained(start_norm=0.1)
-    torch.testing.assert_close(model.decoder.weight.norm(dim=1), torch.full((24,), 0.1))
+@pytest.mark.parametrize(("asked", "sigma"), [({}, 0.01), ({"sigma": 0.2}, 0.2)])
+def test_it_starts_at_sigma_and_on_data_of_unit_size(asked, sigma):
+    """Each weight has the published size, however many elements a row has."""
+    weight = untrained(latent_dim=2000, **asked).decoder.weight.detach()
+    assert float(weight.std()) == pytest.approx(sigma, rel=0.02)
+    assert float(weight.mean()) == pytest.approx(0.0, abs=0.05 * sigma)
+    assert float(weight.norm(dim=1).std()) > 0.1 * sigma
+    model = untrained()
     assert model.scaler(torch.from_numpy(X)).square().sum(1).mean().item() == pytest.approx(1.0)
+
+
+def test_the_published_rate_is_that_of_unscaled_data_for_the_weights():
+    """0.01 on half the squared error of the rows as they are; scaled by c, 0.01 c^2 / 2."""
+    c2 = float(np.square(X).sum(1).mean())
+    shared = {"steps": 1, "lr_schedule": "constant", "optimiser_options": {}, "k_start": None}
+    plain = fitted(scaling="none", lr=0.005, **shared)
+    scaled = fitted(lr=0.005 * c2, **shared)
+    start = untrained().decoder.weight
+    torch.manual_seed(0)
+    assert float((plain.decoder.weight - start).abs().max()) > 0
+    torch.testing.assert_close(plain.decoder.weight, scaled.decoder.weight, rtol=1e-4, atol=1e-6)
+    # Biases are in the units of the data, and their published rate does not grow with c.
+    moved = scaled.decoder.bias * c2**0.5 / plain.decoder.bias
+    torch.testing.assert_close(moved, torch.full((10,), c2), rtol=1e-3, atol=0)
 
 
 def test_at_the_first_k_every_unit_learns_and_at_the_last_few_do():

@@ -6,8 +6,10 @@ import torch
 
 import isthmus
 from isthmus.anatomy import Clock
+from isthmus.data import as_source
 from isthmus.errors import IsthmusError
 from isthmus.kernels import using
+from isthmus.recipes import get_recipe
 from isthmus.recipes.sparse.jumprelu import to_jumprelu
 
 X = np.random.default_rng(0).normal(1.0, 2.0, (300, 10)).astype(np.float32)
@@ -54,6 +56,30 @@ def test_k_falls_from_the_elements_of_a_row():
     assert narrow(x, Clock(0, 100, 20)).code.values.shape == (20, 8)
     given = fitted(k_start=20, steps=1).train()
     assert given(x, Clock(0, 100, 20)).code.values.shape == (20, 20)
+
+
+def test_it_starts_tied_at_the_one_norm_that_rebuilds_best():
+    recipe = get_recipe("llama-scope")
+    made = recipe.build(as_source(X).signal, recipe.parse({"latent_dim": 64, "k": 4})[0]).train()
+    made.prepare(torch.from_numpy(X))
+    weight = made.decoder.weight.detach()
+    torch.testing.assert_close(made.encoder.weight.detach(), weight)
+    x, first = torch.from_numpy(X), Clock(0, 100, 300)
+    best = made(x, first).squared_error().mean()
+    for factor in (0.97, 1.03):
+        with torch.no_grad():
+            made.encoder.weight.mul_(factor)
+            made.decoder.weight.mul_(factor)
+            assert made(x, first).squared_error().mean() > best
+            made.encoder.weight.div_(factor)
+            made.decoder.weight.div_(factor)
+
+
+def test_the_rate_cools_down_to_a_part_of_it_over_the_last_fifth():
+    rates = [record["lr"] for record in fitted(steps=50, warmup=0, log_every=1).history]
+    assert rates[:41] == pytest.approx([5e-3] * 41)
+    assert rates[45] == pytest.approx(5e-3 * (1 + 1 / 32) / 2)
+    assert rates[-1] == pytest.approx(5e-3 * (1 / 32 + 0.1 * 31 / 32))
 
 
 # --- the conversion ---------------------------------------------------------------------------

@@ -24,8 +24,8 @@ from isthmus.recipes.options import ActiveLatents, DictionaryDim, check_active
 from isthmus.recipes.registry import recipe
 
 START = 0.01
-"""Norm of the encoder's rows at the start: decoder and encoder at 0.1, then the decoder's norm moved
-into the encoder (the authors' code). From norm 1 all positive latents together overshoot."""
+"""Norm of the encoder's rows at the start: both halves at 0.1, then the decoder's norm moved into
+the encoder (the authors' code). From norm 1 all positive latents together overshoot."""
 LEAST = 1e-6
 """The least squared distance from the mean that a row's error is divided by, of the mean one."""
 
