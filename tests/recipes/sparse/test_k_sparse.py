@@ -132,9 +132,6 @@ def test_the_published_rate_is_that_of_unscaled_data_for_the_weights():
     shared = {"steps": 1, "lr_schedule": "constant", "optimiser_options": {}, "k_start": None}
     plain = fitted(scaling="none", lr=0.005, **shared)
     scaled = fitted(lr=0.005 * c2, **shared)
-    start = untrained().decoder.weight
-    torch.manual_seed(0)
-    assert float((plain.decoder.weight - start).abs().max()) > 0
     torch.testing.assert_close(plain.decoder.weight, scaled.decoder.weight, rtol=1e-4, atol=1e-6)
     # Biases are in the units of the data, and their published rate does not grow with c.
     moved = scaled.decoder.bias * c2**0.5 / plain.decoder.bias

@@ -185,9 +185,9 @@ def transcoder(
     falls with the root of the width. With JumpReLU, as Gemma Scope's: input and output divided so
     that the mean squared norm of a row is 1, threshold and bandwidth 0.001, lambda rising over
     10,000 steps. Here: lambda is a price on scaled activations, on which 1.4e-4 means nothing, and
-    is found for an ``l0``; atoms keep norm 1; the encoder starts from the best linear prediction of the target,
-    where the authors start at random; the skip starts at zero, and is trained as all else is;
-    thresholds are those of rows that are as much longer as ``scaling=global`` makes them.
+    is found for an ``l0``; atoms keep norm 1; the encoder starts from the best linear prediction of
+    the target, where the authors start at random; the skip starts at zero, and is trained as all
+    else is; thresholds are those of rows that are as much longer as ``scaling=global`` makes them.
     """
     reads, writes = _ends(signal)
     width = WIDER * reads.numel if latent_dim is None else latent_dim
