@@ -70,6 +70,7 @@ SETTINGS: dict[str, Setting] = {
     "bigan": Setting("wine", {"latent_dim": 6, "steps": 1200, "batch_size": 64, "hidden": (32,)}),
     "byol": Setting("digits", VIEWS),
     "ciwae": Setting("digits", DRAWS),
+    "cross-layer-transcoder": Setting("all layers", {**LAYERS, "latent_dim": 128, "k": 8}),
     "crosscoder": Setting("layers", {**LAYERS, "k": 8}),
     "daef": Setting("wine", {"latent_dim": 6}),
     "denoising": Setting("digits", {**DENSE, "latent_dim": 16}),
@@ -110,19 +111,25 @@ ROWS = {
     "wine": "scikit-learn's wines, 13 measurements",
     "breast-cancer": "scikit-learn's tumours, 30 measurements",
     "layers": "two layers of the language model that the package brings, on text of its own",
+    "all layers": "what all MLPs of the package's language model read and write",
     "in and out": "what an MLP of the package's language model reads and writes",
     "texts": "made sentences",
 }
 """What the rows of a setting are."""
+POINTS = {
+    "layers": "layers.1,layers.2",
+    "all layers": "layers.*.mlp:in,layers.*.mlp:out",
+    "in and out": "layers.1.mlp:in,layers.1.mlp:out",
+}
+"""Where rows of the language model are taken."""
 
 
 def rows_of(name: str) -> tuple[Any, Any, Any]:
     """Rows to fit to, rows to draw, and the labels of these, or None."""
     from isthmus import data
 
-    if name in ("layers", "in and out"):
-        points = "layers.1,layers.2" if name == "layers" else "layers.1.mlp:in,layers.1.mlp:out"
-        source = data.as_source(f"lm:resident@{points}?tokens=8000&text=samples")
+    if name in POINTS:
+        source = data.as_source(f"lm:resident@{POINTS[name]}?tokens=8000&text=samples")
         return source, source, None
     if name == "texts":
         texts = made_texts()

@@ -8,9 +8,10 @@ import torch
 from isthmus.anatomy import Signal, offset
 from isthmus.errors import IsthmusError
 from isthmus.interpretation import Splice, spliced
-from isthmus.interpretation.attribution import Node, Trace, edges, skips
+from isthmus.interpretation.attribution import Node, Trace, edges
 from isthmus.interpretation.encoding import coded, decoded
 from isthmus.interpretation.heads import head_map
+from isthmus.interpretation.replacement import skips
 from isthmus.recipes import get_recipe
 
 from .made import dictionary, language, tokens
@@ -205,6 +206,49 @@ def test_a_skip_is_a_part_of_its_own_and_a_reading(scaling):
     assert Node("skip", 1, 0, 9) in {
         node for path in trace.paths(2, 3, 9, keep=40, length=2) for node in path.nodes
     }
+
+
+def across(layers=(0, 1, 2), **options):
+    """A cross-layer transcoder whose latents write to all later layers, too."""
+    rows = {}
+    for layer in layers:
+        rows[f"layers.{layer}.mlp:in"] = activations(f"layers.{layer}.mlp", "in")
+        rows[f"layers.{layer}.mlp"] = activations(f"layers.{layer}.mlp", "out")
+    page = get_recipe("cross-layer-transcoder")
+    torch.manual_seed(0)
+    made = page.build(Signal.infer(rows), page.parse({"latent_dim": 24, "l0": 5.0, **options})[0])
+    with torch.no_grad():
+        made.prepare(rows)
+        for name in made.decoder.names:
+            made.decoder[name].weight.add_(0.1 * torch.randn_like(made.decoder[name].weight))
+    return made.eval(), rows
+
+
+@pytest.mark.parametrize("scaling", ["global", "columns"])
+@pytest.mark.parametrize("layers", [(0, 1, 2), (0, 2)])
+def test_latents_that_write_to_several_layers_add_up(layers, scaling):
+    made, rows = across(layers, scaling=scaling)
+    trace = Trace(HOST, ROW, made)
+    z = made.encode(rows).double().chunk(len(layers), 1)
+    for number, layer in enumerate(layers):
+        torch.testing.assert_close(trace.values[layer], z[number], atol=1e-4, rtol=1e-4)
+        recon = made.reconstruct(rows)[f"layers.{layer}.mlp"].double()
+        missed = rows[f"layers.{layer}.mlp"].double() - recon
+        torch.testing.assert_close(trace._errors[layer], missed, atol=1e-4, rtol=1e-4)
+    u = trace.pre_activations(2, 9)
+    reading = trace.reading(2, 3, 9)
+    parts = trace.parts(reading)
+    assert parts.total == pytest.approx(float(u[3]), abs=1e-3)
+    # A latent of layer 0 reaches layer 2 by what it adds to every layer before that.
+    atoms = made.atoms()
+    before = [layer for layer in layers if layer < 2]
+    written = sum(atoms[f"layers.{layer}.mlp"][:24].double() for layer in before)
+    expected = z[0][9] * (written @ reading.vector)
+    torch.testing.assert_close(parts.latents[0], expected, atol=1e-5, rtol=1e-4)
+    active = int(parts.latents[0].abs().argmax())
+    behind = trace.through_latent(reading, 0, active)
+    assert trace.parts(behind).total == pytest.approx(float(parts.latents[0][active]), abs=1e-4)
+    assert trace.paths(2, 3, 9, keep=4, length=2)
 
 
 def test_what_cannot_be_traced_is_said():

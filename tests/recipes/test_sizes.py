@@ -130,7 +130,8 @@ def test_every_published_number_of_latents_says_what_it_is_for():
     for name, recipe in list_recipes().items():
         if recipe.builtin and "latent_dim" in recipe.model_options.model_fields:
             default = recipe.model_options.model_fields["latent_dim"].default
-            wanted = (name not in ("mae", "vq-vae") and default is not None) or name == "transcoder"
+            wider = name in ("transcoder", "cross-layer-transcoder")  # a multiple of the input
+            wanted = (name not in ("mae", "vq-vae") and default is not None) or wider
             assert ("latent_dim" in meant(recipe)) == wanted, name
 
 

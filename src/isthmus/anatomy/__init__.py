@@ -15,6 +15,7 @@ from isthmus.anatomy.code_kinds import (
     TokenCode,
 )
 from isthmus.anatomy.dictionary import (
+    Concatenated,
     LinearDecoder,
     LinearEncoder,
     Residual,
@@ -67,6 +68,7 @@ __all__ = [
     "Bottleneck",
     "Clock",
     "Code",
+    "Concatenated",
     "Constant",
     "Cosine",
     "DiscreteCode",

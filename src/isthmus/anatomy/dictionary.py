@@ -68,6 +68,10 @@ class LinearDecoder:
         """Write ``y scale + offset`` for ``y``, in place: each a number or ``(d,)``."""
         raise _fixed(self)
 
+    def lengths(self) -> Tensor:
+        """The length of each latent's atom, ``(width,)``, in the model's units."""
+        return self.atoms().norm(dim=1)
+
     def decode(self, code: Code) -> Tensor:
         """The reconstruction, ``(rows, *shape)``; flat, ``(rows, d)``, unless overridden."""
         return torch.addmm(self.offset, code.z, self.atoms())
@@ -108,6 +112,13 @@ class LinearEncoder:
         raise NotImplementedError
 
 
+class Concatenated(Each):
+    """Dictionaries of which a latent's atoms count as one long atom.
+
+    Its length is then the root of the sum of their squares, not the sum of their lengths.
+    """
+
+
 def linear_decoder(model: "Autoencoder") -> LinearDecoder:
     """The model's dictionary, in the model's units; an error where the decoder is none."""
     if isinstance(model.decoder, LinearDecoder):
@@ -144,9 +155,12 @@ def branch(tree: Tree, name: str) -> Tensor:
 def norms(model: "Autoencoder") -> Tensor:
     """The length of each latent's atom, ``(width,)``, in the model's units, gradients kept.
 
-    Of several dictionaries the sum of the lengths.
+    Of several dictionaries the sum of the lengths; of :class:`Concatenated` ones the length of the
+    atoms end to end.
     """
-    lengths = [part.atoms().norm(dim=1) for part in dictionaries(model).values()]
+    lengths = [part.lengths() for part in dictionaries(model).values()]
+    if isinstance(model.decoder, Concatenated):
+        return torch.linalg.vector_norm(torch.stack(lengths), dim=0)
     return lengths[0] if len(lengths) == 1 else torch.stack(lengths).sum(0)
 
 
@@ -177,7 +191,12 @@ def offset(model: "Autoencoder") -> Tensor | None:
     decoder = _linear(model)
     if decoder is None:
         return None
-    bias, scaler = decoder.offset, model.scaler_of("written")
+    return offset_in_units(decoder, model.scaler_of("written"))
+
+
+def offset_in_units(decoder: LinearDecoder, scaler: Scaler) -> Tensor:
+    """A dictionary's offset in the units that its scaler gives back, ``(d,)``."""
+    bias = decoder.offset
     return bias * scaler.scale.flatten().to(bias) + scaler.offset.flatten().to(bias)
 
 
@@ -190,8 +209,12 @@ def read_rows(model: "Autoencoder") -> tuple[Tensor, Tensor] | None:
     encoder = sole(model.encoder)
     if not isinstance(encoder, LinearEncoder):
         return None
-    rows, bias = encoder.read_rows(model)
-    scaler = model.scaler_of("read")
+    return rows_in_units(encoder.read_rows(model), model.scaler_of("read"))
+
+
+def rows_in_units(read: tuple[Tensor, Tensor], scaler: Scaler) -> tuple[Tensor, Tensor]:
+    """Rows and bias that read the model's units as those that read what a scaler is given."""
+    rows, bias = read
     scale, centre = (
         t.flatten().expand(rows.shape[1]).to(rows) for t in (scaler.scale, scaler.offset)
     )

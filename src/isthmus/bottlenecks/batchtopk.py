@@ -97,7 +97,10 @@ class BatchTopK(Ruled, Part):
         if lengths is not None:
             entries = entries * (lengths[code.indices] if isinstance(code, SparseCode) else lengths)
         parts = [smallest_of(part) for part in entries.chunk(step.parts)]
-        smallest = parts[0] if len(parts) == 1 else torch.stack(parts).mean()
+        self.take_in(parts[0] if len(parts) == 1 else torch.stack(parts).mean(), step)
+
+    def take_in(self, smallest: Tensor, step: Step) -> None:
+        """Take a step's smallest value into the average."""
         self.batches += 1
         memory = min(1.0 / (1.0 - self.decay), max(1.0, 0.05 * step.clock.total))
         share = 1.0 / self.batches.double().clamp_max(memory)
@@ -120,12 +123,12 @@ def over(
     keep: Preactivations | None = None,
     lengths: Tensor | None = None,
 ) -> Code:
-    """The code of all pre-activations that exceed a (non-negative) threshold.
+    """The code of all pre-activations that exceed a (non-negative) threshold, or one ``(width,)``.
 
     With ``lengths`` ``(width,)`` that is compared with their product.
     """
-    least = torch.as_tensor(threshold, device=h.x.device).to(h.x.dtype).clamp_min(0.0)
-    cutoff = least.repeat(h.width) if lengths is None else _cutoff(least, lengths)
+    least = torch.as_tensor(threshold, device=h.bias.device).to(h.bias.dtype).clamp_min(0.0)
+    cutoff = least.expand(h.width).contiguous() if lengths is None else _cutoff(least, lengths)
     found = h.above(cutoff)
     if found is None:
         u = h.dense()
@@ -183,8 +186,8 @@ def _cutoff(value: Tensor, lengths: Tensor) -> Tensor:
 @torch.no_grad()
 def _guess(h: Preactivations, k: int, slack: float, lengths: Tensor | None) -> float | None:
     """A number that more than ``k`` latents a row exceed, judged by some of the rows."""
-    rows = torch.arange(0, len(h), max(1, len(h) // _SAMPLE), device=h.x.device)
-    u = Preactivations(h.x[rows], h.weight, h.bias, h.centre).dense()
+    rows = torch.arange(0, len(h), max(1, len(h) // _SAMPLE), device=h.bias.device)
+    u = h.take(rows).dense()
     sample = (u if lengths is None else u * lengths).flatten()
     place = math.ceil(slack * k * len(rows))
     if place >= len(sample):

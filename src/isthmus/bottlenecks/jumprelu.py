@@ -89,7 +89,8 @@ class JumpReLUBottleneck(Ruled, Penalised):
         self.price = price
         if control is None and (threshold is None or bandwidth is None):
             raise ValueError("without a control, threshold and bandwidth are needed")
-        self._starts = (threshold is None, bandwidth is None)
+        self.asked = (threshold is None, bandwidth is None)
+        """Whether threshold and bandwidth are to be found in the data."""
         self._known: tuple[tuple[int, int], float] = ((0, 0), 0.0)
         self.register_buffer("bandwidth", torch.tensor(bandwidth or 1.0, dtype=torch.float64))
         self.log_threshold = nn.Parameter(torch.full((width,), math.log(threshold or 1.0)))
@@ -142,7 +143,7 @@ class JumpReLUBottleneck(Ruled, Penalised):
         encoder.weight.mul_(gain)
         encoder.bias.mul_(gain)
         spread = gain * start.spread
-        own_threshold, own_bandwidth = self._starts
+        own_threshold, own_bandwidth = self.asked
         least = 1e-3 * spread
         if own_threshold:
             self.log_threshold.copy_((gain * start.cutoffs).clamp_min(least).log())

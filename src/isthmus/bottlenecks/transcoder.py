@@ -143,14 +143,14 @@ def start_paired(model: Autoencoder, x: Tree) -> None:
     encoder, dictionary = dictionary_of(model)
     read, targets = (part.double() for part in pair(model, x, _SAMPLE))
     centre, mean = read.mean(0), targets.mean(0)
-    prediction = _regression(read - centre, targets - mean)
+    prediction = linear_prediction(read - centre, targets - mean)
     weight = dictionary.weight.double() @ prediction
     encoder.weight.copy_(weight)
     encoder.bias.copy_(-(weight @ centre))
     dictionary.bias.copy_(mean)
 
 
-def _regression(x: Tensor, y: Tensor) -> Tensor:
+def linear_prediction(x: Tensor, y: Tensor) -> Tensor:
     """``B`` ``(y elements, x elements)`` of the ridge regression of centred ``y`` on ``x``."""
     gram = x.T @ x
     size = gram.diagonal().mean().clamp_min(torch.finfo(x.dtype).tiny)

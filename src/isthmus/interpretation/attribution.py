@@ -7,64 +7,18 @@ scales of normalisations are held fixed at their values on the text (Dunefsky et
 arXiv:2406.11944; linear attribution of Elhage et al. 2021).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from isthmus.activations import Activations
-from isthmus.anatomy import Autoencoder, evaluating, offset
+from isthmus.anatomy import Autoencoder, evaluating
 from isthmus.errors import IsthmusError
-from isthmus.interpretation.encoding import coded
 from isthmus.interpretation.heads import attention_pattern, head_map
+from isthmus.interpretation.replacement import Layers, Replacement, reads, writes
 from isthmus.language import Decoder, LanguageModel
 from isthmus.language.decoder import DecoderBlock, RMSNorm
-from isthmus.networks.skip_dictionary import SkipDictionary
-
-
-def reads(autoencoder: Autoencoder) -> tuple[Tensor, Tensor]:
-    """``rows`` and ``bias`` of the pre-activations ``rows . x + bias``, in the units of ``x``.
-
-    ``(latents, width read)`` and ``(latents,)``; the scaler is multiplied in. An encoder that is
-    not linear is an :class:`IsthmusError`.
-    """
-    rows_and_bias = autoencoder.read_rows()
-    if rows_and_bias is None:
-        raise IsthmusError(
-            "the autoencoder's encoder is not linear, so that no weight says what a latent reads: "
-            "pass a transcoder or a sparse dictionary"
-        )
-    return rows_and_bias
-
-
-def writes(autoencoder: Autoencoder) -> tuple[Tensor, Tensor]:
-    """What one unit of each latent writes, and what is written where none is active.
-
-    ``(latents, width written)`` and ``(width written,)``, in the units of the activations. A
-    decoder that is no linear dictionary is an :class:`IsthmusError`.
-    """
-    rows, bias = autoencoder.atoms(), offset(autoencoder)
-    if rows is None or bias is None:
-        raise IsthmusError(
-            "the autoencoder's decoder is no dictionary of one row for each latent: pass a "
-            "transcoder or a sparse dictionary"
-        )
-    return rows, bias.detach()
-
-
-def skips(autoencoder: Autoencoder) -> tuple[Tensor, Tensor] | None:
-    """What a transcoder's skip makes of its input, ``matrix x + constant``; None without a skip.
-
-    ``(width written, width read)`` and ``(width written,)``, in the units of the activations.
-    """
-    decoder = autoencoder.decoder
-    if not isinstance(decoder, SkipDictionary):
-        return None
-    matrix = decoder.skip_weight.detach()
-    source, target = (autoencoder.scaler_of(role) for role in ("read", "written"))
-    matrix = matrix * target.scale.flatten().expand(len(matrix))[:, None] / source.scale.flatten()
-    return matrix, -(matrix @ source.offset.flatten().expand(matrix.shape[1]).to(matrix))
 
 
 def edges(
@@ -167,13 +121,12 @@ class Trace:
     tokens
         int64 ``(places,)``, a row without padding, as the model reads it.
     transcoders
-        By layer, each from ``layers.i.mlp:in`` to ``layers.i.mlp``. The model runs as it is: what
-        a transcoder misses is a term of its own.
+        By layer, each from ``layers.i.mlp:in`` to ``layers.i.mlp``, or one cross-layer transcoder
+        of such points, whose latents write to several layers at once. The model runs as it is:
+        what a transcoder misses is a term of its own.
     """
 
-    def __init__(
-        self, model: LanguageModel, tokens: Tensor, transcoders: Mapping[int, Autoencoder]
-    ) -> None:
+    def __init__(self, model: LanguageModel, tokens: Tensor, transcoders: Layers) -> None:
         module = model.module
         if not isinstance(module, Decoder):
             raise IsthmusError(
@@ -185,10 +138,11 @@ class Trace:
                 f"tokens of shape {tuple(tokens.shape)} are no single row: pass (places,)"
             )
         layers = range(len(module.layers))
-        for layer in transcoders:
+        self.replacement = Replacement.of(transcoders)
+        for layer in self.replacement.reads:
             if layer not in layers:
                 raise IsthmusError(f"there is no layer {layer}: name one from 0 to {layers[-1]}")
-        self.module, self.transcoders = module, dict(transcoders)
+        self.module = module
         points = ["embed"]
         for i in layers:
             points += [f"layers.{i}:in", f"layers.{i}.attention:in", f"layers.{i}.mlp_norm:in"]
@@ -199,30 +153,26 @@ class Trace:
         self.places = len(tokens)
         self.values: dict[int, Tensor] = {}
         self._errors: dict[int, Tensor] = {}
-        self._biases: dict[int, Tensor] = {}
-        self._written: dict[int, Tensor] = {}
-        self._skips: dict[int, Tensor] = {}
         with torch.no_grad():
             inputs = [self._taken[f"layers.{i}.attention:in"] for i in layers]
             self.patterns = torch.stack(
                 [attention_pattern(module, i, x) for i, x in zip(layers, inputs, strict=True)]
             )
-            for i, transcoder in self.transcoders.items():
-                self._encode(i, transcoder)
+            self._encode()
 
     # --- what is read ------------------------------------------------------------------------
 
     @torch.no_grad()
     def pre_activations(self, layer: int, place: int) -> Tensor:
         """Those of a transcoder's latents at one place, float64 ``(latents,)``."""
-        rows, bias = reads(self._transcoder(layer))
+        rows, bias = self._reads(layer)
         x = self._taken[f"layers.{layer}.mlp:in"][place]
         return rows.double() @ x.double() + bias.double()
 
     @torch.no_grad()
     def reading(self, layer: int, latent: int, place: int) -> Reading:
         """A latent's pre-activation as a readout of the residual stream."""
-        rows, bias = reads(self._transcoder(layer))
+        rows, bias = self._reads(layer)
         if not 0 <= latent < len(bias):
             raise IsthmusError(f"there is no latent {latent}: name one from 0 to {len(bias) - 1}")
         stream = self._taken[f"layers.{layer}.mlp_norm:in"][place]
@@ -245,21 +195,20 @@ class Trace:
 
         A latent that is active equals its pre-activation.
         """
-        weight = float(self._written[layer][latent] @ reading.vector)
-        upstream = self.reading(layer, latent, reading.place)
-        return Reading(
-            weight * upstream.vector, layer, reading.place, True, weight * upstream.constant
-        )
+        written = self.replacement.up_to(layer, reading.layer)[latent]
+        weight = float(written.double() @ reading.vector)
+        read = self.reading(layer, latent, reading.place)
+        return Reading(weight * read.vector, layer, reading.place, True, weight * read.constant)
 
     @torch.no_grad()
     def through_skip(self, reading: Reading, layer: int) -> Reading:
         """What a transcoder's skip writes to a reading, as a readout of what it reads."""
-        if layer not in self._skips:
+        if layer not in self.replacement.skips:
             raise IsthmusError(
                 f"the transcoder of layer {layer} has no skip: fit it with skip=True"
             )
         stream = self._taken[f"layers.{layer}.mlp_norm:in"][reading.place]
-        back = reading.vector @ self._skips[layer]
+        back = reading.vector @ self.replacement.skips[layer].double()
         return Reading(
             back * _gain(self._block(layer).mlp_norm, stream), layer, reading.place, True
         )
@@ -279,16 +228,18 @@ class Trace:
                 contributions = inputs @ (head_map(attention, head).double() @ vector)
                 heads[i, head] = self.patterns[i, head, place] * contributions
         latents, bias, skip, error, plain = {}, {}, {}, {}, {}
+        replaced = self.replacement
         for i in range(reading.layer):
-            if i in self.transcoders:
-                latents[i] = self.values[i][place] * (self._written[i] @ vector)
-                bias[i] = float(self._biases[i] @ vector)
-                error[i] = float(self._errors[i][place] @ vector)
-                if i in self._skips:
-                    x = self._taken[f"layers.{i}.mlp:in"][place].double()
-                    skip[i] = float(self._skips[i] @ x @ vector)
-            else:
+            if i not in replaced.reads:
                 plain[i] = float(self._taken[f"layers.{i}.mlp"][place].double() @ vector)
+                continue
+            written = replaced.up_to(i, reading.layer).double()
+            latents[i] = self.values[i][place] * (written @ vector)
+            bias[i] = float(replaced.biases[i].double() @ vector)
+            error[i] = float(self._errors[i][place] @ vector)
+            if i in replaced.skips:
+                x = self._taken[f"layers.{i}.mlp:in"][place].double()
+                skip[i] = float(replaced.skips[i].double() @ x @ vector)
         embed = float(self._taken["embed"][place].double() @ vector)
         return Parts(reading.constant, embed, heads, latents, bias, skip, error, plain)
 
@@ -346,33 +297,33 @@ class Trace:
         assert isinstance(block, DecoderBlock)
         return block
 
-    def _transcoder(self, layer: int) -> Autoencoder:
-        if layer not in self.transcoders:
-            raise IsthmusError(f"layer {layer} has no transcoder: name one of {self._layers}")
-        return self.transcoders[layer]
+    def _reads(self, layer: int) -> tuple[Tensor, Tensor]:
+        known = self.replacement.reads
+        if layer not in known:
+            named = ", ".join(map(str, known))
+            raise IsthmusError(f"layer {layer} has no transcoder: name one of {named}")
+        return known[layer]
 
-    @property
-    def _layers(self) -> str:
-        return ", ".join(map(str, self.transcoders))
-
-    def _encode(self, layer: int, transcoder: Autoencoder) -> None:
-        rows, bias = writes(transcoder)
-        x, out = (self._taken[f"layers.{layer}.mlp{side}"] for side in (":in", ""))
-        with evaluating(transcoder, gradients=True):
-            z = coded(transcoder, x).z.double()
-        if rows.shape[1] != out.shape[1]:
-            raise IsthmusError(
-                f"the transcoder of layer {layer} writes {rows.shape[1]} elements and its "
-                f"feed-forward part {out.shape[1]}: pass one of layers.{layer}.mlp"
-            )
-        self.values[layer], self._written[layer] = z, rows.double()
-        recon, skip = z @ rows.double() + bias.double(), skips(transcoder)
-        self._biases[layer] = bias.double()
-        if skip is not None:
-            self._skips[layer], constant = (part.double() for part in skip)
-            self._biases[layer] = self._biases[layer] + constant
-            recon = recon + x.double() @ self._skips[layer].T + constant
-        self._errors[layer] = out.double() - recon
+    def _encode(self) -> None:
+        replaced = self.replacement
+        layers = list(replaced.reads)
+        codes = replaced.codes({i: self._taken[f"layers.{i}.mlp:in"] for i in layers})
+        self.values = {i: codes[i].double() for i in layers}
+        for i in layers:
+            x, out = (self._taken[f"layers.{i}.mlp{side}"] for side in (":in", ""))
+            width = len(replaced.biases[i])
+            if width != out.shape[1]:
+                raise IsthmusError(
+                    f"the transcoder of layer {i} writes {width} elements and its feed-forward "
+                    f"part {out.shape[1]}: pass one of layers.{i}.mlp"
+                )
+            recon = replaced.biases[i].double().expand(len(out), width)
+            for layer, written in replaced.writes.items():
+                if i in written:
+                    recon = recon + self.values[layer] @ written[i].double()
+            if i in replaced.skips:
+                recon = recon + x.double() @ replaced.skips[i].double().T
+            self._errors[i] = out.double() - recon
 
 
 def _gain(norm: RMSNorm, stream: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ added loss that of Gao et al. (2024, arXiv:2406.04093, section 5). Mean and resa
 beside them, since zero is far from where activations lie and flatters whatever it is compared with.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,8 @@ from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
 from isthmus.evaluation.intervals import DRAWS, STILL, blocks, percentile, resample
 from isthmus.interpretation.ablations import Ablations
-from isthmus.interpretation.splice import Splice, one_point, spliced
+from isthmus.interpretation.replacement import is_cross_layer, layer_splices
+from isthmus.interpretation.splice import Edit, Splice, one_point, spliced
 from isthmus.language import LanguageModel, Tokens
 
 PIECE = 2**22
@@ -140,7 +141,7 @@ class Losses:
 
 def behaviour(
     model: LanguageModel,
-    point: str,
+    point: str | Sequence[str],
     autoencoder: Autoencoder,
     tokens: Tokens,
     *,
@@ -167,7 +168,8 @@ def behaviour(
     All are weighted by token, over the same tokens: every token that another precedes, those after
     a special token included. Activations of special tokens (unless ``skip_special`` is False) and
     of padding are never replaced. A masked language model fills in 15 % of the tokens, masked at
-    random. Intervals are bootstraps over documents. ``reads`` is for transcoders, see ``Edit``.
+    random. Intervals are bootstraps over documents. ``reads`` is for transcoders, see ``Edit``; a
+    cross-layer transcoder is put in at all the points that it writes, and so are the ablations.
     ``batch`` is the number of rows at once; it changes no value but for rounding. The same call of
     :func:`losses` gives the numbers of each token.
     """
@@ -180,7 +182,7 @@ def behaviour(
 
 def losses(
     model: LanguageModel,
-    point: str,
+    point: str | Sequence[str],
     autoencoder: Autoencoder,
     tokens: Tokens,
     *,
@@ -199,7 +201,7 @@ def losses(
 
 def losses_on(
     module: nn.Module,
-    point: str,
+    point: str | Sequence[str],
     autoencoder: Autoencoder,
     batches: Callable[[], Iterable[Batch]],
     *,
@@ -212,25 +214,33 @@ def losses_on(
     for the activations' mean and a sample of them, then with five forward passes a batch. Memory
     does not grow with their number, but for the result (32 bytes a token).
     """
-    one_point(module, point)
+    points = [point] if isinstance(point, str) else list(point)
+    for one in points:
+        one_point(module, one)
+    splices = _splices(autoencoder, points, reads)
     with evaluating(module):
-        ablations = Ablations(seed)
+        ablations = {one: Ablations(seed) for one in points}
         for batch in batches():
-            ablations.see(module, point, batch.run, batch.touched)
-        ablations.begin()
+            for one, ablation in ablations.items():
+                ablation.see(module, one, batch.run, batch.touched)
+        for ablation in ablations.values():
+            ablation.begin()
         columns: dict[str, list[np.ndarray]] = {name: [] for name in (*VARIANTS, "kl", "document")}
         for batch in batches():
-            edits: dict[str, Callable[[Tensor], Tensor]] = {
-                "ce_spliced": Splice(autoencoder, reads=reads),
-                "ce_zero": torch.zeros_like,
-                "ce_mean": ablations.mean_like,
-                "ce_resample": ablations.draw(module, point, batch.run, batch.touched).to,
+            edits: dict[str, Mapping[str, Callable[[Tensor], Tensor]]] = {
+                "ce_spliced": splices,
+                "ce_zero": dict.fromkeys(points, torch.zeros_like),
+                "ce_mean": {one: ablation.mean_like for one, ablation in ablations.items()},
+                "ce_resample": {
+                    one: ablation.draw(module, one, batch.run, batch.touched).to
+                    for one, ablation in ablations.items()
+                },
             }
             clean = _log_probabilities(batch.run(), batch.counted)
             target = batch.targets[batch.counted].to(clean.device)
             columns["ce"].append(_cross_entropy(clean, target))
-            for name, edit in edits.items():
-                with spliced(module, {point: edit}, mask=batch.touched):
+            for name, own in edits.items():
+                with spliced(module, own, mask=batch.touched):
                     changed = _log_probabilities(batch.run(), batch.counted)
                 columns[name].append(_cross_entropy(changed, target))
                 if name == "ce_spliced":
@@ -239,6 +249,24 @@ def losses_on(
     if not columns["ce"] or not sum(len(part) for part in columns["ce"]):
         raise IsthmusError("there is no token to predict: pass rows of two tokens or more")
     return Losses(**{name: np.concatenate(parts) for name, parts in columns.items()})
+
+
+def _splices(
+    autoencoder: Autoencoder, points: Sequence[str], reads: str | None
+) -> Mapping[str, Edit]:
+    """The edits that put a reconstruction in at all points."""
+    if is_cross_layer(autoencoder):
+        own = layer_splices(autoencoder)
+        if set(own) != set(points):
+            raise IsthmusError(
+                f"a cross-layer transcoder is put in at all that it writes: name {', '.join(own)}"
+            )
+        return own
+    if len(points) > 1:
+        raise IsthmusError(
+            f"this reconstruction is of one point, and {len(points)} were named: name one"
+        )
+    return {points[0]: Splice(autoencoder, reads=reads)}
 
 
 def _texts(

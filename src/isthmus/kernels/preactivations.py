@@ -39,6 +39,10 @@ class Preactivations:
     def width(self) -> int:
         return len(self.weight)
 
+    def take(self, rows: Tensor) -> "Preactivations":
+        """Those of some rows, by an int64 index."""
+        return Preactivations(self.x[rows], self.weight, self.bias, self.centre)
+
     def dense(self) -> Float[Tensor, "rows width"]:
         """All of them."""
         if self._dense is None:

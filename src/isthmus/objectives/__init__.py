@@ -1,5 +1,6 @@
 """Terms that several recipes share. Terms of one recipe only live on its page."""
 
+from isthmus.objectives.atom_lengths import NormTanh, PreActivation
 from isthmus.objectives.divergence import KL, kl_to_standard_normal
 from isthmus.objectives.l0_control import ActiveLatents, Coefficient, Held, L0Control
 from isthmus.objectives.prediction import CrossPrediction, cosine_distance
@@ -9,6 +10,7 @@ from isthmus.objectives.sparsity import L0, L1, AuxK, GateError, GateL1, NormL1,
 
 __all__ = [
     "KL", "L0", "L1", "MSE", "ActiveLatents", "AuxK", "Coefficient", "Commit", "CrossPrediction",
-    "GateError", "GateL1", "Held", "L0Control", "NegativeLogLikelihood", "NormL1", "Perplexity",
-    "Quantise", "SquaredError", "cosine_distance", "dead_used", "kl_to_standard_normal",
+    "GateError", "GateL1", "Held", "L0Control", "NegativeLogLikelihood", "NormL1", "NormTanh",
+    "Perplexity", "PreActivation", "Quantise", "SquaredError", "cosine_distance", "dead_used",
+    "kl_to_standard_normal",
 ]  # fmt: skip

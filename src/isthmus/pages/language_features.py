@@ -5,12 +5,13 @@ from typing import Any
 
 import torch
 
-from isthmus.anatomy import Only
+from isthmus.anatomy import Each, Only
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
 from isthmus.interpretation import behaviour, source_features
 from isthmus.interpretation.encoding import parts_read
 from isthmus.interpretation.features.format import ABOUT, FOLDER
+from isthmus.interpretation.replacement import is_cross_layer
 from isthmus.pages.opened import Run
 from isthmus.training.checkpoint import MODEL
 from isthmus.training.journal import located
@@ -49,8 +50,11 @@ def kept_behaviour(run: Run) -> dict[str, Result]:
     origin = _text_of(run)
     if origin is None or run.model is None:
         return {}
-    point, reads = origin.points[0], None
-    if len(origin.points) > 1:
+    point: str | list[str] = origin.points[0]
+    reads = None
+    if is_cross_layer(run.model):
+        point = [name for name, _ in run.model.part_as("decoder", Each, "the report").items()]
+    elif len(origin.points) > 1:
         # A transcoder reads one point and stands in for another; a crosscoder rebuilds them all.
         target, sources = run.model.target, parts_read(run.model)
         if not isinstance(target, Only) or len(target.names) > 1 or len(sources) > 1:

@@ -56,6 +56,9 @@ VECTORS, IMAGES = _rows(96, (12,), False), _rows(96, (1, 16, 16), True)
 COLLECTION = {"image": _rows(96, (1, 8, 8), True), "vector": VECTORS}
 """Two named parts of the same rows."""
 
+LAYERS = {f"{i}:{side}": _rows(96, (4,), False) + i for i in range(2) for side in ("in", "out")}
+"""What goes into and what comes out of two layers, of the same rows."""
+
 TEXTS = [
     f"{one} {two} {one}{end}"
     for one in "abcd"
@@ -111,7 +114,7 @@ def case(
     sizes = {k: v for k, v in SMALL.items() if k in recipe.model_options.model_fields}
     chosen = {**sizes, **(options or {})}
     problems: list[tuple[bool, IsthmusError]] = []
-    candidates: list[SmallRows] = [VECTORS, IMAGES, COLLECTION, TEXTS]
+    candidates: list[SmallRows] = [VECTORS, IMAGES, COLLECTION, LAYERS, TEXTS]
     if rows is not None:
         ragged = isinstance(rows, list) and is_ragged(rows)
         candidates = [rows if isinstance(rows, Mapping) or ragged else np.asarray(rows)]
@@ -177,7 +180,8 @@ class Repeater:
                 return torch.cat([value] * self.times, 1)
             return value
         if isinstance(value, Preactivations):
-            return Preactivations(self(value.x), value.weight, value.bias, value.centre)
+            rows = torch.arange(self.rows, device=value.bias.device).repeat(self.times)
+            return value.take(rows)
         if isinstance(value, Mapping):
             return {name: self(part) for name, part in value.items()}
         if type(value) in (list, tuple):

@@ -12,9 +12,10 @@ import isthmus
 from isthmus.activations import Activations
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.interpretation import Splice, spliced
-from isthmus.interpretation.attribution import Trace, edges, writes
-from isthmus.interpretation.attribution import reads as read_weights
+from isthmus.interpretation.attribution import Trace, edges
 from isthmus.interpretation.encoding import coded
+from isthmus.interpretation.replacement import reads as read_weights
+from isthmus.interpretation.replacement import writes
 from isthmus.language import Decoder, Tokens
 from isthmus.language.decoder import rotations
 from isthmus.studies import (
