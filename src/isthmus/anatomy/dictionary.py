@@ -68,6 +68,9 @@ class LinearDecoder:
         """Write ``y scale + offset`` for ``y``, in place: each a number or ``(d,)``."""
         raise _fixed(self)
 
+    def reread(self, scale: Tensor, offset: Tensor) -> None:
+        """Told that ``(x - offset) / scale`` is read where ``x`` was; most decoders read none."""
+
     def lengths(self) -> Tensor:
         """The length of each latent's atom, ``(width,)``, in the model's units."""
         return self.atoms().norm(dim=1)

@@ -172,6 +172,7 @@ class KnownNames:
         bottleneck.lengthened(written.scale)
         decoder.rescale(*_flat(written, decoder.offset))
         encoder.rescale(*_flat(read, decoder.offset))
+        decoder.reread(*_flat(read, decoder.offset))
         self._free()
 
     def _multiply(self, factors: Tensor) -> None:

@@ -81,6 +81,18 @@ class SkipDictionary(Dictionary):
         """The code with ``S x`` of the rows ``x`` ``(rows, inputs)``, in the model's units."""
         return with_skip(code, F.linear(x, self.skip_weight))
 
+    @torch.no_grad()
+    def rescale(self, scale: Tensor, offset: Tensor) -> None:
+        """Write ``y scale + offset`` for ``y``, in place."""
+        super().rescale(scale, offset)
+        self.skip_weight.mul_(scale.reshape(-1, 1))
+
+    @torch.no_grad()
+    def reread(self, scale: Tensor, offset: Tensor) -> None:
+        """Skip ``(x - offset) / scale`` where ``x`` was skipped, in place."""
+        self.skip_weight.div_(scale)
+        self.bias.sub_(self.skip_weight @ offset.expand(self.skip_weight.shape[1]))
+
     def decode(self, code: Code) -> Tensor:
         """The reconstruction, ``(rows, *shape)``; of a code that carries nothing that of zero x."""
         plain = super().decode(code)

@@ -147,6 +147,21 @@ def test_codes_of_both_kinds_with_a_skip_are_joined():
     assert set(sparse.tensors()) == {"values", "indices", "skip"}
 
 
+@pytest.mark.parametrize("scaling", ["global", "columns"])
+def test_a_scaler_is_folded_into_the_skip_too(scaling):
+    made, rows = fitted(skip=True, k=3, scaling=scaling), pair(40)
+    z, recon = made.encode(rows), made.reconstruct(rows)
+    before = {name: tensor.clone() for name, tensor in made.state_dict().items()}
+    removed = made.fold_scale()
+    torch.testing.assert_close(made.encode(rows), z, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(made.reconstruct(rows), recon, atol=1e-4, rtol=1e-4)
+    code = made.encode(rows, code=True)
+    torch.testing.assert_close(code.skip, rows["in"] @ made.decoder.skip_weight.detach().T)
+    made.unfold_scale(removed)
+    for name, tensor in made.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], atol=1e-5, rtol=1e-4)
+
+
 # --- BatchTopK ------------------------------------------------------------------------------------
 
 
