@@ -239,8 +239,8 @@ def losses_on(
             clean = _log_probabilities(batch.run(), batch.counted)
             target = batch.targets[batch.counted].to(clean.device)
             columns["ce"].append(_cross_entropy(clean, target))
-            for name, own in edits.items():
-                with spliced(module, own, mask=batch.touched):
+            for name, variant in edits.items():
+                with spliced(module, variant, mask=batch.touched):
                     changed = _log_probabilities(batch.run(), batch.counted)
                 columns[name].append(_cross_entropy(changed, target))
                 if name == "ce_spliced":
@@ -256,12 +256,12 @@ def _splices(
 ) -> Mapping[str, Edit]:
     """The edits that put a reconstruction in at all points."""
     if is_cross_layer(autoencoder):
-        own = layer_splices(autoencoder)
-        if set(own) != set(points):
+        edits = layer_splices(autoencoder)
+        if set(edits) != set(points):
             raise IsthmusError(
-                f"a cross-layer transcoder is put in at all that it writes: name {', '.join(own)}"
+                f"a cross-layer transcoder is put in at all that it writes: name {', '.join(edits)}"
             )
-        return own
+        return edits
     if len(points) > 1:
         raise IsthmusError(
             f"this reconstruction is of one point, and {len(points)} were named: name one"

@@ -49,23 +49,23 @@ class Replacement:
     @classmethod
     def of(cls, layers: Layers) -> "Replacement":
         """Of transcoders by layer, or of one cross-layer transcoder of named points."""
-        found = cls(layers)
+        replacement = cls(layers)
         if isinstance(layers, Autoencoder):
-            found._cross_layer(layers)
+            replacement._cross_layer(layers)
         else:
             for layer, model in layers.items():
-                found._one(layer, model)
-        return found
+                replacement._one(layer, model)
+        return replacement
 
     @torch.no_grad()
     def codes(self, read: Mapping[int, Tensor]) -> dict[int, Tensor]:
         """The latents of each layer ``(rows, latents)``, of what it reads ``(rows, width)``."""
         if not isinstance(self.layers, Autoencoder):
-            found = {}
+            latents = {}
             for layer, model in self.layers.items():
                 with evaluating(model, gradients=True):
-                    found[layer] = coded(model, read[layer]).z
-            return found
+                    latents[layer] = coded(model, read[layer]).z
+            return latents
         names = points_read(self.layers)
         with evaluating(self.layers, gradients=True):
             z = coded(self.layers, {name: read[layer] for layer, name in names.items()}).z
@@ -93,8 +93,8 @@ class Replacement:
         layers, out = list(into), model.part_as("decoder", Each, "a replacement").names
         atoms = model.atoms()
         for layer, (encoder, dictionary), name in zip(layers, layers_of(model), out, strict=True):
-            found = rows_in_units(encoder.read_rows(model), scaler[into[layer]])
-            self.reads[layer] = (found[0].detach(), found[1].detach())
+            rows, bias = rows_in_units(encoder.read_rows(model), scaler[into[layer]])
+            self.reads[layer] = (rows.detach(), bias.detach())
             self.biases[layer] = offset_in_units(dictionary, scaler[name]).detach()
             self.writes[layer] = {}
         for target, name in zip(layers, out, strict=True):
@@ -150,17 +150,17 @@ def skips(autoencoder: Autoencoder) -> tuple[Tensor, Tensor] | None:
 
 def points_read(model: Autoencoder) -> dict[int, str]:
     """The points that a cross-layer transcoder reads, by layer: a name's first number."""
-    encoder, found = model.encoder, {}
+    encoder, points = model.encoder, {}
     names = encoder.names if isinstance(encoder, Each) else ()
     for name in names:
         number = re.search(r"\d+", name)
-        if number is None or int(number[0]) in found:
+        if number is None or int(number[0]) in points:
             raise IsthmusError(
                 f"the points that are read ({', '.join(names)}) do not say which layer each is of: "
                 "fit to points such as layers.0.mlp:in"
             )
-        found[int(number[0])] = name
-    return found
+        points[int(number[0])] = name
+    return points
 
 
 # --- in the model's place ------------------------------------------------------------------------
