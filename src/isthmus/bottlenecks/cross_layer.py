@@ -248,7 +248,7 @@ def start_penalised(
         nonlocal cutoffs, spread, height
         u = h.dense()
         if control is not None:
-            cutoffs, spread, height = cutoffs_for(u, control.target)
+            cutoffs, spread, height = cutoffs_for(u, control.first)
         over = u - cutoffs
         return ThresholdCode(torch.where(over > 0, over if lowered else u, 0.0).clamp_min(0.0))
 
