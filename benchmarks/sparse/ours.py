@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 import isthmus
-from isthmus import data, evaluation, kernels
+from isthmus import data, evaluation, kernels, runs
 from isthmus.recipes import get_recipe
 from isthmus.training import Callback, Trainer
 
-LOADED = (api, data, evaluation)
+LOADED = (runs, data, evaluation)
 """Imported here, so that what modules weigh is in memory before a run begins."""
 
-RECIPES = {kind: kind for kind in ("topk", "relu-l1", "batchtopk", "jumprelu")}
+RECIPES = {kind: kind for kind in ("topk", "relu-l1", "batchtopk", "jumprelu", "gated")}
 """The recipe of each kind."""
 
 

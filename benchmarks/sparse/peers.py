@@ -10,7 +10,8 @@ Where defaults are a number of steps or tokens (warm-ups, windows after which a 
 a run takes at most a tenth of its own length, as isthmus does: a published warm-up of 1000 steps
 would cost a run of 2000 half of its learning.
 
-Kinds: topk, relu-l1, batchtopk, jumprelu. sparsify has topk alone.
+Kinds: topk, relu-l1, batchtopk, jumprelu, in SAELens and dictionary_learning gated; sparsify has
+topk alone.
 """
 
 import importlib.util
@@ -162,6 +163,8 @@ class Sparsify(Peer):
 class SAELens(Peer):
     """sae-lens: its ``SAETrainer``. Speed options: ``sparse`` (topk) and ``autocast``."""
 
+    kinds = (*Peer.kinds, "gated")
+
     def build(self, sparse: bool = False, autocast: bool = False) -> None:
         import sae_lens as lens
         from sae_lens.config import SAETrainerConfig
@@ -183,6 +186,10 @@ class SAELens(Peer):
             penalty = self.given(1.0)
             config = lens.StandardTrainingSAEConfig(l1_coefficient=penalty, **shape)
             sae = lens.StandardTrainingSAE(config)
+        elif self.kind == "gated":
+            penalty = self.given(1.0)
+            config = lens.GatedTrainingSAEConfig(l1_coefficient=penalty, **shape)
+            sae = lens.GatedTrainingSAE(config)
         else:
             penalty = self.given(1.0)
             config = lens.JumpReLUTrainingSAEConfig(l0_coefficient=penalty, **shape)
@@ -224,6 +231,8 @@ class SAELens(Peer):
 class DictionaryLearning(Peer):
     """dictionary-learning: the ``update`` of its trainers."""
 
+    kinds = (*Peer.kinds, "gated")
+
     def build(self) -> None:
         from dictionary_learning import trainers
 
@@ -240,6 +249,11 @@ class DictionaryLearning(Peer):
         elif self.kind == "relu-l1":
             common |= {"lr": self.rate * 1e-3, "l1_penalty": self.given(0.1)}
             self.trainer = trainers.StandardTrainer(
+                sparsity_warmup_steps=self.within(2000), **common
+            )
+        elif self.kind == "gated":
+            common |= {"lr": self.rate * 5e-5, "l1_penalty": self.given(0.1)}
+            self.trainer = trainers.GatedSAETrainer(
                 sparsity_warmup_steps=self.within(2000), **common
             )
         else:
