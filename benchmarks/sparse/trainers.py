@@ -84,6 +84,11 @@ def search(fit: Callable[[float], Fit], start: float, target: float, slope: floa
     return tries
 
 
+def reached(fit: Fit, target: float) -> bool:
+    """Whether the nearest try is near enough to be compared: within five per cent."""
+    return abs(math.log(fit["l0"] / target)) < math.log(1.05)
+
+
 class Bench:
     """The fits that there are, and how one is made."""
 
@@ -156,8 +161,10 @@ FIRST = {
 """Coefficients to begin the search with."""
 
 
-def table(found: dict[str, dict[str, list[Fit]]], rates: dict[tuple[str, str], float]) -> str:
-    """Means with t intervals over the seeds, and paired ratios to isthmus."""
+def table(
+    found: dict[str, dict[str, list[Fit]]], rates: dict[tuple[str, str], float], target: float
+) -> str:
+    """Means with t intervals over the seeds, and paired ratios to isthmus at equal L0 only."""
     lines = [
         "| kind | library | rate | L0 | FVU | FVU of isthmus over it | seconds |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -171,6 +178,8 @@ def table(found: dict[str, dict[str, list[Fit]]], rates: dict[tuple[str, str], f
             shown = "" if name == "isthmus" else (
                 f"{math.exp(gap.mean):.3f} [{math.exp(gap.low):.3f}, {math.exp(gap.high):.3f}]"
             )  # fmt: skip
+            if not all(reached(f, target) for f in (*arms["isthmus"], *fits)):
+                shown = "not at equal L0"
             l0, seconds = (statistics.mean(f[n] for f in fits) for n in ("l0", "seconds"))
             lines.append(
                 f"| {kind} | {name} | x{rates[kind, name]:g} | {l0:.2f} | "
@@ -205,14 +214,15 @@ def main(argv: list[str] | None = None) -> None:
                         for rate in args.rates.split(",")
                     }
                     read = {rate: nearest(tries, args.k) for rate, tries in tuned.items()}
-                    rate = min(read, key=lambda r: read[r]["fvu"])
+                    near = {r: fit for r, fit in read.items() if reached(fit, args.k)} or read
+                    rate = min(near, key=lambda r: near[r]["fvu"])
                     rates[kind, arm] = rate
                     start = read[rate].get("knob")
                     found[kind][arm] = [
                         nearest(bench.tries(client, kind, seed, rate, start), args.k)
                         for seed in range(args.seeds)
                     ]
-    print(table(found, rates))
+    print(table(found, rates, args.k))
 
 
 if __name__ == "__main__":
