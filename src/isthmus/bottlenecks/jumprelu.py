@@ -121,7 +121,8 @@ class JumpReLUBottleneck(Ruled, Penalised):
         return self._known[1]
 
     def _code(self, h: Preactivations, keep: Preactivations | None) -> Code:
-        bandwidth = self.width_of_kernel
+        # Only derivatives need it, and to read it stops a trace.
+        bandwidth = self.width_of_kernel if torch.is_grad_enabled() else 0.0
         # Entries up to half a bandwidth below their threshold are zero but train it.
         near = 0.5 * bandwidth if self.training and torch.is_grad_enabled() else 0.0
         below_all = torch.finfo(self.log_threshold.dtype).min

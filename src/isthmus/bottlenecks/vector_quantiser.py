@@ -22,6 +22,7 @@ from isthmus.anatomy import (
     tree,
 )
 from isthmus.errors import IsthmusError
+from isthmus.kernels.dispatch import is_reference
 from isthmus.shapes import Float, Int
 
 Start = Literal["encodings", "kmeans", "uniform"]
@@ -84,7 +85,7 @@ class VectorQuantiser(Part):
         self.register_buffer("unused_rows", torch.zeros(entries, dtype=torch.int64))
 
     def forward(self, h: Float[Tensor, "rows features"], *, sample: bool = False) -> DiscreteCode:
-        indices = self.nearest(self._vectors(h)).unflatten(0, (len(h), self.positions))
+        indices = self.nearest(self._vectors(h)).unflatten(0, (-1, self.positions))
         quantised = self.indices_to_codes(indices)
         # h - h is exactly zero, so that z is exactly an entry while its gradient is that of h.
         z = quantised.detach() + (h - h.detach())
@@ -100,7 +101,9 @@ class VectorQuantiser(Part):
         found = []
         # In half precision another entry would often seem the nearest.
         with torch.autocast(vectors.device.type, enabled=False):
-            for some in vectors.to(values.dtype).split(max(1, LARGEST_TABLE // self.entries)):
+            vectors = vectors.to(values.dtype)
+            most = max(1, LARGEST_TABLE // self.entries)
+            for some in (vectors,) if is_reference() else vectors.split(most):
                 found.append(torch.addmm(halves, some - middle, values.T, alpha=-1).argmin(1))
         return torch.cat(found)
 

@@ -16,6 +16,7 @@ from isthmus.cli import (
     doctor,
     encode,
     evaluate,
+    export,
     fit,
     fit_many,
     harvest,
@@ -81,6 +82,7 @@ _add(DATA, harvest.harvest)
 _add(DATA, encode.encode)
 _add(DATA, decode.decode)
 _add(DATA, score.score)
+_add(DATA, export.export)
 _add(CLAIMS, reproduce.reproduce)
 _add(CLAIMS, doctor.doctor)
 

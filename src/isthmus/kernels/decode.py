@@ -43,7 +43,7 @@ def adaptive_decode(
     """
     if sparse_pays(rows.shape[0], indices.shape[1], values, rows):
         return sparse_decode(values, indices, rows)
-    dense = values.new_zeros(len(values), rows.shape[0]).scatter_add(1, indices, values)
+    dense = values.new_zeros(values.shape[0], rows.shape[0]).scatter_add(1, indices, values)
     return dense.to(rows.dtype) @ rows
 
 

@@ -15,6 +15,7 @@ Path = Literal["auto", "reference", "torch", "native"]
 
 _chosen: Path = "auto"
 _portable: ContextVar[bool] = ContextVar("portable", default=False)
+_dense: ContextVar[bool] = ContextVar("dense", default=False)
 
 
 def use(path: Path) -> None:
@@ -55,6 +56,16 @@ def portable() -> Iterator[None]:
         _portable.reset(token)
 
 
+@contextlib.contextmanager
+def dense() -> Iterator[None]:
+    """Plain dense PyTorch for a while, in this thread only: every operation can then be traced."""
+    token = _dense.set(True)
+    try:
+        yield
+    finally:
+        _dense.reset(token)
+
+
 def path_in_use() -> Path:
     """What serves float32 tensors in main memory: never ``auto``."""
     if _chosen != "auto":
@@ -64,7 +75,7 @@ def path_in_use() -> Path:
 
 def native_for(*tensors: Tensor | None) -> Library | None:
     """The native library where it may serve these tensors, else None."""
-    if _chosen not in ("auto", "native") or _portable.get():
+    if _chosen not in ("auto", "native") or _portable.get() or _dense.get():
         return None
     for tensor in tensors:
         if tensor is not None and (tensor.device.type != "cpu" or tensor.dtype != torch.float32):
@@ -74,4 +85,4 @@ def native_for(*tensors: Tensor | None) -> Library | None:
 
 def is_reference() -> bool:
     """Whether everything is to be computed densely, by PyTorch's own derivatives."""
-    return _chosen == "reference"
+    return _chosen == "reference" or _dense.get()

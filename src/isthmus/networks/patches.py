@@ -57,15 +57,15 @@ class Patches:
         """``(rows, *shape)`` to ``(rows, count, dim)``."""
         if self.is_image:
             (tall, wide), (height, width) = self.grid, self.patch
-            x = x.reshape(len(x), self.shape[0], tall, height, wide, width)
+            x = x.reshape(x.shape[0], self.shape[0], tall, height, wide, width)
             x = x.permute(0, 2, 4, 3, 5, 1)
-        return x.reshape(len(x), self.count, self.dim)
+        return x.reshape(x.shape[0], self.count, self.dim)
 
     def unpatchify(
         self, patches: Float[Tensor, "rows patches dim"]
     ) -> Float[Tensor, "rows *shape"]:
         """``(rows, count, dim)`` to ``(rows, *shape)``: the inverse of :meth:`patchify`."""
-        rows = len(patches)
+        rows = patches.shape[0]
         if self.is_image:
             (tall, wide), (height, width) = self.grid, self.patch
             patches = patches.reshape(rows, tall, wide, height, width, self.shape[0])

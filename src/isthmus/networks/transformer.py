@@ -68,7 +68,7 @@ class PatchEncoder(nn.Module):
     ) -> VisibleTokens:
         patches = self.patches.patchify(x)
         visible = None if view is None else view.visible
-        rows = len(patches)
+        rows = patches.shape[0]
         if visible is None:
             visible = torch.arange(self.patches.count, device=patches.device).expand(rows, -1)
             tokens = self.embed(patches) + self.positions
@@ -111,7 +111,7 @@ class PatchDecoder(nn.Module):
 
     def forward(self, *, code: TokenCode) -> Float[Tensor, "rows *shape"]:
         seen = self.embed(code.tokens)
-        everywhere = self.mask_token.to(seen).expand(len(seen), self.patches.count, -1)
+        everywhere = self.mask_token.to(seen).expand(seen.shape[0], self.patches.count, -1)
         places = code.visible[..., None].expand(-1, -1, self.width)
         tokens = everywhere.scatter(1, places, seen) + self.positions
         return self.patches.unpatchify(self.head(self.blocks(tokens)))

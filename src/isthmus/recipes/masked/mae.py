@@ -52,7 +52,7 @@ class MaskTokenEncoder(nn.Module):
         tokens = torch.where(hidden[..., None], self.mask_token.to(tokens), tokens)
         everywhere = torch.arange(inner.patches.count, device=tokens.device)
         tokens = inner.blocks(tokens + inner.positions)
-        return VisibleTokens(tokens, everywhere.expand(len(tokens), -1))
+        return VisibleTokens(tokens, everywhere.expand(tokens.shape[0], -1))
 
 
 class Turns(NamedTuple):
@@ -90,7 +90,7 @@ class HiddenInTurn(nn.Module):
     def forward(self, x: Tensor, *, view: View) -> VisibleTokens | Turns:
         if view.visible is not None:
             return self._tokens(view)
-        views = [View(x, visible.expand(len(x), -1)) for visible in self.turns]
+        views = [View(x, visible.expand(x.shape[0], -1)) for visible in self.turns]
         seen = [self._tokens(part) for part in views]
         mean = std = None
         if self.statistics:
@@ -99,7 +99,7 @@ class HiddenInTurn(nn.Module):
             self._tokens(view),
             torch.stack([part.tokens for part in seen], 1),
             torch.stack([part.visible for part in seen], 1),
-            _hidden(self.turns, self.patches.count).expand(len(x), -1, -1),
+            _hidden(self.turns, self.patches.count).expand(x.shape[0], -1, -1),
             mean,
             std,
         )
@@ -166,7 +166,7 @@ class RebuildHidden(nn.Module):
 
 def _hidden(visible: Tensor, count: int) -> Tensor:
     """Bool ``(rows, count)``: which patches are not in ``visible`` ``(rows, kept)``."""
-    everything = torch.ones(len(visible), count, dtype=torch.bool, device=visible.device)
+    everything = torch.ones(visible.shape[0], count, dtype=torch.bool, device=visible.device)
     return everything.scatter(1, visible, False)
 
 
