@@ -1,4 +1,4 @@
-"""Exported graphs give the model's numbers, in PyTorch and in onnxruntime, on any number of rows."""
+"""Exported graphs give the model's numbers, in PyTorch and onnxruntime, on any number of rows."""
 
 import numpy as np
 import pytest

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from isthmus.runs.encoding import encode
     from isthmus.runs.evaluating import evaluate, held_out_source
     from isthmus.runs.fitting import fit
-    from isthmus.runs.graph import export
     from isthmus.runs.folder import write_atomically
+    from isthmus.runs.graph import export
     from isthmus.runs.loading import load, save
     from isthmus.runs.many import fit_many, resume_many
     from isthmus.runs.record import described, title_of
@@ -58,7 +58,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "DataLike", "build", "check_fit", "described", "encode", "evaluate", "export", "fit", "fit_many",
-    "held_out_source", "kind_of", "load", "opened", "reopened", "resume", "resume_many", "save",
-    "title_of", "write_atomically",
+    "DataLike", "build", "check_fit", "described", "encode", "evaluate", "export", "fit",
+    "fit_many", "held_out_source", "kind_of", "load", "opened", "reopened", "resume",
+    "resume_many", "save", "title_of", "write_atomically",
 ]  # fmt: skip

@@ -183,7 +183,8 @@ def _examples(model: Autoencoder, piece: str, rows: int) -> tuple[Any, ...]:
         return (low + (high - low) * x).to(model.device)
 
     parts = model.signal.parts
-    x: Any = {name: drawn(own) for name, own in parts.items()} if parts else drawn(model.signal)
+    each = {name: drawn(signal) for name, signal in parts.items()}
+    x: Any = each if parts else drawn(model.signal)
     if piece != "decoder":
         return (x,)
     return (_Encoder(model)(x),)
@@ -219,9 +220,9 @@ def _compare(
 ) -> None:
     """Refuse a graph whose numbers are not the model's."""
     pairs = zip(_flat(program.module()(*arguments)), _flat(graph(*arguments)), strict=True)
-    for own, wanted in pairs:
-        far = float((own.double() - wanted.double()).abs().max()) if own.numel() else 0.0
-        if not far <= CLOSE * max(1.0, float(wanted.abs().max())):
+    for traced, right in pairs:
+        far = float((traced.double() - right.double()).abs().max()) if traced.numel() else 0.0
+        if not far <= CLOSE * max(1.0, float(right.abs().max())):
             raise IsthmusError(
                 f"the graph of {about['recipe'] or 'this model'} differs by {far:.2g} from the "
                 "model on other rows than it was traced with, so that nothing was written: its "
@@ -229,8 +230,8 @@ def _compare(
             )
 
 
-def _flat(found: Any) -> list[Tensor]:
-    parts = found if isinstance(found, tuple) else (found,)
+def _flat(outputs: Any) -> list[Tensor]:
+    parts = outputs if isinstance(outputs, tuple) else (outputs,)
     return [leaf for part in parts for _, leaf in tree.leaves(part)]
 
 
@@ -265,7 +266,7 @@ def _onnx(program: Any, arguments: tuple[Any, ...], about: Mapping[str, Any]) ->
         ) from problem
     try:
         with _quiet():
-            made = torch.onnx.export(
+            onnx_program = torch.onnx.export(
                 program, arguments, dynamo=True, verbose=False,
                 input_names=[*about["inputs"]], output_names=list(about["outputs"])
                 if len(about["outputs"]) == len(program.graph_signature.user_outputs) else None,
@@ -276,8 +277,8 @@ def _onnx(program: Any, arguments: tuple[Any, ...], about: Mapping[str, Any]) ->
             f"the {about['piece']} of {about['recipe'] or 'this model'} has an operator that ONNX "
             f"lacks ({first[:160]}): write a .pt2"
         ) from problem
-    assert made is not None
-    proto = made.model_proto
+    assert onnx_program is not None
+    proto = onnx_program.model_proto
     for name in ("recipe", "piece", "reads"):
         entry = proto.metadata_props.add()
         entry.key, entry.value = f"isthmus.{name}", about[name]
