@@ -4,7 +4,6 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
 import isthmus
 from isthmus.activations import Store
@@ -81,13 +80,6 @@ Measured = dict[str, dict[str, float]]
     ),
     secondary=(
         Secondary(ratio("added_ce", "cross-layer", to="per-layer"), below=1.0),
-        Secondary(
-            quantity(
-                "share of the length of the first layer's atoms that is in later layers",
-                lambda f: f["cross-layer"]["later"],
-            ),
-            above=0.0,
-        ),
     ),
 )  # fmt: skip
 def cross_layer_transcoder(trial: Trial) -> Measured:
@@ -147,11 +139,9 @@ def of_each(models: Sequence[Autoencoder], held: Store) -> dict[str, float]:
 
 
 def of_all(model: Autoencoder, held: Store) -> dict[str, float]:
-    """The same of a cross-layer transcoder, and how much of the first layer's is written later."""
+    """The same of a cross-layer transcoder."""
     found = isthmus.evaluate(model, held.source(POINTS))
-    lengths = torch.stack([rows.norm(dim=1)[:WIDTH] for rows in model.atoms().values()])
     return {
         "fvu": float(np.mean([found[f"fvu.{name}"].value for name in WRITTEN])),
         "l0": found["l0"].value,
-        "later": float(lengths[1:].sum() / lengths.sum()),
     }
