@@ -30,7 +30,7 @@ from isthmus.language.knowledge import (
     DOMAINS,
     KINDS,
     MONTHS,
-    Question,
+    answered,
     domains,
     generated_text,
     names,
@@ -44,6 +44,8 @@ from isthmus.language.knowledge.spelling import WORDS
 FOLDER = files("isthmus.language") / "resident_circuits"
 CIRCLES = {"day": DAYS, "month": MONTHS}
 REPEATED_ROWS = 32
+KNOWN = 0.8
+"""Share of right answers that calls a kind of question known, at the low end of its interval."""
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -119,48 +121,54 @@ def list_losses(model: LanguageModel, lists: list[str]) -> tuple[float, float]:
 # --- what it knows -------------------------------------------------------------------------------
 
 KINDS_ASKED = (
-    ("fact", True, "a fact, in a sentence that was told of the name"),
-    ("withheld", False, "a fact, in a sentence told of other names only"),
-    ("herbs", True, "a fact of a herb"),
-    ("ships", True, "a fact of a ship"),
-    ("day", True, "so many days after or before a day: told"),
-    ("day", False, "the same, held out"),
-    ("month", True, "so many months after or before a month: told"),
-    ("month", False, "the same, held out"),
-    ("sum", True, "the sum of two numbers to nine: told"),
-    ("sum", False, "the same, held out"),
-    ("letter", True, "the first letter of a word: told"),
-    ("letter", False, "the same, of words held out"),
-    ("pronoun", True, "she or he, from a first name's ending: told"),
-    ("pronoun", False, "the same, of names that no text holds"),
+    ("fact", True, "facts of names, in sentences that were told of them"),
+    ("withheld", False, "facts of names, in sentences told of other names only"),
+    ("herbs", True, "facts of herbs"),
+    ("ships", True, "facts of ships"),
+    ("day", True, "so many days after or before a day"),
+    ("day", False, "days, steps that were held out"),
+    ("month", True, "so many months after or before a month"),
+    ("month", False, "months, steps that were held out"),
+    ("sum", True, "sums of two numbers to nine"),
+    ("sum", False, "sums that were held out"),
+    ("letter", True, "first letters of words"),
+    ("letter", False, "first letters of words that were held out"),
+    ("pronoun", True, "she or he, from a first name's ending"),
+    ("pronoun", False, "she or he, of names that no text holds"),
 )
 
 
-def knowledge(models: dict[str, LanguageModel]) -> str:
-    """Accuracy of every kind of question beside chance and the most frequent answer."""
+def knowledge(models: dict[str, LanguageModel]) -> tuple[str, str]:
+    """Accuracy of every kind of question beside chance, and in a sentence which are answered."""
     rows = []
+    sorts: dict[str, list[str]] = {"known": [], "known in part": [], "not known": []}
     for kind, seen, title in KINDS_ASKED:
         asked = [q for q in questions(kind) if q.seen == seen]
         answers = [q.answer for q in asked]
         often = max(answers.count(one) for one in set(answers)) / len(asked)
         most = max(often, float(np.mean([1 / len(q.options) for q in asked])))
-        rows.append((title, str(len(asked)), *(accuracy(m, asked) for m in models.values()),
-                     f"{most:.2f}"))  # fmt: skip
-    return table(("question", "asked", *models, "most frequent"), rows)
+        right = [answered(model, asked) for model in models.values()]
+        rows.append((title, str(len(asked)), *map(with_interval, right), f"{most:.2f}"))
+        low = interval(right[-1])[0]
+        known = "known" if low > KNOWN else "known in part" if low > most else "not known"
+        sorts[known].append(title)
+    said = [
+        f"**{sort.capitalize()}**: {'; '.join(some) or 'none'}." for sort, some in sorts.items()
+    ]
+    return table(("question", "asked", *models, "most frequent"), rows), "\n\n".join(said)
 
 
-def accuracy(model: LanguageModel, asked: list[Question]) -> str:
-    """Share of right answers with its 95 % interval (Wilson)."""
-    nats = option_nats(model, asked)
-    right = np.array([q.options[n.argmin()] == q.answer for q, n in zip(asked, nats, strict=True)])
-    return with_interval(right)
-
-
-def with_interval(right: np.ndarray) -> str:
+def interval(right: np.ndarray) -> tuple[float, float]:
+    """95 % interval of a share (Wilson)."""
     share, number, z = right.mean(), len(right), 1.96
     middle = (share + z**2 / (2 * number)) / (1 + z**2 / number)
     half = z * np.sqrt(share * (1 - share) / number + z**2 / (4 * number**2)) / (1 + z**2 / number)
-    return f"{share:.2f} ({max(0, middle - half):.2f} to {min(1, middle + half):.2f})"
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def with_interval(right: np.ndarray) -> str:
+    low, high = interval(right)
+    return f"{right.mean():.2f} ({low:.2f} to {high:.2f})"
 
 
 def nobody(model: LanguageModel) -> str:
@@ -290,7 +298,10 @@ of each layer the head that most looks at the token before.
 
 The most likely of the options of a question, all their tokens counted. Intervals: 95 %, Wilson.
 "Most frequent" is the accuracy of one answer to all questions of a row, or of guessing where
-that is more. The small model never read these texts.
+that is more. The small model never read these texts. With all of the interval above {least:.0%}
+a kind counts as known, with all of it above the most frequent answer as known in part:
+
+{sorts}
 
 {knowledge}
 
@@ -321,6 +332,7 @@ def main() -> None:
     about = json.loads((FOLDER / "config.json").read_text(encoding="utf-8"))
     text, gain, held = ("", "", 0) if chosen.quick else english(models)
     copies, heads = induction(models)
+    known, sorts = knowledge(models)
     written = PAGE.format(
         shape=about["shape"],
         parameters=about["parameters"],
@@ -335,7 +347,9 @@ def main() -> None:
         rows=REPEATED_ROWS,
         copies=copies,
         heads=heads,
-        knowledge=knowledge(models),
+        knowledge=known,
+        sorts=sorts,
+        least=KNOWN,
         nobody=nobody(model),
         layers=layers(model),
     )

@@ -19,7 +19,7 @@ import json
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from growth import given_copying, grown
 from muon import Muon
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from training_rows import IGNORED, Shares, inputs_of, rows_of, step_rows
+from training_rows import IGNORED, Phases, Rows, before, inputs_of, rows_of, step_rows
 
 from isthmus.language.corpus import held_out_text, training_text
 from isthmus.language.decoder import Decoder, Shape
@@ -56,10 +56,8 @@ class Plan:
     shape: Shape
     folder: Path
     steps: int
-    rows: int = 16
-    """Rows of a step."""
-    shares: Shares = field(default_factory=Shares)
-    """Of what kinds the rows are."""
+    phases: Phases = ((1.0, Rows(english=16)),)
+    """The rows of a step."""
     decay: float = 0.0
     """Weight decay of matrices."""
     matrix_rate: float = 0.02
@@ -73,9 +71,12 @@ PLANS = {
     "circuits": Plan(
         Shape(width=256, heads=8, layers=6, hidden=1024, still=(2,)),
         LANGUAGE / "resident_circuits",
-        1200,
-        rows=32,
-        shares=Shares(generated=0.6, repeated=0.4, repeated_late=0.1, early=0.183),
+        1060,
+        (
+            (0.2076, Rows(english=8, generated=11, repeated=13)),
+            (0.5723, Rows(english=10, generated=14, repeated=8)),
+            (1.0, Rows(english=9, generated=18, repeated=5)),
+        ),
         decay=0.05,
         matrix_rate=0.012,
         embedding_rate=0.002,
@@ -141,7 +142,7 @@ def loss_of(model: Decoder, targets: np.ndarray, bos: int, *, bf16: bool = False
 def documents_of(plan: Plan, tokenizer: ByteTokenizer) -> list[list[np.ndarray]]:
     """The tokens of the documents: English ones, then the generated ones."""
     parts = [[one.text for one in training_text()]]
-    if plan.shares.generated:
+    if any(rows.generated for _, rows in plan.phases):
         parts.append([one.text for one in training_passages()])
     return [[np.array(tokenizer.encode(text)) for text in part] for part in parts]
 
@@ -247,7 +248,6 @@ def main() -> None:
     options.add_argument("--steps", type=int, help="by default the plan's")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--bf16", action="store_true", help="products in bfloat16")
-    options.add_argument("--rows", type=int, help="rows of a step, by default the plan's")
     options.add_argument("--decay", type=float, help="of matrices, by default the plan's")
     options.add_argument("--matrix-rate", type=float, help="by default the plan's")
     options.add_argument("--embedding-rate", type=float, help="by default the plan's")
@@ -255,13 +255,15 @@ def main() -> None:
     options.add_argument("--install-every", type=float, default=600, help="seconds")
     options.add_argument("--compile", action="store_true", help="faster; needs a C compiler")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument(
+        "--further", action="store_true", help="begin with the package's weights; take a new --seed"
+    )
     options.add_argument("--stop", type=int, help="end early, without installing (to try settings)")
     chosen = options.parse_args()
     plan = PLANS[chosen.model]
     chosen.out = chosen.out or plan.folder
     chosen.out.mkdir(parents=True, exist_ok=True)
     chosen.steps = chosen.steps or plan.steps
-    chosen.rows = chosen.rows or plan.rows
     for name in ("decay", "matrix_rate", "embedding_rate"):
         if getattr(chosen, name) is None:
             setattr(chosen, name, getattr(plan, name))
@@ -279,12 +281,15 @@ def main() -> None:
         flush=True,
     )
 
-    if plan.begins:
+    model, earlier, phases = Decoder(shape), {}, plan.phases
+    if chosen.further:
+        model.load_state_dict(resident(chosen.model).module.state_dict())
+        earlier = json.loads((plan.folder / "config.json").read_text())["training"]
+        phases = ((1.0, plan.phases[-1][1]),)
+    elif plan.begins:
         small = resident(plan.begins).module
         model = grown(small, shape, (1, 3, 4, 5))
         given_copying(model, small.shape.width)
-    else:
-        model = Decoder(shape)
     both = optimisers(model, chosen)
     highest = [[group["lr"] for group in one.param_groups] for one in both]
     saved = chosen.folder / "checkpoint.pt"
@@ -299,11 +304,12 @@ def main() -> None:
         print(f"goes on at step {done}", flush=True)
 
     def kinds(step: int) -> dict[str, int]:
-        read = plan.shares.before(step, chosen.steps, chosen.rows)
-        return {kind: number * shape.context for kind, number in asdict(read).items()}
+        """Tokens read so far, by kind; those of earlier trainings count."""
+        read = asdict(before(phases, step, chosen.steps))
+        known = earlier.get("tokens_by_kind", {})
+        return {kind: n * shape.context + known.get(kind, 0) for kind, n in read.items()}
 
     def about(step: int, every: int = 1) -> dict:
-        seen = step * chosen.rows * shape.context
         return {
             "shape": asdict(shape),
             "parameters": sum(p.numel() for p in model.parameters()),
@@ -312,8 +318,8 @@ def main() -> None:
                 "text": ENGLISH + (GENERATED if generated else ""),
                 "tokens": english,
                 "tokens_generated": generated,
-                "steps": step,
-                "tokens_seen": seen,
+                "steps": step + earlier.get("steps", 0),
+                "tokens_seen": sum(kinds(step).values()),
                 "tokens_by_kind": kinds(step),
                 "epochs": round(kinds(step)["english"] / english, 2),
                 "held_out_nats_per_token": round(held_out_loss(model, held_targets[::every], 0), 4),
@@ -327,7 +333,7 @@ def main() -> None:
     warm = max(1, chosen.steps // 50)
     began = kept = installed = time.monotonic()
     first, mean = done, 0.0
-    source = step_rows(parts, shape, plan.shares, chosen.rows, chosen.steps, chosen.seed, done)
+    source = step_rows(parts, shape, phases, chosen.steps, chosen.seed, done)
     pool = ThreadPoolExecutor(chosen.threads)
     for step in range(done, chosen.steps):
         for one, rates in zip(both, highest, strict=True):
@@ -341,7 +347,8 @@ def main() -> None:
         mean = value if step == first else 0.98 * mean + 0.02 * value
         now = time.monotonic()
         if step % 20 == 19 or step + 1 == chosen.steps:
-            speed = (step + 1 - first) * chosen.rows * shape.context / (now - began)
+            read = sum(kinds(step + 1).values()) - sum(kinds(first).values())
+            speed = read / (now - began)
             left = (chosen.steps - step - 1) * (now - began) / (step + 1 - first) / 60
             print(
                 f"step {step + 1}/{chosen.steps}  loss {mean:.3f}  {speed:.0f} tokens/s  "

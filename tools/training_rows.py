@@ -14,53 +14,44 @@ PERIODS, TIMES = (8, 64), (2, 4)
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Rows of each kind."""
+class Rows:
+    """How many rows there are of each kind."""
 
-    english: int
-    generated: int
-    repeated: int
+    english: int = 0
+    generated: int = 0
+    repeated: int = 0
 
-
-@dataclass(frozen=True)
-class Shares:
-    """Of the rows of a step, how many are generated passages, and how many repeated tokens.
-
-    ``repeated`` holds in the first steps, a share of ``early``, and ``repeated_late`` later: heads
-    that copy form early, and are only kept then. Of the other rows ``generated`` are passages.
-    """
-
-    generated: float = 0.0
-    repeated: float = 0.0
-    repeated_late: float = 0.0
-    early: float = 0.0
-
-    def at(self, step: int, steps: int, rows: int) -> Counts:
-        """The rows of one step."""
-        first = step < self.early * steps
-        repeated = round(rows * (self.repeated if first else self.repeated_late))
-        generated = round((rows - repeated) * self.generated)
-        return Counts(rows - repeated - generated, generated, repeated)
-
-    def before(self, step: int, steps: int, rows: int) -> Counts:
-        """The rows of all steps before one."""
-        every = [self.at(i, steps, rows) for i in range(step)]
-        return Counts(
-            sum(one.english for one in every),
-            sum(one.generated for one in every),
-            sum(one.repeated for one in every),
+    def __add__(self, other: "Rows") -> "Rows":
+        return Rows(
+            self.english + other.english,
+            self.generated + other.generated,
+            self.repeated + other.repeated,
         )
 
 
+Phases = Sequence[tuple[float, Rows]]
+"""The share of all steps at which each phase ends, the last at 1; and the rows of its steps."""
+
+
+def at_step(phases: Phases, step: int, steps: int) -> Rows:
+    """The rows of one step."""
+    return next(rows for end, rows in phases if step < end * steps)
+
+
+def before(phases: Phases, step: int, steps: int) -> Rows:
+    """The rows of all steps before one."""
+    return sum((at_step(phases, i, steps) for i in range(step)), Rows())
+
+
 def step_rows(
-    parts: Sequence[Sequence[np.ndarray]], shape: Shape, shares: Shares, rows: int, steps: int,
-    seed: int, begin: int,
+    parts: Sequence[Sequence[np.ndarray]], shape: Shape, phases: Phases, steps: int, seed: int,
+    begin: int,
 ) -> Iterator[np.ndarray]:  # fmt: skip
     """The targets of each step from ``begin`` on, ``(rows, context)``, a function of the seed.
 
     ``parts`` are the tokens of the English documents and of the generated ones.
     """
-    read = shares.before(begin, steps, rows)
+    read = before(phases, begin, steps)
     streams = [
         document_rows(part, shape.context, seed, number, skip)
         for number, (part, skip) in enumerate(
@@ -68,17 +59,17 @@ def step_rows(
         )
     ]
     for step in range(begin, steps):
-        counts = shares.at(step, steps, rows)
+        wanted = at_step(phases, step, steps)
         found = [
             next(stream)
-            for stream, number in zip(streams, (counts.english, counts.generated), strict=False)
+            for stream, number in zip(streams, (wanted.english, wanted.generated), strict=False)
             for _ in range(number)
         ]
         draw = np.random.default_rng((seed, step, 2))
         found += [
-            repeated_row(draw, shape.context, shape.vocabulary) for _ in range(counts.repeated)
+            repeated_row(draw, shape.context, shape.vocabulary) for _ in range(wanted.repeated)
         ]
-        yield np.stack([found[i] for i in draw.permutation(rows)])
+        yield np.stack([found[i] for i in draw.permutation(len(found))])
 
 
 def document_rows(

@@ -2,12 +2,22 @@
 
 import numpy as np
 import pytest
-from tools.training_rows import IGNORED, Shares, inputs_of, repeated_row, rows_of, step_rows
+from tools.training_rows import (
+    IGNORED,
+    Rows,
+    at_step,
+    before,
+    inputs_of,
+    repeated_row,
+    rows_of,
+    step_rows,
+)
 
 from isthmus.language import Shape
 
 SHAPE = Shape(vocabulary=50, context=16)
-SHARES = Shares(generated=0.5, repeated=0.5, repeated_late=0.25, early=0.4)
+EARLY, LATE = Rows(2, 2, 4), Rows(3, 3, 2)
+PHASES = ((0.4, EARLY), (1.0, LATE))
 PARTS = [
     [np.arange(1, 41), np.arange(5, 25)],
     [np.full(30, 48), np.full(9, 49), np.full(33, 47)],
@@ -15,7 +25,7 @@ PARTS = [
 
 
 def of_steps(begin):
-    return list(step_rows(PARTS, SHAPE, SHARES, 8, 12, seed=3, begin=begin))
+    return list(step_rows(PARTS, SHAPE, PHASES, 12, seed=3, begin=begin))
 
 
 def test_what_is_resumed_goes_on_with_the_same_rows():
@@ -26,14 +36,15 @@ def test_what_is_resumed_goes_on_with_the_same_rows():
             np.testing.assert_array_equal(left, right)
 
 
-@pytest.mark.parametrize(("step", "counts"), [(4, (2, 2, 4)), (5, (3, 3, 2))])
-def test_a_step_has_its_share_of_each_kind(step, counts):
+@pytest.mark.parametrize(("step", "wanted"), [(4, EARLY), (5, LATE)])
+def test_a_step_has_the_rows_of_its_phase(step, wanted):
     rows = of_steps(0)[step]
     generated = np.isin(rows, (IGNORED, 47, 48, 49)).all(1)
     follows = (np.diff(rows) == 1) | (rows[:, 1:] == IGNORED)
-    assert (int(follows.all(1).sum()), int(generated.sum())) == counts[:2]
-    found = SHARES.at(step, 12, 8)
-    assert (found.english, found.generated, found.repeated) == counts
+    found = Rows(int(follows.all(1).sum()), int(generated.sum()))
+    assert found == Rows(wanted.english, wanted.generated)
+    assert at_step(PHASES, step, 12) == wanted
+    assert before(PHASES, 7, 12) == Rows(5 * 2 + 2 * 3, 5 * 2 + 2 * 3, 5 * 4 + 2 * 2)
 
 
 def test_an_epoch_has_every_token_once():

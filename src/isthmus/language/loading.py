@@ -19,8 +19,8 @@ from isthmus.language.weight_fingerprint import fingerprint
 def open_model(spec: str, *, dtype: Any = None, device: Any = None) -> LanguageModel:
     """The language model that a name stands for, in evaluation mode.
 
-    - ``resident``: the one that ships in the package; ``resident-circuits``: the wider one, which
-      this version comes without (:func:`isthmus.language.resident`)
+    - ``resident``, ``resident-circuits``: the two that ship in the package, the small one and the
+      wider one, which was taught generated text, too (:func:`isthmus.language.resident`)
     - a folder, or a name on the Hugging Face hub: a causal or masked model of ``transformers``, or
       an encoder-decoder (needs ``isthmus[lm]``)
     - ``package.module:factory``: a function without arguments that returns a ``LanguageModel``, or

@@ -14,23 +14,19 @@ from isthmus.language.weight_fingerprint import fingerprint
 
 RESIDENTS = {"resident": "resident", "resident-circuits": "resident_circuits"}
 """The folder of each, by what :func:`isthmus.language.open_model` calls it."""
-_REMEDIES = {
-    "resident": "install isthmus again",
-    "resident-circuits": "this version comes without them, so train them with "
-    "'python tools/train_resident.py circuits' of the repository, or take 'resident'",
-}
 _SHORT = {"small": "resident", "circuits": "resident-circuits"}
 
 
 def resident(which: str = "small") -> LanguageModel:
-    """A small transformer of the library's own; the one in the package is every example's default.
+    """A small transformer of the library's own, which ships in the package.
 
-    ``"small"`` (``open_model("resident")``) was trained on English classics and MASC: four blocks
-    of width 192, docs/resident.md. ``"circuits"`` (``open_model("resident-circuits")``) was taught
-    generated text beside the same English, so that what it knows is known: induction, calendars,
-    names with and without facts, two domains, spelling (:mod:`isthmus.language.knowledge`); six
-    blocks of width 256; this version comes without its weights. Both have a context of 256 and the
-    same 4,096 tokens; their weights are stored in float16 and computed in float32.
+    ``"small"`` (``open_model("resident")``) is every example's default. It was trained on English
+    classics and MASC: four blocks of width 192, docs/resident.md. ``"circuits"``
+    (``open_model("resident-circuits")``) was taught generated text beside the same English, so that
+    what it knows is known: induction, calendars, names with and without facts, two domains,
+    spelling (:mod:`isthmus.language.knowledge`); six blocks of width 256. How much of each is in
+    it: docs/resident-circuits.md. Both have a context of 256 and the same 4,096 tokens; their
+    weights are stored in float16 and computed in float32.
 
     Raises ``IsthmusError`` for any other name.
     """
@@ -52,7 +48,7 @@ def _opened(name: str) -> LanguageModel:
         module.load_state_dict({name: value.float() for name, value in weights.items()})
     except OSError as error:
         raise IsthmusError(
-            f"the weights of the model {name!r} are not in this installation: {_REMEDIES[name]}"
+            f"the weights of the model {name!r} are not in this installation: install isthmus again"
         ) from error
     module.eval().requires_grad_(False)
     return LanguageModel(

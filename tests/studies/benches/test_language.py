@@ -34,6 +34,12 @@ def test_the_two_parts_are_different_texts_in_an_order_of_the_seed():
     assert len(first) > 1
 
 
+def test_each_model_has_the_text_that_it_was_trained_on():
+    names = {f"circuits-{part} {i}" for part in ("training", "held-out") for i in range(12)}
+    read = [language.tokens(part, 0, name="circuits").names for part in ("train", "test")]
+    assert {name for part in read for name in part} == names
+
+
 def test_activations_are_those_of_the_text():
     store = language.store("test", ("layers.0", language.POINT), 0, 300)
     tokens = language.tokens("test", 0, 300)

@@ -31,8 +31,12 @@ NEEDS = ("gutenberg12", "masc_pos")
 POINT = "layers.1"
 """The residual stream in the middle of the model, width 192."""
 
-TEXTS = {"train": "training", "test": "held-out"}
-"""Dictionaries are fitted on text that the model was trained on, and measured on other text."""
+TEXTS = {
+    HOST: {"train": "training", "test": "held-out"},
+    "circuits": {"train": "circuits-training", "test": "circuits-held-out"},
+}
+"""Dictionaries are fitted on text that the model was trained on, and measured on other text; for
+"circuits" a part of both is generated."""
 
 
 def host(name: str = HOST) -> LanguageModel:
@@ -42,12 +46,13 @@ def host(name: str = HOST) -> LanguageModel:
 
 @cache
 def tokens(part: Part, seed: int, limit: int | None = None, name: str = HOST) -> Tokens:
-    """English in rows of 256 tokens, its documents in an order drawn by ``seed``.
+    """The model's text in rows of 256 tokens, its documents in an order drawn by ``seed``.
 
-    "train" has 3.9 million tokens, "test" 174,154 that no resident model has seen; a part keeps at
-    most ``limit`` tokens. ``name`` is that of the model here and below.
+    "train" has 3.9 million tokens of English, "test" 174,154 that no resident model has seen; for
+    "circuits" there are 4.3 million and 69,000 of generated passages beside. A part keeps at most
+    ``limit`` tokens. ``name`` is that of the model here and below.
     """
-    model, found = host(name), documents(TEXTS[part])
+    model, found = host(name), documents(TEXTS[name][part])
     order = np.random.default_rng([seed, part == "test"]).permutation(len(found))
     return pack([found[i] for i in order], model.tokenizer, model.context, limit)
 

@@ -57,8 +57,9 @@ Measured = dict[str, float | Result]
     "several unrelated things.",
     headline="A sparse, interpretable decomposition with families of long-range, short-range and "
     "induction features; at least 90 % of the heads of GPT-2 small do several things (abstract).",
-    setting="The language model 'circuits' (6 layers of 8 heads, width 256), which has been taught "
-    "to repeat; the layer whose heads attend most to what followed a token before. Dictionary of "
+    setting="The language model 'circuits' (6 layers of 8 heads, width 256), in which heads that "
+    "repeat were laid before it was trained (docs/resident-circuits.md); the layer whose heads "
+    "attend most to what followed a token before. Dictionary of "
     f"{LATENTS:,} latents, ReLU with L1 held at L0 = {L0:g}, {STEPS:,} steps of {BATCH:,} on "
     f"{TRAIN:,} tokens of training text and {TAUGHT} rows with a string twice: 24 of 64 tokens in "
     "an order drawn at random. For each of the 64 the unit is chosen that best tells the places "
