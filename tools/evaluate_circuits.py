@@ -279,7 +279,7 @@ The {held:,} held-out tokens of [resident](resident.md#how-good-it-is), and its 
 
 {english}
 
-It saves {gain} nats per token against the small one.
+Nats per token that it saves against the small one: {gain}.
 
 ## Induction
 
@@ -298,7 +298,7 @@ of each layer the head that most looks at the token before.
 
 The most likely of the options of a question, all their tokens counted. Intervals: 95 %, Wilson.
 "Most frequent" is the accuracy of one answer to all questions of a row, or of guessing where
-that is more. The small model never read these texts. With all of the interval above {least:.0%}
+that is more. The small model never read these texts. With all of the interval above {least:.0f} %
 a kind counts as known, with all of it above the most frequent answer as known in part:
 
 {sorts}
@@ -349,7 +349,7 @@ def main() -> None:
         heads=heads,
         knowledge=known,
         sorts=sorts,
-        least=KNOWN,
+        least=100 * KNOWN,
         nobody=nobody(model),
         layers=layers(model),
     )
