@@ -1,6 +1,6 @@
 """The JumpReLU sparse autoencoder, and trained TopK dictionaries as such."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -12,7 +12,18 @@ from isthmus.bottlenecks import JumpReLUBottleneck, TopK
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
 from isthmus.networks import Dictionary, DictionaryEncoder
-from isthmus.objectives import L0, AuxK, Coefficient, Held, L0Control, SquaredError, dead_used
+from isthmus.objectives import (
+    L0,
+    ActiveLatents,
+    AuxK,
+    Coefficient,
+    Held,
+    L0Control,
+    NormTanh,
+    PreActivation,
+    SquaredError,
+    dead_used,
+)
 from isthmus.recipes.options import (
     AuxWeight,
     DeadAfter,
@@ -75,6 +86,16 @@ def jumprelu(
             "half the spread of the pre-activations)"
         ),
     ] = None,
+    penalty: Annotated[
+        Literal["l0", "tanh"],
+        Field(description="price of the number of active latents, or of tanh(c z |W|)"),
+    ] = "l0",
+    tanh_scale: Annotated[
+        Positive, Field(description="c: how soon a latent counts as one that is on")
+    ] = 4.0,
+    preactivation_weight: Annotated[
+        NonNegative, Field(description="weight of what latents lack to be on; 0 is without")
+    ] = 0.0,
     auxk_weight: AuxWeight = 0.0,
     dead_after: DeadAfter = 10_000_000,
     subtract_bias: SubtractBias = True,
@@ -87,6 +108,11 @@ def jumprelu(
     alone. Inputs are scaled to a mean squared norm of 1 (``scaling=norm``), on which threshold,
     bandwidth and lambda depend; decoder rows keep norm 1, unless ``unit=False`` frees them, as a
     dictionary converted from Llama Scope needs where it is trained further.
+
+    ``penalty=tanh`` pays for latents by a tanh of their size times the length of their atom, which
+    reaches encoder and atoms too, and ``preactivation_weight`` pulls on those that are off (Conerly
+    et al. 2025, "Dictionary Learning Optimization Techniques": c = 4, weight 3e-6, ``unit=False``,
+    lambda = 20 rising over the whole run, on rows whose mean squared element is 1).
 
     With ``l0`` no lambda has to be chosen: thresholds start where that many latents are active,
     the kernel is as wide as half the spread of the pre-activations, and a control holds L0 at the
@@ -102,11 +128,16 @@ def jumprelu(
     """
     dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
     control = None if l0 is None else L0Control(l0, latent_dim, l0_start)
+    price = L0() if penalty == "l0" else NormTanh(tanh_scale)
     if control is None:
         threshold, bandwidth = threshold or PUBLISHED, bandwidth or PUBLISHED
-        objective = SquaredError() + Linear(0.0, sparsity, sparsity_steps) * L0()
+        objective = SquaredError() + Linear(0.0, sparsity, sparsity_steps) * price
     else:
-        objective = SquaredError() + L0() * Held(control) + Watch(Coefficient())
+        objective = SquaredError() + price * Held(control) + Watch(Coefficient())
+    if penalty == "tanh":
+        objective = objective + Watch(ActiveLatents())
+    if preactivation_weight:
+        objective = objective + preactivation_weight * PreActivation()
     if auxk_weight:
         objective = objective + auxk_weight * dictionary.bias.numel() * AuxK(dead_used(dictionary))
     return Autoencoder(

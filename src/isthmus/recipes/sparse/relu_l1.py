@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from isthmus.anatomy import Autoencoder, Signal, Watch
+from isthmus.anatomy import Autoencoder, Constant, Linear, Signal, Watch
 from isthmus.bottlenecks import ReLU
 from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import (
@@ -22,6 +22,7 @@ from isthmus.recipes.options import (
     AuxWeight,
     DeadAfter,
     DictionaryDim,
+    Meant,
     NonNegative,
     StartL0,
     SubtractBias,
@@ -50,6 +51,11 @@ def relu_l1(
     l0: TargetL0 = None,
     l0_start: StartL0 = None,
     sparsity: Annotated[NonNegative, Field(description="alpha: price of the L1 norm")] = 8.6e-4,
+    sparsity_steps: Annotated[
+        int,
+        Field(ge=0, description="steps over which alpha rises (at most 0.8 of the run; 0: none)"),
+        Meant("ramp"),
+    ] = 0,
     tied: Annotated[bool, Field(description="one weight for encoder and decoder")] = False,
     auxk_weight: AuxWeight = 0.0,
     dead_after: DeadAfter = 10_000_000,
@@ -81,7 +87,8 @@ def relu_l1(
     bottleneck = ReLU(latent_dim, dead_after, control=control, price=price)
     penalty = L1() if unit else NormL1()
     if control is None:
-        objective = MSE() + sparsity * penalty + Watch(ActiveLatents())
+        weight = Linear(0.0, sparsity, sparsity_steps) if sparsity_steps else Constant(sparsity)
+        objective = MSE() + weight * penalty + Watch(ActiveLatents())
     else:
         watched = Watch(ActiveLatents()) + Watch(Coefficient())
         objective = MSE() + penalty * Held(control) + watched
