@@ -34,6 +34,8 @@ def models():
         "jumprelu": fitted("jumprelu", **DICTIONARY),
         "batchtopk": fitted("batchtopk", **DICTIONARY, k=3, k_aux=8),
         "gated": fitted("gated", **DICTIONARY),
+        "k-sparse": fitted("k-sparse", latent_dim=96, k=3),
+        "msae": fitted("msae", latent_dim=96),
         "vq-vae": fitted("vq-vae", IMAGES),
         "mae": fitted("mae", IMAGES),
         "daef": isthmus.fit("daef", ROWS, latent_dim=3, progress=False),
@@ -45,7 +47,8 @@ def rows_of(model):
 
 
 @pytest.mark.parametrize(
-    "recipe", ["vae", "topk", "jumprelu", "batchtopk", "gated", "vq-vae", "mae", "daef"]
+    "recipe",
+    ["vae", "topk", "jumprelu", "batchtopk", "gated", "k-sparse", "msae", "vq-vae", "mae", "daef"],
 )
 def test_a_graph_of_torch_has_the_models_numbers(models, recipe, tmp_path):
     model = models[recipe]
@@ -102,10 +105,12 @@ def test_each_part_of_a_collection_is_an_input(tmp_path):
 
 
 def test_exporting_leaves_the_model_as_it_was(models, tmp_path):
-    model = models["topk"]
-    before = model.encode(ROWS[:5])
-    graph.export(model, tmp_path / "model.pt2", piece="encoder")
-    np.testing.assert_array_equal(model.encode(ROWS[:5]), before)
+    for recipe in ("topk", "k-sparse"):
+        model = models[recipe]
+        before, names = model.encode(ROWS[:5]), [*model.state_dict()]
+        graph.export(model, tmp_path / "model.pt2", piece="encoder")
+        np.testing.assert_array_equal(model.encode(ROWS[:5]), before)
+        assert [*model.state_dict()] == names
 
 
 @pytest.mark.parametrize(

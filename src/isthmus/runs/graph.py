@@ -11,7 +11,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -204,15 +204,39 @@ def _traced(graph: nn.Module, arguments: tuple[Any, ...], about: Mapping[str, An
         {name: {0: rows} for name in one} if isinstance(one, Mapping) else {0: rows}
         for one in arguments
     )
+    problem: Exception | None = None
+    # As it stands; and where a number that a part keeps in a buffer decides what is computed, with
+    # these numbers fixed.
+    for scalars in (nullcontext, _scalars_as_numbers):
+        try:
+            with scalars(graph), _quiet():
+                return torch.export.export(graph, arguments, dynamic_shapes=shapes)
+        except Exception as raised:  # whatever a trace stumbles over
+            problem = problem or raised
+    lines = str(problem).strip().splitlines() or ["no reason given"]
+    raise IsthmusError(
+        f"the {about['piece']} of {about['recipe'] or 'this model'} cannot be traced into a graph "
+        f"({type(problem).__name__}: {lines[0][:160]}): use isthmus itself for it"
+    ) from problem
+
+
+@contextmanager
+def _scalars_as_numbers(graph: nn.Module) -> Iterator[None]:
+    """Buffers of a single number are numbers for a while: a trace then takes them as constants."""
+    kept = {part: dict(part._buffers) for part in graph.modules()}
+    for part, buffers in kept.items():
+        for name, buffer in buffers.items():
+            if buffer is not None and buffer.ndim == 0:
+                del part._buffers[name]
+                part.__dict__[name] = buffer.item()
     try:
-        with _quiet():
-            return torch.export.export(graph, arguments, dynamic_shapes=shapes)
-    except Exception as problem:  # whatever a trace stumbles over
-        first = str(problem).strip().splitlines()[0] if str(problem).strip() else "no reason given"
-        raise IsthmusError(
-            f"the {about['piece']} of {about['recipe'] or 'this model'} cannot be traced into a "
-            f"graph ({type(problem).__name__}: {first[:160]}): use isthmus itself for it"
-        ) from problem
+        yield
+    finally:
+        for part, buffers in kept.items():
+            for name in buffers.keys() & part.__dict__.keys():
+                del part.__dict__[name]
+            part._buffers.clear()
+            part._buffers.update(buffers)  # in the order in which they were
 
 
 def _compare(
