@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PEERS := $(VENV)/peers
+FORMATS := $(VENV)/peers-formats
 SITE := $(VENV)/site
 STAMP := $(VENV)/.installed
 export ISTHMUS_DATA ?= $(abspath $(wildcard ../shared/data))
 
-.PHONY: demo test check slow fuzz bench docs site pictures wheel clean
+.PHONY: demo test check slow fuzz bench fixtures docs site pictures wheel clean
 
 demo: $(STAMP)
 	$(BIN)/python -m isthmus.demo
@@ -48,8 +49,25 @@ $(PEERS)/.installed: benchmarks/sparse/constraints.txt
 	$(PEERS)/bin/python -m pip uninstall --quiet --yes torchvision timm
 	touch $@
 
+# Dictionaries as other libraries write them, with what these compute, in tests/formats/fixtures:
+# written in an environment of their own, in which nothing of Isthmus is imported. The last two pin
+# older packages than the others need for what is not used here, so that they come without theirs.
+fixtures: $(FORMATS)/.installed
+	$(FORMATS)/bin/python -m tools.fixtures
+
+$(FORMATS)/.installed: benchmarks/sparse/constraints.txt
+	$(PYTHON) -m venv $(FORMATS)
+	$(FORMATS)/bin/python -m pip install --quiet --disable-pip-version-check -c $< torch==2.13.0
+	$(FORMATS)/bin/python -m pip install --quiet --disable-pip-version-check -c $< \
+		eai-sparsify sae-lens dictionary-learning overcomplete
+	$(FORMATS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		llamascopium==2.0.0b34 circuit-tracer==0.5.0 more-itertools==11.2.1
+	$(FORMATS)/bin/python -m pip uninstall --quiet --yes torchvision timm
+	touch $@
+
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m tools.formats_table
 
 # The documentation as a site, in site/: it works from the folder, without a network.
 site: $(SITE)/.installed

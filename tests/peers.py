@@ -49,4 +49,4 @@ def differences(model, found):
 
 def read(case):
     with torch.no_grad():
-        return isthmus.from_pretrained(place(case))
+        return isthmus.from_pretrained(place(case), **about(case).get("asked", {}))

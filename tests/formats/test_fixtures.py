@@ -8,11 +8,11 @@ from peers import about, cases, differences, place, read, recorded
 
 CASES = cases()
 REFUSED = {
-    "saelens/skip-transcoder": "past its latents",
-    "saelens/jumprelu-transcoder": "jumprelu transcoder",
     "saelens/layer-norm": "normalises each row",
     "saelens/layer-norm-topk": "normalises each row",
     "saelens/constant-norm": "normalises each row",
+    "published/openai-v5": "normalises each row",
+    "sparsify/groupmax": "groupmax",
 }
 """What no recipe here computes yet."""
 READ = [case for case in CASES if case not in REFUSED]

@@ -68,6 +68,11 @@ class LinearDecoder:
         """Write ``y scale + offset`` for ``y``, in place: each a number or ``(d,)``."""
         raise _fixed(self)
 
+    @property
+    def skip(self) -> Tensor | None:
+        """What leads from the input to the output past the latents, ``(d, d read)``; or None."""
+        return None
+
     def reread(self, scale: Tensor, offset: Tensor) -> None:
         """Told that ``(x - offset) / scale`` is read where ``x`` was; most decoders read none."""
 
@@ -186,6 +191,8 @@ def atoms(model: "Autoencoder", latents: Tensor | None = None) -> Tree:
 
 def _in_units(decoder: LinearDecoder, scaler: Scaler, latents: Tensor | None) -> Tensor:
     rows = decoder.atoms() if latents is None else decoder.atoms()[latents]
+    if scaler.mode == "none":  # a copy of a large dictionary would be half of all memory
+        return rows
     return rows * scaler.scale.flatten().to(rows)
 
 
@@ -218,6 +225,8 @@ def read_rows(model: "Autoencoder") -> tuple[Tensor, Tensor] | None:
 def rows_in_units(read: tuple[Tensor, Tensor], scaler: Scaler) -> tuple[Tensor, Tensor]:
     """Rows and bias that read the model's units as those that read what a scaler is given."""
     rows, bias = read
+    if scaler.mode == "none":
+        return rows, bias
     scale, centre = (
         t.flatten().expand(rows.shape[1]).to(rows) for t in (scaler.scale, scaler.offset)
     )

@@ -70,8 +70,21 @@ class KnownNames:
 
     @property
     def b_dec(self) -> Tensor:
-        """What is rebuilt where no latent is on, ``(d_out,)``."""
-        return self._asked(dictionary.offset)
+        """What is rebuilt where no latent is on (of a row of zeros), ``(d_out,)``."""
+        bias, skip = self._asked(dictionary.offset), self.W_skip
+        read = self._itself.scaler_of("read")
+        return bias if skip is None else bias - skip @ read.offset.flatten().expand(self.d_in)
+
+    @property
+    def W_skip(self) -> Tensor | None:
+        """What leads from ``x`` to the output past the latents, ``(d_out, d_in)``; or None."""
+        skip = self._decoder().skip
+        if skip is None:
+            return None
+        read, written = (
+            self._itself.scaler_of(role).scale.flatten() for role in ("read", "written")
+        )
+        return skip.detach() * written[:, None] / read
 
     @property
     def thresholds(self) -> Tensor | None:

@@ -1,8 +1,8 @@
 """The command line: a file a command, each of which imports what it needs when it runs."""
 
-import inspect
 import sys
 from collections.abc import Callable
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from isthmus.cli import (
     fit,
     fit_many,
     harvest,
+    inspect,
     label,
     plot,
     recipes,
@@ -59,7 +60,7 @@ app = typer.Typer(
 
 def _add(panel: str, command: Callable[..., None]) -> None:
     """A command, its docstring as help: a paragraph is one line, which the terminal wraps."""
-    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    paragraphs = cleandoc(command.__doc__ or "").split("\n\n")
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     app.command(rich_help_panel=panel, help=text)(command)
 
@@ -77,6 +78,7 @@ _add(LOOK, samples.samples)
 _add(LOOK, traverse.traverse)
 _add(LOOK, label.label)
 _add(LOOK, steer.steer)
+_add(LOOK, inspect.inspect)
 app.add_typer(data.app, name="data", rich_help_panel=DATA)
 _add(DATA, harvest.harvest)
 _add(DATA, encode.encode)

@@ -1,7 +1,12 @@
 """Dictionaries of other libraries: read with the numbers of their authors' code, and written."""
 
+from isthmus.formats.inspection import Inspection, inspect
 from isthmus.formats.loading import from_pretrained
 from isthmus.formats.recognition import FORMATS, Format, format_of
 from isthmus.formats.record import Record
+from isthmus.formats.writers import WRITERS, write
 
-__all__ = ["FORMATS", "Format", "Record", "format_of", "from_pretrained"]
+__all__ = [
+    "FORMATS", "WRITERS", "Format", "Inspection", "Record", "format_of", "from_pretrained",
+    "inspect", "write",
+]  # fmt: skip

@@ -11,6 +11,7 @@ from isthmus.errors import IsthmusError
 from isthmus.formats.found import Found
 from isthmus.formats.record import Record
 from isthmus.recipes import get_recipe
+from isthmus.recipes.circuits.transcoder import PRICE
 
 RECIPES = {
     "relu": "relu-l1",
@@ -92,17 +93,16 @@ def _recipe_of(found: Found) -> tuple[str, dict[str, Any]]:
             f"{where} normalises each row ({record.row_norm}), and no recipe here does so yet: use "
             "the library that wrote it"
         )
-    if record.skip:
-        raise IsthmusError(
-            f"{where} is a transcoder with a matrix past its latents, for which there is no recipe "
-            "here yet: use the library that wrote it"
-        )
     if record.transcoder:
-        if record.activation not in ("relu", "topk"):
+        if record.activation in ("abstopk", "gated") or record.weigh:
             raise IsthmusError(
-                f"{where} is a {record.activation} transcoder, for which there is no recipe here "
-                "yet: use the library that wrote it"
+                f"{where} is a {record.activation} transcoder, or one that compares latents by "
+                "their atoms, for which there is no recipe here yet: use the library that wrote it"
             )
+        options["skip"] = record.skip
+        options["select"] = "batch" if record.activation == "batchtopk" else "row"
+        options["activation"] = "jumprelu" if record.activation == "jumprelu" else "relu"
+        options["sparsity"] = PRICE  # without one a control would look for it, from the start
         return "transcoder", options
     if record.weigh:
         if record.activation != "topk" or record.subtract_bias:
@@ -128,14 +128,13 @@ def _tensors(found: Found) -> dict[str, Tensor]:
     record, weights = found.record, found.weights
     f, d, o = record.d_sae, record.d_in, record.d_out
     wanted = {"W_enc": (f, d), "W_dec": (f, o), "b_enc": (f,), "b_dec": (o,), "r_mag": (f,),
-              "b_mag": (f,)}  # fmt: skip
+              "b_mag": (f,), "W_skip": (o, d)}  # fmt: skip
     for name, stored in weights.items():
         if name in wanted and stored.shape != wanted[name]:
-            has = stored.file.entries[stored.name].shape
             raise IsthmusError(
-                f"{record.source} has {stored.name} of shape {has}, which is none of "
-                f"{f} latents, {d} elements read and {o} written: encoder and decoder may be "
-                "swapped or transposed"
+                f"{record.source} has {stored.name} of shape {stored.shape} where {wanted[name]} "
+                f"is wanted, for {f} latents, {d} elements read and {o} written: encoder and "
+                "decoder may be swapped or transposed"
             )
     record.dtype = weights["W_enc"].dtype
     if record.dtype in ("float16", "bfloat16"):
@@ -148,10 +147,12 @@ def _tensors(found: Found) -> dict[str, Tensor]:
         "b_dec": "decoder.bias",
         "r_mag": "bottleneck.log_scale",
         "b_mag": "bottleneck.bias",
+        "W_skip": "decoder.skip_weight",
     }
     read = {names[name]: stored.read() for name, stored in weights.items() if name in names}
     lengths = read["decoder.weight"].norm(dim=1)
     record.decoder_norm = "unit" if bool(((lengths - 1).abs() < UNIT).all()) else "free"
+    _note_lengths(record, lengths)
     if found.fold and record.decoder_norm == "free":
         read[f"{encoder}.weight"] *= lengths[:, None]
         read[f"{encoder}.bias"] *= lengths
@@ -161,6 +162,17 @@ def _tensors(found: Found) -> dict[str, Tensor]:
     if "threshold" in weights:
         read.update(_threshold(found))
     return read
+
+
+def _note_lengths(record: Record, lengths: Tensor) -> None:
+    """Atoms of one length that is not 1 are what a scale leaves that was folded in."""
+    mean = float(lengths.mean())
+    alike = bool(((lengths - mean).abs() < UNIT * mean).all())
+    if alike and record.decoder_norm == "free" and record.input_scale != 1.0:
+        record.notes.append(
+            f"all atoms have length {mean:.4g}, so that a scale of {1 / mean:.4g} seems folded "
+            f"already, and the factor {record.input_scale:.4g} is applied as its settings say"
+        )
 
 
 def _threshold(found: Found) -> dict[str, Tensor]:

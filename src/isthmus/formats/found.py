@@ -39,6 +39,35 @@ class Stored:
         return found if self.change is None else self.change(found)
 
 
+@dataclass(frozen=True)
+class Given:
+    """A small tensor that stands in the settings, as if it lay in the file."""
+
+    value: Tensor
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        return "a setting"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return tuple(self.value.shape)
+
+    @property
+    def dtype(self) -> str:
+        """Its type."""
+        return str(self.value.dtype).removeprefix("torch.")
+
+    def read(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The tensor itself."""
+        return self.value.to(dtype)
+
+
+Weight = Stored | Given
+
+
 @dataclass
 class Found:
     """A dictionary as a reader found it.
@@ -51,11 +80,13 @@ class Found:
     """
 
     record: Record
-    weights: dict[str, Stored]
+    weights: dict[str, Weight]
     fold: bool = False
     calibrated: str | None = None
     shares: tuple[float, ...] = field(default=())
     """Of a Matryoshka dictionary, the share of the latents that each prefix adds."""
+    asks_k: bool = False
+    """Whether the file does not say how many latents are on."""
 
 
 def only(
@@ -101,7 +132,7 @@ def linear(
     W_dec: tuple[str, bool],
     b_dec: str,
     **more: str,
-) -> dict[str, Stored]:
+) -> dict[str, Weight]:
     """The weights by their names in a file; of a matrix also whether its latents are columns."""
     needed(place, file, [W_enc[0], b_enc, W_dec[0], b_dec, *more.values()])
     return {

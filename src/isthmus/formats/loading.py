@@ -32,6 +32,7 @@ def from_pretrained(
     format: str | None = None,
     ignore: Sequence[str] = (),
     sha256: str | None = None,
+    k: int | None = None,
     device: str = "cpu",
 ) -> Autoencoder:
     """A published dictionary, of any library, as an ordinary model.
@@ -44,7 +45,8 @@ def from_pretrained(
 
     A file that would be read wrongly is an :class:`IsthmusError`: unknown settings or tensors
     (``ignore`` names those that change nothing), a normalisation that is not known, weights that do
-    not fit, a checksum other than ``sha256`` of the weights. A rule that depends on the batch, or a
+    not fit, a checksum other than ``sha256`` of the weights. ``k`` is how many latents of a row are
+    on, for files that do not say (0: as many as are positive). A rule that depends on the batch, or a
     scale that the file does not have, is found on ``calibrate``, rows ``(n, d)`` or ``(batch,
     position, d)`` of the activations; without it that is an error.
 
@@ -61,6 +63,7 @@ def from_pretrained(
         raise IsthmusError(
             f"{place} has another checksum than {sha256[:12]}...: it is another revision or damaged"
         )
+    _counted(found, k)
     rows = None if calibrate is None else _rows(calibrate, record.d_in)
     if found.calibrated is not None and rows is None:
         raise IsthmusError(_LACKING[found.calibrated].format(place=place))
@@ -80,6 +83,26 @@ _LACKING = {
     "threshold": "{place} chooses latents over a whole batch, and no threshold is stored that would"
     " do so for a row: pass calibrate=X, rows of the activations",
 }
+
+
+def _counted(found: Found, k: int | None) -> None:
+    """Take k where the file has none; an error where both say something, or neither."""
+    record = found.record
+    if not found.asks_k:
+        if k is not None and k != record.k:
+            raise IsthmusError(
+                f"{record.source} says k={record.k}, and k={k} was passed: leave it out"
+            )
+        return
+    if k is None:
+        raise IsthmusError(
+            f"{record.source} does not say how many latents of a row are on: pass k=, as its "
+            "authors tell it (k=0 for all that are positive)"
+        )
+    if not 0 <= k <= record.d_sae:
+        raise IsthmusError(f"k={k} of {record.d_sae} latents cannot be on: pass k= between these")
+    record.activation, record.k = ("topk", k) if k else ("relu", None)
+    record.notes.append(f"k={k} was passed, for the file does not say it")
 
 
 def _rows(calibrate: Array | Source, d: int) -> Array | Source:

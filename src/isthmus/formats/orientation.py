@@ -13,6 +13,9 @@ _SURE = 6.0
 """Standard deviations of the mean cosine of random rows."""
 
 
+_ROUNDING = 1e-3
+
+
 @torch.no_grad()
 def check_orientation(found: Found) -> None:
     """An error where square weights fit better another way round; a note where none tells."""
@@ -34,11 +37,21 @@ def check_orientation(found: Found) -> None:
             f"cosine {best:.2f}, as they stand {own:.2f}): encoder and decoder may be swapped or "
             "transposed, write them as their format has them"
         )
+    if _unit(reads.T) and not _unit(atoms):
+        raise IsthmusError(
+            f"{record.source} has square weights, and rows of length 1 where the encoder stands, "
+            "none where the atoms do: encoder and decoder may be swapped, write them as their "
+            "format has them"
+        )
     if own < chance:
         record.notes.append(
             "its weights are square, and neither shape nor agreement says which axis is that of "
             "the latents: they were read as the format has them"
         )
+
+
+def _unit(rows: Tensor) -> bool:
+    return bool(((rows.norm(dim=1) - 1).abs() < _ROUNDING).all())
 
 
 def _agreement(reads: Tensor, atoms: Tensor) -> float:

@@ -4,7 +4,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from isthmus.errors import IsthmusError, unknown
-from isthmus.formats import saelens
+from isthmus.formats import (
+    circuit_tracer,
+    dictionary_learning,
+    gemma_scope,
+    goodfire,
+    hook_z,
+    llamascopium,
+    openai,
+    overcomplete,
+    qwen_scope,
+    saelens,
+    sparsify,
+    temporal,
+)
 from isthmus.formats.found import Found
 from isthmus.formats.location import Location
 
@@ -21,9 +34,27 @@ class Format:
     read: Reader
 
 
-FORMATS = {
-    one.name: one for one in (Format("saelens", "SAELens", saelens.recognises, saelens.read),)
-}
+_ALL = (
+    ("saelens", "SAELens", saelens.recognises, saelens.read),
+    ("sparsify", "sparsify", sparsify.recognises, sparsify.read),
+    ("llamascopium", "Llama Scope, llamascopium", llamascopium.recognises, llamascopium.read),
+    ("gemma-scope", "Gemma Scope", gemma_scope.first_recognises, gemma_scope.read_first),
+    ("gemma-scope-2", "Gemma Scope 2", gemma_scope.second_recognises, gemma_scope.read_second),
+    ("circuit-tracer", "circuit-tracer, mwhanna", circuit_tracer.recognises, circuit_tracer.read),
+    ("temporal", "temporal", temporal.recognises, temporal.read),
+    ("qwen-scope", "Qwen Scope", qwen_scope.recognises, qwen_scope.read),
+    ("hook-z", "hook_z (Kissane, Krzyzanowski)", hook_z.recognises, hook_z.read),
+    ("openai", "OpenAI", openai.recognises, openai.read),
+    ("goodfire", "Goodfire", goodfire.recognises, goodfire.read),
+    ("overcomplete", "overcomplete", overcomplete.recognises, overcomplete.read),
+    (
+        "dictionary_learning",
+        "dictionary_learning, andyrdt",
+        dictionary_learning.recognises,
+        dictionary_learning.read,
+    ),
+)
+FORMATS = {one[0]: Format(*one) for one in _ALL}
 """All layouts that are read, the more particular ones first."""
 
 

@@ -105,12 +105,13 @@ class Record:
         x = f"({scaled}x - b_dec)" if self.subtract_bias else f"{scaled}x"
         u = f"u = {x} W_enc + b_enc"
         lengths = " |W_dec|" if self.weigh else ""
+        one = "one for all" if self.threshold == "one" else "each its own"
         codes = {
             "relu": "f = max(u, 0)",
             "topk": f"f = max(u, 0) of the {self.k} largest u{lengths}",
             "abstopk": f"f = u of the {self.k} largest |u|{lengths}",
-            "batchtopk": f"f = u where u{lengths} > theta, one for all",
-            "jumprelu": f"f = u where u{lengths} > theta, each its own",
+            "batchtopk": f"f = u where u{lengths} > theta, {one}",
+            "jumprelu": f"f = u where u{lengths} > theta, {one}",
             "gated": "f = max(e^r (u - b_enc) + b_mag, 0) where u > 0",
         }[self.activation]
         back = "" if self.output_scale == 1.0 else f" / {self.output_scale:.6g}"

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import IsthmusError, unknown
-from isthmus.formats.found import Found, Stored, linear, only, setting
+from isthmus.formats.found import Found, Stored, Weight, linear, only, setting
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
 from isthmus.formats.tensor_file import TensorFile
 
 CONFIG, WEIGHTS, SCALER = "cfg.json", "sae_weights.safetensors", "activation_scaler.json"
+VERSION = "6.54.12"
+"""The version whose layout is written."""
 _SHAPE = {"architecture", "d_in", "d_sae", "d_out", "dtype", "device", "apply_b_dec_to_input",
           "normalize_activations", "reshape_activations", "metadata", "k", "threshold",
           "rescale_acts_by_decoder_norm"}  # fmt: skip
@@ -65,6 +67,13 @@ _RULES = {
 }
 _OWN = {"relu": "standard", "topk": "topk", "abstopk": "abstopk", "gated": "gated",
         "jumprelu": "jumprelu", "batchtopk": "jumprelu"}  # fmt: skip
+
+
+_TRANSCODERS = {
+    "standard": ("transcoder", "skip_transcoder"),
+    "jumprelu": ("jumprelu_transcoder", "jumprelu_skip_transcoder"),
+}
+"""Without and with a skip."""
 
 
 def recognises(place: Location) -> bool:
@@ -148,7 +157,7 @@ def _weights(
     record: Record,
     cfg: Mapping[str, Any],
     ignore: Sequence[str],
-) -> dict[str, Stored]:
+) -> dict[str, Weight]:
     extra: dict[str, str] = {}
     if record.activation == "gated":
         names = {"b_enc": "b_gate"}
@@ -233,17 +242,22 @@ def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
 
     architecture = _OWN[found.activation]
     if found.transcoder:
-        architecture = {"standard": "transcoder", "jumprelu": "jumprelu_transcoder"}[architecture]
+        if architecture not in _TRANSCODERS:
+            raise IsthmusError(
+                f"SAELens has no {found.activation} transcoder: convert it to one threshold first, "
+                "or write it for sparsify"
+            )
+        architecture = _TRANSCODERS[architecture][found.skip]
     content = {
         "W_enc": tensors["W_enc"].T,
         ("b_gate" if found.activation == "gated" else "b_enc"): tensors["b_enc"],
         "W_dec": tensors["W_dec"],
         "b_dec": tensors["b_dec"],
     }
-    for name in ("threshold", "r_mag", "b_mag"):
+    for name in ("threshold", "r_mag", "b_mag", "W_skip"):
         if name in tensors:
             content[name] = tensors[name]
-    about = {name: found.metadata[name] for name in sorted(found.metadata)}
+    about = dict(found.metadata) if found.format == "saelens" else {}
     about.update({"hook_name": found.hook_name, "model_name": found.model_name})
     if found.hook_name_out is not None:
         about["hook_name_out"] = found.hook_name_out
@@ -257,7 +271,7 @@ def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
         "apply_b_dec_to_input": found.subtract_bias,
         "normalize_activations": _WRITTEN_NORMS[found.row_norm],
         "reshape_activations": "none",
-        "metadata": {**about, "sae_lens_version": "6.54.12"},
+        "metadata": {**about, "sae_lens_version": VERSION},
     }
     if found.transcoder:
         cfg["d_out"] = found.d_out

@@ -9,6 +9,7 @@ import json
 import math
 import pickle
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -94,6 +95,8 @@ class Safetensors(TensorFile):
                 self.values = dict(header.pop("__metadata__", None) or {})
                 for name, about in header.items():
                     self._enter(name, about, 8 + length, size)
+            except IsthmusError:
+                raise
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise self.damaged("its header cannot be read") from None
 
@@ -134,6 +137,8 @@ class Archive(TensorFile):
                 for member in archive.namelist():
                     with archive.open(member) as handle:
                         self._enter(member, handle)
+        except IsthmusError:
+            raise
         except (zipfile.BadZipFile, EOFError, ValueError):
             raise self.damaged("it is no whole archive of arrays") from None
 
@@ -216,10 +221,12 @@ def open_tensors(path: Path) -> TensorFile:
 
 def _loaded(path: Path) -> Any:
     try:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError:  # the old kind, which is no archive and cannot be mapped
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other protocols, which are read or refused
+            try:
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            except RuntimeError:  # the old kind, which is no archive and cannot be mapped
+                return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise IsthmusError(
             f"{path} holds more than tensors and plain values, and such a pickle can run code: "

@@ -73,9 +73,28 @@ class SkipDictionary(Dictionary):
 
     latents_suffice = False
 
-    def __init__(self, width: int, shape: tuple[int, ...], inputs: int) -> None:
-        super().__init__(width, shape)
+    def __init__(
+        self, width: int, shape: tuple[int, ...], inputs: int, *, unit: bool = True
+    ) -> None:
+        super().__init__(width, shape, unit=unit)
         self.skip_weight = nn.Parameter(torch.zeros(self.weight.shape[1], inputs))
+
+    @property
+    def skip(self) -> Tensor:
+        """``S``, ``(d written, inputs)``, in the model's units."""
+        return self.skip_weight
+
+    @torch.no_grad()
+    def rescale(self, scale: Tensor, offset: Tensor) -> None:
+        """Write ``y scale + offset`` for ``y``, in place."""
+        super().rescale(scale, offset)
+        self.skip_weight.mul_(scale[..., None] if scale.numel() > 1 else scale)
+
+    @torch.no_grad()
+    def reread(self, scale: Tensor, offset: Tensor) -> None:
+        """Read ``(x - offset) / scale`` where ``x`` was read, in place."""
+        self.skip_weight.div_(scale)
+        self.bias.sub_(self.skip_weight @ offset.expand(self.skip_weight.shape[1]))
 
     def carried(self, code: Code, x: Tensor) -> Code:
         """The code with ``S x`` of the rows ``x`` ``(rows, inputs)``, in the model's units."""

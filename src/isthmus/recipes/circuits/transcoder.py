@@ -38,6 +38,7 @@ from isthmus.objectives import (
     Coefficient,
     Held,
     L0Control,
+    NormL1,
     dead_used,
 )
 from isthmus.recipes.options import (
@@ -47,6 +48,7 @@ from isthmus.recipes.options import (
     Positive,
     Select,
     TargetL0,
+    UnitRows,
     check_active,
 )
 from isthmus.recipes.registry import REAL, recipe
@@ -153,6 +155,7 @@ def transcoder(
         NonNegative | None, Field(description="weight of AuxK (none: 1/32 with k, else 0)")
     ] = None,
     dead_after: DeadAfter = 10_000_000,
+    unit: UnitRows = True,
 ) -> Autoencoder:
     """A dictionary that reads what goes into a module and writes what comes out of it.
 
@@ -176,6 +179,7 @@ def transcoder(
 
     ``skip`` adds a linear map of the input: what is linear in the module needs no latents then. The
     code carries what is added, so that ``decode`` wants the whole code and not the latents alone.
+    With ``unit=False`` atoms have any length, by which an L1 penalty is weighed.
 
     Published: the hook behind the second normalisation, width 32 times that of the input, Adam at
     4e-4 with a warm-up of 5000 steps, lambda 1.4e-4, batches of 4096, 60 million tokens, the
@@ -206,9 +210,9 @@ def transcoder(
     )
     error = NormWeightedMSE() if by_rows else MSE()
     if skip:
-        dictionary: Dictionary = SkipDictionary(width, writes.shape, reads.numel)
+        dictionary: Dictionary = SkipDictionary(width, writes.shape, reads.numel, unit=unit)
     else:
-        dictionary = Dictionary(width, writes.shape)
+        dictionary = Dictionary(width, writes.shape, unit=unit)
     encoder = DictionaryEncoder(dictionary, subtract_bias=False, inputs=reads.numel)
     bottleneck: TranscoderTopK | TranscoderBatchTopK | Penalised
     if k is not None:
@@ -230,7 +234,7 @@ def transcoder(
             )  # fmt: skip
         sparsity = PRICE if sparsity is None else sparsity
         steps = RAMPS[activation] if sparsity_steps is None else sparsity_steps
-        objective = _priced(error, bottleneck, sparsity, steps)
+        objective = _priced(error, bottleneck, sparsity, steps, unit)
     weight = (0.0 if k is None else 1 / 32) if auxk_weight is None else auxk_weight
     if weight:
         objective = objective + weight * AuxK(dead_used(dictionary))
@@ -245,10 +249,12 @@ def transcoder(
     )
 
 
-def _priced(error: Term, bottleneck: Penalised, sparsity: float, steps: int) -> Objective:
+def _priced(
+    error: Term, bottleneck: Penalised, sparsity: float, steps: int, unit: bool
+) -> Objective:
     """The error and the price of active latents, the one given or the one that is found."""
     jumps, control = isinstance(bottleneck, TranscoderJumpReLU), bottleneck.control
-    price = L0() if jumps else L1()
+    price = L0() if jumps else L1() if unit else NormL1()
     if not isinstance(control, L0Control):
         weight = Linear(0.0, sparsity, steps) if steps else Constant(sparsity)
         objective = error + price * weight

@@ -1,0 +1,103 @@
+"""Transcoders as circuit-tracer reads them, a file a layer; mwhanna's are of this kind.
+
+``layer_i.safetensors`` with ``W_enc`` and ``W_dec`` by latents' rows; cross-layer sets, which write
+to every later layer, are recognised and refused.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from isthmus.errors import IsthmusError
+from isthmus.formats.found import Found, Stored, linear, only
+from isthmus.formats.location import Location
+from isthmus.formats.record import Record
+
+_FOUR = {"W_enc", "W_dec", "b_enc", "b_dec"}
+_THETA, _SKIP = "activation_function.threshold", "W_skip"
+_LAYER = re.compile(r"layer_(\d+)\.safetensors$")
+_CROSS = re.compile(r"^W_(enc|dec)_\d+$")
+
+
+def recognises(place: Location) -> bool:
+    """Whether there are files of layers, or of a cross-layer set."""
+    return any(_LAYER.search(name) for name in place.tensors) or _crosses(place)
+
+
+def _crosses(place: Location) -> bool:
+    found = [name for name in place.tensors if name.startswith(("W_enc_", "W_dec_"))]
+    return any(_CROSS.match(key) for name in found[:1] for key in place.opened(name).entries)
+
+
+def read(place: Location, ignore: Sequence[str] = ()) -> Found:
+    """The transcoder of one layer."""
+    if _crosses(place):
+        raise IsthmusError(
+            f"{place} is a cross-layer transcoder, each latent of which writes to every later "
+            "layer: its files are not read here yet, use circuit-tracer"
+        )
+    layers = sorted((name for name in place.tensors if _LAYER.search(name)), key=_number)
+    if len(layers) != 1:
+        raise IsthmusError(
+            f"{place} is a set of transcoders of {len(layers)} layers: name one of them, "
+            f"{place}/{layers[0]}"
+        )
+    file = place.opened(layers[0])
+    extra = {name for name in (_THETA, _SKIP) if name in file}
+    only(place, _FOUR | extra, file.entries, "tensors", ignore)
+    weights = linear(place, file, W_enc=("W_enc", False), b_enc="b_enc", W_dec=("W_dec", False),
+                     b_dec="b_dec")  # fmt: skip
+    if weights["W_enc"].shape[0] != weights["W_dec"].shape[0]:
+        raise IsthmusError(
+            f"{place} has encoders of {weights['W_enc'].shape[0]} and decoders of "
+            f"{weights['W_dec'].shape[0]} latents, which stand first in this layout: transpose the "
+            "one that has them last"
+        )
+    d_sae, d_in = weights["W_enc"].shape
+    layer = _number(layers[0])
+    about = _settings(place)
+    if str(about.get("activation", "relu")) not in ("relu", "jump_relu", "jumprelu"):
+        raise IsthmusError(
+            f"{place} says activation={about['activation']!r} in config.yaml, and its k is not "
+            "stored: it is not read here"
+        )
+    record = Record(
+        format="circuit-tracer",
+        activation="jumprelu" if _THETA in extra else "relu",
+        d_in=d_in,
+        d_sae=d_sae,
+        d_out=weights["W_dec"].shape[1],
+        transcoder=True,
+        skip=_SKIP in extra,
+        model_name=about.get("model_name"),
+        metadata=about,
+    )
+    for own, said in (
+        ("hook_name", "feature_input_hook"),
+        ("hook_name_out", "feature_output_hook"),
+    ):
+        hook = about.get(said)
+        setattr(record, own, None if hook is None else f"blocks.{layer}.{hook}")
+    if _THETA in extra:
+        weights["threshold"] = Stored(file, _THETA)
+        record.threshold = "per latent"
+    if _SKIP in extra:
+        weights["W_skip"] = Stored(file, _SKIP)
+    return Found(record, weights)
+
+
+def _number(name: str) -> int:
+    found = _LAYER.search(name)
+    return -1 if found is None else int(found[1])
+
+
+def _settings(place: Location) -> dict[str, Any]:
+    """The plain lines of ``config.yaml``, ``name: value``; lists and the rest are left out."""
+    path = place.folder / "config.yaml"
+    if not path.is_file():
+        return {}
+    place.used.add("config.yaml")
+    found = re.findall(
+        r"^(\w+):[ \t]+(\S.*?)[ \t]*$", path.read_text(errors="replace"), re.MULTILINE
+    )
+    return {name: value.strip("\"'") for name, value in found if not value.startswith(("[", "{"))}

@@ -1,0 +1,229 @@
+"""dictionary_learning: ``ae.pt`` and ``config.json``, its seven classes; also andyrdt's folders.
+
+The class fixes what is computed, and the settings of training beside it change nothing of that.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isthmus.errors import IsthmusError, unknown
+from isthmus.formats.found import Found, linear, needed, only
+from isthmus.formats.location import Location
+from isthmus.formats.record import Record
+from isthmus.formats.tensor_file import TensorFile
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One class: its tensors by our names, whether latents are their columns, its rule."""
+
+    activation: str
+    subtract: bool
+    W_enc: tuple[str, bool]
+    b_enc: str
+    W_dec: tuple[str, bool]
+    b_dec: str
+    more: tuple[tuple[str, str], ...] = ()
+    also: tuple[str, ...] = ()
+    """Tensors that are no weights."""
+
+    @property
+    def names(self) -> set[str]:
+        """All tensors that the class has."""
+        own = {self.W_enc[0], self.b_enc, self.W_dec[0], self.b_dec, *self.also}
+        return own | {stored for _, stored in self.more}
+
+
+_LINEAR = (("encoder.weight", False), ("decoder.weight", True))
+_PLAIN = (("W_enc", True), ("W_dec", False))
+KINDS = {
+    "AutoEncoder": Kind("relu", True, _LINEAR[0], "encoder.bias", _LINEAR[1], "bias"),
+    "AutoEncoderNew": Kind("relu", False, _LINEAR[0], "encoder.bias", _LINEAR[1], "decoder.bias"),
+    "GatedAutoEncoder": Kind(
+        "gated", True, _LINEAR[0], "gate_bias", _LINEAR[1], "decoder_bias",
+        (("r_mag", "r_mag"), ("b_mag", "mag_bias")),
+    ),
+    "JumpReluAutoEncoder": Kind(
+        "jumprelu", False, _PLAIN[0], "b_enc", _PLAIN[1], "b_dec", (("threshold", "threshold"),)
+    ),
+    "AutoEncoderTopK": Kind(
+        "topk", True, _LINEAR[0], "encoder.bias", _LINEAR[1], "b_dec", (), ("k", "threshold")
+    ),
+    "BatchTopKSAE": Kind(
+        "batchtopk", True, _LINEAR[0], "encoder.bias", _LINEAR[1], "b_dec",
+        (("threshold", "threshold"),), ("k",),
+    ),
+    "MatryoshkaBatchTopKSAE": Kind(
+        "batchtopk", True, _PLAIN[0], "b_enc", _PLAIN[1], "b_dec",
+        (("threshold", "threshold"),), ("k", "group_sizes"),
+    ),
+}  # fmt: skip
+"""The classes, by the name that ``dict_class`` has in their settings."""
+_WRITTEN = {"relu": "AutoEncoder", "gated": "GatedAutoEncoder", "jumprelu": "JumpReluAutoEncoder",
+            "topk": "AutoEncoderTopK", "batchtopk": "BatchTopKSAE"}  # fmt: skip
+
+
+def _settings(place: Location) -> dict[str, Any] | None:
+    """The settings of a run, beside its weights or, for a checkpoint of it, one folder up."""
+    for where, name in ((place.folder, CONFIG), (place.folder.parent, f"../{CONFIG}")):
+        if (where / CONFIG).is_file():
+            found = place.settings(name)
+            trainer = found.get("trainer")
+            if isinstance(trainer, dict) and "dict_class" in trainer:
+                return found
+    return None
+
+
+def _weights(place: Location) -> str | None:
+    """The one file of weights."""
+    found = [n for n in place.tensors if n.endswith(".pt")]
+    return "ae.pt" if "ae.pt" in found else found[0] if len(found) == 1 else None
+
+
+def recognises(place: Location) -> bool:
+    """Whether the settings are this library's, or the tensors one of its classes with a k."""
+    name = _weights(place)
+    if name is None:
+        return False
+    return _settings(place) is not None or _alone(place.opened(name)) is not None
+
+
+def _alone(file: TensorFile) -> str | None:
+    """The class that tensors by themselves show: what others write as well needs settings."""
+    own = {*file.entries}
+    clear = ("AutoEncoder", "AutoEncoderNew", "GatedAutoEncoder", "MatryoshkaBatchTopKSAE")
+    return next((name for name in clear if own == KINDS[name].names), None)
+
+
+def read(place: Location, ignore: Sequence[str] = ()) -> Found:
+    """The dictionary of a trainer's folder, its weights not read yet."""
+    settings, name = _settings(place), _weights(place)
+    if name is None:
+        raise IsthmusError(f"{place} has no ae.pt: name the file of the weights")
+    file = place.opened(name)
+    trainer = {} if settings is None else settings["trainer"]
+    chosen = trainer.get("dict_class") if settings is not None else _alone(file)
+    if chosen is None:
+        raise IsthmusError(
+            f"{place} has no config.json of dictionary_learning, and its tensors alone do not say "
+            "their class: put it beside them"
+        )
+    if chosen not in KINDS:
+        raise unknown("class of dictionary_learning", str(chosen), KINDS)
+    kind = KINDS[chosen]
+    only(place, kind.names, file.entries, f"tensors of a {chosen}", ignore)
+    weights = linear(place, file, W_enc=kind.W_enc, b_enc=kind.b_enc, W_dec=kind.W_dec,
+                     b_dec=kind.b_dec, **dict(kind.more))  # fmt: skip
+    d_sae, d_in = weights["W_enc"].shape
+    _agree(place, trainer, {"activation_dim": d_in, "dict_size": d_sae})
+    buffer = (settings or {}).get("buffer") or {}
+    record = Record(
+        format="dictionary_learning",
+        activation=kind.activation,  # type: ignore[arg-type]
+        d_in=d_in,
+        d_sae=d_sae,
+        d_out=d_in,
+        subtract_bias=kind.subtract,
+        model_name=trainer.get("lm_name"),
+        module=trainer.get("submodule_name"),
+        side=buffer.get("io") if buffer.get("io") in ("in", "out") else None,
+        tokens={n: buffer[n] for n in ("ctx_len", "remove_bos") if n in buffer},
+        metadata={"dict_class": chosen, **trainer},
+    )
+    found = Found(record, weights)
+    if "k" in kind.also:
+        _choose(place, file, trainer, found)
+    if kind.activation == "jumprelu":
+        record.threshold = "per latent"
+    if settings is None:
+        record.notes.append(f"no settings lie beside it, and its tensors are those of {chosen}")
+    if chosen == "AutoEncoder":
+        record.notes.append(
+            "load_dictionary gives its atoms length 1 by default: fold_decoder_norm() does so here"
+        )
+    return found
+
+
+def _choose(place: Location, file: TensorFile, trainer: Mapping[str, Any], found: Found) -> None:
+    """k, the threshold and the groups; a threshold that was never set is -1."""
+    record = found.record
+    needed(place, file, ["k"] if "k" in file or "k" not in trainer else [])
+    record.k = int(file.read("k", torch.int64)) if "k" in file else int(trainer["k"])
+    _agree(place, trainer, {"k": record.k})
+    if record.activation == "topk":
+        if "threshold" in file and float(file.read("threshold")) > 0:
+            record.notes.append("a threshold is stored that its class does not use by default")
+        return
+    record.threshold = "one"
+    if float(file.read("threshold")) < 0:
+        found.calibrated = "threshold"
+    if "group_sizes" in file:
+        sizes = file.read("group_sizes", torch.float64)
+        if int(sizes.sum()) != record.d_sae:
+            raise IsthmusError(
+                f"{place} has groups of {sizes.long().tolist()} latents, and {record.d_sae} latents"
+                ": fetch it again"
+            )
+        found.shares = tuple((sizes / sizes.sum()).tolist())
+
+
+def _agree(place: Location, settings: Mapping[str, Any], known: Mapping[str, int]) -> None:
+    """An error where settings and tensors contradict each other."""
+    for name, value in known.items():
+        if settings.get(name) not in (None, value):
+            raise IsthmusError(
+                f"{place} says {name}={settings[name]} in its settings and has {value} in its "
+                "tensors: they are of two dictionaries, fetch both again"
+            )
+
+
+def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Write ``ae.pt`` and ``config.json`` as the library does."""
+    chosen = _WRITTEN.get(found.activation)
+    if chosen is None or found.transcoder:
+        raise IsthmusError(
+            f"dictionary_learning has no class for a {found.activation} dictionary like this one: "
+            "write it for SAELens"
+        )
+    if found.activation == "relu" and not found.subtract_bias:
+        chosen = "AutoEncoderNew"
+    kind = KINDS[chosen]
+    bias = tensors["b_enc"]
+    if kind.subtract and not found.subtract_bias:
+        bias = bias + tensors["W_enc"] @ tensors["b_dec"]
+    elif found.subtract_bias and not kind.subtract:
+        bias = bias - tensors["W_enc"] @ tensors["b_dec"]
+    content = {
+        kind.W_enc[0]: _laid(tensors["W_enc"], kind.W_enc),
+        kind.b_enc: bias,
+        kind.W_dec[0]: _laid(tensors["W_dec"], kind.W_dec),
+        kind.b_dec: tensors["b_dec"],
+        **{stored: tensors[own] for own, stored in kind.more if own in tensors},
+    }
+    trainer: dict[str, Any] = {
+        "dict_class": chosen,
+        "activation_dim": found.d_in,
+        "dict_size": found.d_sae,
+        "lm_name": found.model_name,
+        "submodule_name": found.module or found.hook_name,
+    }
+    if "k" in kind.also:
+        content["k"] = torch.tensor(found.k, dtype=torch.int32)
+        trainer["k"] = found.k
+        content["threshold"] = tensors.get("threshold", torch.tensor([-1.0]))[0].float()
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({n: t.contiguous().clone() for n, t in content.items()}, folder / "ae.pt")
+    settings = {"trainer": trainer, "buffer": {"io": found.side or "out"}}
+    (folder / CONFIG).write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def _laid(rows: Tensor, where: tuple[str, bool]) -> Tensor:
+    return rows.T if where[1] else rows

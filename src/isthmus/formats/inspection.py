@@ -1,0 +1,96 @@
+"""What a dictionary is, told from its headers and settings: ``isthmus inspect``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from isthmus.formats.found import Found
+from isthmus.formats.location import Location, locate
+from isthmus.formats.recognition import format_of
+from isthmus.formats.record import NORMS, Record
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A dictionary that was looked at and not loaded.
+
+    ``folded`` are the things that reading would multiply in, scale or normalise, a sentence each;
+    ``lacking`` is what reading would need from the user; ``parameters`` their number.
+    """
+
+    title: str
+    record: Record
+    folded: tuple[str, ...]
+    lacking: str | None
+    parameters: int
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Names and values for people, in order."""
+        one = self.record
+        size = f"{one.d_in} -> {one.d_sae} -> {one.d_out}"
+        rule = one.activation + ("" if one.k is None else f", k = {one.k}")
+        kind = "transcoder" if one.transcoder else "dictionary"
+        where = [one.module, {"in": "its input", "out": "its output", None: None}[one.side]]
+        shown = {
+            "layout": self.title,
+            "what": f"{rule} {kind}" + (" with a skip" if one.skip else ""),
+            "size": f"{size}, {self.parameters:,} parameters in {one.dtype}",
+            "computes": one.formula(),
+            "threshold": one.threshold,
+            "reads": ", ".join(part for part in where if part),
+            "hook": one.hook_name,
+            "writes": one.module_out or one.hook_name_out,
+            "model": one.model_name,
+            "tokens": ", ".join(f"{n}={v}" for n, v in one.tokens.items()),
+            "would fold": "; ".join(self.folded) or "nothing",
+            "needs": self.lacking,
+            "notes": "; ".join(one.notes),
+        }
+        return [(name, str(value)) for name, value in shown.items() if value]
+
+
+def inspect(
+    where: str | Path, *, format: str | None = None, ignore: Sequence[str] = ()
+) -> Inspection:
+    """Look at a folder, a file or ``hf:owner/repository/path@revision`` without reading weights.
+
+    Headers, settings and single numbers are read; errors are those of
+    :func:`isthmus.from_pretrained`, as far as they show there.
+    """
+    place: Location = locate(where)
+    layout = format_of(place, format)
+    found = layout.read(place, ignore)
+    record = found.record
+    record.source, record.revision = str(place), place.revision
+    record.dtype = found.weights["W_enc"].dtype
+    count = sum(_count(stored.shape) for stored in found.weights.values())
+    return Inspection(layout.title, record, _folded(found), _lacking(found), count)
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    total = 1
+    for n in shape:
+        total *= n
+    return total
+
+
+def _folded(found: Found) -> tuple[str, ...]:
+    record, said = found.record, []
+    if found.fold:
+        said.append("lengths of the atoms into the encoder")
+    if record.input_scale != 1.0 or record.output_scale != 1.0:
+        said.append(
+            f"nothing of the scale {record.input_scale:.6g}: it becomes the model's scaler "
+            "(fold_scale() multiplies it in)"
+        )
+    if record.row_norm != "none":
+        said.append(f"nothing of each row's normalisation, computed as {NORMS[record.row_norm]}")
+    return tuple(said)
+
+
+def _lacking(found: Found) -> str | None:
+    if found.asks_k:
+        return "k=, which the file does not say"
+    if found.calibrated is not None:
+        return f"calibrate=X: the {found.calibrated} is not in the file"
+    return None

@@ -1,0 +1,210 @@
+"""Llama Scope and its library: ``hyperparams.json`` of 2024, and the folders of llamascopium.
+
+Both train on activations of mean norm sqrt(d): the factor stands in the settings of the first and
+among the tensors of the second. The first's threshold is in units of raw activations, though its
+weights are not.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from isthmus.errors import IsthmusError
+from isthmus.formats.found import Found, Given, Stored, linear, needed, only, setting
+from isthmus.formats.location import Location
+from isthmus.formats.record import Record
+from isthmus.formats.tensor_file import TensorFile
+
+HYPER, FINAL = "hyperparams.json", "checkpoints/final.safetensors"
+CONFIG, WEIGHTS = "config.json", "sae_weights.safetensors"
+_FOUR = {"encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias"}
+_LOGGED = "log_jumprelu_threshold"
+_NATIVE = {"W_E", "b_E", "W_D", "b_D"}
+_THETA = "activation_function.log_jumprelu_threshold"
+_NORM = "dataset_average_activation_norm."
+_KINDS = {"relu": "relu", "topk": "topk", "jumprelu": "jumprelu"}
+
+
+def recognises(place: Location) -> bool:
+    """Whether the files are of any of the three kinds."""
+    if HYPER in place.names:
+        return (place.folder / FINAL).is_file()
+    if CONFIG not in place.names or WEIGHTS not in place.names:
+        return False
+    own = {*place.opened(WEIGHTS).entries}
+    return own >= {"W_E", "W_D"} or own == _FOUR | {_LOGGED}
+
+
+def read(place: Location, ignore: Sequence[str] = ()) -> Found:
+    """The dictionary of a folder."""
+    if HYPER in place.names:
+        return _hyper(place, ignore)
+    file = place.opened(WEIGHTS)
+    cfg = place.settings(CONFIG)
+    return _distilled(place, file, cfg) if _LOGGED in file else _native(place, file, cfg, ignore)
+
+
+def _four(place: Location, file: TensorFile) -> dict[str, Any]:
+    return linear(place, file, W_enc=("encoder.weight", False), b_enc="encoder.bias",
+                  W_dec=("decoder.weight", True), b_dec="decoder.bias")  # fmt: skip
+
+
+def _hyper(place: Location, ignore: Sequence[str]) -> Found:
+    cfg = place.settings(HYPER)
+    file = place.opened(FINAL)
+    only(place, _FOUR, file.entries, "tensors", ignore)
+    weights = _four(place, file)
+    d_sae, d_in = weights["W_enc"].shape
+    mean = (cfg.get("dataset_average_activation_norm") or {}).get("in")
+    factor = _factor(place, d_in, mean)
+    theta = float(setting(place, cfg, "jump_relu_threshold", float)) * factor
+    weights["threshold"] = Given(torch.tensor(theta, dtype=torch.float64))
+    record = Record(
+        format="llama-scope",
+        activation="jumprelu",
+        threshold="one",
+        d_in=d_in,
+        d_sae=d_sae,
+        d_out=d_in,
+        input_scale=factor,
+        output_scale=factor,
+        hook_name=cfg.get("hook_point_in"),
+        model_name="meta-llama/Llama-3.1-8B",
+        tokens={"prepend_bos": True},
+        metadata=dict(cfg),
+    )
+    for name, value in (("d_model", d_in), ("d_sae", d_sae)):
+        if cfg.get(name) not in (None, value):
+            raise IsthmusError(
+                f"{place} says {name}={cfg[name]} and has {value} in its tensors: they are of two "
+                "dictionaries"
+            )
+    return Found(record, weights)
+
+
+def _distilled(place: Location, file: TensorFile, cfg: Mapping[str, Any]) -> Found:
+    weights = _four(place, file)
+    weights["threshold"] = Stored(file, _LOGGED, change=torch.exp)
+    d_sae, d_in = weights["W_enc"].shape
+    record = Record(
+        format="llama-scope",
+        activation="jumprelu",
+        threshold="per latent",
+        d_in=d_in,
+        d_sae=d_sae,
+        d_out=d_in,
+        hook_name=cfg.get("hook_point_in"),
+        model_name="meta-llama/Llama-3.1-8B",
+        tokens={"prepend_bos": True},
+        metadata=dict(cfg),
+    )
+    mean = cfg.get("dataset_average_activation_norm")
+    mean = mean.get("in") if isinstance(mean, Mapping) else mean
+    found = Found(record, weights)
+    if mean is None:
+        found.calibrated = "scale"
+    else:
+        record.input_scale = record.output_scale = _factor(place, d_in, mean)
+    return found
+
+
+def _native(
+    place: Location, file: TensorFile, cfg: Mapping[str, Any], ignore: Sequence[str]
+) -> Found:
+    if len(file.entries["W_E"].shape) != 2:
+        kind = "cross-layer transcoder or crosscoder"
+        raise IsthmusError(
+            f"{place} is a {kind} of {file.entries['W_E'].shape[0]} layers, and its layout is not "
+            "read here yet: use llamascopium for this one"
+        )
+    means = [name for name in file.entries if name.startswith(_NORM)]
+    extra = {_THETA} if _THETA in file else set()
+    only(place, _NATIVE | extra | {*means}, file.entries, "tensors", ignore)
+    if cfg.get("use_glu_encoder"):
+        raise IsthmusError(
+            f"{place} has a gated linear encoder (use_glu_encoder), for which there is no recipe "
+            "here: use llamascopium for this one"
+        )
+    biased = cfg.get("use_decoder_bias", True)
+    needed(place, file, sorted(_NATIVE if biased else _NATIVE - {"b_D"}))
+    weights: dict[str, Any] = {
+        "W_enc": Stored(file, "W_E", transposed=True),
+        "b_enc": Stored(file, "b_E"),
+        "W_dec": Stored(file, "W_D"),
+        "b_dec": Stored(file, "b_D")
+        if biased
+        else Given(torch.zeros(file.entries["W_D"].shape[1])),
+    }
+    d_sae, d_in = weights["W_enc"].shape
+    d_out = weights["W_dec"].shape[1]
+    act = str(cfg.get("act_fn", "relu"))
+    if act not in _KINDS:
+        raise IsthmusError(
+            f"{place} says act_fn={act!r}, which depends on the batch or is not known here: convert"
+            " it to jumprelu in llamascopium first"
+        )
+    read, written = cfg.get("hook_point_in"), cfg.get("hook_point_out")
+    record = Record(
+        format="llamascopium",
+        activation=_KINDS[act],  # type: ignore[arg-type]
+        k=int(setting(place, cfg, "top_k", int)) if act == "topk" else None,
+        d_in=d_in,
+        d_sae=d_sae,
+        d_out=d_out,
+        weigh=act == "topk" and bool(cfg.get("sparsity_include_decoder_norm", True)),
+        transcoder=written not in (None, read) or d_out != d_in,
+        hook_name=read,
+        hook_name_out=written if written != read else None,
+        metadata=json.loads(json.dumps(cfg)),
+    )
+    _native_scale(place, file, cfg, record, read, written)
+    if act == "jumprelu":
+        needed(place, file, [_THETA])
+        weights["threshold"] = _threshold(file, cfg)
+        record.threshold = "per latent"
+    return Found(record, weights)
+
+
+def _native_scale(
+    place: Location,
+    file: TensorFile,
+    cfg: Mapping[str, Any],
+    record: Record,
+    read: str | None,
+    written: str | None,
+) -> None:
+    """The factors of what is read and written, by the mean norms that are stored."""
+    how = cfg.get("norm_activation", "dataset-wise")
+    if how == "inference":  # folded in already
+        return
+    if how != "dataset-wise":
+        raise IsthmusError(
+            f"{place} says norm_activation={how!r}, which is not known here: fold it in by "
+            "llamascopium first (standardize_parameters_of_dataset_norm)"
+        )
+    both = []
+    for hook, size in ((read, record.d_in), (written or read, record.d_out)):
+        name = f"{_NORM}{hook}"
+        needed(place, file, [name])
+        both.append(_factor(place, size, float(file.read(name))))
+    record.input_scale, record.output_scale = both
+
+
+def _threshold(file: TensorFile, cfg: Mapping[str, Any]) -> Any:
+    """Thresholds of pre-activations: with ``sparsity_include_decoder_norm`` those of products."""
+    if not cfg.get("sparsity_include_decoder_norm", True):
+        return Stored(file, _THETA, change=torch.exp)
+    lengths = file.read("W_D").double().norm(dim=1).clamp_min(1e-300)
+    return Given(file.read(_THETA, torch.float64).exp() / lengths)
+
+
+def _factor(place: Location, d: int, mean: Any) -> float:
+    if not isinstance(mean, (int, float)) or not mean > 0:
+        raise IsthmusError(
+            f"{place} says that activations have a mean norm of {mean!r}, by which nothing can be "
+            "scaled: fetch it again"
+        )
+    return math.sqrt(d) / float(mean)

@@ -1,0 +1,116 @@
+"""sparsify (EleutherAI): ``cfg.json`` and ``sae.safetensors`` of one hookpoint."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from isthmus.errors import IsthmusError
+from isthmus.formats.found import Found, linear, only, setting
+from isthmus.formats.location import Location
+from isthmus.formats.record import Record
+
+CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
+_KNOWN = {"activation", "expansion_factor", "normalize_decoder", "num_latents", "k", "multi_topk",
+          "skip_connection", "transcode", "d_in", "signed"}  # fmt: skip
+
+
+def recognises(place: Location) -> bool:
+    """Whether the files are this library's."""
+    return CONFIG in place.names and WEIGHTS in place.names
+
+
+def read(place: Location, ignore: Sequence[str] = ()) -> Found:
+    """The dictionary or transcoder of a hookpoint, its weights not read yet."""
+    cfg = place.settings(CONFIG)
+    only(place, _KNOWN, cfg, "settings", ignore)
+    activation = cfg.get("activation", "topk")
+    if activation == "groupmax":
+        raise IsthmusError(
+            f"{place} takes the largest latent of each of k groups (groupmax), for which there is "
+            "no recipe here yet: use sparsify for this one"
+        )
+    if activation != "topk" or cfg.get("signed"):
+        raise IsthmusError(
+            f"{place} says activation={activation!r}, signed={cfg.get('signed')!r}, which is not "
+            "known here: nothing is guessed"
+        )
+    file = place.opened(WEIGHTS)
+    skip, transcode = bool(cfg.get("skip_connection")), bool(cfg.get("transcode"))
+    names = {"encoder.weight", "encoder.bias", "W_dec", "b_dec"} | ({"W_skip"} if skip else set())
+    only(place, names, file.entries, "tensors", ignore)
+    more = {"W_skip": "W_skip"} if skip else {}
+    weights = linear(place, file, W_enc=("encoder.weight", False), b_enc="encoder.bias",
+                     W_dec=("W_dec", False), b_dec="b_dec", **more)  # fmt: skip
+    d_in, k = setting(place, cfg, "d_in", int), setting(place, cfg, "k", int)
+    d_sae = weights["W_enc"].shape[0]
+    said = cfg.get("num_latents") or d_in * int(cfg.get("expansion_factor") or 0)
+    if said not in (0, d_sae):
+        raise IsthmusError(
+            f"{place} says that it has {said} latents and has {d_sae} in its tensors: they are of "
+            "two dictionaries, fetch both again"
+        )
+    record = Record(
+        format="sparsify",
+        activation="topk",
+        k=k,
+        d_in=d_in,
+        d_sae=d_sae,
+        d_out=weights["W_dec"].shape[1],
+        subtract_bias=not transcode,
+        transcoder=transcode,
+        skip=skip,
+        module=_hookpoint(place.folder.name),
+        side="in" if transcode else "out",
+        side_out="out" if transcode else None,
+        metadata=dict(cfg),
+    )
+    if transcode:
+        record.module_out = record.module
+    if skip and not transcode:
+        raise IsthmusError(
+            f"{place} is no transcoder and yet adds a matrix of its input to the output: no recipe "
+            "here does so"
+        )
+    return Found(record, weights)
+
+
+def _hookpoint(name: str) -> str | None:
+    return (
+        name if name.startswith(("layers.", "h.", "model.", "transformer.", "gpt_neox.")) else None
+    )
+
+
+def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Write ``cfg.json`` and ``sae.safetensors`` as the library does."""
+    from safetensors.torch import save_file
+
+    if found.activation != "topk":
+        raise IsthmusError(
+            f"sparsify computes TopK alone, and this is a {found.activation} dictionary: write it "
+            "for SAELens"
+        )
+    bias = tensors["b_enc"]
+    if not found.transcoder and not found.subtract_bias:
+        bias = bias + tensors["W_enc"] @ tensors["b_dec"]
+    content = {"encoder.weight": tensors["W_enc"], "encoder.bias": bias,
+               "W_dec": tensors["W_dec"], "b_dec": tensors["b_dec"]}  # fmt: skip
+    if found.skip:
+        content["W_skip"] = tensors["W_skip"]
+    lengths = tensors["W_dec"].norm(dim=1)
+    cfg = {
+        "activation": "topk",
+        "expansion_factor": max(1, found.d_sae // found.d_in),
+        "normalize_decoder": torch.allclose(lengths, torch.ones_like(lengths), atol=1e-3),
+        "num_latents": found.d_sae,
+        "k": found.k,
+        "multi_topk": False,
+        "skip_connection": found.skip,
+        "transcode": found.transcoder,
+        "d_in": found.d_in,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({n: t.contiguous().clone() for n, t in content.items()}, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(cfg, indent=1) + "\n")

@@ -1,0 +1,90 @@
+"""A model of this library in the layout of another: ``isthmus.formats.write``."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from isthmus.anatomy import Autoencoder, Ruled
+from isthmus.errors import IsthmusError, unknown
+from isthmus.formats import dictionary_learning, saelens, sparsify
+from isthmus.formats.record import Record
+
+Writer = Callable[[Record, Mapping[str, Tensor], Path], None]
+WRITERS: dict[str, Writer] = {
+    "saelens": saelens.written,
+    "sparsify": sparsify.written,
+    "dictionary_learning": dictionary_learning.written,
+}
+"""The layouts that are written; this library's own is :func:`isthmus.save`."""
+
+
+@torch.no_grad()
+def write(model: Autoencoder, folder: str | Path, format: str = "saelens") -> Record:
+    """Write a dictionary into ``folder`` in the layout of another library; returns its record.
+
+    What is written reads the user's units: the scaler is multiplied in. Where the other library has
+    no such rule (one threshold for all is one a latent there; TopK by contribution has its atoms
+    made unit) that is in the record's ``notes``; what it cannot compute at all is an
+    :class:`IsthmusError`, and so is a folder that has files.
+    """
+    if format not in WRITERS:
+        raise unknown("format that is written", format, WRITERS)
+    try:
+        record, tensors = taken_apart(model)
+    except AttributeError as problem:
+        raise IsthmusError(
+            f"this model is no linear dictionary ({problem}): only such are written for others"
+        ) from None
+    path = Path(folder)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise IsthmusError(f"{path} is there already: name a folder that is not, or an empty one")
+    WRITERS[format](record, tensors, path)
+    return record
+
+
+def taken_apart(model: Autoencoder) -> tuple[Record, dict[str, Tensor]]:
+    """What a model is, and its weights by latents' rows, in the user's units, on the CPU."""
+    cfg = model.cfg
+    rule = model.part_as("bottleneck", Ruled, "a file of a dictionary").rule()
+    about = Record.from_dict(cfg.metadata) if cfg.metadata else None
+    record = replace(
+        about or Record("isthmus", rule.activation, cfg.d_in, cfg.d_sae, cfg.d_out),
+        activation=rule.activation,
+        k=rule.k,
+        weigh=rule.weigh,
+        subtract_bias=cfg.apply_b_dec_to_input,
+        input_scale=1.0,
+        output_scale=1.0,
+        transcoder=model.signal.kind == "collection",
+        skip=model.W_skip is not None,
+        notes=[],
+    )
+    found = {
+        "W_enc": model.W_enc.T,
+        "b_enc": model.b_enc,
+        "W_dec": model.W_dec,
+        "b_dec": model.b_dec,
+        "threshold": rule.threshold,
+        "r_mag": rule.log_scale,
+        "b_mag": rule.bias,
+        "W_skip": model.W_skip,
+    }
+    tensors = {n: t.detach().cpu().float().clone() for n, t in found.items() if t is not None}
+    if rule.weigh:
+        _unweighed(record, tensors)
+    if rule.activation == "batchtopk":
+        record.notes.append("one threshold for all stands for the k of training")
+    return record, tensors
+
+
+def _unweighed(record: Record, tensors: dict[str, Tensor]) -> None:
+    """Atoms of length 1, so that size is contribution; codes are as many times as large."""
+    lengths = tensors["W_dec"].norm(dim=1).clamp_min(1e-12)
+    tensors["W_enc"] *= lengths[:, None]
+    tensors["b_enc"] *= lengths
+    tensors["W_dec"] /= lengths[:, None]
+    record.weigh, record.decoder_norm = False, "folded"
+    record.notes.append("atoms were given length 1, and latents multiplied by what they had")

@@ -1,0 +1,70 @@
+"""A file is read in little more memory than the model takes, and looked at in almost none."""
+
+import json
+import struct
+import subprocess
+import sys
+
+import pytest
+
+FIRST = """
+import json, resource, sys
+import torch, isthmus
+from isthmus.formats import inspect
+isthmus.from_pretrained({small!r})
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+inspect({large!r})
+looked = peak() - before
+before = peak()
+model = isthmus.from_pretrained({large!r})
+print(json.dumps([looked, peak() - before, float(model.W_dec[-1, -1]), float(model.W_enc[-1, -1])]))
+"""
+
+
+def made(folder, d, f):
+    """A SAELens folder of zeros but for the last entries, written a piece at a time."""
+    folder.mkdir()
+    shapes = {"W_enc": (d, f), "W_dec": (f, d), "b_enc": (f,), "b_dec": (d,)}
+    header, at = {}, 0
+    for name, shape in shapes.items():
+        size = 4 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    with (folder / "sae_weights.safetensors").open("wb") as handle:
+        handle.write(struct.pack("<Q", len(text)) + text)
+        for name, shape in shapes.items():
+            row = bytearray(4 * shape[-1])
+            for _ in range(shape[0] - 1 if len(shape) > 1 else 0):
+                handle.write(row)
+            if name.startswith("W"):
+                row[-4:] = struct.pack("<f", 2.0 if name == "W_dec" else 3.0)
+            handle.write(row)
+    cfg = {"architecture": "standard", "d_in": d, "d_sae": f, "dtype": "float32", "metadata": {}}
+    (folder / "cfg.json").write_text(json.dumps(cfg))
+    return at
+
+
+def measured(tmp_path, d, f):
+    made(tmp_path / "small", 8, 32)
+    size = made(tmp_path / "large", d, f)
+    code = FIRST.format(small=str(tmp_path / "small"), large=str(tmp_path / "large"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    looked, read, *last = json.loads(done.stdout.splitlines()[-1])
+    assert last == [2.0, 3.0]
+    return looked / size, read / size
+
+
+def test_reading_takes_little_more_than_the_file(tmp_path):
+    looked, read = measured(tmp_path, 1024, 48 * 1024)  # 400 MB
+    assert looked < 0.05
+    assert read < 1.2
+
+
+@pytest.mark.slow
+def test_four_gigabytes(tmp_path):
+    looked, read = measured(tmp_path, 4096, 128 * 1024)
+    assert looked < 0.01
+    assert read < 1.2

@@ -1,0 +1,129 @@
+"""What is written for others reads back with the same numbers, here and in the peer itself."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import isthmus
+from isthmus.formats import WRITERS, write
+
+ROOT = Path(__file__).parents[2]
+PEER = ROOT / ".venv" / "peers-formats" / "bin" / "python"
+SPARSE = {
+    "topk": {"k": 4},
+    "llama-scope": {"k": 4},
+    "abstopk": {"k": 4},
+    "batchtopk": {"k": 4},
+    "relu-l1": {},
+    "gated": {},
+    "jumprelu": {"unit": False, "subtract_bias": False},
+}
+CANNOT = {
+    "saelens": set(),
+    "sparsify": {"abstopk", "batchtopk", "relu-l1", "gated", "jumprelu"},
+    "dictionary_learning": {"abstopk"},
+}
+
+
+def rows(n=128, d=6):
+    return 3.0 * torch.randn(n, d, generator=torch.Generator().manual_seed(0)) + 1.0
+
+
+def fitted(name, scaling="global"):
+    return isthmus.fit(name, rows(), latent_dim=24, steps=6, batch_size=64, lr=3e-2, seed=1,
+                       progress=False, scaling=scaling, **SPARSE[name])  # fmt: skip
+
+
+PAIRS = [(name, layout) for layout in WRITERS for name in SPARSE]
+
+
+@pytest.mark.parametrize(("name", "layout"), PAIRS)
+def test_what_is_written_reads_back(name, layout, tmp_path):
+    model, x = fitted(name), rows()
+    if name in CANNOT[layout]:
+        with pytest.raises(isthmus.IsthmusError, match="SAELens"):
+            write(model, tmp_path / "out", layout)
+        return
+    record = write(model, tmp_path / "out", layout)
+    again = isthmus.from_pretrained(tmp_path / "out")
+    codes = model.encode(x)
+    if name == "llama-scope":
+        assert any("length 1" in note for note in record.notes)
+        codes = codes * model.decoder.weight.norm(dim=1) * model.scaler.scale
+    torch.testing.assert_close(again.encode(x), codes, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(again.reconstruct(x), model.reconstruct(x), rtol=1e-4, atol=1e-4)
+
+
+TRANSCODERS = {
+    "relu": ({}, {"saelens"}),
+    "relu-skip": ({"skip": True}, {"saelens"}),
+    "jumprelu": ({"activation": "jumprelu"}, {"saelens"}),
+    "jumprelu-skip": ({"activation": "jumprelu", "skip": True}, {"saelens"}),
+    "batchtopk": ({"k": 4, "select": "batch"}, {"saelens"}),
+    "topk": ({"k": 4}, {"sparsify"}),
+    "topk-skip": ({"k": 4, "skip": True}, {"sparsify"}),
+}
+
+
+def transcoder(name):
+    x = rows()
+    pair = {"in": x, "out": torch.tanh(x @ rows(6, 5)) + 0.5}
+    options = TRANSCODERS[name][0]
+    model = isthmus.fit("transcoder", pair, latent_dim=24, steps=6, batch_size=64, lr=3e-2, seed=1,
+                        progress=False, **options)  # fmt: skip
+    return model, pair
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+@pytest.mark.parametrize("name", TRANSCODERS)
+def test_transcoders_are_written_where_the_library_has_such(name, layout, tmp_path):
+    model, pair = transcoder(name)
+    if layout not in TRANSCODERS[name][1]:
+        with pytest.raises(isthmus.IsthmusError, match=r"SAELens|sparsify"):
+            write(model, tmp_path / "out", layout)
+        return
+    write(model, tmp_path / "out", layout)
+    again = isthmus.from_pretrained(tmp_path / "out")
+    torch.testing.assert_close(again.encode(pair), model.encode(pair), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(again.reconstruct(pair), model.reconstruct(pair),
+                               rtol=1e-4, atol=1e-4)  # fmt: skip
+    before = model.reconstruct(pair)
+    model.fold_scale()
+    torch.testing.assert_close(model.reconstruct(pair), before, rtol=1e-4, atol=1e-4)
+
+
+def test_a_folder_that_has_files_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(isthmus.IsthmusError, match="there already"):
+        write(fitted("topk"), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_what_is_no_dictionary_is_not_written(tmp_path):
+    model = isthmus.fit("vae", rows(), latent_dim=2, steps=2, progress=False)
+    with pytest.raises(isthmus.IsthmusError, match="no linear dictionary"):
+        write(model, tmp_path / "out")
+    with pytest.raises(isthmus.IsthmusError, match="did you mean 'saelens'"):
+        write(fitted("topk"), tmp_path / "out", "saelense")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PEER.exists(), reason="make fixtures builds the peers' environment")
+def test_the_peers_read_what_is_written_with_the_same_numbers(tmp_path):
+    x = rows()
+    save_file({"x": x}, tmp_path / "x.safetensors")
+    made = {}
+    for name, layout in PAIRS:
+        if name not in CANNOT[layout]:
+            made[f"{layout}/{name}"] = model = fitted(name)
+            write(model, tmp_path / layout / name, layout)
+    script = ROOT / "tools" / "fixtures" / "readers.py"
+    subprocess.run([str(PEER), str(script), str(tmp_path)], check=True, cwd=ROOT)
+    for case, model in made.items():
+        found = load_file(tmp_path / case / "read.safetensors")
+        torch.testing.assert_close(found["output"], model.reconstruct(x), rtol=1e-4, atol=1e-4)
+        if "llama-scope" not in case:
+            torch.testing.assert_close(found["codes"], model.encode(x), rtol=1e-4, atol=1e-4)
