@@ -45,7 +45,8 @@ def rows() -> list[str]:
         if name in classes:
             kinds = ", ".join(sorted(classes[name]))
             less = f", but not {', '.join(sorted(refused[name]))}" if refused[name] else ""
-            far = f"< {_above(largest[name])}"
+            most = _above(largest[name])
+            far = most if most == "0" else f"< {most}"
             read = f"yes{less}"
         else:
             kinds, far, read = "", "", "recognised"
@@ -65,7 +66,7 @@ def _layout(case: str) -> str:
 
 def _above(value: float) -> str:
     """The power of ten above a number."""
-    return f"1e{math.ceil(math.log10(value)) if value > 0 else -9}"
+    return f"1e{math.ceil(math.log10(value))}" if value > 0 else "0"
 
 
 def main() -> None:

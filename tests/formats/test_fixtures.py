@@ -13,6 +13,7 @@ REFUSED = {
     "saelens/constant-norm": "normalises each row",
     "published/openai-v5": "normalises each row",
     "sparsify/groupmax": "groupmax",
+    "llamascopium/batchtopk": "depends on the batch",
 }
 """What no recipe here computes yet."""
 READ = [case for case in CASES if case not in REFUSED]
@@ -55,6 +56,8 @@ def test_what_was_read_is_an_ordinary_model(case, tmp_path):
     assert torch.equal(again.encode(data), model.encode(data))
     assert again.cfg.metadata == model.cfg.metadata
     assert isthmus.from_pretrained(tmp_path / "saved").d_sae == model.d_sae
+    if model.signal.kind == "collection":  # of its own output there is nothing to learn
+        data = {**data, "out": data["out"].flip(0)}
     tuned = isthmus.fit(model.config["recipe"], data, start=model, steps=2, progress=False)
     assert tuned.d_sae == model.d_sae
     assert not torch.equal(tuned.W_enc, model.W_enc)

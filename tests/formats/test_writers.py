@@ -95,6 +95,18 @@ def test_transcoders_are_written_where_the_library_has_such(name, layout, tmp_pa
     torch.testing.assert_close(model.reconstruct(pair), before, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["topk", "jumprelu-skip"])
+def test_transcoders_read_positions(name):
+    model, pair = transcoder(name)
+    spread = {part: x.reshape(4, 32, -1) for part, x in pair.items()}
+    z = model.encode(spread)
+    assert torch.equal(z, model.encode(pair).reshape(4, 32, 24))
+    assert torch.equal(model.reconstruct(spread), model.reconstruct(pair).reshape(4, 32, 5))
+    assert torch.equal(model.score(spread), model.score(pair).reshape(4, 32))
+    if name == "topk":
+        assert model.decode(z).shape == (4, 32, 5)
+
+
 def test_a_folder_that_has_files_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(isthmus.IsthmusError, match="there already"):

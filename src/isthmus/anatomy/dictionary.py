@@ -247,17 +247,20 @@ def decodes_latents(model: "Autoencoder") -> bool:
     if decoder is None:
         return False
     return reads_z(decoder) or all(
-        isinstance(part, LinearDecoder) and part.latents_suffice for part in _parts(decoder)
+        isinstance(part, LinearDecoder) and part.latents_suffice for part in parts_of(decoder)
     )
 
 
 def code_of(model: "Autoencoder", z: Tensor) -> Code:
     """The code that dense latents ``(rows, width)`` stand for, as the model's decoder reads it."""
-    first = None if model.decoder is None else _parts(model.decoder)[0]
+    first = None if model.decoder is None else parts_of(model.decoder)[0]
     return first.from_latent(z) if isinstance(first, LinearDecoder) else Code(z)
 
 
-def _parts(decoder: nn.Module) -> list[nn.Module]:
+def parts_of(decoder: nn.Module | None) -> list[nn.Module]:
+    """The decoder itself, or each of several."""
+    if decoder is None:
+        return []
     return [part for _, part in decoder.items()] if isinstance(decoder, Each) else [decoder]
 
 

@@ -114,7 +114,7 @@ class Inference:
             each = spread_out(Z, axis)
             flat = self.decode(each, batch_size=batch_size, given=given, seed=seed)
             return Spread(Z, axis).each(
-                torch.as_tensor(flat), lambda array, part: like(array, part)
+                tree.mapped(torch.as_tensor, flat), lambda array, part: like(array, part)
             )
         codes = [Z] if isinstance(Z, Code) else self._dense_codes(Z, batch_size)
         entries = None if given is None else all_entries(given, len(Z))

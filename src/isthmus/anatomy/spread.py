@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy.axes import spread_out
-from isthmus.anatomy.dictionary import LinearDecoder
+from isthmus.anatomy.dictionary import LinearDecoder, parts_of
 from isthmus.anatomy.ragged import Ragged
 from isthmus.errors import IsthmusError
 
@@ -34,7 +34,8 @@ class Spread:
     @classmethod
     def of(cls, model: "Autoencoder", X: Any) -> "Spread":
         """Those of ``X``, where the model reads positions."""
-        return cls(X, _axis_of(model, X))
+        axis = _axis_of(model, X)
+        return cls(_first(X) if axis is not None and isinstance(X, Mapping) else X, axis)
 
     def each(self, values: Any, made: Callable[[Any, Any], Any], *, wide: bool = True) -> Any:
         """``made(given, values)`` with the axes of what was given; of a list, of each array.
@@ -44,6 +45,8 @@ class Spread:
         """
         if self.axis is None:
             return made(self.given, values)
+        if isinstance(values, Mapping):
+            return {name: self.each(part, made, wide=wide) for name, part in values.items()}
         if not isinstance(values, Tensor):
             return made(self.given, values)
         if not isinstance(self.given, (list, tuple)):
@@ -66,6 +69,8 @@ def flattened(model: "Autoencoder", X: Any, mask: Any = None) -> tuple[Any, Any]
             "a mask of positions is not read here: pass the positions that are there as rows, "
             "X[mask]"
         )
+    if isinstance(X, Mapping):
+        return {name: spread_out(part, axis) for name, part in X.items()}, None
     if not isinstance(X, (list, tuple)):
         return spread_out(X, axis), None
     parts = [spread_out(one, axis) for one in X]
@@ -76,6 +81,11 @@ def flattened(model: "Autoencoder", X: Any, mask: Any = None) -> tuple[Any, Any]
 def reads_positions(model: "Autoencoder") -> bool:
     """Whether a model takes every position of an array as a row."""
     signal = model.signal
+    if signal.kind == "collection":
+        plain = all(
+            part.kind == "vector" and len(part.shape) == 1 for part in signal.parts.values()
+        )
+        return plain and all(isinstance(part, LinearDecoder) for part in parts_of(model.decoder))
     if signal.kind != "vector":
         return False
     return signal.axis is not None or isinstance(model.decoder, LinearDecoder)
@@ -84,7 +94,9 @@ def reads_positions(model: "Autoencoder") -> bool:
 def _axis_of(model: "Autoencoder", X: Any) -> int | None:
     """The axis of the features of ``X``; None where it is one of rows, or the model's own."""
     listed = isinstance(X, (list, tuple))
-    if isinstance(X, Mapping) or model.signal.kind != "vector" or len(model.signal.shape) != 1:
+    if isinstance(X, Mapping):
+        return -1 if _of_positions(model, X) else None
+    if model.signal.kind != "vector" or len(model.signal.shape) != 1:
         return None
     if not listed and not reads_positions(model):
         return None
@@ -104,6 +116,22 @@ def _axis_of(model: "Autoencoder", X: Any) -> int | None:
                 f"expecting {width} features as input"
             )
     return axis
+
+
+def _of_positions(model: "Autoencoder", X: Mapping[str, Any]) -> bool:
+    """Whether each part of a collection has the same axes of positions before its features."""
+    parts = model.signal.parts
+    if not X or {*X} != {*parts} or not reads_positions(model):
+        return False
+    arrays = [*X.values()]
+    if not all(isinstance(one, (np.ndarray, Tensor)) and one.ndim > 2 for one in arrays):
+        return False
+    alike = {tuple(one.shape[:-1]) for one in arrays}
+    return len(alike) == 1 and all(X[name].shape[-1:] == parts[name].shape for name in parts)
+
+
+def _first(X: Mapping[str, Any]) -> Any:
+    return next(iter(X.values()))
 
 
 def _count(one: Any, axis: int) -> int:

@@ -32,10 +32,10 @@ def inspect(
     """
     from isthmus.formats import inspection
 
-    found = inspection.inspect(path, format=format, ignore=ignore or ())
+    inspected = inspection.inspect(path, format=format, ignore=ignore or ())
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column()
-    for name, value in found.lines():
+    for name, value in inspected.lines():
         table.add_row(name, escape(value))
     out.print(table)

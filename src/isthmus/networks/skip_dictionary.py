@@ -84,18 +84,6 @@ class SkipDictionary(Dictionary):
         """``S``, ``(d written, inputs)``, in the model's units."""
         return self.skip_weight
 
-    @torch.no_grad()
-    def rescale(self, scale: Tensor, offset: Tensor) -> None:
-        """Write ``y scale + offset`` for ``y``, in place."""
-        super().rescale(scale, offset)
-        self.skip_weight.mul_(scale[..., None] if scale.numel() > 1 else scale)
-
-    @torch.no_grad()
-    def reread(self, scale: Tensor, offset: Tensor) -> None:
-        """Read ``(x - offset) / scale`` where ``x`` was read, in place."""
-        self.skip_weight.div_(scale)
-        self.bias.sub_(self.skip_weight @ offset.expand(self.skip_weight.shape[1]))
-
     def carried(self, code: Code, x: Tensor) -> Code:
         """The code with ``S x`` of the rows ``x`` ``(rows, inputs)``, in the model's units."""
         return with_skip(code, F.linear(x, self.skip_weight))
