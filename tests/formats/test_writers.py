@@ -132,8 +132,8 @@ def test_the_peers_read_what_is_written_with_the_same_numbers(tmp_path):
         if name not in CANNOT[layout]:
             made[f"{layout}/{name}"] = model = fitted(name)
             write(model, tmp_path / layout / name, layout)
-    script = ROOT / "tools" / "fixtures" / "readers.py"
-    subprocess.run([str(PEER), str(script), str(tmp_path)], check=True, cwd=ROOT)
+    words = [str(PEER), "-m", "tools.fixtures.readers", str(tmp_path)]
+    subprocess.run(words, check=True, cwd=ROOT)
     for case, model in made.items():
         found = load_file(tmp_path / case / "read.safetensors")
         torch.testing.assert_close(found["output"], model.reconstruct(x), rtol=1e-4, atol=1e-4)
