@@ -92,3 +92,30 @@ def test_what_float32_cannot_hold_is_one_sentence(mode):
     x = torch.tensor([[3e38, 3e38], [-3e38, -3e38], [3e38, 3e38]])
     with pytest.raises(IsthmusError, match="divide them"):
         Scaler((2,), mode).fit(x)
+
+
+@pytest.mark.parametrize(("mode", "norm"), [("rows", 12**0.5), ("rows-norm", 1.0)])
+def test_each_row_is_scaled_by_itself_and_back(mode, norm):
+    rng = np.random.default_rng(0)
+    x = torch.tensor(rng.normal(3.0, 2.0, (50, 3, 4)) * rng.lognormal(0, 2, (50, 1, 1)))
+    x[7] = 5.0
+    scaler = Scaler((3, 4), mode)
+    scaler.fit(x)
+    z = scaler(x)
+    flat = z.flatten(1)
+    torch.testing.assert_close(flat.mean(1), torch.zeros(50).double(), atol=1e-12, rtol=0)
+    varies = torch.arange(50) != 7
+    torch.testing.assert_close(flat.norm(dim=1)[varies], torch.full((49,), norm).double())
+    assert not z[7].any()
+    torch.testing.assert_close(scaler.inverse(z, x), x)
+    own = x.flatten(1)
+    usual = own.var(1, correction=0)
+    usual[7] = 1.0
+    per = 1.0 if mode == "rows" else 12.0
+    assert float(scaler.scale) ** 2 == pytest.approx(float(usual.mean() * per), rel=1e-5)
+    assert float(scaler.offset) == pytest.approx(float(own.mean()), rel=1e-5)
+
+
+def test_rows_with_gaps_are_not_scaled_each_by_itself():
+    with pytest.raises(IsthmusError, match="scaling=rows is for rows that are whole"):
+        Scaler((3,), "rows").fit(torch.ones(4, 3), torch.ones(4, 3).bool())

@@ -26,6 +26,7 @@ def test_a_selected_latent_of_value_zero_has_not_fired():
     assert result.value == 1.5
     np.testing.assert_array_equal(result.per, [1.0, 0.5, 0.0, 0.0, 0.0])
     assert dead_share(code).value == 0.6
+    assert "fired on none of 2 rows (a rate below 1.5)" in dead_share(code).estimator
     assert dense_share(code, rate=0.5).value == 0.2
 
 

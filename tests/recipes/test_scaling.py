@@ -274,3 +274,53 @@ def test_a_dim_first_image_is_no_notice():
     images[8, 0, 0, 0] = 1.0
     _, said = fit("plain", images, latent_dim=2, steps=2, batch_size=32, network="mlp", out=None)
     assert not any("images go from" in one for one in said)
+
+
+def test_rows_scaled_each_by_itself_come_back_as_they_were(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 12)) * rng.lognormal(0.0, 3.0, (200, 1)) + rng.normal(size=(200, 1))
+    x = x.astype(np.float32)
+    settings = {
+        "latent_dim": 64, "k": 12, "steps": 300, "batch_size": 100, "lr": 3e-3, "warmup": 0,
+        "progress": False,
+    }  # fmt: skip
+    model = isthmus.fit("batchtopk", x, scaling="rows", out=tmp_path / "run", **settings)
+    assert model.scaler.mode == "rows"
+    again = isthmus.load(tmp_path / "run")
+    rebuilt = again.reconstruct(x)
+    np.testing.assert_array_equal(rebuilt, model.reconstruct(x))
+    std = x.std(1)
+    error = ((rebuilt - x) ** 2).mean(1) / std**2
+    small, large = error[std < np.median(std)].mean(), error[std > np.median(std)].mean()
+    assert 0.5 < small / large < 2.0  # of another scaling the small ones are not rebuilt at all
+    assert max(small, large) < 0.2
+    plain = isthmus.fit("batchtopk", x, scaling="global", **settings)
+    lost = ((plain.reconstruct(x) - x) ** 2).mean(1) / std**2
+    assert lost[std < np.median(std)].mean() > 5 * small
+    fvu = isthmus.evaluate(model, x)["fvu"].value
+    assert fvu == pytest.approx(((rebuilt - x) ** 2).sum() / ((x - x.mean(0)) ** 2).sum(), rel=1e-4)
+    assert model.read_rows() is None
+    with notices.collected(quiet=True) as said:
+        model.decode(model.encode(x[:3]))
+    assert any("usual one (scaling=rows)" in str(line) for line in said)
+
+
+def test_a_recipe_on_norms_brings_each_row_to_norm_one():
+    model = isthmus.fit(
+        "jumprelu", planted(100), latent_dim=32, steps=2, scaling="rows", progress=False
+    )
+    assert model.scaler.mode == "rows-norm"
+
+
+def test_rows_of_several_arrays_are_not_scaled_each_by_itself():
+    data = {"a": planted(50), "b": planted(50)}
+    with pytest.raises(IsthmusError, match="scaling=rows is for one array"):
+        isthmus.fit("crosscoder", data, latent_dim=16, steps=1, scaling="rows", progress=False)
+
+
+def test_rows_scaled_each_by_itself_are_folded_into_no_weights():
+    model, _ = fit("topk", planted(100), k=3, latent_dim=32, steps=2, scaling="rows")
+    with pytest.raises(IsthmusError, match="which no weights can hold"):
+        model.fold_scale()
+    with pytest.raises(AttributeError):
+        _ = model.W_enc

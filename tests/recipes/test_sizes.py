@@ -35,22 +35,22 @@ def test_superfluous_latents_may_be_as_many_as_the_elements():
 
 
 @pytest.mark.parametrize(
-    ("count", "columns", "width", "k", "spare"),
+    ("count", "columns", "width", "k"),
     [
-        (500, 13, 64, 4, 8),
-        (20_000, 30, 64, 8, 8),
-        (5263, 512, 256, None, 32),
-        (60_000, 784, 2048, None, 256),
-        (1_000_000, 768, 2048, None, 256),
-        (1_000_000, 1024, None, None, None),
+        (500, 13, 64, 4),
+        (20_000, 30, 64, 8),
+        (5263, 512, 256, None),
+        (60_000, 784, 2048, None),
+        (1_000_000, 768, 2048, None),
+        (1_000_000, 1024, None, None),
     ],
 )
-def test_a_dictionary_follows_columns_and_rows(count, columns, width, k, spare):
+def test_a_dictionary_follows_columns_and_rows(count, columns, width, k):
     source = as_source(rows(64, columns))
     source.__class__ = type("Long", (type(source),), {"__len__": lambda self: count})
     with notices.collected(quiet=True):
         found = sized(as_recipe("topk"), {"batch_size": 4096}, source)
-    assert (found.get("latent_dim"), found.get("k"), found.get("k_aux")) == (width, k, spare)
+    assert (found.get("latent_dim"), found.get("k"), found.get("k_aux")) == (width, k, None)
 
 
 @pytest.mark.parametrize(

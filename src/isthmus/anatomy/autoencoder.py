@@ -333,12 +333,17 @@ class Autoencoder(Inference, KnownNames, nn.Module):
             return params
         return tree.mapped(lambda leaf: leaf.unflatten(0, (code.samples, -1)), params)
 
-    def unscaled(self, recon: Tree) -> Tree:
-        """A reconstruction in the user's units: of a target that is one part, by its scaler."""
+    def unscaled(self, recon: Tree, of: Tree = None) -> Tree:
+        """A reconstruction in the user's units: of a target that is one part, by its scaler.
+
+        ``of`` are the rows that were rebuilt, in the user's units: see :meth:`Scaler.inverse`.
+        """
         if isinstance(self.target, Target):
             recon = self.target.inverse(recon)
         scaler = self.scaler if isinstance(recon, Mapping) else self.scaler_of("written")
-        return recon.mapped(scaler.inverse) if isinstance(recon, Ragged) else scaler.inverse(recon)
+        if isinstance(recon, Ragged):
+            return recon.mapped(scaler.inverse)
+        return scaler.inverse(recon, of if isinstance(of, Tensor) else None)
 
     def _need_decoder(self) -> nn.Module:
         if self.decoder is None:

@@ -214,12 +214,12 @@ def read_rows(model: "Autoencoder") -> tuple[Tensor, Tensor] | None:
     """``rows`` and ``bias`` of pre-activations ``x @ rows.T + bias`` of ``x`` in the user's units.
 
     ``(width, d read)`` and ``(width,)``, gradients kept. Scaler, centre and factor are multiplied
-    in. None where the encoder is not linear.
+    in. None where the encoder is not linear, or each row is scaled by itself.
     """
-    encoder = sole(model.encoder)
-    if not isinstance(encoder, LinearEncoder):
+    encoder, scaler = sole(model.encoder), model.scaler_of("read")
+    if not isinstance(encoder, LinearEncoder) or scaler.by_row:
         return None
-    return rows_in_units(encoder.read_rows(model), model.scaler_of("read"))
+    return rows_in_units(encoder.read_rows(model), scaler)
 
 
 def rows_in_units(read: tuple[Tensor, Tensor], scaler: Scaler) -> tuple[Tensor, Tensor]:

@@ -146,7 +146,7 @@ class EachScaler(Each, Scaler):
     def forward(self, x: Tree = None, **_: Any) -> Tree:
         return {name: self[name](x[name]) if name in self.names else x[name] for name in x}
 
-    def inverse(self, x: Tree) -> Tree:
+    def inverse(self, x: Tree, of: Tree = None) -> Tree:
         """Back to the user's units, for whichever names there are."""
         return {name: self[name].inverse(x[name]) if name in self.names else x[name] for name in x}
 

@@ -204,7 +204,7 @@ class Inference:
         code = model.clean_code(batch)
         unseen = Batch(torch.empty(len(batch), 0), batch.rows, batch.mask, batch.given)
         params = model.decode_code(code, batch=unseen, generator=generator)
-        recon = model.unscaled(model.likelihood.mean(params))
+        recon = model.unscaled(model.likelihood.mean(params), batch.x)
         return recon if model.target is not None else cut(recon, model.signal, batch.mask)
 
     def looked_at(self, batch: Batch) -> tuple[Tree, Code, Tree, Tree, Tree]:

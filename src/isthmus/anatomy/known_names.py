@@ -177,6 +177,11 @@ class KnownNames:
     def _move(self, read: Scaler, written: Scaler) -> None:
         encoder, decoder, bottleneck = self._encoder(), self._decoder(), self._bottleneck()
         self._check_apart()
+        if read.by_row:
+            raise IsthmusError(
+                "each row is scaled by itself (scaling=rows), which no weights can hold: keep the "
+                "scaler, or fit with scaling=global"
+            )
         if bottleneck.rule().weigh and written.scale.numel() > 1:
             raise IsthmusError(
                 "latents are compared by the lengths of their atoms, which are others in units of "
@@ -221,7 +226,7 @@ class KnownNames:
     def _rows(self) -> tuple[Tensor, Tensor]:
         rows = dictionary.read_rows(self._itself)
         if rows is None:
-            raise AttributeError("the encoder is not linear")
+            raise AttributeError("the encoder is not linear in the data's units")
         return rows[0].detach(), rows[1].detach()
 
     def _asked(self, of: Any) -> Tensor:
@@ -233,7 +238,7 @@ class KnownNames:
     def _encoder(self) -> LinearEncoder:
         encoder = sole(self._itself.encoder)
         if not isinstance(encoder, LinearEncoder):
-            raise AttributeError("the encoder is not linear")
+            raise AttributeError("the encoder is not linear in the data's units")
         return encoder
 
     def _decoder(self) -> LinearDecoder:

@@ -59,8 +59,8 @@ class Part(nn.Module):
     """A module to which more may happen; a plain :class:`~torch.nn.Module` is welcome as it is.
 
     ``before_update``, ``after_update`` and ``constrain`` take nothing but ``self``, and may name as
-    keyword-only parameters what they want: ``model``, ``step`` (see
-    :mod:`isthmus.anatomy.signature`). A method whose name is nearly one
+    keyword-only parameters what they want: ``model``, ``step``, and ``after_update`` also the
+    ``optimiser`` (see :mod:`isthmus.anatomy.signature`). A method whose name is nearly one
     of these is refused when the class is made.
     """
 

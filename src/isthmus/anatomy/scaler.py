@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from isthmus.anatomy.tree import like
 from isthmus.errors import IsthmusError
+from isthmus.notices import say
 
 Scaling = Literal[
     "none", "columns", "columns-norm", "global", "norm", "unit",
-    "centred", "centred-norm", "robust", "robust-norm",
+    "centred", "centred-norm", "robust", "robust-norm", "rows", "rows-norm",
 ]  # fmt: skip
 
 _COLUMNS = ("columns", "columns-norm")
@@ -33,6 +34,11 @@ class Scaler(nn.Module):
     mean squared norm of a row; ``centred`` and ``centred-norm`` do the same after the mean of each
     element was taken off; ``robust`` and ``robust-norm`` take off medians, and it is the median row
     whose mean squared element or squared norm is 1, so that a few huge rows change nothing.
+    ``rows`` standardises each row by itself: the mean of its elements becomes 0 and their variance
+    1 (a constant row keeps scale 1), or, of ``rows-norm``, its norm 1; long rows then weigh no more
+    than short ones (as in BatchTopK's and Matryoshka's published code). Offset and scale, which
+    such a map does not have, are those of the usual row: the mean of the rows' means, and the root
+    mean square of their scales.
     ``unit`` maps a range of values to 0..1, ``unit_range`` or that of the rows it is fitted to
     (:func:`unit_of`). ``none`` leaves the data as they are.
     """
@@ -52,6 +58,11 @@ class Scaler(nn.Module):
         self.register_buffer("offset", torch.zeros(shape if centred or self.by_column else ()))
         self.register_buffer("scale", torch.ones(shape if self.by_column else ()))
         self.unit_range = unit_range
+
+    @property
+    def by_row(self) -> bool:
+        """Whether every row has an offset and a scale of its own."""
+        return self.mode in ("rows", "rows-norm")
 
     @property
     def by_column(self) -> bool:
@@ -77,6 +88,16 @@ class Scaler(nn.Module):
             )
 
     def _fit(self, x: Tensor, mask: Tensor | None) -> None:
+        if self.by_row:
+            if mask is not None:
+                raise IsthmusError(
+                    f"scaling={self.mode.removesuffix('-norm')} is for rows that are whole, and "
+                    "some of these have gaps: fill them, or set another scaling"
+                )
+            mean, scale = self._own(x.double())
+            self.offset.copy_(mean.mean())
+            self._resize(scale.square().mean().sqrt())
+            return
         if self.mode == "unit":
             self._fit_unit(x if mask is None else x[like(mask, x).expand_as(x)])
             return
@@ -163,11 +184,36 @@ class Scaler(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.mode == "none":
             return x
+        if self.by_row:
+            mean, scale = self._own(x)
+            return (x - mean) / scale
         # One factor for all has no offset: a pass over the data less.
         return x / self.scale if self.mode in _FACTORS else (x - self.offset) / self.scale
 
-    def inverse(self, x: Tensor) -> Tensor:
-        """Back to the user's units."""
+    def _own(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Offset and scale of each row, ``(rows, 1, ...)``."""
+        flat = x.flatten(1)
+        mean, std = flat.mean(1), flat.std(1, correction=0)
+        scale = torch.where(std > 0, std, torch.ones_like(std))
+        if self.mode == "rows-norm":
+            scale = scale * flat.shape[1] ** 0.5
+        shape = (len(x), *[1] * (x.ndim - 1))
+        return mean.reshape(shape), scale.reshape(shape)
+
+    def inverse(self, x: Tensor, of: Tensor | None = None) -> Tensor:
+        """Back to the user's units.
+
+        ``of`` are the rows in the user's units that ``x`` stands for: where each has a scale of its
+        own, it gets that back. Without them it gets that of the usual row, which is said.
+        """
+        if self.by_row and of is not None:
+            mean, scale = self._own(of)
+            return x * scale + mean
+        if self.by_row:
+            say(
+                "what is decoded has no row to take its mean and size from, and gets those of the "
+                "usual one (scaling=rows): reconstruct rows to have their own"
+            )
         return x if self.mode == "none" else x * self.scale + self.offset
 
 

@@ -260,6 +260,11 @@ def log_jacobian(scaler: Scaler, signal: Signal, mask: Tree = None) -> Tensor | 
         return total
     if scaler.mode == "none":
         return 0.0
+    if scaler.by_row:
+        raise IsthmusError(
+            "rows that are each scaled by itself (scaling=rows) have no density in the data's "
+            "units: score by kind=error, or fit with another scaling"
+        )
     scale = scaler.scale.double().log()
     if mask is None:
         return -float(scale.expand(signal.shape).sum())

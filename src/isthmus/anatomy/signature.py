@@ -29,6 +29,7 @@ WORDS: Mapping[str, str] = {
     "look": "the Look at the data before the first step",
     "source": "the Source that is trained on",
     "out": "the Output of the step",
+    "optimiser": "the torch.optim.Optimizer of the part's player",
 }
 
 ALWAYS = ("batch", "given", "step", "model")
@@ -48,7 +49,7 @@ HOOK_ARGUMENTS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "prepare": (("model", "look"), ()),
     "observe": (("out", "step"), ("model",)),
     "before_update": ((), ("model", "step")),
-    "after_update": ((), ("model", "step")),
+    "after_update": ((), ("model", "step", "optimiser")),
     "constrain": ((), ("model",)),
     "every_epoch": (("model", "source", "step"), ()),
     "finish": (("model", "source"), ()),

@@ -9,10 +9,12 @@ from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck
 from isthmus.bottlenecks.mixture import GaussianMixturePrior
 from isthmus.bottlenecks.projection import Projection
 from isthmus.bottlenecks.relu import ReLU
+from isthmus.bottlenecks.resampling import Resampling
 from isthmus.bottlenecks.topk import TopK
 from isthmus.bottlenecks.vector_quantiser import VectorQuantiser
 
 __all__ = [
     "BatchTopK", "FiringCounter", "Gated", "GaussianBottleneck", "GaussianMixturePrior", "Identity",
-    "JumpReLUBottleneck", "Projection", "ReLU", "StandardNormal", "TopK", "VectorQuantiser",
+    "JumpReLUBottleneck", "Projection", "ReLU", "Resampling", "StandardNormal", "TopK",
+    "VectorQuantiser",
 ]  # fmt: skip

@@ -41,7 +41,8 @@ class FiringCounter(Part):
     def dead(self, clock: Clock) -> Tensor:
         """Bool ``(width,)``: which latents are dead.
 
-        In a run that sees fewer than ten times ``dead_after`` rows, a tenth of the run is enough.
+        The horizon is ``dead_after`` rows. In a run that sees fewer than ten times as many (at its
+        longest, where it may end early), a tenth of the run is enough.
         """
         tenth = max(1, clock.total * clock.rows_per_step // 10)
         return self.silent_rows >= min(self.dead_after, tenth)

@@ -61,6 +61,12 @@ class Gated(Ruled, Penalised):
         control.begin(EARLY * 2.0 * abs(start.height), gain * start.spread)
 
     @torch.no_grad()
+    def restart(self, latents: Tensor, living: Tensor, own: Tensor) -> None:
+        """The factor of the sizes becomes that of the living, their bias zero."""
+        self.log_scale[latents] = self.log_scale[living].mean()
+        self.bias[latents] = 0.0
+
+    @torch.no_grad()
     def shift(self, model: Autoencoder, amount: Tensor) -> None:
         """Raise both cutoffs of every latent: of its gate, and of its size in proportion."""
         dictionary_of(model)[0].bias.sub_(amount)

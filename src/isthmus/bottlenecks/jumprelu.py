@@ -136,6 +136,13 @@ class JumpReLUBottleneck(Ruled, Penalised):
         z = JumpReLU.apply(u, log_threshold, bandwidth)  # type: ignore[no-untyped-call]
         return SparseCode(z, indices, h.width, keep, gates=(u, log_threshold))
 
+    @torch.no_grad()
+    def restart(self, latents: Tensor, living: Tensor, own: Tensor) -> None:
+        """The threshold becomes that of the living, or half of ``own`` where that is lower."""
+        least = torch.finfo(own.dtype).tiny
+        usual = self.log_threshold[living].mean()
+        self.log_threshold[latents] = torch.minimum(usual, (0.5 * own).clamp_min(least).log())
+
     def _begin(
         self, control: Control, start: Start, encoder: DictionaryEncoder, dictionary: Dictionary
     ) -> None:

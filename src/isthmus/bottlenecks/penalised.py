@@ -72,6 +72,12 @@ class Penalised(Part):
         assert self.control is not None
         self._begin(self.control, start, encoder, dictionary)
 
+    def restart(self, latents: Tensor, living: Tensor, own: Tensor) -> None:
+        """Set what it has of ``latents`` ``(n,)`` anew: see the module ``resampling``.
+
+        ``living`` is bool ``(width,)``, ``own`` ``(n,)`` the pre-activation of each on its row.
+        """
+
     def _begin(
         self, control: Control, start: Start, encoder: DictionaryEncoder, dictionary: Dictionary
     ) -> None:

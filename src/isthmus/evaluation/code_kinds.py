@@ -48,7 +48,7 @@ class _Reconstruction:
         recon = self.model.likelihood.mean(batch.params)
         target = batch.target
         if not self.foreign:
-            target, recon = batch.x, self.model.scaler.inverse(recon)
+            target, recon = batch.x, self.model.scaler.inverse(recon, batch.x)
         rebuilt = dict(leaves(recon))
         masks = dict(leaves(batch.mask))
         for name, x in leaves(target):

@@ -188,7 +188,7 @@ class _OfModel:
     def update(self, batch: MeasuredBatch) -> None:
         recon, target = self.model.likelihood.mean(batch.params), batch.target
         if self.model.target is None:
-            target, recon = batch.x, self.model.scaler.inverse(recon)
+            target, recon = batch.x, self.model.scaler.inverse(recon, batch.x)
         self.shrinkage.update(_flat(target, batch.mask), _flat(recon, batch.mask))
 
     def results(self) -> list[Result]:

@@ -74,8 +74,17 @@ class Firing:
         )
 
     def dead_share(self) -> Result:
-        """Share of latents that fired on no row; ``per`` is the rate of each latent."""
-        return self._share("dead_share", self.rates == 0, "fired on none of the rows")
+        """Share of latents that fired on no row; ``per`` is the rate of each latent.
+
+        What counts as dead depends on how many rows there are: of a latent that fired on none of
+        n nothing is known but that its rate is below 3 / n, at 95 % (the rule of three; Hanley,
+        Lippman-Hand 1983). Papers say "dead" of millions of tokens. The result names its n.
+        """
+        rows = self._rows.count
+        never = self.rates == 0
+        return self._share(
+            "dead_share", never, f"fired on none of {rows:,} rows (a rate below {3 / rows:.2g})"
+        )
 
     def dense_share(self, rate: float = DENSE_RATE) -> Result:
         """Share of latents that fired on more than ``rate`` of the rows; ``per`` as above."""
@@ -98,7 +107,10 @@ def l0(code: Array | Code) -> Result:
 
 
 def dead_share(code: Array | Code) -> Result:
-    """Share of latents that never fired, in [0, 1]; ``per`` is the firing rate of each."""
+    """Share of latents that fired on none of these rows, in [0, 1]; ``per`` is each one's rate.
+
+    See :meth:`Firing.dead_share` for what so many rows can tell.
+    """
     return Firing().update(code).dead_share()
 
 

@@ -1,5 +1,7 @@
 """Prices of active latents, and the use of dead ones."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -119,6 +121,12 @@ def dead_used(dictionary: Dictionary) -> int:
     return min(width, max(1, elements // 2))
 
 
+def dead_power(dictionary: Dictionary) -> int:
+    """As :func:`dead_used`, as the power of two that is nearest in proportion: 512 for 768."""
+    width, elements = dictionary.weight.shape
+    return min(width, 2 ** max(0, round(math.log2(elements / 2))))
+
+
 def _gate(out: Output, asker: Term) -> Tensor:
     """The rectified gates of a gated bottleneck's code."""
     gates = out.code_as(AnySparseCode, asker).gates
@@ -133,16 +141,22 @@ class AuxK(Term):
     ``|e - e^|^2 / elements`` with the error ``e = x - x^`` held fixed (Gao et al. 2024, appendix
     A.2). With ``magnitude`` the strongest are those largest by absolute value, and keep their
     signs; else the largest, rectified. With ``weigh`` they are compared times the lengths of their
-    atoms. Of several dictionaries the error is that of all. Zero where no latent is dead. Gradients
-    reach the dead latents' encoder rows. The model's bottleneck has a ``counter`` that says which
+    atoms. Of several dictionaries the error is that of all. With ``relative`` it is a share
+    of the mean square of ``e`` over the batch, as in the authors' code (openai/sparse_autoencoder),
+    and in proportion to the dead where they are fewer than ``k_aux``, as in sparsify: its weight
+    then means the same however little is left over. Zero where no latent is dead. Gradients reach
+    the dead latents' encoder rows. The model's bottleneck has a ``counter`` that says which
     latents are dead.
     """
 
     name = "auxk"
-    unit = "squared error per element, in the model's units"
+    unit = "squared error per element, in the model's units or as a share of the residual's"
 
-    def __init__(self, k_aux: int, *, magnitude: bool = False, weigh: bool = False) -> None:
+    def __init__(
+        self, k_aux: int, *, magnitude: bool = False, weigh: bool = False, relative: bool = False
+    ) -> None:
         self.k_aux, self.magnitude, self.weigh = k_aux, magnitude, weigh
+        self.relative = relative
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         code = out.code_as(AnySparseCode, self)
@@ -156,8 +170,15 @@ class AuxK(Term):
             k, magnitude=self.magnitude, priority=among
         )
         values = values if self.magnitude else torch.relu(values)
-        error, left = out.error(), []
+        error, left, whole = out.error(), [], []
         for name, dictionary in dictionaries(model).items():
             explained = adaptive_decode(values, indices, take_rows(dictionary.atoms(), dead))
-            left.append((-branch(error, name).detach().flatten(1) - explained).square())
-        return left[0].mean(1) if len(left) == 1 else torch.cat(left, 1).mean(1)
+            residual = -branch(error, name).detach().flatten(1)
+            left.append((residual - explained).square())
+            whole.append(residual)
+        rows = left[0].mean(1) if len(left) == 1 else torch.cat(left, 1).mean(1)
+        if not self.relative:
+            return rows
+        size = (whole[0] if len(whole) == 1 else torch.cat(whole, 1)).square().mean()
+        share = min(1.0, len(dead) / self.k_aux)
+        return share * rows / size.clamp_min(torch.finfo(size.dtype).tiny)

@@ -27,7 +27,7 @@ class Meant:
     """What the number of an option is, beside its type: where the data are of another size than
     the published value is meant for, :mod:`isthmus.recipes.sizes` chooses by that."""
 
-    role: Literal["code", "surplus", "dictionary", "active", "spare", "head", "ramp"]
+    role: Literal["code", "surplus", "dictionary", "active", "head", "ramp"]
 
 
 LatentDim = Annotated[int, Field(gt=0, description="number of latents"), Meant("code")]
@@ -56,7 +56,12 @@ DeadAfter = Annotated[
     ),
 ]
 AuxLatents = Annotated[
-    int, Field(gt=0, description="dead latents that AuxK uses per example"), Meant("spare")
+    int | None,
+    Field(
+        gt=0,
+        description="dead latents that AuxK uses per example (none: half the elements of a row, as "
+        "a power of two)",
+    ),
 ]
 Select = Annotated[
     Literal["batch", "row"],
@@ -65,6 +70,13 @@ Select = Annotated[
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 AuxWeight = Annotated[NonNegative, Field(description="weight of AuxK; 0 is without")]
+Revive = Annotated[
+    Literal["auto", "none", "auxk", "resample"],
+    Field(
+        description="what helps dead latents: auxk lets them explain the residual, resample starts "
+        "them anew at rows that are rebuilt badly (auto: auxk where auxk_weight is above 0)"
+    ),
+]
 SubtractBias = Annotated[bool, Field(description="subtract the decoder's bias before encoding")]
 UnitRows = Annotated[bool, Field(description="keep the decoder's rows at norm 1")]
 Network = Annotated[

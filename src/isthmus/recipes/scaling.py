@@ -18,7 +18,8 @@ _SMALL, _LARGE = 0.05, 16.0
 """Between these sizes lies the largest value of series that are left as they are."""
 
 _SIZED: dict[str, Scaling] = {
-    "columns": "columns-norm", "centred": "centred-norm", "robust": "robust-norm"
+    "columns": "columns-norm", "centred": "centred-norm", "robust": "robust-norm",
+    "rows": "rows-norm",
 }  # fmt: skip
 
 _UNEVEN = 10.0
@@ -44,6 +45,10 @@ def scaling_for(asked: AutoScaling, signal: Signal, own: Scaling = "columns") ->
         raise IsthmusError(
             "rows of different lengths have no columns: set scaling=global, norm or none"
         )
+    if signal.ragged and asked == "rows":
+        raise IsthmusError(
+            "rows of different lengths have no size of their own: set scaling=global"
+        )
     if own == "norm" and asked in _SIZED:
         return _SIZED[asked]
     if asked != "auto":
@@ -57,6 +62,10 @@ def scaler_of(signal: Signal, asked: AutoScaling, own: Scaling = "columns") -> S
     """An unfitted scaler of data of ``signal``; of a collection one for each part."""
     if signal.kind != "collection":
         return _scaler(signal, scaling_for(asked, signal, own))
+    if asked == "rows" or (isinstance(asked, Mapping) and "rows" in asked.values()):
+        raise IsthmusError(
+            "scaling=rows is for one array, and the data are several: set scaling=global or norm"
+        )
     if isinstance(asked, Mapping):
         for name in asked:
             if name not in signal.parts:

@@ -14,7 +14,9 @@ from isthmus.errors import IsthmusError
 from isthmus.training import TrainingOptions
 
 M = TypeVar("M", bound=BaseModel)
-ScalingName = Literal["auto", "none", "columns", "global", "norm", "unit", "centred", "robust"]
+ScalingName = Literal[
+    "auto", "none", "columns", "global", "norm", "unit", "centred", "robust", "rows"
+]
 AutoScaling = ScalingName | dict[str, ScalingName]
 
 TAKEN = frozenset(

@@ -13,8 +13,6 @@ dictionary
     rounded down to a power of two, 64 at least).
 active
     As for a code, and at most an eighth of the dictionary.
-spare
-    The same share of a dictionary as published, where its width was chosen here.
 head
     At most four times the elements of an example (rounded up to a power of two, 64 at least).
 batch_size
@@ -96,17 +94,17 @@ def sized(
     signal, rows = source.signal, len(source)
     order = sorted(marks, key=lambda name: marks[name].role not in ("dictionary", "code"))
     said: list[str] = []
-    width, chosen_width = (0, 0), False
+    width = (0, 0)
     for name in order:
         role, published = marks[name].role, fields[name].default
         if name in asked:
             value = asked[name]
-        elif not _sizeable(signal) or (role == "spare" and not chosen_width):
+        elif not _sizeable(signal):
             continue
         else:
             value = _size(role, published, signal, rows, width)
         if role == "dictionary" and isinstance(value, int):
-            width, chosen_width = (published or PUBLISHED_WIDTH, value), name not in asked
+            width = (published or PUBLISHED_WIDTH, value)
         if name not in asked and value is not None and value != published:
             options[name] = value
             said.append(f"{name}={value} (the page has {published or 'a multiple of the input'})")
@@ -143,8 +141,6 @@ def _size(
         case "active" if published is not None:
             eighth = max(1, width[1] // 8) if width[1] else published
             return min(_code(published, elements), eighth)
-        case "spare" if published is not None and width[1]:
-            return max(1, min(published, round(published * width[1] / width[0])))
         case "head" if published is not None:
             return min(published, max(LEAST_WIDTH, 1 << (WIDER * elements - 1).bit_length()))
     return published

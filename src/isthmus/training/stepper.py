@@ -232,10 +232,10 @@ class Stepper:
             nn.utils.clip_grad_value_(self.parameters[player], self.options.clip_value)
         if self.options.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters[player], self.options.clip)
-        about = {"model": self.model, "step": at}
+        about: dict[str, Any] = {"model": self.model, "step": at}
         for part_ in self.before[player]:
             ask(part_.before_update, **about)
-        optimiser = self.optimisers[player]
+        about["optimiser"] = optimiser = self.optimisers[player]
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         for part_ in self.after[player]:

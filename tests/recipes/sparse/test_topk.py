@@ -110,17 +110,20 @@ def test_auxk_reaches_rows_of_dead_latents_only():
         assert size[dead].max() > 0, name
 
 
-def test_auxk_is_what_the_paper_says():
-    made = untrained(latent_dim=24, k=4, k_aux=6)
+@pytest.mark.parametrize(("k_aux", "share"), [(6, 1.0), (22, 20 / 22)])
+def test_auxk_is_what_the_authors_code_has(k_aux, share):
+    """Over the residual's own size, and less where fewer than k_aux latents are dead."""
+    made = untrained(latent_dim=24, k=4, k_aux=k_aux)
     out, dead = forced(made, [1, 5, 9, 13])
+    assert int(dead.sum()) == 20
     u = out.code.preactivations.dense().detach().double().numpy()
     u[:, ~dead.numpy()] = -np.inf
-    kth = np.sort(u, 1)[:, -6][:, None]
+    kth = np.sort(u, 1)[:, -min(k_aux, 20)][:, None]
     z = np.where(u >= kth, np.maximum(u, 0.0), 0.0)
     error = (out.target - out.recon).detach().double().numpy()
     left = error - z @ made.decoder.weight.detach().double().numpy()
     got = auxk(made)(made, out).detach().numpy()
-    np.testing.assert_allclose(got, (left**2).mean(1), rtol=1e-4)
+    np.testing.assert_allclose(got, share * (left**2).mean(1) / (error**2).mean(), rtol=1e-4)
 
 
 def test_auxk_holds_the_error_fixed():
@@ -209,7 +212,8 @@ def plain_loss(w, x, dead):
     recon = {k: strongest(u, k) @ w["decoder.weight"] + w["decoder.bias"] for k in (2, 8)}
     rest = strongest(u[:, dead], 3) @ w["decoder.weight"][dead]
     error = (x - recon[2]).detach()
-    squares = (x - recon[2]) ** 2 + (x - recon[8]) ** 2 / 8 + (error - rest) ** 2 / 32
+    aux = (error - rest) ** 2 / error.square().mean()
+    squares = (x - recon[2]) ** 2 + (x - recon[8]) ** 2 / 8 + aux / 32
     return squares.mean()
 
 

@@ -223,6 +223,10 @@ def _with_scale(solved: Solved, scaler: Scaler, found: MergedMoments) -> Solved:
     """
     if scaler.mode == "none":
         return solved
+    if scaler.by_row:
+        raise IsthmusError(
+            "moments of all rows say nothing of each row's own scale: set another scaling than rows"
+        )
     if scaler.mode == "columns":
         deviation = (found.squares / found.rows).sqrt()
         # A constant column's deviation may be rounding, which must not become variance 1.

@@ -3,13 +3,15 @@
 from isthmus.anatomy import Autoencoder, Signal
 from isthmus.bottlenecks import TopK
 from isthmus.networks import Dictionary, DictionaryEncoder
-from isthmus.objectives import MSE, AuxK
+from isthmus.objectives import MSE
+from isthmus.objectives.dead_latents import with_help
 from isthmus.recipes.options import (
     ActiveLatents,
     AuxLatents,
     AuxWeight,
     DeadAfter,
     DictionaryDim,
+    Revive,
     SubtractBias,
     UnitRows,
     check_active,
@@ -43,7 +45,8 @@ def abstopk(
     *,
     latent_dim: DictionaryDim = 4096,
     k: ActiveLatents = 32,
-    k_aux: AuxLatents = 512,
+    revive: Revive = "auto",
+    k_aux: AuxLatents = None,
     auxk_weight: AuxWeight = 1 / 32,
     dead_after: DeadAfter = 10_000_000,
     subtract_bias: SubtractBias = True,
@@ -62,12 +65,12 @@ def abstopk(
     check_active(latent_dim, k=k)
     dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
     objective = MSE() * 1.0
-    if auxk_weight:
-        objective = objective + auxk_weight * AuxK(min(k_aux, latent_dim), magnitude=True)
+    objective, parts = with_help(objective, dictionary, revive, auxk_weight, k_aux, magnitude=True)
     return Autoencoder(
         signal,
         encoder=DictionaryEncoder(dictionary, subtract_bias=subtract_bias),
         bottleneck=TopK(latent_dim, k, dead_after, magnitude=True, fit_scale=True),
         decoder=dictionary,
         objective=objective,
+        parts=parts,
     )

@@ -3,13 +3,15 @@
 from isthmus.anatomy import Autoencoder, Signal
 from isthmus.bottlenecks import BatchTopK
 from isthmus.networks import Dictionary, DictionaryEncoder
-from isthmus.objectives import MSE, AuxK
+from isthmus.objectives import MSE
+from isthmus.objectives.dead_latents import with_help
 from isthmus.recipes.options import (
     ActiveLatents,
     AuxLatents,
     AuxWeight,
     DeadAfter,
     DictionaryDim,
+    Revive,
     SubtractBias,
     UnitRows,
     check_active,
@@ -22,7 +24,7 @@ from isthmus.recipes.registry import recipe
     family="sparse",
     paper="Bussmann, Leask, Nanda, BatchTopK Sparse Autoencoders, 2024, arXiv:2412.06410",
     formula="z = BatchTopK(W_e (x - b) + b_e) (the k n largest of a batch of n),  x^ = W_d z + b,  "
-    "L = |x - x^|^2 / d + (1/32) |e - e^|^2 / d;  at inference z = u H(u - theta)",
+    "L = |x - x^|^2 / d + (1/32) |e - e^|^2 / |e|^2;  at inference z = u H(u - theta)",
     claim="Letting each example use as many latents as it needs rebuilds better than TopK at the "
     "same average L0.",
     training={
@@ -38,7 +40,8 @@ def batchtopk(
     *,
     latent_dim: DictionaryDim = 4096,
     k: ActiveLatents = 32,
-    k_aux: AuxLatents = 512,
+    revive: Revive = "auto",
+    k_aux: AuxLatents = None,
     auxk_weight: AuxWeight = 1 / 32,
     dead_after: DeadAfter = 10_000_000,
     subtract_bias: SubtractBias = True,
@@ -64,12 +67,12 @@ def batchtopk(
     check_active(latent_dim, k=k)
     dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
     objective = MSE() * 1.0
-    if auxk_weight:
-        objective = objective + auxk_weight * AuxK(min(k_aux, latent_dim))
+    objective, parts = with_help(objective, dictionary, revive, auxk_weight, k_aux)
     return Autoencoder(
         signal,
         encoder=DictionaryEncoder(dictionary, subtract_bias=subtract_bias),
         bottleneck=BatchTopK(latent_dim, k, dead_after),
         decoder=dictionary,
         objective=objective,
+        parts=parts,
     )

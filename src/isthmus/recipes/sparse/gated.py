@@ -9,21 +9,21 @@ from isthmus.bottlenecks import Gated
 from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import (
     ActiveLatents,
-    AuxK,
     Coefficient,
     GateError,
     GateL1,
     Held,
     L0Control,
     SquaredError,
-    dead_used,
 )
+from isthmus.objectives.dead_latents import with_help
 from isthmus.recipes.options import (
     AuxWeight,
     DeadAfter,
     DictionaryDim,
     Meant,
     NonNegative,
+    Revive,
     StartL0,
     SubtractBias,
     TargetL0,
@@ -64,6 +64,7 @@ def gated(
         Field(gt=0, description="steps over which lambda rises (at most 0.8 of the run)"),
         Meant("ramp"),
     ] = 1000,
+    revive: Revive = "auto",
     auxk_weight: AuxWeight = 0.0,
     dead_after: DeadAfter = 10_000_000,
     subtract_bias: SubtractBias = True,
@@ -83,8 +84,9 @@ def gated(
     first reconstruction is best.
 
     Published: Adam with beta1 = 0 at 3e-4, rate and lambda rising over 1000 steps, batches of 4096;
-    lambda is swept, and 0.1 here is no more than a place to begin. Dead latents were resampled;
-    here AuxK can be switched on instead, and the rate is 1.2e-3 (docs/benchmarks.md).
+    lambda is swept, and 0.1 here is no more than a place to begin. Dead latents were resampled
+    (``revive=resample``, or ``auxk``; here nothing unless asked for), and the rate is 1.2e-3
+    (docs/benchmarks.md).
     """
     dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
     encoder = DictionaryEncoder(dictionary, subtract_bias=subtract_bias)
@@ -95,12 +97,12 @@ def gated(
         objective = objective + Linear(0.0, sparsity, sparsity_steps) * GateL1(weigh=not unit)
     else:
         objective = objective + GateL1(weigh=not unit) * Held(control) + Watch(Coefficient())
-    if auxk_weight:
-        objective = objective + auxk_weight * dictionary.bias.numel() * AuxK(dead_used(dictionary))
+    objective, parts = with_help(objective, dictionary, revive, auxk_weight)
     return Autoencoder(
         signal,
         encoder=encoder,
         bottleneck=bottleneck,
         decoder=dictionary,
         objective=objective,
+        parts=parts,
     )

@@ -15,15 +15,14 @@ from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import (
     L0,
     ActiveLatents,
-    AuxK,
     Coefficient,
     Held,
     L0Control,
     NormTanh,
     PreActivation,
     SquaredError,
-    dead_used,
 )
+from isthmus.objectives.dead_latents import with_help
 from isthmus.recipes.options import (
     AuxWeight,
     DeadAfter,
@@ -31,6 +30,7 @@ from isthmus.recipes.options import (
     Meant,
     NonNegative,
     Positive,
+    Revive,
     StartL0,
     SubtractBias,
     TargetL0,
@@ -96,6 +96,7 @@ def jumprelu(
     preactivation_weight: Annotated[
         NonNegative, Field(description="weight of what latents lack to be on; 0 is without")
     ] = 0.0,
+    revive: Revive = "auto",
     auxk_weight: AuxWeight = 0.0,
     dead_after: DeadAfter = 10_000_000,
     subtract_bias: SubtractBias = True,
@@ -138,8 +139,7 @@ def jumprelu(
         objective = objective + Watch(ActiveLatents())
     if preactivation_weight:
         objective = objective + preactivation_weight * PreActivation()
-    if auxk_weight:
-        objective = objective + auxk_weight * dictionary.bias.numel() * AuxK(dead_used(dictionary))
+    objective, parts = with_help(objective, dictionary, revive, auxk_weight)
     return Autoencoder(
         signal,
         encoder=DictionaryEncoder(dictionary, subtract_bias=subtract_bias),
@@ -148,6 +148,7 @@ def jumprelu(
         ),
         decoder=dictionary,
         objective=objective,
+        parts=parts,
     )
 
 

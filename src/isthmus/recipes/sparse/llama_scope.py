@@ -9,7 +9,15 @@ from isthmus.anatomy import Autoencoder, Look, Signal
 from isthmus.bottlenecks import TopK
 from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import MSE
-from isthmus.recipes.options import ActiveLatents, DeadAfter, DictionaryDim, check_active
+from isthmus.objectives.dead_latents import with_help
+from isthmus.recipes.options import (
+    ActiveLatents,
+    AuxWeight,
+    DeadAfter,
+    DictionaryDim,
+    Revive,
+    check_active,
+)
 from isthmus.recipes.registry import recipe
 
 
@@ -64,6 +72,8 @@ def llama_scope(
             "example, at most latent_dim)",
         ),
     ] = None,
+    revive: Revive = "auto",
+    auxk_weight: AuxWeight = 0.0,
     dead_after: DeadAfter = 10_000_000,
 ) -> Autoencoder:
     """A TopK dictionary whose atoms have any length, by which latents are weighed against others.
@@ -85,10 +95,12 @@ def llama_scope(
     start = min(max(elements, k), latent_dim) if k_start is None else k_start
     check_active(latent_dim, k=k, k_start=k_start)
     dictionary = Dictionary(latent_dim, signal.shape, unit=False)
+    objective, parts = with_help(MSE(), dictionary, revive, auxk_weight, weigh=True)
     return Autoencoder(
         signal,
         encoder=DictionaryEncoder(dictionary, subtract_bias=False),
         bottleneck=EvenTopK(latent_dim, k, dead_after, start=start, weigh=True, fit_scale=True),
         decoder=dictionary,
-        objective=MSE(),
+        objective=objective,
+        parts=parts,
     )

@@ -13,13 +13,14 @@ from isthmus.bottlenecks import BatchTopK
 from isthmus.errors import IsthmusError
 from isthmus.kernels import adaptive_decode
 from isthmus.networks import Dictionary, DictionaryEncoder
-from isthmus.objectives import AuxK
+from isthmus.objectives.dead_latents import with_help
 from isthmus.recipes.options import (
     ActiveLatents,
     AuxLatents,
     AuxWeight,
     DeadAfter,
     DictionaryDim,
+    Revive,
     check_active,
 )
 from isthmus.recipes.registry import recipe
@@ -116,7 +117,8 @@ def matryoshka(
         Literal["fixed", "random"],
         Field(description="fixed, by the shares, or random: as many drawn anew for each batch"),
     ] = "fixed",
-    k_aux: AuxLatents = 512,
+    revive: Revive = "auto",
+    k_aux: AuxLatents = None,
     auxk_weight: AuxWeight = 1 / 32,
     dead_after: DeadAfter = 10_000_000,
 ) -> Autoencoder:
@@ -138,12 +140,12 @@ def matryoshka(
     check_active(latent_dim, k=k)
     dictionary = Dictionary(latent_dim, signal.shape)
     objective = PrefixMSE(prefix_ends(shares, latent_dim), drawn=prefixes == "random") * 1.0
-    if auxk_weight:
-        objective = objective + auxk_weight * AuxK(min(k_aux, latent_dim))
+    objective, parts = with_help(objective, dictionary, revive, auxk_weight, k_aux)
     return Autoencoder(
         signal,
         encoder=DictionaryEncoder(dictionary),
         bottleneck=BatchTopK(latent_dim, k, dead_after),
         decoder=dictionary,
         objective=objective,
+        parts=parts,
     )

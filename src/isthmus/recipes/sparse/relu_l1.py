@@ -7,23 +7,15 @@ from pydantic import Field
 from isthmus.anatomy import Autoencoder, Constant, Linear, Signal, Watch
 from isthmus.bottlenecks import ReLU
 from isthmus.networks import Dictionary, DictionaryEncoder
-from isthmus.objectives import (
-    L1,
-    MSE,
-    ActiveLatents,
-    AuxK,
-    Coefficient,
-    Held,
-    L0Control,
-    NormL1,
-    dead_used,
-)
+from isthmus.objectives import L1, MSE, ActiveLatents, Coefficient, Held, L0Control, NormL1
+from isthmus.objectives.dead_latents import with_help
 from isthmus.recipes.options import (
     AuxWeight,
     DeadAfter,
     DictionaryDim,
     Meant,
     NonNegative,
+    Revive,
     StartL0,
     SubtractBias,
     TargetL0,
@@ -57,6 +49,7 @@ def relu_l1(
         Meant("ramp"),
     ] = 0,
     tied: Annotated[bool, Field(description="one weight for encoder and decoder")] = False,
+    revive: Revive = "auto",
     auxk_weight: AuxWeight = 0.0,
     dead_after: DeadAfter = 10_000_000,
     subtract_bias: SubtractBias = True,
@@ -92,12 +85,12 @@ def relu_l1(
     else:
         watched = Watch(ActiveLatents()) + Watch(Coefficient())
         objective = MSE() + penalty * Held(control) + watched
-    if auxk_weight:
-        objective = objective + auxk_weight * AuxK(dead_used(dictionary))
+    objective, parts = with_help(objective, dictionary, revive, auxk_weight)
     return Autoencoder(
         signal,
         encoder=encoder,
         bottleneck=bottleneck,
         decoder=dictionary,
         objective=objective,
+        parts=parts,
     )

@@ -9,7 +9,8 @@ from isthmus.anatomy import Autoencoder, Output, Signal, Term
 from isthmus.bottlenecks import TopK
 from isthmus.bottlenecks.topk import WideSparseCode
 from isthmus.networks import Dictionary, DictionaryEncoder
-from isthmus.objectives import MSE, AuxK
+from isthmus.objectives import MSE
+from isthmus.objectives.dead_latents import with_help
 from isthmus.recipes.options import (
     ActiveLatents,
     AuxLatents,
@@ -17,6 +18,7 @@ from isthmus.recipes.options import (
     DeadAfter,
     DictionaryDim,
     NonNegative,
+    Revive,
     SubtractBias,
     UnitRows,
     check_active,
@@ -46,7 +48,7 @@ class MultiTopK(Term):
     paper="Gao, Dupre la Tour, Tillman, Goh, Troll, Radford, Sutskever, Leike, Wu, Scaling and "
     "evaluating sparse autoencoders, 2024, arXiv:2406.04093",
     formula="z = TopK(W_e (x - b) + b_e),  x^ = W_d z + b,  "
-    "L = |x - x^|^2 / d + (1/32) |e - e^|^2 / d [+ (1/8) |x - x^_4k|^2 / d]",
+    "L = |x - x^|^2 / d + (1/32) |e - e^|^2 / |e|^2 [+ (1/8) |x - x^_4k|^2 / d]",
     claim="TopK rebuilds better than ReLU with an L1 penalty at equal L0 and scales as a power law "
     "in width and k; tied initialisation and AuxK keep nearly all latents alive.",
     training={
@@ -65,7 +67,8 @@ def topk(
     *,
     latent_dim: DictionaryDim = 4096,
     k: ActiveLatents = 32,
-    k_aux: AuxLatents = 512,
+    revive: Revive = "auto",
+    k_aux: AuxLatents = None,
     auxk_weight: AuxWeight = 1 / 32,
     dead_after: DeadAfter = 10_000_000,
     multi_weight: Annotated[
@@ -93,25 +96,27 @@ def topk(
     64): every latent is used before latents have to compete.
 
     Published: 131,072 tokens a batch, a learning rate near 1e-4 that falls with the square root of
-    the width, Adam with eps 6.25e-10, weight average 0.999, gradients clipped at 1, AuxK with 512
-    latents and weight 1/32, latents dead after 10 million tokens. Here: batches of 4096 so that a
+    the width, Adam with eps 6.25e-10, weight average 0.999, gradients clipped at 1, AuxK with a
+    power of two close to half the elements of a row (``k_aux``) and weight 1/32, divided by what is
+    left over, latents dead after 10 million tokens. Here: batches of 4096 so that a
     laptop holds them, and 1.6e-3, four times what that rule gives at width 4096: the rule is for
     billions of tokens, and runs of fewer than a million leave half the gain unused at its rate
-    (docs/benchmarks.md). Both losses are normalised by the data's mean square (``scaling=global``)
-    rather than by each batch's variance, so that they are per example.
+    (docs/benchmarks.md). The error is normalised by the data's mean square
+    (``scaling=global``), and AuxK by that of what is left over of the batch, in proportion to how
+    much of ``k_aux`` is dead (as in sparsify).
     """
     check_active(latent_dim, k=k, k_start=k_start)
     dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
     wide = min(MULTI * k, latent_dim) if multi_weight else None
     objective = MSE() * 1.0
-    if auxk_weight:
-        objective = objective + auxk_weight * AuxK(min(k_aux, latent_dim))
     if multi_weight:
         objective = objective + multi_weight * MultiTopK()
+    objective, parts = with_help(objective, dictionary, revive, auxk_weight, k_aux)
     return Autoencoder(
         signal,
         encoder=DictionaryEncoder(dictionary, subtract_bias=subtract_bias),
         bottleneck=TopK(latent_dim, k, dead_after, wide=wide, start=k_start, fit_scale=True),
         decoder=dictionary,
         objective=objective,
+        parts=parts,
     )
