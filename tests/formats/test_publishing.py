@@ -5,8 +5,10 @@ import shutil
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import isthmus
+from isthmus.cli import app
 from isthmus.errors import IsthmusError
 from isthmus.formats import card, from_pretrained, push_to_hub, save_pretrained
 
@@ -36,9 +38,7 @@ def hub(tmp_path, monkeypatch):
             pass
 
         def upload_folder(self, *, repo_id, folder_path, path_in_repo, revision, commit_message):
-            shutil.copytree(
-                folder_path, root / repo_id / (path_in_repo or ""), dirs_exist_ok=True
-            )
+            shutil.copytree(folder_path, root / repo_id / (path_in_repo or ""), dirs_exist_ok=True)
 
         def upload_file(self, *, path_or_fileobj, path_in_repo, repo_id, revision, commit_message):
             (root / repo_id / path_in_repo).write_bytes(path_or_fileobj)
@@ -69,7 +69,9 @@ def test_the_card_holds_what_was_measured_with_its_interval(model):
     measures = isthmus.evaluate(model, ROWS)
     text = card(model, where="hf:someone/some", measures=measures)
     fvu = measures["fvu"]
-    assert f"| fvu | {fvu.value:.4g} | {fvu.interval[0]:.4g} to {fvu.interval[1]:.4g} |" in text
+    row = next(line for line in text.splitlines() if line.startswith("| fvu |"))
+    assert f"{fvu.value:.4g}" in row
+    assert f"| {fvu.interval[0]:.4g} to {fvu.interval[1]:.4g} | 300 |" in row
     assert text.index("| l0 |") < text.index("| fvu |")
     assert 'isthmus.from_pretrained("hf:someone/some")' in text
     head = text.split("---")[1].strip().splitlines()
@@ -160,3 +162,26 @@ def test_a_folder_with_files_is_not_overwritten(model, tmp_path):
     with pytest.raises(IsthmusError):
         save_pretrained(model, tmp_path / "out")
     assert (tmp_path / "out/README.md").read_bytes() == before
+
+
+def test_the_command_publishes_into_a_folder_with_measures(model, tmp_path):
+    np.save(tmp_path / "rows.npy", ROWS)
+    isthmus.save(model, tmp_path / "run")
+    arguments = ["publish", tmp_path / "run", tmp_path / "out", "--data", tmp_path / "rows.npy"]
+    shown = CliRunner().invoke(app, [*map(str, arguments), "--license", "mit"])
+    assert shown.exit_code == 0, shown.output
+    text = (tmp_path / "out/README.md").read_text()
+    assert 'license: "mit"' in text
+    assert "| fvu |" in text
+    np.testing.assert_array_equal(
+        from_pretrained(tmp_path / "out").encode(ROWS[:9]), model.encode(ROWS[:9])
+    )
+
+
+def test_the_command_publishes_to_the_hub(model, hub, tmp_path):
+    isthmus.save(model, tmp_path / "run")
+    arguments = ["publish", str(tmp_path / "run"), "hf:someone/some/a", "--format", "saelens"]
+    shown = CliRunner().invoke(app, arguments)
+    assert shown.exit_code == 0, shown.output
+    assert "hf:someone/some/a" in shown.output
+    assert (hub / "someone/some/a/cfg.json").exists()

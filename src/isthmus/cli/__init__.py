@@ -23,6 +23,7 @@ from isthmus.cli import (
     inspect,
     label,
     plot,
+    publish,
     recipes,
     report,
     reproduce,
@@ -85,6 +86,7 @@ _add(DATA, encode.encode)
 _add(DATA, decode.decode)
 _add(DATA, score.score)
 _add(DATA, export.export)
+_add(DATA, publish.publish)
 _add(CLAIMS, reproduce.reproduce)
 _add(CLAIMS, doctor.doctor)
 

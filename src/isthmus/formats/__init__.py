@@ -1,12 +1,14 @@
 """Dictionaries of other libraries: read with the numbers of their authors' code, and written."""
 
+from isthmus.formats.card import card
 from isthmus.formats.inspection import Inspection, inspect
 from isthmus.formats.loading import from_pretrained
+from isthmus.formats.publishing import push_to_hub, save_pretrained
 from isthmus.formats.recognition import FORMATS, Format, format_of
 from isthmus.formats.record import Record
 from isthmus.formats.writers import WRITERS, write
 
 __all__ = [
-    "FORMATS", "WRITERS", "Format", "Inspection", "Record", "format_of", "from_pretrained",
-    "inspect", "write",
+    "FORMATS", "WRITERS", "Format", "Inspection", "Record", "card", "format_of", "from_pretrained",
+    "inspect", "push_to_hub", "save_pretrained", "write",
 ]  # fmt: skip

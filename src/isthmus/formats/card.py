@@ -51,7 +51,11 @@ def card(
     lines += ["", "## Load it", "", *_code(LOADERS["isthmus"].format(where=where))]
     if format != "isthmus":
         folder = where.partition("@")[0].rsplit("/", 1)[-1]
-        lines += ["", f"It lies here in the layout of {format}, whose own loader reads it, too:", ""]
+        lines += [
+            "",
+            f"It lies here in the layout of {format}, whose own loader reads it, too:",
+            "",
+        ]
         lines += _code(LOADERS[format].format(where=where, folder=folder))
     lines += ["", "## How it was trained", "", *_training(config)]
     return "\n".join(lines).rstrip() + "\n"
