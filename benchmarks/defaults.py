@@ -55,6 +55,13 @@ def halves(rows: np.ndarray) -> dict[str, np.ndarray]:
     return {"left": rows[..., :middle].copy(), "right": rows[..., middle:].copy()}
 
 
+def quarters(rows: np.ndarray) -> dict[str, np.ndarray]:
+    """A collection of two layers: what goes into each and what comes out, by name."""
+    parts = np.array_split(rows, 4, axis=-1)
+    names = ("0:in", "0:out", "1:in", "1:out")
+    return {name: part.copy() for name, part in zip(names, parts, strict=True)}
+
+
 def texts(name: str) -> list[str]:
     """The text column of a set, or its lines."""
     path = Path(os.environ[VARIABLE]) / "text" / name
@@ -83,6 +90,12 @@ OTHERS: dict[str, dict[str, Callable[[], Rows]]] = {
         "requests": lambda: texts("banking77.csv.gz"),
     },
 }
+LAYERS: dict[str, Callable[[], Rows]] = {
+    "table in four": lambda: quarters(standardised(data.load("wine_quality").train)),
+    "image in four": lambda: quarters(data.load("mnist").train.reshape(-1, 784)),
+    "activations in four": lambda: quarters(data.load("resnet18_cifar10_0").train),
+}
+"""For a recipe of several layers, each of which is read and written."""
 SMALL: dict[str, Callable[[], Rows]] = {
     "small table": lambda: standardised(data.load("breast-cancer").train)
 }
@@ -105,6 +118,8 @@ VECTORS: dict[str, Callable[[], Rows]] = {
 def sets_for(recipe: str) -> dict[str, Callable[[], Rows]]:
     """Three sets that suit a recipe."""
     kinds = as_recipe(recipe).kinds
+    if recipe == "cross-layer-transcoder":
+        return LAYERS
     for kind, found in OTHERS.items():
         if kinds == (kind,):
             return found
@@ -229,7 +244,7 @@ def write(results: Mapping[str, Mapping[str, Any]]) -> None:
     text = [
         "# Defaults",
         "",
-        "Every recipe at its defaults on sets that suit it: what `isthmus fit RECIPE DATA` "
+        "Every recipe at its defaults on three sets that suit it: what `isthmus fit RECIPE DATA` "
         "does. Written by `python -m benchmarks.defaults`. Seconds are the processor's, all "
         "threads together, so that what else the machine did does not count. Rules and reasons "
         "are in the docstrings of `isthmus.training.plan` and `isthmus.recipes.sizes`.",
