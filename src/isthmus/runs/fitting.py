@@ -121,6 +121,7 @@ def fit(
     )
     model, training = ready.model, ready.training
     every = whole(every, ready.rows.source, ready.rows.preparation)
+    read_from = starting.origin(model)
     model.config = config_of(
         method,
         model,
@@ -130,6 +131,7 @@ def fit(
         own_validation=validation_data is not None,
         plan=ready.plan,
     )
+    model.config.update(read_from)
     data_preparation.attached(model, ready.rows.preparation)
     if start is not None:
         model.config["start"] = "a fitted model" if isinstance(start, Autoencoder) else str(start)

@@ -103,7 +103,13 @@ def started(
             "afresh without start"
         ) from None
     successor.prepared, successor.preparation = set(model.prepared), model.preparation
+    successor.config.update(origin(model))
     return method, successor, parsed, training
+
+
+def origin(model: Autoencoder | None) -> dict[str, Any]:
+    """What a model's settings say of the file that it was read from, which training keeps."""
+    return {} if model is None else {n: v for n, v in model.config.items() if n == "published"}
 
 
 def continued(
