@@ -464,7 +464,7 @@ def test_a_step_is_what_a_hook_is_told():
         ("def every_epoch(self, model, source): pass", r"called with \(model, source, step\)"),
         ("def every_epoch(self, *, model, step): pass", "'model', which it cannot have"),
         ("def prepare(self, look): pass", r"called with \(model, look\)"),
-        ("def after_update(self, model): pass", "with model and step behind a"),
+        ("def after_update(self, model): pass", "with model, step and optimiser behind a"),
         ("def after_update(self, *, out): pass", "'out', which it cannot have"),
         ("def constrain(self, *, step=None): pass", "'step', which it cannot have"),
         ("observe = None", "is no method"),

@@ -167,7 +167,8 @@ def check_hook(function: Any, owner: str) -> None:
     main, words = HOOK_ARGUMENTS[hook]
     if not callable(function):
         raise IsthmusError(f"{owner} is no method: define it with def, or leave it out")
-    may = f", with {' and '.join(words)} behind a * where it asks for them" if words else ""
+    several = " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+    may = f", with {several} behind a * where it asks for them" if words else ""
     for parameter in _keywords(function):
         if parameter.name in words:
             continue
