@@ -116,6 +116,23 @@ def test_each_row_is_scaled_by_itself_and_back(mode, norm):
     assert float(scaler.offset) == pytest.approx(float(own.mean()), rel=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["rows-sample", "rows-length"])
+def test_the_formulas_of_published_files(mode):
+    x = torch.tensor(np.random.default_rng(0).normal(1.0, 2.0, (9, 5)))
+    x[3] = 0.0
+    scaler = Scaler((5,), mode)
+    z = scaler(x)
+    if mode == "rows-sample":
+        mean, std = x.mean(1, keepdim=True), x.std(1, keepdim=True)
+        torch.testing.assert_close(z, (x - mean) / (std + 1e-5))
+        torch.testing.assert_close(scaler.inverse(z + 1.0, x), (z + 1.0) * std + mean)
+        return
+    lengths = x.norm(dim=1)
+    torch.testing.assert_close(z.norm(dim=1)[lengths > 0], torch.full((8,), 5**0.5).double())
+    assert not z[3].any()
+    torch.testing.assert_close(scaler.inverse(z, x), x)
+
+
 def test_rows_with_gaps_are_not_scaled_each_by_itself():
     with pytest.raises(IsthmusError, match="scaling=rows is for rows that are whole"):
         Scaler((3,), "rows").fit(torch.ones(4, 3), torch.ones(4, 3).bool())

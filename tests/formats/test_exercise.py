@@ -6,7 +6,7 @@ import torch
 import isthmus
 from interpretation.made import VOCABULARY, Letters, ordinary, residual, tokens
 from isthmus.data import as_source
-from isthmus.interpretation import Settings, Steering, behaviour, source_features
+from isthmus.interpretation import Settings, Splice, Steering, behaviour, source_features
 from isthmus.interpretation.attribution import Trace
 from isthmus.language import Decoder, LanguageModel, Shape
 from isthmus.training import Callback
@@ -16,7 +16,7 @@ D = 8
 POINT = "layers.0"
 DICTIONARIES = [
     "saelens/standard", "saelens/topk", "saelens/gated", "saelens/jumprelu",
-    "dictionary_learning/batchtopk",
+    "dictionary_learning/batchtopk", "saelens/layer-norm-topk", "saelens/constant-norm",
 ]  # fmt: skip
 TRANSCODERS = ["circuit-tracer/relu", "circuit-tracer/jumprelu", "circuit-tracer/jumprelu-skip"]
 
@@ -68,10 +68,21 @@ def test_it_steers(case):
     model = read(case)
     z = model.encode(X)
     latent = int((z != 0).sum(0).argmax())
-    expected = X + 2.0 * model.W_dec[latent]
+    size = torch.ones(len(X), 1)
+    if model.cfg.normalize_activations == "layer_norm":
+        size = X.std(1, keepdim=True)
+    elif model.cfg.normalize_activations == "constant_norm_rescale":
+        size = X.norm(dim=1, keepdim=True) / D**0.5
+    expected = X + 2.0 * size * model.W_dec[latent]
     torch.testing.assert_close(
         Steering(model, add={latent: 2.0})(X), expected, atol=1e-4, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("case", DICTIONARIES)
+def test_what_stands_in_is_its_reconstruction(case):
+    model = read(case)
+    torch.testing.assert_close(Splice(model)(X), model.reconstruct(X), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("case", DICTIONARIES)

@@ -8,10 +8,6 @@ from peers import about, cases, differences, place, read, recorded
 
 CASES = cases()
 REFUSED = {
-    "saelens/layer-norm": "normalises each row",
-    "saelens/layer-norm-topk": "normalises each row",
-    "saelens/constant-norm": "normalises each row",
-    "published/openai-v5": "normalises each row",
     "sparsify/groupmax": "groupmax",
     "llamascopium/batchtopk": "depends on the batch",
 }

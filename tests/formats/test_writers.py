@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import isthmus
 from isthmus.formats import WRITERS, write
+from peers import read
 
 ROOT = Path(__file__).parents[2]
 PEER = ROOT / ".venv" / "peers-formats" / "bin" / "python"
@@ -55,6 +56,24 @@ def test_what_is_written_reads_back(name, layout, tmp_path):
         codes = codes * model.decoder.weight.norm(dim=1) * model.scaler.scale
     torch.testing.assert_close(again.encode(x), codes, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(again.reconstruct(x), model.reconstruct(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("case", ["layer-norm", "layer-norm-topk", "constant-norm"])
+def test_rows_normalised_each_by_itself_are_written_for_saelens(case, tmp_path):
+    model, x = read(f"saelens/{case}"), rows(d=8)
+    write(model, tmp_path / "out")
+    again = isthmus.from_pretrained(tmp_path / "out")
+    assert again.cfg.normalize_activations == model.cfg.normalize_activations != "none"
+    assert torch.equal(again.encode(x), model.encode(x))
+    assert torch.equal(again.reconstruct(x), model.reconstruct(x))
+    for layout in ("sparsify", "dictionary_learning"):
+        with pytest.raises(isthmus.IsthmusError, match="SAELens"):
+            write(model, tmp_path / layout, layout)
+
+
+def test_a_formula_that_no_file_has_is_not_written(tmp_path):
+    with pytest.raises(isthmus.IsthmusError, match="n - 1"):
+        write(fitted("topk", scaling="rows"), tmp_path / "out")
 
 
 TRANSCODERS = {

@@ -322,5 +322,11 @@ def test_rows_scaled_each_by_itself_are_folded_into_no_weights():
     model, _ = fit("topk", planted(100), k=3, latent_dim=32, steps=2, scaling="rows")
     with pytest.raises(IsthmusError, match="which no weights can hold"):
         model.fold_scale()
-    with pytest.raises(AttributeError):
-        _ = model.W_enc
+    # The names are those of the scaled rows.
+    x = planted(100)
+    z, rows = model.encode(x), model.scaler(x)
+    pre = (rows - model.b_dec) @ model.W_enc + model.b_enc
+    torch.testing.assert_close(pre[z != 0], z[z != 0], atol=1e-4, rtol=1e-4)
+    rebuilt = model.scaler.inverse(z @ model.W_dec + model.b_dec, x)
+    torch.testing.assert_close(rebuilt, model.reconstruct(x), atol=1e-4, rtol=1e-4)
+    assert model.cfg.normalize_activations == "rows"

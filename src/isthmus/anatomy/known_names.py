@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from isthmus.anatomy.autoencoder import Autoencoder
 
 
+_BY_ROW = {
+    "rows": "rows", "rows-norm": "rows-norm", "rows-sample": "layer_norm",
+    "rows-length": "constant_norm_rescale",
+}  # fmt: skip
+"""How each row is scaled by itself, in SAELens's words where it has one."""
+
+
 @dataclass(frozen=True)
 class DictionaryConfig:
     """What a dictionary is, in the words that are usual: ``model.cfg``.
@@ -45,9 +52,10 @@ class KnownNames:
 
     They are in the *user's* units: of ``x`` as the data have it, pre-activations are
     ``(x - b_dec) @ W_enc + b_enc``, without ``- b_dec`` where ``cfg.apply_b_dec_to_input`` is
-    false, and reconstructions ``z @ W_dec + b_dec``. Where nothing is scaled they are views of the
-    parameters, else copies with the scaler multiplied in. What is no linear dictionary does not
-    have them (AttributeError).
+    false, and reconstructions ``z @ W_dec + b_dec``. Where each row is scaled by itself, ``x`` is
+    the scaled row, and ``cfg.normalize_activations`` says how. Where nothing is scaled they are
+    views of the parameters, else copies with the scaler multiplied in. What is no linear dictionary
+    does not have them (AttributeError).
     """
 
     @property
@@ -66,11 +74,13 @@ class KnownNames:
     @property
     def W_dec(self) -> Tensor:
         """The atoms, ``(d_sae, d_out)``."""
-        return self._asked(dictionary.atoms)
+        return self._decoder().atoms().detach() if self._by_row else self._asked(dictionary.atoms)
 
     @property
     def b_dec(self) -> Tensor:
         """What is rebuilt where no latent is on (of a row of zeros), ``(d_out,)``."""
+        if self._by_row:
+            return self._decoder().offset.detach()
         bias, skip = self._asked(dictionary.offset), self.W_skip
         read = self._itself.scaler_of("read")
         return bias if skip is None else bias - skip @ read.offset.flatten().expand(self.d_in)
@@ -116,7 +126,7 @@ class KnownNames:
             d_out=int(self.b_dec.shape[0]),
             apply_b_dec_to_input=encoder.subtract_bias,
             k=rule.k,
-            normalize_activations="none",
+            normalize_activations=_BY_ROW.get(str(model.scaler_of("read").mode), "none"),
             rescale_acts_by_decoder_norm=rule.weigh,
             dtype=str(model.dtype).removeprefix("torch."),
             device=str(model.device),
@@ -223,7 +233,14 @@ class KnownNames:
     def _itself(self) -> "Autoencoder":
         return cast("Autoencoder", self)
 
+    @property
+    def _by_row(self) -> bool:
+        return self._itself.scaler_of("read").by_row
+
     def _rows(self) -> tuple[Tensor, Tensor]:
+        if self._by_row:
+            own = self._encoder().read_rows(self._itself)
+            return own[0].detach(), own[1].detach()
         rows = dictionary.read_rows(self._itself)
         if rows is None:
             raise AttributeError("the encoder is not linear in the data's units")

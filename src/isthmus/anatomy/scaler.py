@@ -12,11 +12,14 @@ from isthmus.notices import say
 Scaling = Literal[
     "none", "columns", "columns-norm", "global", "norm", "unit",
     "centred", "centred-norm", "robust", "robust-norm", "rows", "rows-norm",
+    "rows-sample", "rows-length",
 ]  # fmt: skip
 
 _COLUMNS = ("columns", "columns-norm")
 _FACTORS = ("global", "norm")
 """Modes that are one factor without an offset."""
+_ADDED = 1e-5
+"""What ``rows-sample`` adds to a deviation."""
 _PART = 4096
 """Rows that are turned to double at once."""
 _TOPS = (255, 1023, 4095, 16383, 65535)
@@ -36,9 +39,12 @@ class Scaler(nn.Module):
     whose mean squared element or squared norm is 1, so that a few huge rows change nothing.
     ``rows`` standardises each row by itself: the mean of its elements becomes 0 and their variance
     1 (a constant row keeps scale 1), or, of ``rows-norm``, its norm 1; long rows then weigh no more
-    than short ones (as in BatchTopK's and Matryoshka's published code). Offset and scale, which
-    such a map does not have, are those of the usual row: the mean of the rows' means, and the root
-    mean square of their scales.
+    than short ones (as in BatchTopK's and Matryoshka's published code). Two more are those of
+    published files: ``rows-sample`` divides by the deviation of n - 1 plus 1e-5 and multiplies back
+    by the deviation alone (``layer_norm`` of OpenAI's and SAELens's code), and ``rows-length``
+    takes nothing off and gives a row the norm sqrt(d) (``constant_norm_rescale``). Offset and
+    scale, which such maps do not have, are those of the usual row: the mean of the rows' means, and
+    the root mean square of their scales.
     ``unit`` maps a range of values to 0..1, ``unit_range`` or that of the rows it is fitted to
     (:func:`unit_of`). ``none`` leaves the data as they are.
     """
@@ -62,7 +68,7 @@ class Scaler(nn.Module):
     @property
     def by_row(self) -> bool:
         """Whether every row has an offset and a scale of its own."""
-        return self.mode in ("rows", "rows-norm")
+        return self.mode.startswith("rows")
 
     @property
     def by_column(self) -> bool:
@@ -91,7 +97,7 @@ class Scaler(nn.Module):
         if self.by_row:
             if mask is not None:
                 raise IsthmusError(
-                    f"scaling={self.mode.removesuffix('-norm')} is for rows that are whole, and "
+                    "scaling=rows is for rows that are whole, and "
                     "some of these have gaps: fill them, or set another scaling"
                 )
             mean, scale = self._own(x.double())
@@ -186,15 +192,21 @@ class Scaler(nn.Module):
             return x
         if self.by_row:
             mean, scale = self._own(x)
-            return (x - mean) / scale
+            return (x - mean) / (scale + _ADDED if self.mode == "rows-sample" else scale)
         # One factor for all has no offset: a pass over the data less.
         return x / self.scale if self.mode in _FACTORS else (x - self.offset) / self.scale
 
     def _own(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Offset and scale of each row, ``(rows, 1, ...)``."""
         flat = x.flatten(1)
-        mean, std = flat.mean(1), flat.std(1, correction=0)
-        scale = torch.where(std > 0, std, torch.ones_like(std))
+        if self.mode == "rows-length":
+            mean, scale = torch.zeros_like(flat[:, 0]), flat.norm(dim=1) / flat.shape[1] ** 0.5
+        elif self.mode == "rows-sample":
+            mean, scale = flat.mean(1), flat.std(1)
+        else:
+            mean, scale = flat.mean(1), flat.std(1, correction=0)
+        if self.mode != "rows-sample":  # which divides by a little more than its own
+            scale = torch.where(scale > 0, scale, torch.ones_like(scale))
         if self.mode == "rows-norm":
             scale = scale * flat.shape[1] ** 0.5
         shape = (len(x), *[1] * (x.ndim - 1))

@@ -5,13 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Batch, Signal
+from isthmus.anatomy import Autoencoder, Batch, Scaling, Signal
 from isthmus.anatomy.randomness import drawing
 from isthmus.errors import IsthmusError
 from isthmus.formats.found import Found
-from isthmus.formats.record import Record
+from isthmus.formats.record import NORMS, Record, RowNorm
 from isthmus.recipes import get_recipe
 from isthmus.recipes.circuits.transcoder import PRICE
+from isthmus.recipes.scaling import rescale
 
 RECIPES = {
     "relu": "relu-l1",
@@ -23,6 +24,8 @@ RECIPES = {
 }
 EXAMPLES = 8
 """Rows that a model is saved with, to be compared when it is loaded."""
+BY_ROW: dict[RowNorm, Scaling] = {"layer_norm": "rows-sample", "constant_norm": "rows-length"}
+"""The scaler of each normalisation of rows."""
 UNIT = 1e-3
 """Atoms whose lengths are as close to 1 are taken for such as training keeps there."""
 _PART = 1 << 20
@@ -46,7 +49,16 @@ def assembled(found: Found) -> Autoencoder:
         model = recipe.build(signal, options)
     small = {**options, "latent_dim": max(_TWIN, record.k or 0)}
     with drawing(torch.device("cpu"), 0):
-        fresh = recipe.build(signal, small).state_dict()
+        twin = recipe.build(signal, small)
+    mode = BY_ROW.get(record.row_norm)
+    if mode is not None:  # the meta model's scaler has no values yet
+        rescale(model, mode)
+        rescale(twin, mode)
+        record.notes.append(
+            f"each row is normalised by itself ({NORMS[record.row_norm]}): what is decoded without "
+            "its row stays in units of the normalised ones"
+        )
+    fresh = twin.state_dict()
     state: dict[str, Tensor] = {}
     for key, meta in model.state_dict().items():
         if key in tensors:
@@ -68,6 +80,7 @@ def assembled(found: Found) -> Autoencoder:
     model.prepared = {0}
     model.config = {
         "recipe": name,
+        **({} if mode is None else {"scaling": mode}),
         "options": options,
         "training": {},
         "signal": signal.to_dict(),
@@ -89,10 +102,12 @@ def _recipe_of(found: Found) -> tuple[str, dict[str, Any]]:
     }
     where = record.source
     if record.row_norm != "none":
-        raise IsthmusError(
-            f"{where} normalises each row ({record.row_norm}), and no recipe here does so yet: use "
-            "the library that wrote it"
-        )
+        options["scaling"] = "rows"
+        if record.transcoder or record.input_scale != 1.0:
+            raise IsthmusError(
+                f"{where} normalises each row ({record.row_norm}) of a transcoder, or scales it, "
+                "too, and no recipe here does so yet: use the library that wrote it"
+            )
     if record.transcoder:
         if record.activation in ("abstopk", "gated") or record.weigh:
             raise IsthmusError(

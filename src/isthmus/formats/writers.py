@@ -10,7 +10,8 @@ from torch import Tensor
 from isthmus.anatomy import Autoencoder, Ruled
 from isthmus.errors import IsthmusError, unknown
 from isthmus.formats import dictionary_learning, saelens, sparsify
-from isthmus.formats.record import Record
+from isthmus.formats.assembly import BY_ROW
+from isthmus.formats.record import Record, RowNorm
 
 Writer = Callable[[Record, Mapping[str, Tensor], Path], None]
 WRITERS: dict[str, Writer] = {
@@ -38,6 +39,11 @@ def write(model: Autoencoder, folder: str | Path, format: str = "saelens") -> Re
         raise IsthmusError(
             f"this model is no linear dictionary ({problem}): only such are written for others"
         ) from None
+    if record.row_norm != "none" and format != "saelens":
+        raise IsthmusError(
+            f"each row is normalised by itself ({record.row_norm}), which files of {format} have no "
+            "word for: write it for SAELens"
+        )
     path = Path(folder)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise IsthmusError(f"{path} is there already: name a folder that is not, or an empty one")
@@ -58,6 +64,7 @@ def taken_apart(model: Autoencoder) -> tuple[Record, dict[str, Tensor]]:
         subtract_bias=cfg.apply_b_dec_to_input,
         input_scale=1.0,
         output_scale=1.0,
+        row_norm=_row_norm(model),
         transcoder=model.signal.kind == "collection",
         skip=model.W_skip is not None,
         notes=[],
@@ -78,6 +85,20 @@ def taken_apart(model: Autoencoder) -> tuple[Record, dict[str, Tensor]]:
     if rule.activation == "batchtopk":
         record.notes.append("one threshold for all stands for the k of training")
     return record, tensors
+
+
+def _row_norm(model: Autoencoder) -> RowNorm:
+    """Which normalisation of rows the scaler is; an error where no file has such."""
+    scaler = model.scaler_of("read")
+    if not scaler.by_row:
+        return "none"
+    for norm, mode in BY_ROW.items():
+        if mode == scaler.mode:
+            return norm
+    raise IsthmusError(
+        f"each row is scaled by itself (scaling={scaler.mode}) by the deviation of n elements, and "
+        "files have that of n - 1: fit with scaling=global"
+    )
 
 
 def _unweighed(record: Record, tensors: dict[str, Tensor]) -> None:

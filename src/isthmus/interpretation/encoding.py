@@ -44,10 +44,16 @@ def coded(autoencoder: Autoencoder, x: Tree) -> Code:
     return autoencoder.clean_code(autoencoder.scaler(rows))
 
 
-def decoded(autoencoder: Autoencoder, code: Code) -> Tensor:
-    """The reconstruction from a code, ``(rows, width written)``."""
+def decoded(autoencoder: Autoencoder, code: Code, of: Tensor | None = None) -> Tensor:
+    """The reconstruction from a code, ``(rows, width written)``.
+
+    ``of`` are the activations that the code is of, whose own mean and size come back where each row
+    is scaled by itself.
+    """
     recon = autoencoder.likelihood.mean(autoencoder.decode_code(code))
-    flat: Tensor = autoencoder.unscaled(recon).flatten(1)
+    own = of is not None and autoencoder.scaler_of("written").by_row
+    rows = _rows(autoencoder, of, autoencoder.signal) if own and of is not None else None
+    flat: Tensor = autoencoder.unscaled(recon, rows).flatten(1)
     return flat
 
 

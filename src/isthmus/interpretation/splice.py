@@ -73,7 +73,7 @@ class Splice(Edit):
     def rows(self, x: Tensor, read: Tensor) -> Tensor:
         with evaluating(self.autoencoder, gradients=True):
             parts = [
-                decoded(self.autoencoder, coded(self.autoencoder, part))
+                decoded(self.autoencoder, coded(self.autoencoder, part), part)
                 for part in read.split(ENCODE_BATCH)
             ]
         recon = torch.cat(parts).to(x)

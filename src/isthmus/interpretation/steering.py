@@ -94,12 +94,13 @@ class Steering(Edit):
         after = before * self.factor.to(before) + self.shift.to(before)
         if self.where_active:
             after = torch.where(before != 0, after, before)
-        rows = atoms(model, latents)
+        own = model.scaler_of("written").by_row  # an atom is as long as the row that it is added to
+        rows = None if own else atoms(model, latents)
         if rows is not None:
             return (after - before) @ rows
         z = code.z.clone()
         z[:, latents] = after
-        return decoded(model, code_of(model, z)) - decoded(model, code)
+        return decoded(model, code_of(model, z), inputs) - decoded(model, code, inputs)
 
 
 def _values(code: Code, latents: Tensor) -> Tensor:
