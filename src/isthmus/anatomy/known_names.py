@@ -239,8 +239,8 @@ class KnownNames:
 
     def _rows(self) -> tuple[Tensor, Tensor]:
         if self._by_row:
-            own = self._encoder().read_rows(self._itself)
-            return own[0].detach(), own[1].detach()
+            weight, bias = self._encoder().read_rows(self._itself)
+            return weight.detach(), bias.detach()
         rows = dictionary.read_rows(self._itself)
         if rows is None:
             raise AttributeError("the encoder is not linear in the data's units")

@@ -1,7 +1,7 @@
 """Transcoders as circuit-tracer reads them, a file a layer; mwhanna's are of this kind.
 
-``layer_i.safetensors`` with ``W_enc`` and ``W_dec`` by latents' rows; cross-layer sets, which write
-to every later layer, are recognised and refused.
+``layer_i.safetensors`` with ``W_enc`` and ``W_dec`` by latents' rows; whole cross-layer sets are
+read by :mod:`isthmus.formats.layer_set`.
 """
 
 import re
@@ -33,8 +33,8 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
     """The transcoder of one layer."""
     if _crosses(place):
         raise IsthmusError(
-            f"{place} is a cross-layer transcoder, each latent of which writes to every later "
-            "layer: its files are not read here yet, use circuit-tracer"
+            f"{place} is a part of a cross-layer transcoder, each latent of which writes to every "
+            "later layer: pass the folder that has the files of all layers"
         )
     layers = sorted((name for name in place.tensors if _LAYER.search(name)), key=_number)
     if len(layers) != 1:

@@ -41,8 +41,8 @@ def write(model: Autoencoder, folder: str | Path, format: str = "saelens") -> Re
         ) from None
     if record.row_norm != "none" and format != "saelens":
         raise IsthmusError(
-            f"each row is normalised by itself ({record.row_norm}), which files of {format} have no "
-            "word for: write it for SAELens"
+            f"each row is normalised by itself ({record.row_norm}), which files of {format} "
+            "have no word for: write it for SAELens"
         )
     path = Path(folder)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):

@@ -51,8 +51,8 @@ def decoded(autoencoder: Autoencoder, code: Code, of: Tensor | None = None) -> T
     is scaled by itself.
     """
     recon = autoencoder.likelihood.mean(autoencoder.decode_code(code))
-    own = of is not None and autoencoder.scaler_of("written").by_row
-    rows = _rows(autoencoder, of, autoencoder.signal) if own and of is not None else None
+    by_row = of is not None and autoencoder.scaler_of("written").by_row
+    rows = _rows(autoencoder, of, autoencoder.signal) if by_row and of is not None else None
     flat: Tensor = autoencoder.unscaled(recon, rows).flatten(1)
     return flat
 

@@ -94,8 +94,10 @@ class Steering(Edit):
         after = before * self.factor.to(before) + self.shift.to(before)
         if self.where_active:
             after = torch.where(before != 0, after, before)
-        own = model.scaler_of("written").by_row  # an atom is as long as the row that it is added to
-        rows = None if own else atoms(model, latents)
+        by_row = model.scaler_of(
+            "written"
+        ).by_row  # an atom is as long as the row that it is added to
+        rows = None if by_row else atoms(model, latents)
         if rows is not None:
             return (after - before) @ rows
         z = code.z.clone()

@@ -128,8 +128,8 @@ def config_of(
 
 def _foreign(recipe: Recipe, model: Autoencoder) -> dict[str, Any]:
     if recipe.builtin:  # its options say how data are scaled, but for the formulas of others' files
-        found = modes_of(model.scaler)
-        return {"scaling": found} if found in ("rows-sample", "rows-length") else {}
+        modes = modes_of(model.scaler)
+        return {"scaling": modes} if modes in ("rows-sample", "rows-length") else {}
     if not recipe.source:
         return {"scaling": modes_of(model.scaler)}
     package = distribution(recipe.source.partition(":")[0])

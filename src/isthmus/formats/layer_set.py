@@ -1,0 +1,129 @@
+"""Cross-layer transcoders as circuit-tracer reads them, of which each latent writes to many layers.
+
+``W_enc_i.safetensors`` has ``W_enc_i`` ``(F, d)``, ``b_enc_i``, ``b_dec_i`` and, of JumpReLU,
+``threshold_i``; ``W_dec_i.safetensors`` has ``W_dec_i`` ``(F, L - i, d)``: what the latents of
+layer i write to that layer and to each behind it.
+"""
+
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from isthmus.anatomy import Autoencoder, Batch, Signal
+from isthmus.anatomy.randomness import drawing
+from isthmus.anatomy.rule import Activation
+from isthmus.errors import IsthmusError
+from isthmus.formats.found import needed, only
+from isthmus.formats.location import Location
+from isthmus.formats.record import Record
+from isthmus.recipes import get_recipe
+
+NAME = "cross-layer-transcoder"
+EXAMPLES = 8
+_ENCODER = re.compile(r"^W_enc_(\d+)\.safetensors$")
+
+
+def recognises(place: Location) -> bool:
+    """Whether there is a file of encoders for each layer."""
+    return place.only is None and any(_ENCODER.match(name) for name in place.names)
+
+
+@torch.no_grad()
+def read(place: Location, ignore: Sequence[str] = ()) -> Autoencoder:
+    """The model of all layers; its parts are ``"0:in"``, ``"0:out"``, ``"1:in"`` and so on."""
+    layers = _layers(place)
+    if layers < 2:
+        raise IsthmusError(f"{place} has one layer alone, and a set has more: fetch it again")
+    entries = place.opened("W_enc_0.safetensors").entries
+    rule: Activation = "jumprelu" if "threshold_0" in entries else "relu"
+    if "W_enc_0" not in entries or len(entries["W_enc_0"].shape) != 2:
+        raise IsthmusError(f"{place} lacks a matrix W_enc_0: fetch it again, nothing is filled in")
+    latents, d = entries["W_enc_0"].shape
+    state: dict[str, Tensor] = {}
+    thresholds: list[Tensor] = []
+    decoders: list[Tensor] = []
+    for i in range(layers):
+        encoder = place.opened(f"W_enc_{i}.safetensors")
+        decoder = place.opened(f"W_dec_{i}.safetensors")
+        wanted = {f"W_enc_{i}": (latents, d), f"b_enc_{i}": (latents,), f"b_dec_{i}": (d,)}
+        if rule == "jumprelu":
+            wanted[f"threshold_{i}"] = (latents,)
+        only(place, wanted, encoder.entries, "tensors", ignore)
+        only(place, [f"W_dec_{i}"], decoder.entries, "tensors", ignore)
+        needed(place, encoder, wanted)
+        needed(place, decoder, [f"W_dec_{i}"])
+        shapes = {name: encoder.entries[name].shape for name in wanted}
+        shapes[f"W_dec_{i}"] = decoder.entries[f"W_dec_{i}"].shape
+        for name, shape in {**wanted, f"W_dec_{i}": (latents, layers - i, d)}.items():
+            if shapes[name] != shape:
+                raise IsthmusError(
+                    f"{place} has {name} of shape {shapes[name]} where {shape} is wanted, for "
+                    f"{latents} latents of {layers} layers: decoders go by the layer that is read"
+                )
+        state[f"encoder.each.{i}:in.weight"] = encoder.read(f"W_enc_{i}")
+        state[f"encoder.each.{i}:in.bias"] = encoder.read(f"b_enc_{i}")
+        state[f"decoder.each.{i}:out.bias"] = encoder.read(f"b_dec_{i}")
+        decoders.append(decoder.read(f"W_dec_{i}"))
+        if rule == "jumprelu":
+            thresholds.append(encoder.read(f"threshold_{i}", torch.float64))
+    for out in range(layers):
+        parts = [decoders[i][:, out - i] for i in range(out + 1)]
+        state[f"decoder.each.{out}:out.weight"] = torch.cat(parts)
+    if thresholds:
+        whole = torch.cat(thresholds)
+        if not bool((whole >= 0).all()):
+            raise IsthmusError(f"{place} has thresholds below zero or NaN: fetch it again")
+        state["bottleneck.log_threshold"] = whole.log().float()
+    for name, tensor in state.items():
+        if "log_threshold" not in name and not bool(tensor.isfinite().all()):
+            raise IsthmusError(f"{place} has entries in {name} that are NaN or infinite: fetch it")
+    record = Record(
+        format="circuit-tracer", activation=rule, d_in=d, d_sae=latents * layers, d_out=d,
+        threshold="per latent" if thresholds else None, transcoder=True,
+        dtype=entries["W_enc_0"].dtype,
+        source=str(place), revision=place.revision, sha256=place.hashes(),
+        metadata={"layers": layers},
+    )  # fmt: skip
+    return _built(place, record, state, latents, layers)
+
+
+def _built(
+    place: Location, record: Record, state: dict[str, Tensor], latents: int, layers: int
+) -> Autoencoder:
+    one = Signal("vector", (record.d_in,))
+    names = [f"{i}:{side}" for i in range(layers) for side in ("in", "out")]
+    signal = Signal("collection", parts=dict.fromkeys(names, one))
+    recipe = get_recipe(NAME)
+    asked = {"latent_dim": latents, "activation": record.activation, "scaling": "none"}
+    options, _ = recipe.parse(asked)
+    with drawing(torch.device("cpu"), 0):
+        model = recipe.build(signal, options)
+    whole = model.state_dict()
+    model.load_state_dict({**whole, **state})
+    model.prepared = {0}
+    model.config = {
+        "recipe": NAME, "options": options, "training": {}, "signal": signal.to_dict(),
+        "data": None, "published": record.to_dict(),
+    }  # fmt: skip
+    model.eval()
+    generator = torch.Generator().manual_seed(0)
+    rows = {name: torch.randn(EXAMPLES, record.d_in, generator=generator) for name in names}
+    model.reference_rows = Batch(rows)
+    return model
+
+
+def _layers(place: Location) -> int:
+    numbers = {int(m[1]) for name in place.names if (m := _ENCODER.match(name))}
+    if numbers != set(range(len(numbers))):
+        raise IsthmusError(
+            f"{place} has encoders of layers {', '.join(map(str, sorted(numbers)))} alone, and a "
+            "cross-layer transcoder has those of all: fetch the others"
+        )
+    lacking = [i for i in sorted(numbers) if f"W_dec_{i}.safetensors" not in place.names]
+    if lacking:
+        raise IsthmusError(
+            f"{place} lacks W_dec_{lacking[0]}.safetensors: fetch it again, nothing is filled in"
+        )
+    return len(numbers)
