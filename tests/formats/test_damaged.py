@@ -284,3 +284,12 @@ def test_inspecting_refuses_what_reading_does(tmp_path):
     folder = edited(copied(SAE, tmp_path), without("b_enc"))
     with pytest.raises(isthmus.IsthmusError, match="lacks b_enc"):
         inspect(folder)
+
+
+def test_a_run_is_told_from_a_dictionary_of_others(tmp_path):
+    X = np.random.default_rng(0).normal(size=(40, 6)).astype("float32")
+    run = tmp_path / "run"
+    isthmus.fit("plain", X, latent_dim=2, steps=1, batch_size=20, progress=False, out=run)
+    for where in (run, run / "model.safetensors"):
+        with pytest.raises(isthmus.IsthmusError, match="is a run of this library"):
+            inspect(where)

@@ -5,7 +5,10 @@ import pytest
 import torch
 
 import isthmus
+from isthmus.anatomy import Autoencoder
+from isthmus.bottlenecks import Identity
 from isthmus.errors import IsthmusError
+from isthmus.objectives import MSE
 from isthmus.runs import graph
 
 ROWS = np.random.default_rng(0).standard_normal((120, 12)).astype(np.float32) * 3 + 1
@@ -116,7 +119,7 @@ def test_exporting_leaves_the_model_as_it_was(models, tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("model.bin", {}, "end it in .onnx or .pt2"),
+        ("model.bin", {}, "end it in .onnx or .pt2$"),
         ("model.pt2", {"to": "onnx"}, "ends in .onnx"),
         ("model.pt2", {"to": "tflite"}, "tflite"),
         ("model.pt2", {"piece": "head"}, "head"),
@@ -171,3 +174,106 @@ def test_without_onnxscript_the_remedy_is_said(models, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(IsthmusError, match="pip install"):
         graph.export(models["vae"], tmp_path / "model.onnx")
+
+
+def test_outputs_of_a_collection_are_named_by_its_parts(tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    both = {"b": ROWS[:, :5].copy(), "a": ROWS[:, 5:].copy()}
+    model, path = fitted("crosscoder", both, latent_dim=96), tmp_path / "model.onnx"
+    about = graph.export(model, path)
+    assert about["outputs"] == ["z", "reconstruction.b", "reconstruction.a"]
+    session = runtime.InferenceSession(str(path))
+    assert [one.shape[0] for one in (*session.get_inputs(), *session.get_outputs())] == ["rows"] * 5
+    x = {name: part[:6] for name, part in both.items()}
+    for name, part in model.reconstruct(x).items():
+        (found,) = session.run([f"reconstruction.{name}"], x)
+        np.testing.assert_allclose(found, part, atol=1e-4)
+
+
+def test_a_part_that_is_called_like_an_output_is_said(tmp_path):
+    pytest.importorskip("onnxscript")
+    model = fitted("crosscoder", {"z": ROWS[:, :5].copy(), "y": ROWS[:, 5:].copy()}, latent_dim=96)
+    with pytest.raises(IsthmusError, match="'z' is a part of the data and an output"):
+        graph.export(model, tmp_path / "model.onnx")
+    graph.export(model, tmp_path / "model.pt2")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]
+
+
+@pytest.mark.parametrize("recipe", ["mvae", "mmvae", "mopoe"])
+def test_several_modalities_are_traced(recipe, tmp_path):
+    both = {"a": ROWS[:, :5].copy(), "b": ROWS[:, 5:].copy()}
+    model = fitted(recipe, both, latent_dim=3)
+    graph.export(model, tmp_path / "model.pt2")
+    x = {name: torch.as_tensor(part[:6]) for name, part in both.items()}
+    z, recon = torch.export.load(tmp_path / "model.pt2").module()(x)
+    np.testing.assert_allclose(z, model.encode(x), atol=1e-5)
+    for name, part in model.reconstruct(x).items():
+        np.testing.assert_allclose(recon[name], part, atol=1e-4)
+
+
+def test_rows_that_have_a_scale_of_their_own_get_it_back(tmp_path):
+    model = fitted("plain", ROWS, latent_dim=3, scaling="rows")
+    graph.export(model, tmp_path / "model.pt2")
+    z, recon = torch.export.load(tmp_path / "model.pt2").module()(torch.as_tensor(ROWS[:7]))
+    np.testing.assert_allclose(z, model.encode(ROWS[:7]), atol=1e-5)
+    np.testing.assert_allclose(recon, model.reconstruct(ROWS[:7]), atol=1e-4)
+
+
+def test_a_trace_that_fails_prints_nothing_else(models, tmp_path, monkeypatch, capfd):
+    class Hasty(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            return x[: int(x.abs().sum())]
+
+    monkeypatch.setitem(graph._PIECES, "encoder", Hasty)
+    with pytest.raises(IsthmusError, match="the encoder of vae cannot be traced"):
+        graph.export(models["vae"], tmp_path / "model.pt2", piece="encoder")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_model_that_asks_for_more_than_rows_says_so(tmp_path):
+    class Labelled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.decoder, self.embedding = torch.nn.Linear(3, 12), torch.nn.Embedding(2, 3)
+
+        def forward(self, z, *, given):
+            return self.decoder(z + self.embedding(given["label"]))
+
+    def labelled(signal) -> Autoencoder:
+        """A code whose decoder knows the label."""
+        return Autoencoder(
+            signal,
+            encoder=torch.nn.Linear(12, 3),
+            bottleneck=Identity(),
+            decoder=Labelled(),
+            objective=MSE(),
+        )
+
+    label = np.arange(len(ROWS)) % 2
+    model = fitted(labelled, ROWS, given={"label": label})
+    with pytest.raises(IsthmusError, match=r"cannot be exported.*'x' and nothing else.*'label'"):
+        graph.export(model, tmp_path / "model.pt2")
+    graph.export(model, tmp_path / "encoder.pt2", piece="encoder")
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0])
+def test_a_graph_is_judged_in_the_units_of_its_numbers(models, tmp_path, monkeypatch, size):
+    calls = []
+
+    class Drifting(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            calls.append(1)
+            return self.model.clean_code(self.model.scaler(x)).z * size * len(calls)
+
+    monkeypatch.setitem(graph._PIECES, "encoder", Drifting)
+    with pytest.raises(IsthmusError, match="differs"):
+        graph.export(models["vae"], tmp_path / "model.pt2", piece="encoder")

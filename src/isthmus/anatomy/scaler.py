@@ -209,7 +209,7 @@ class Scaler(nn.Module):
             scale = torch.where(scale > 0, scale, torch.ones_like(scale))
         if self.mode == "rows-norm":
             scale = scale * flat.shape[1] ** 0.5
-        shape = (len(x), *[1] * (x.ndim - 1))
+        shape = (x.shape[0], *[1] * (x.ndim - 1))
         return mean.reshape(shape), scale.reshape(shape)
 
     def inverse(self, x: Tensor, of: Tensor | None = None) -> Tensor:

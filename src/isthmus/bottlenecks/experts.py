@@ -36,8 +36,8 @@ def present(parts: Mapping[str, Tensor], mask: Any) -> Tensor:
     found = []
     for name, part in parts.items():
         own = mask.get(name) if isinstance(mask, Mapping) else None
-        seen = torch.ones(len(part), dtype=torch.bool, device=part.device)
-        found.append(seen if own is None else own.reshape(len(own), -1).any(1))
+        seen = torch.ones(part.shape[0], dtype=torch.bool, device=part.device)
+        found.append(seen if own is None else own.reshape(own.shape[0], -1).any(1))
     return torch.stack(found, 1)
 
 
@@ -261,9 +261,8 @@ class MixtureOfProducts(nn.Module):
         whole = product(means, logvars, there, there.all(1, keepdim=True).float())[0]
         available = (there.unsqueeze(1) | ~self.members).all(2)
         made = []
-        for own in self.members:
-            prior = float(own.all())
-            made.append(product(means, logvars, own.expand(len(means), -1), prior))
+        for own, prior in zip(self.members, self.members.all(1).float(), strict=True):
+            made.append(product(means, logvars, own.expand(means.shape[0], -1), prior))
         centres, logs = (torch.stack(parts, 1) for parts in zip(*made, strict=True))
         code = _mixture(whole, centres, (0.5 * logs).exp(), available)
         if not sample:

@@ -20,6 +20,7 @@ from isthmus.formats import (
 )
 from isthmus.formats.found import Found
 from isthmus.formats.location import Location
+from isthmus.training.checkpoint import CONFIG, MODEL
 
 Reader = Callable[[Location, Sequence[str]], Found]
 
@@ -70,12 +71,17 @@ def format_of(place: Location, asked: str | None = None) -> Format:
     for one in FORMATS.values():
         if one.recognises(place):
             return one
+    if {CONFIG, MODEL} <= {*place.names} and "recipe" in place.settings(CONFIG):
+        raise IsthmusError(
+            f"{place} is a run of this library, not another's dictionary: isthmus.load and isthmus "
+            "report read the folder"
+        )
     inner = _several(place)
     if inner:
         shown = ", ".join(inner[:4]) + (", ..." if len(inner) > 4 else "")
         raise IsthmusError(
-            f"{place} holds {len(inner)} folders and no dictionary of its own: name one of them "
-            f"({shown})"
+            f"{place} holds {len(inner)} folder{'s' * (len(inner) > 1)} and no dictionary of its "
+            f"own: name one of them ({shown})"
         )
     found = ", ".join(place.names[:6]) or "no file"
     raise IsthmusError(

@@ -11,7 +11,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -66,11 +66,11 @@ class _Both(nn.Module):
 
     def forward(self, x: Any) -> tuple[Any, Any]:
         code = self.model.clean_code(self.model.scaler(x))
-        return code.z, _rebuilt(self.model, code)
+        return code.z, _rebuilt(self.model, code, x)
 
 
-def _rebuilt(model: Autoencoder, code: Any) -> Any:
-    return model.unscaled(model.likelihood.mean(model.decode_code(code)))
+def _rebuilt(model: Autoencoder, code: Any, of: Any = None) -> Any:
+    return model.unscaled(model.likelihood.mean(model.decode_code(code)), of)
 
 
 _PIECES: dict[str, Callable[[Autoencoder], nn.Module]] = {
@@ -92,13 +92,16 @@ def export(
         ``"onnx"`` or ``"torch-export"``; by default what the ending of ``path`` says.
     piece
         ``"encoder"`` (rows to latents ``z``), ``"decoder"`` (``z`` to reconstructions) or
-        ``"both"``. Inputs are float32, any number of rows: ``x`` ``(rows, *shape)`` in the units
-        of the data as the model reads them (images as fractions, channels first; tables as the
-        features that their columns became), or one input for each part of a collection.
+        ``"both"``. Inputs are float32 without gaps, any number of rows: ``x``
+        ``(rows, *shape)`` in the units of the data as the model reads them (images as fractions,
+        channels first; tables as the features that their columns became), or one input for each
+        part of a collection; a reconstruction of several parts has an output
+        ``reconstruction.PART`` for each.
 
     The graph is run once beside the model, on another number of rows than it was traced with, and
     refused where the numbers differ. ``IsthmusError`` where a model cannot be traced (a code found
-    by search or an ODE, ragged rows, graphs), or where ``onnxscript`` is not installed.
+    by search or an ODE, ragged rows, graphs, what is ``given``), or where ``onnxscript`` is not
+    installed.
     """
     path = Path(path)
     kind = _format(path, to)
@@ -109,6 +112,7 @@ def export(
     graph = _PIECES[piece](model)
     with evaluating(model), dispatch.dense():
         arguments = _examples(model, piece, TRACED_ROWS)
+        about["outputs"] = _names(_run(graph, arguments, about), piece)
         program = _traced(graph, arguments, about)
         _compare(program, graph, _examples(model, piece, CHECKED_ROWS), about)
         content = _onnx(program, arguments, about) if kind == "onnx" else _pt2(program, about)
@@ -122,9 +126,7 @@ def _format(path: Path, to: Format | None) -> str:
         raise unknown("format", to, [*ENDINGS])
     kind = to or by_ending.get(path.suffix)
     if kind is None:
-        raise IsthmusError(
-            f"{path.name!r} does not say in which format: end it in .onnx or .pt2, or pass to="
-        )
+        raise IsthmusError(f"{path.name!r} does not say in which format: end it in .onnx or .pt2")
     if path.suffix != ENDINGS[kind]:
         raise IsthmusError(f"a file of {kind} ends in {ENDINGS[kind]}, and {path.name!r} does not")
     return kind
@@ -153,14 +155,39 @@ def _about(model: Autoencoder, piece: str) -> dict[str, Any]:
     config = model.config if isinstance(model.config, Mapping) else {}
     signals = model.signal.parts or {"x": model.signal}
     inputs = {name: [*signal.shape] for name, signal in signals.items()}
-    outputs = _OUTPUTS[piece]
     return {
         "recipe": str(config.get("recipe", "")),
         "piece": piece,
         "inputs": {"z": [*_latents(model).shape[1:]]} if piece == "decoder" else inputs,
-        "outputs": outputs,
         "reads": _reading(model),
     }
+
+
+def _names(outputs: tuple[Any, ...], piece: str) -> list[str]:
+    """A name for each tensor that a graph gives, with the part's where there are several."""
+    return [
+        f"{name}.{part}" if part else name
+        for name, output in zip(_OUTPUTS[piece], outputs, strict=True)
+        for part, _ in tree.leaves(output)
+    ]
+
+
+def _subject(about: Mapping[str, Any]) -> str:
+    recipe = about["recipe"] or "this model"
+    return recipe if about["piece"] == "both" else f"the {about['piece']} of {recipe}"
+
+
+def _run(graph: nn.Module, arguments: tuple[Any, ...], about: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the model gives for the examples, or why it cannot from these alone."""
+    try:
+        outputs = graph(*arguments)
+    except IsthmusError as problem:
+        raise IsthmusError(
+            f"{_subject(about)} cannot be exported, as a graph gets "
+            f"{', '.join(map(repr, about['inputs']))} and nothing else ({problem}): use isthmus "
+            "itself for it"
+        ) from problem
+    return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
 def _reading(model: Autoencoder) -> str:
@@ -215,7 +242,7 @@ def _traced(graph: nn.Module, arguments: tuple[Any, ...], about: Mapping[str, An
             problem = problem or raised
     lines = str(problem).strip().splitlines() or ["no reason given"]
     raise IsthmusError(
-        f"the {about['piece']} of {about['recipe'] or 'this model'} cannot be traced into a graph "
+        f"{_subject(about)} cannot be traced into a graph "
         f"({type(problem).__name__}: {lines[0][:160]}): use isthmus itself for it"
     ) from problem
 
@@ -246,9 +273,9 @@ def _compare(
     pairs = zip(_flat(program.module()(*arguments)), _flat(graph(*arguments)), strict=True)
     for traced, right in pairs:
         far = float((traced.double() - right.double()).abs().max()) if traced.numel() else 0.0
-        if not far <= CLOSE * max(1.0, float(right.abs().max())):
+        if not far <= CLOSE * (float(right.abs().max()) if right.numel() else 0.0):
             raise IsthmusError(
-                f"the graph of {about['recipe'] or 'this model'} differs by {far:.2g} from the "
+                f"the graph of {_subject(about)} differs by {far:.2g} from the "
                 "model on other rows than it was traced with, so that nothing was written: its "
                 "code depends on more than each row"
             )
@@ -267,7 +294,9 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR + 1)
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        # A trace that fails prints all that it has so far.
+        nowhere = io.StringIO()
+        with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -288,21 +317,30 @@ def _onnx(program: Any, arguments: tuple[Any, ...], about: Mapping[str, Any]) ->
         raise IsthmusError(
             "onnxscript is not installed: pip install 'isthmus[onnx]', or write a .pt2"
         ) from problem
+    both = sorted({*about["inputs"]} & {*about["outputs"]})
+    if both:
+        raise IsthmusError(
+            f"ONNX wants one name for one thing, and {both[0]!r} is a part of the data and an "
+            "output: write a .pt2, or name the part otherwise"
+        )
     try:
         with _quiet():
             onnx_program = torch.onnx.export(
                 program, arguments, dynamo=True, verbose=False,
-                input_names=[*about["inputs"]], output_names=list(about["outputs"])
-                if len(about["outputs"]) == len(program.graph_signature.user_outputs) else None,
+                input_names=[*about["inputs"]], output_names=[*about["outputs"]],
             )  # fmt: skip
     except Exception as problem:
         first = str(problem).strip().splitlines()[0] if str(problem).strip() else "no reason given"
         raise IsthmusError(
-            f"the {about['piece']} of {about['recipe'] or 'this model'} has an operator that ONNX "
-            f"lacks ({first[:160]}): write a .pt2"
+            f"{_subject(about)} has an operator that ONNX lacks ({first[:160]}): write a .pt2"
         ) from problem
     assert onnx_program is not None
     proto = onnx_program.model_proto
+    symbol = proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    for value in (*proto.graph.input, *proto.graph.value_info, *proto.graph.output):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param == symbol:
+                size.dim_param = "rows"
     for name in ("recipe", "piece", "reads"):
         entry = proto.metadata_props.add()
         entry.key, entry.value = f"isthmus.{name}", about[name]
