@@ -255,7 +255,7 @@ def test_a_run_of_an_own_model_from_before_is_read_as_it_is(tmp_path):
     ("options", "words"),
     [
         ({"k": 3}, "unknown training option 'k'"),
-        ({"scaling": "rows"}, "scaling='rows' is not allowed"),
+        ({"scaling": "lines"}, "scaling='lines' is not allowed"),
         ({"scalin": "none"}, "did you mean 'scaling'"),
     ],
 )

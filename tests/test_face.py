@@ -17,8 +17,8 @@ from isthmus.anatomy import Code
 from isthmus.errors import IsthmusError
 
 VERBS = {
-    "compare", "encode", "evaluate", "fit", "fit_many", "list_recipes", "load", "report",
-    "reproduce", "resume", "resume_many", "save",
+    "compare", "encode", "evaluate", "fit", "fit_many", "from_pretrained", "list_recipes", "load",
+    "report", "reproduce", "resume", "resume_many", "save",
 }  # fmt: skip
 SHIMS = {"report"}
 """Modules of a former name that is a verb now."""

@@ -61,7 +61,7 @@ def test_names_and_search():
         (lambda: parse("plain", average=1.0), "average=1.0 is not allowed"),
         (lambda: parse("plain", precision="16"), "precision='16' is not allowed"),
         (lambda: parse("plain", lr_schedule="step"), "lr_schedule='step' is not allowed"),
-        (lambda: parse("plain", scaling="rows"), "scaling='rows' is not allowed"),
+        (lambda: parse("plain", scaling="lines"), "scaling='lines' is not allowed"),
         (lambda: parse("plain", groups=[{"mach": "*"}]), "groups.0.mach"),
     ],
 )

@@ -98,9 +98,9 @@ def test_a_control_measures_once(players, accumulate, turns, monkeypatch):
         measured.append(len(code.entries))
         measure(self, code)
 
-    def told(self):
+    def told(self, *about):
         answered.append(int(self.rows))
-        return answer(self)
+        return answer(self, *about)
 
     monkeypatch.setattr(L0Control, "measure", counted)
     monkeypatch.setattr(L0Control, "answer", told)

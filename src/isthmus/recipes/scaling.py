@@ -144,7 +144,8 @@ def resolved(
                 return "centred"
         return "auto"
     low, high = signal.low, signal.high
-    if signal.kind == "vector" and signal.is_unit and signal.is_real and fixed and not counts:
+    varied = low is not None and high is not None and high > low
+    if signal.kind == "vector" and signal.is_unit and varied and fixed and not counts:
         say(
             "the values lie between 0 and 1, where an error in units of a standard deviation of 1 "
             "is too small for any latent to be worth its price: means are taken off and all is "
