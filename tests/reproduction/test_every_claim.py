@@ -35,6 +35,6 @@ def test_a_probe_measures_what_decides(name):
             assert claim.tuning.measure in found[arm]
 
 
-@pytest.mark.parametrize("name", ["abstopk", "sign"])
+@pytest.mark.parametrize("name", [measurable(name) for name in ("abstopk", "sign")])
 def test_the_same_code_gives_the_same_probe(name):
     assert probe(get_claim(name)) == probe(get_claim(name))

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from isthmus import data
 from isthmus.studies import Coded, Ground, Trial
 from isthmus.studies.benches import retrieval
 from isthmus.studies.benches.retrieval import (
@@ -134,6 +135,7 @@ def test_queries_are_rewritten_by_the_words_of_the_intent(ground):
     assert found["own"] < 0.1
 
 
+@pytest.mark.skipif(not data.is_name("clinc150"), reason="needs clinc150")
 def test_intents_are_real_and_each_has_one_domain():
     every = retrieval.utterances()
     assert len(every.texts) == len(every.intent) == 22_500
