@@ -47,6 +47,15 @@ def differences(model, found):
     return shares
 
 
+def layer_set(rule):
+    """A cross-layer set that a peer wrote, rows for it by name, and what that made of them."""
+    folder = FIXTURES / "cross-layer" / rule
+    found, rows = load_file(folder / "recorded.safetensors"), {}
+    for layer, (x, output) in enumerate(zip(found["x"], found["output"], strict=True)):
+        rows[f"{layer}:in"], rows[f"{layer}:out"] = x, output
+    return isthmus.from_pretrained(folder), rows, found
+
+
 def read(case):
     with torch.no_grad():
         return isthmus.from_pretrained(place(case), **about(case).get("asked", {}))

@@ -253,11 +253,13 @@ positions (its queries and keys are not turned), and the rest is as in the small
 
 ## Training
 
-It begins as a copy of the small one, in blocks 1, 3, 4 and 5 (Chen, Goodfellow and Shlens 2016),
-and with heads that copy: half of the heads of block 0 begin by looking one place back, and half
-of those of block 2 by looking for what followed the present token before. So small a model forms
-such heads only after far more text than this; **that it copies was laid in, and training has kept
-and sharpened it**, so nothing here is evidence on how such heads form. All else was learnt.
+It begins as a copy of the small one, in blocks 1, 3, 4 and 5 (Chen, Goodfellow and Shlens
+2016), and with heads that copy: half of the heads of block 0 begin by looking one place back,
+and half of those of block 2 by looking for what followed the present token before. From five
+starts without them none formed within a million tokens; **that it copies was laid in, and
+training has kept and sharpened it**, so nothing here is evidence on how such heads form. All
+else was learnt. The rates and the mix of rows were changed by hand on the way, so that another
+run gives another model.
 
 {training[steps]:,} steps, {training[tokens_seen]:,} tokens seen: {kinds[english]:,} of the
 English that the small one reads, with the same held-out parts ({training[epochs]} epochs);

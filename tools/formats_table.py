@@ -39,6 +39,14 @@ def rows() -> list[str]:
         if record["dtype"] == "float32":
             most = max(peers.differences(model, peers.recorded(case)))
             largest[name] = max(largest[name], most)
+    for rule in ("relu", "jump_relu"):
+        model, x, found = peers.layer_set(rule)
+        name = model.config["published"]["format"]
+        classes[name].add("CrossLayerTranscoder")
+        outputs = model.reconstruct(x)
+        for layer, output in enumerate(found["output"]):
+            far = (outputs[f"{layer}:out"] - output).abs().max() / output.abs().max()
+            largest[name] = max(largest[name], float(far))
     lines = ["| layout | classes of the cases | read | written | largest difference |",
              "| --- | --- | --- | --- | --- |"]  # fmt: skip
     for name, layout in FORMATS.items():

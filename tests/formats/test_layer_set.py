@@ -7,36 +7,26 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import isthmus
-from peers import FIXTURES
+from peers import FIXTURES, layer_set
 
 FOLDER = FIXTURES / "cross-layer"
-LAYERS = 3
-
-
-def asked(rule):
-    """Its model, and rows by name of what is read, with what the peer made of them."""
-    found = load_file(FOLDER / rule / "recorded.safetensors")
-    rows = {}
-    for layer in range(LAYERS):
-        rows[f"{layer}:in"], rows[f"{layer}:out"] = found["x"][layer], found["output"][layer]
-    return isthmus.from_pretrained(FOLDER / rule), rows, found
 
 
 @pytest.mark.parametrize("rule", ["relu", "jump_relu"])
 def test_codes_and_outputs_are_the_peers(rule):
-    model, rows, found = asked(rule)
+    model, rows, found = layer_set(rule)
     codes = torch.cat(list(found["codes"]), 1)
     torch.testing.assert_close(model.encode(rows), codes, atol=2e-5, rtol=2e-6)
     assert torch.equal(model.encode(rows) != 0, codes != 0)
     rebuilt = model.reconstruct(rows)
-    for layer in range(LAYERS):
+    for layer in range(len(found["codes"])):
         torch.testing.assert_close(rebuilt[f"{layer}:out"], found["output"][layer],
                                    atol=1e-4, rtol=2e-6)  # fmt: skip
 
 
 @pytest.mark.parametrize("rule", ["relu", "jump_relu"])
 def test_what_was_read_is_an_ordinary_model(rule, tmp_path):
-    model, rows, _ = asked(rule)
+    model, rows, _ = layer_set(rule)
     isthmus.save(model, tmp_path / "saved")
     again = isthmus.load(tmp_path / "saved")
     assert torch.equal(again.encode(rows), model.encode(rows))
@@ -44,6 +34,17 @@ def test_what_was_read_is_an_ordinary_model(rule, tmp_path):
     other = {name: x.flip(0) for name, x in rows.items()}
     tuned = isthmus.fit(model.config["recipe"], other, start=model, steps=2, progress=False)
     assert not torch.equal(tuned.encode(rows), model.encode(rows))
+
+
+def test_it_is_looked_at_without_its_weights_and_asks_for_nothing():
+    inspected = isthmus.formats.inspect(FOLDER / "jump_relu")
+    stored = 0
+    for path in (FOLDER / "jump_relu").glob("W_*.safetensors"):
+        stored += sum(tensor.numel() for tensor in load_file(path).values())
+    assert inspected.parameters == stored
+    assert "cross-layer" in dict(inspected.lines())["layout"]
+    with pytest.raises(isthmus.IsthmusError, match="leave out k="):
+        isthmus.from_pretrained(FOLDER / "relu", k=3)
 
 
 def changed(tmp_path, name, change):

@@ -159,7 +159,7 @@ def test_without_the_package_the_remedy_is_said(model, monkeypatch):
 def test_a_folder_with_files_is_not_overwritten(model, tmp_path):
     save_pretrained(model, tmp_path / "out")
     before = (tmp_path / "out/README.md").read_bytes()
-    with pytest.raises(IsthmusError):
+    with pytest.raises(IsthmusError, match="there already: name a folder that is not"):
         save_pretrained(model, tmp_path / "out")
     assert (tmp_path / "out/README.md").read_bytes() == before
 

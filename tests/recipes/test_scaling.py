@@ -54,7 +54,7 @@ def test_only_images_outside_of_their_unit_are_scaled():
     assert resolved("none", Signal("image", (1, 4, 4), low=0, high=255), "columns") == "none"
 
 
-@pytest.mark.parametrize("recipe", ["vae", "iwae"])
+@pytest.mark.parametrize("recipe", ["vae", "iwae", "ard-vae"])
 def test_the_code_of_vectors_between_0_and_1_is_worth_its_price(recipe):
     # With a standard deviation of 1 in these units the best code told nothing at all.
     X = DIGITS.reshape(200, 64)
@@ -64,6 +64,27 @@ def test_the_code_of_vectors_between_0_and_1_is_worth_its_price(recipe):
     assert model.scaler.mode == "centred"
     assert fvu_of(model, X) < 0.7
     assert ((model.reconstruct(X) - X) ** 2).mean() < 0.7 * X.var(0).mean()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options"), [("two-stage-vae", {}), ("gon", {"variational": True, "lr": 1e-3})]
+)
+def test_a_deviation_that_is_learnt_or_a_code_by_gradient_is_no_different(recipe, options):
+    X = DIGITS.reshape(200, 64)
+    options = {"latent_dim": 4, "steps": 300, "batch_size": 50, **options}
+    model, _said = fit(recipe, X, **options)
+    assert model.scaler.mode == "centred"
+    plain, _said = fit(recipe, X, scaling="none", **options)
+    assert fvu_of(model, X) < 1.0 < fvu_of(plain, X)
+
+
+def test_series_between_0_and_1_are_no_different():
+    X = DIGITS.reshape(200, 8, 8)
+    model, _said = fit("vae", X, kind="series", latent_dim=4, steps=300, batch_size=50)
+    assert model.signal.kind == "series"
+    assert model.scaler.mode == "centred"
+    assert fvu_of(model, X) < 0.7
+    assert fit("gon", X, kind="series", latent_dim=4, steps=2)[0].scaler.mode == "none"
 
 
 @pytest.mark.parametrize(

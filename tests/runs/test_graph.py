@@ -107,6 +107,27 @@ def test_each_part_of_a_collection_is_an_input(tmp_path):
         np.testing.assert_allclose(recon[name], part, atol=1e-4)
 
 
+def test_a_table_names_its_features_in_order(tmp_path):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"size": ROWS[:, 0], "kind": ["a", "b", "c"] * 40})
+    model = fitted("plain", frame, latent_dim=2)
+    about = graph.export(model, tmp_path / "model.pt2", piece="encoder")
+    assert len(about["features"]) == about["inputs"]["x"][0]
+    assert about["features"][0] == "size"
+    assert "without gaps" in about["reads"]
+    extra = {"isthmus.json": ""}
+    torch.export.load(tmp_path / "model.pt2", extra_files=extra)
+    assert '"features": ["size"' in extra["isthmus.json"]
+
+
+def test_more_weights_than_one_onnx_file_holds(models, tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr(graph, "LARGEST", 100)
+    with pytest.raises(IsthmusError, match=r"write a \.pt2"):
+        graph.export(models["vae"], tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_exporting_leaves_the_model_as_it_was(models, tmp_path):
     for recipe in ("topk", "k-sparse"):
         model = models[recipe]

@@ -158,10 +158,16 @@ class LayersBatchTopK(BatchTopK):
             return
         lengths = self.lengths(model)
         assert lengths is not None  # it weighs
-        z = out.code_as(AnySparseCode, self).z * lengths
+        code, own = out.code_as(AnySparseCode, self), self.width // self.layers
+        indices = (
+            code.indices
+            if isinstance(code, SparseCode)
+            else torch.arange(self.width, device=lengths.device).expand_as(code.entries)
+        )
+        values, layer = code.entries * lengths[indices], indices // own
         parts = [
-            torch.stack([smallest_of(own) for own in part.chunk(self.layers, 1)])
-            for part in z.chunk(step.parts)
+            torch.stack([smallest_of(torch.where(of == n, v, 0.0)) for n in range(self.layers)])
+            for v, of in zip(values.chunk(step.parts), layer.chunk(step.parts), strict=True)
         ]
         self.take_in(torch.stack(parts).mean(0), step)
 

@@ -44,20 +44,42 @@ def assembled(found: Found) -> Autoencoder:
     tensors = _tensors(found)
     options["unit"] = record.decoder_norm != "free"
     known = recipe.model_options.model_fields
-    options, _ = recipe.parse({n: v for n, v in options.items() if n in known or n == "scaling"})
+    options = {n: v for n, v in options.items() if n in known or n == "scaling"}
+    mode = BY_ROW.get(record.row_norm)
+    if mode is not None:
+        record.notes.append(
+            f"each row is normalised by itself ({NORMS[record.row_norm]}): what is decoded without "
+            "its row stays in units of the normalised ones"
+        )
+    model = filled(record, name, signal, options, tensors, mode)
+    _scale(model, record)
+    model.reference_rows = _examples(model)
+    return model
+
+
+@torch.no_grad()
+def filled(
+    record: Record,
+    name: str,
+    signal: Signal,
+    options: dict[str, Any],
+    tensors: dict[str, Tensor],
+    mode: Scaling | None = None,
+) -> Autoencoder:
+    """A model of a recipe with these tensors for its own, by name; ``mode`` is its scaler's.
+
+    None is copied: the model is built without memory, and what else it has is that of a small one.
+    """
+    recipe = get_recipe(name)
+    options, _ = recipe.parse(options)
     with torch.device("meta"):
         model = recipe.build(signal, options)
     small = {**options, "latent_dim": max(_TWIN, record.k or 0)}
     with drawing(torch.device("cpu"), 0):
         twin = recipe.build(signal, small)
-    mode = BY_ROW.get(record.row_norm)
     if mode is not None:  # the meta model's scaler has no values yet
         rescale(model, mode)
         rescale(twin, mode)
-        record.notes.append(
-            f"each row is normalised by itself ({NORMS[record.row_norm]}): what is decoded without "
-            "its row stays in units of the normalised ones"
-        )
     fresh = twin.state_dict()
     state: dict[str, Tensor] = {}
     for key, meta in model.state_dict().items():
@@ -76,7 +98,6 @@ def assembled(found: Found) -> Autoencoder:
     model.load_state_dict(state, assign=True)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
-    _scale(model, record)
     model.prepared = {0}
     model.config = {
         "recipe": name,
@@ -88,7 +109,6 @@ def assembled(found: Found) -> Autoencoder:
         "published": record.to_dict(),
     }
     model.eval()
-    model.reference_rows = _examples(model)
     return model
 
 

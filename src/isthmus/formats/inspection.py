@@ -1,10 +1,12 @@
 """What a dictionary is, told from its headers and settings: ``isthmus inspect``."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.formats.found import Found
+from isthmus.formats.layer_set import LayerSet
 from isthmus.formats.location import Location, locate
 from isthmus.formats.recognition import format_of
 from isthmus.formats.record import NORMS, Record
@@ -62,16 +64,11 @@ def inspect(
     found = layout.read(place, ignore)
     record = found.record
     record.source, record.revision = str(place), place.revision
+    if isinstance(found, LayerSet):
+        return Inspection(layout.title, record, (), None, found.parameters)
     record.dtype = found.weights["W_enc"].dtype
-    count = sum(_count(stored.shape) for stored in found.weights.values())
+    count = sum(math.prod(stored.shape) for stored in found.weights.values())
     return Inspection(layout.title, record, _folded(found), _lacking(found), count)
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    total = 1
-    for n in shape:
-        total *= n
-    return total
 
 
 def _folded(found: Found) -> tuple[str, ...]:

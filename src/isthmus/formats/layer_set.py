@@ -5,20 +5,21 @@
 layer i write to that layer and to each behind it.
 """
 
+import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Batch, Signal
-from isthmus.anatomy.randomness import drawing
 from isthmus.anatomy.rule import Activation
 from isthmus.errors import IsthmusError
+from isthmus.formats.assembly import filled
 from isthmus.formats.found import needed, only
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
-from isthmus.recipes import get_recipe
 
 NAME = "cross-layer-transcoder"
 EXAMPLES = 8
@@ -30,9 +31,62 @@ def recognises(place: Location) -> bool:
     return place.only is None and any(_ENCODER.match(name) for name in place.names)
 
 
-@torch.no_grad()
-def read(place: Location, ignore: Sequence[str] = ()) -> Autoencoder:
-    """The model of all layers; its parts are ``"0:in"``, ``"0:out"``, ``"1:in"`` and so on."""
+@dataclass
+class LayerSet:
+    """A cross-layer transcoder as its headers tell it: ``latents`` of each layer, not read yet."""
+
+    place: Location
+    record: Record
+    latents: int
+    layers: int
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the files hold."""
+        files = [self.place.opened(f"W_{side}_{i}.safetensors") for i in range(self.layers)
+                 for side in ("enc", "dec")]  # fmt: skip
+        return sum(math.prod(entry.shape) for file in files for entry in file.entries.values())
+
+    @torch.no_grad()
+    def model(self) -> Autoencoder:
+        """The model of all layers; its parts are ``"0:in"``, ``"0:out"``, ``"1:in"`` and so on.
+
+        One layer's decoders are in memory beside the model at a time.
+        """
+        place, record, f = self.place, self.record, self.latents
+        state: dict[str, Tensor] = {}
+        thresholds: list[Tensor] = []
+        for i in range(self.layers):
+            encoder = place.opened(f"W_enc_{i}.safetensors")
+            state[f"encoder.each.{i}:in.weight"] = encoder.read(f"W_enc_{i}")
+            state[f"encoder.each.{i}:in.bias"] = encoder.read(f"b_enc_{i}")
+            state[f"decoder.each.{i}:out.bias"] = encoder.read(f"b_dec_{i}")
+            state[f"decoder.each.{i}:out.weight"] = torch.empty(f * (i + 1), record.d_out)
+            if record.activation == "jumprelu":
+                thresholds.append(encoder.read(f"threshold_{i}", torch.float64))
+        for i in range(self.layers):
+            decoder = place.opened(f"W_dec_{i}.safetensors").read(f"W_dec_{i}")
+            for out in range(i, self.layers):
+                weight = state[f"decoder.each.{out}:out.weight"]
+                weight[f * i : f * (i + 1)] = decoder[:, out - i]
+        if thresholds:
+            whole = torch.cat(thresholds)
+            if not bool((whole >= 0).all()):
+                raise IsthmusError(f"{place} has thresholds below zero or NaN: fetch it again")
+            state["bottleneck.log_threshold"] = whole.log().float()
+        one = Signal("vector", (record.d_in,))
+        names = [f"{i}:{side}" for i in range(self.layers) for side in ("in", "out")]
+        signal = Signal("collection", parts=dict.fromkeys(names, one))
+        asked = {"latent_dim": f, "activation": record.activation, "scaling": "none"}
+        model = filled(record, NAME, signal, asked, state)
+        generator = torch.Generator().manual_seed(0)
+        rows = {name: torch.randn(EXAMPLES, record.d_in, generator=generator) for name in names}
+        model.reference_rows = Batch(rows)
+        return model
+
+
+def read(place: Location, ignore: Sequence[str] = ()) -> LayerSet:
+    """What the headers of all files say, held against each other."""
     layers = _layers(place)
     if layers < 2:
         raise IsthmusError(f"{place} has one layer alone, and a set has more: fetch it again")
@@ -41,9 +95,6 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Autoencoder:
     if "W_enc_0" not in entries or len(entries["W_enc_0"].shape) != 2:
         raise IsthmusError(f"{place} lacks a matrix W_enc_0: fetch it again, nothing is filled in")
     latents, d = entries["W_enc_0"].shape
-    state: dict[str, Tensor] = {}
-    thresholds: list[Tensor] = []
-    decoders: list[Tensor] = []
     for i in range(layers):
         encoder = place.opened(f"W_enc_{i}.safetensors")
         decoder = place.opened(f"W_dec_{i}.safetensors")
@@ -62,56 +113,12 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Autoencoder:
                     f"{place} has {name} of shape {shapes[name]} where {shape} is wanted, for "
                     f"{latents} latents of {layers} layers: decoders go by the layer that is read"
                 )
-        state[f"encoder.each.{i}:in.weight"] = encoder.read(f"W_enc_{i}")
-        state[f"encoder.each.{i}:in.bias"] = encoder.read(f"b_enc_{i}")
-        state[f"decoder.each.{i}:out.bias"] = encoder.read(f"b_dec_{i}")
-        decoders.append(decoder.read(f"W_dec_{i}"))
-        if rule == "jumprelu":
-            thresholds.append(encoder.read(f"threshold_{i}", torch.float64))
-    for out in range(layers):
-        parts = [decoders[i][:, out - i] for i in range(out + 1)]
-        state[f"decoder.each.{out}:out.weight"] = torch.cat(parts)
-    if thresholds:
-        whole = torch.cat(thresholds)
-        if not bool((whole >= 0).all()):
-            raise IsthmusError(f"{place} has thresholds below zero or NaN: fetch it again")
-        state["bottleneck.log_threshold"] = whole.log().float()
-    for name, tensor in state.items():
-        if "log_threshold" not in name and not bool(tensor.isfinite().all()):
-            raise IsthmusError(f"{place} has entries in {name} that are NaN or infinite: fetch it")
     record = Record(
-        format="circuit-tracer", activation=rule, d_in=d, d_sae=latents * layers, d_out=d,
-        threshold="per latent" if thresholds else None, transcoder=True,
-        dtype=entries["W_enc_0"].dtype,
-        source=str(place), revision=place.revision, sha256=place.hashes(),
-        metadata={"layers": layers},
+        format="circuit-tracer-layers", activation=rule, d_in=d, d_sae=latents * layers, d_out=d,
+        threshold="per latent" if rule == "jumprelu" else None, transcoder=True,
+        dtype=entries["W_enc_0"].dtype, metadata={"layers": layers},
     )  # fmt: skip
-    return _built(place, record, state, latents, layers)
-
-
-def _built(
-    place: Location, record: Record, state: dict[str, Tensor], latents: int, layers: int
-) -> Autoencoder:
-    one = Signal("vector", (record.d_in,))
-    names = [f"{i}:{side}" for i in range(layers) for side in ("in", "out")]
-    signal = Signal("collection", parts=dict.fromkeys(names, one))
-    recipe = get_recipe(NAME)
-    asked = {"latent_dim": latents, "activation": record.activation, "scaling": "none"}
-    options, _ = recipe.parse(asked)
-    with drawing(torch.device("cpu"), 0):
-        model = recipe.build(signal, options)
-    whole = model.state_dict()
-    model.load_state_dict({**whole, **state})
-    model.prepared = {0}
-    model.config = {
-        "recipe": NAME, "options": options, "training": {}, "signal": signal.to_dict(),
-        "data": None, "published": record.to_dict(),
-    }  # fmt: skip
-    model.eval()
-    generator = torch.Generator().manual_seed(0)
-    rows = {name: torch.randn(EXAMPLES, record.d_in, generator=generator) for name in names}
-    model.reference_rows = Batch(rows)
-    return model
+    return LayerSet(place, record, latents, layers)
 
 
 def _layers(place: Location) -> int:

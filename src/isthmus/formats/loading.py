@@ -10,13 +10,12 @@ from torch import Tensor
 
 from isthmus.anatomy import Array, Autoencoder, Source
 from isthmus.errors import IsthmusError
-from isthmus.formats import layer_set
 from isthmus.formats.assembly import assembled
 from isthmus.formats.found import Found
-from isthmus.formats.location import Location, locate
+from isthmus.formats.layer_set import LayerSet
+from isthmus.formats.location import locate
 from isthmus.formats.orientation import check_orientation
 from isthmus.formats.recognition import format_of
-from isthmus.formats.record import Record
 from isthmus.notices import say
 from isthmus.recipes.sparse.jumprelu import to_jumprelu
 from isthmus.runs import load
@@ -57,13 +56,20 @@ def from_pretrained(
     place = locate(where)
     if place.only is None and {CONFIG, OWN} <= {*place.names}:
         return load(place.folder, device=device)
-    if format in (None, "circuit-tracer") and layer_set.recognises(place):
-        return _across(place, ignore, sha256, device)
     found = format_of(place, format).read(place, ignore)
     record = found.record
     record.source, record.revision = str(place), place.revision
     record.sha256 = place.hashes()
-    _hashed(place, record, sha256)
+    if sha256 is not None and sha256 not in record.sha256.values():
+        raise IsthmusError(
+            f"{place} has another checksum than {sha256[:12]}...: it is another revision or damaged"
+        )
+    if isinstance(found, LayerSet):
+        if k is not None or calibrate is not None:
+            raise IsthmusError(
+                f"{place} says itself which latents are on: leave out k= and calibrate="
+            )
+        return found.model().to(resolve_device(device))
     _counted(found, k)
     rows = None if calibrate is None else _rows(calibrate, record.d_in)
     if found.calibrated is not None and rows is None:
@@ -76,20 +82,6 @@ def from_pretrained(
     for note in record.notes:
         say(f"{place}: {note}")
     return model.to(resolve_device(device))
-
-
-def _across(place: Location, ignore: Sequence[str], sha256: str | None, device: str) -> Autoencoder:
-    """A cross-layer transcoder, which no other reader's one code stands for."""
-    model = layer_set.read(place, ignore)
-    _hashed(place, Record.from_dict(model.config["published"]), sha256)
-    return model.to(resolve_device(device))
-
-
-def _hashed(place: Location, record: Record, sha256: str | None) -> None:
-    if sha256 is not None and sha256 not in record.sha256.values():
-        raise IsthmusError(
-            f"{place} has another checksum than {sha256[:12]}...: it is another revision or damaged"
-        )
 
 
 _LACKING = {

@@ -10,7 +10,7 @@ from isthmus.errors import IsthmusError, MissingExtra, unknown
 from isthmus.evaluation import Result
 from isthmus.formats.card import card
 from isthmus.formats.location import HUB
-from isthmus.formats.writers import WRITERS, write
+from isthmus.formats.writers import WRITERS, new_folder, write
 from isthmus.runs import save, write_atomically
 
 README = "README.md"
@@ -33,7 +33,7 @@ def save_pretrained(
     arguments are those of :func:`isthmus.formats.card`; ``where`` is by default the folder.
     :func:`isthmus.from_pretrained` reads the folder.
     """
-    path = Path(folder)
+    path = new_folder(folder)
     if format not in (OWN, *WRITERS):
         raise unknown("format that is written", format, [OWN, *WRITERS])
     text = card(model, format=format, where=where or path.name, measures=measures, about=about)

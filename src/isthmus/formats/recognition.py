@@ -10,6 +10,7 @@ from isthmus.formats import (
     gemma_scope,
     goodfire,
     hook_z,
+    layer_set,
     llamascopium,
     openai,
     overcomplete,
@@ -19,10 +20,11 @@ from isthmus.formats import (
     temporal,
 )
 from isthmus.formats.found import Found
+from isthmus.formats.layer_set import LayerSet
 from isthmus.formats.location import Location
 from isthmus.training.checkpoint import CONFIG, MODEL
 
-Reader = Callable[[Location, Sequence[str]], Found]
+Reader = Callable[[Location, Sequence[str]], Found | LayerSet]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,12 @@ _ALL = (
     ("llamascopium", "Llama Scope, llamascopium", llamascopium.recognises, llamascopium.read),
     ("gemma-scope", "Gemma Scope", gemma_scope.first_recognises, gemma_scope.read_first),
     ("gemma-scope-2", "Gemma Scope 2", gemma_scope.second_recognises, gemma_scope.read_second),
+    (
+        "circuit-tracer-layers",
+        "circuit-tracer, cross-layer",
+        layer_set.recognises,
+        layer_set.read,
+    ),
     ("circuit-tracer", "circuit-tracer, mwhanna", circuit_tracer.recognises, circuit_tracer.read),
     ("temporal", "temporal", temporal.recognises, temporal.read),
     ("qwen-scope", "Qwen Scope", qwen_scope.recognises, qwen_scope.read),

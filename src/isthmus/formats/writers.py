@@ -44,11 +44,17 @@ def write(model: Autoencoder, folder: str | Path, format: str = "saelens") -> Re
             f"each row is normalised by itself ({record.row_norm}), which files of {format} "
             "have no word for: write it for SAELens"
         )
+    path = new_folder(folder)
+    WRITERS[format](record, tensors, path)
+    return record
+
+
+def new_folder(folder: str | Path) -> Path:
+    """The path, where nothing lies there yet; else an error."""
     path = Path(folder)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise IsthmusError(f"{path} is there already: name a folder that is not, or an empty one")
-    WRITERS[format](record, tensors, path)
-    return record
+    return path
 
 
 def taken_apart(model: Autoencoder) -> tuple[Record, dict[str, Tensor]]:

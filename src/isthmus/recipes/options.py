@@ -70,6 +70,9 @@ Select = Annotated[
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 AuxWeight = Annotated[NonNegative, Field(description="weight of AuxK; 0 is without")]
+AuxKWeight = Annotated[
+    NonNegative | None, Field(description="weight of AuxK (none: 1/32 with k, else 0)")
+]
 Revive = Annotated[
     Literal["auto", "none", "auxk", "resample"],
     Field(
@@ -197,10 +200,23 @@ def _made(signal: Signal, name: LikelihoodName, sigma: float) -> Likelihood:
             return Gaussian(sigma)
 
 
-def check_active(latent_dim: int, **counts: int | None) -> None:
-    """Refuse a number of active latents, by the name of its option, above the number there are."""
+def check_active(latent_dim: int, *, l0: float | None = None, **counts: int | None) -> None:
+    """Refuse a number of active latents, by the name of its option, above the number there are.
+
+    A ``k`` beside an ``l0`` is refused, too.
+    """
+    k = counts.get("k")
+    if k is not None and l0 is not None:
+        raise IsthmusError(f"k={k} and l0={l0:g} both say how many are active: choose one")
     for name, count in counts.items():
         if count is not None and count > latent_dim:
             raise IsthmusError(
                 f"{name}={count} is more than latent_dim={latent_dim}: choose a smaller {name}"
             )
+
+
+def check_real_parts(signal: Signal, who: str) -> None:
+    """Refuse a collection with a part that is not of real numbers; ``who`` would read it."""
+    for name, part in signal.parts.items():
+        if not part.is_real:
+            raise IsthmusError(f"{who} reads real numbers, and {name!r} is {part}: leave it out")

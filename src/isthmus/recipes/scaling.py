@@ -99,9 +99,9 @@ def resolved(
 
     Images whose values leave 0..1 become ``unit``, unless their values look standardised (some
     below -1, none beyond 16 either way) or ``counts`` of them are modelled; series of other sizes
-    than these become ``columns``. Vectors within [0, 1] become ``centred`` where errors are weighed
-    in units of a ``fixed`` standard deviation of 1 (of a collection by name; those that are not
-    named are). Where ``own`` is one
+    than these become ``columns``. Vectors and series within [0, 1] become ``centred`` where errors
+    are weighed in units of a ``fixed`` standard deviation of 1 (of a collection by name; those that
+    are not named are). Where ``own`` is one
     factor for all, ``rows`` ``(n, *shape)`` of the data are looked at (a dictionary of these for a
     collection): where the mean of a single element has more energy than all elements have variance
     together, or the means of all ten times as much, the factor would follow the means and what
@@ -145,7 +145,8 @@ def resolved(
         return "auto"
     low, high = signal.low, signal.high
     varied = low is not None and high is not None and high > low
-    if signal.kind == "vector" and signal.is_unit and varied and fixed and not counts:
+    in_rows = signal.kind in ("vector", "series") and not signal.ragged
+    if in_rows and signal.is_unit and varied and fixed and not counts:
         say(
             "the values lie between 0 and 1, where an error in units of a standard deviation of 1 "
             "is too small for any latent to be worth its price: means are taken off and all is "

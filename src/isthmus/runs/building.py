@@ -18,8 +18,8 @@ from isthmus.recipes.scaling import modes_of, rescale, resolved, scale_own, scal
 from isthmus.training import TrainingOptions
 from isthmus.training.seeding import seeded
 
-_FIXED = ("auto", "gaussian")
-"""Likelihoods of vectors whose standard deviation is ``sigma``, and is not learnt."""
+_GAUSSIAN = ("auto", "gaussian", "learned-gaussian")
+"""Likelihoods of vectors whose standard deviation is ``sigma``, or begins there."""
 
 UNKNOWN_ROWS = 256
 """Images whose values are looked at where their range is not known."""
@@ -74,16 +74,18 @@ def resolved_scaling(recipe: Recipe, source: Source, options: Mapping[str, Any])
 
 
 def _fixed_deviation(recipe: Recipe, options: Mapping[str, Any]) -> bool | dict[str, bool]:
-    """Whether an error is weighed against a divergence by a deviation of 1 that nobody chose.
+    """Whether an error is weighed against a divergence by a deviation of about 1 not chosen.
 
-    Where likelihoods are given by name, for each that is named.
+    Where likelihoods are given by name, for each that is named. A page that names none has a
+    Gaussian's, and one that may do without a divergence says so by ``variational``.
     """
-    if recipe.family != "variational" or options.get("sigma") != 1.0:
+    diverges = options.get("variational", recipe.family == "variational")
+    if not diverges or options.get("sigma", 1.0) != 1.0:
         return False
-    likelihood = options.get("likelihood")
+    likelihood = options.get("likelihood", "gaussian")
     if isinstance(likelihood, Mapping):
-        return {name: one in _FIXED for name, one in likelihood.items()}
-    return likelihood in _FIXED
+        return {name: one in _GAUSSIAN for name, one in likelihood.items()}
+    return likelihood in _GAUSSIAN
 
 
 def reads_features(recipe: Recipe) -> bool:

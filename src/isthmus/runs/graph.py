@@ -33,6 +33,8 @@ TRACED_ROWS, CHECKED_ROWS = 3, 5
 """Rows that a graph is traced with, and rows of another number that it is checked with."""
 CLOSE = 1e-4
 """How far a graph's numbers may lie from the model's, as a share of the largest of them."""
+LARGEST = 2**31 - 2**20
+"""Bytes of weights that one ONNX file holds: a message of protobuf has at most 2 GiB."""
 
 
 class _Encoder(nn.Module):
@@ -160,6 +162,7 @@ def _about(model: Autoencoder, piece: str) -> dict[str, Any]:
         "piece": piece,
         "inputs": {"z": [*_latents(model).shape[1:]]} if piece == "decoder" else inputs,
         "reads": _reading(model),
+        "features": _features(model),
     }
 
 
@@ -193,10 +196,16 @@ def _run(graph: nn.Module, arguments: tuple[Any, ...], about: Mapping[str, Any])
 def _reading(model: Autoencoder) -> str:
     """What the rows are that the graph reads, in words."""
     if getattr(model.preparation, "parts", None):
-        return "the features that the columns of the table became"
+        return "the features that the columns of the table became, without gaps"
     if any(signal.kind == "image" for signal in [model.signal, *model.signal.parts.values()]):
-        return "images, channels first, bytes as fractions of 255"
-    return "rows in the units of the data"
+        return "images, channels first, bytes as fractions of 255, without gaps"
+    return "rows in the units of the data, without gaps"
+
+
+def _features(model: Autoencoder) -> list[str]:
+    """The names of a table's features, in their order; none of other data."""
+    table = (getattr(model.preparation, "parts", None) or {}).get("")
+    return [*getattr(table, "features", ())]
 
 
 def _examples(model: Autoencoder, piece: str, rows: int) -> tuple[Any, ...]:
@@ -317,6 +326,12 @@ def _onnx(program: Any, arguments: tuple[Any, ...], about: Mapping[str, Any]) ->
         raise IsthmusError(
             "onnxscript is not installed: pip install 'isthmus[onnx]', or write a .pt2"
         ) from problem
+    weights = sum(w.numel() * w.element_size() for w in program.state_dict.values())
+    if weights > LARGEST:
+        raise IsthmusError(
+            f"{_subject(about)} has {weights / 2**30:.1f} GiB of weights, and one ONNX file holds "
+            "two: write a .pt2"
+        )
     both = sorted({*about["inputs"]} & {*about["outputs"]})
     if both:
         raise IsthmusError(
@@ -344,5 +359,8 @@ def _onnx(program: Any, arguments: tuple[Any, ...], about: Mapping[str, Any]) ->
     for name in ("recipe", "piece", "reads"):
         entry = proto.metadata_props.add()
         entry.key, entry.value = f"isthmus.{name}", about[name]
+    if about["features"]:
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = "isthmus.features", json.dumps(about["features"])
     content: bytes = proto.SerializeToString()
     return content

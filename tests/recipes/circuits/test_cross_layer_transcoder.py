@@ -6,7 +6,8 @@ import torch
 from typer.testing import CliRunner
 
 import isthmus
-from isthmus.anatomy import Clock, norms
+from isthmus.anatomy import Clock, Output, SparseCode, Step, ThresholdCode, View, norms
+from isthmus.bottlenecks.cross_layer import LayersBatchTopK
 from isthmus.cli import app
 from isthmus.data import as_source
 from isthmus.errors import IsthmusError
@@ -218,6 +219,21 @@ def test_the_control_holds_as_many_of_each_layer():
         found = isthmus.evaluate(fitted(l0=3.0, steps=200, activation=activation), rows())
         assert found["l0"].value == pytest.approx(3.0 * LAYERS, rel=0.15)
         assert max(found[f"fvu.{name}"].value for name in OUTS) < 0.3
+
+
+def test_a_sparse_code_and_a_dense_one_give_the_thresholds_of_layers_alike(monkeypatch):
+    made = LayersBatchTopK(6, 1, 2, 100, each=True)
+    lengths = torch.tensor([1.0, 2.0, 1.0, 0.5, 1.0, 4.0])
+    monkeypatch.setattr(made, "lengths", lambda model: lengths)
+    taken = []
+    monkeypatch.setattr(made, "take_in", lambda smallest, step: taken.append(smallest))
+    values = torch.tensor([[3.0, 0.5, 2.0], [1.0, 0.0, 8.0]])
+    sparse = SparseCode(values, torch.tensor([[0, 1, 3], [2, 0, 5]]), 6)
+    x = torch.zeros(2, 3)
+    for code in (sparse, ThresholdCode(sparse.z)):
+        made.observe(Output(x, x, [View(x)], [code]), Step())
+    # Of values times lengths: 3, 1 and 1 in the first layer, 1 and 32 in the second.
+    assert taken[0].tolist() == taken[1].tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("select", ["batch", "batch-layers"])

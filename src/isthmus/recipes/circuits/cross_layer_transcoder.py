@@ -39,7 +39,15 @@ from isthmus.objectives import (
     SquaredError,
 )
 from isthmus.recipes.circuits.transcoder import WIDER
-from isthmus.recipes.options import DeadAfter, Meant, NonNegative, Positive, check_active
+from isthmus.recipes.options import (
+    AuxKWeight,
+    DeadAfter,
+    Meant,
+    NonNegative,
+    Positive,
+    check_active,
+    check_real_parts,
+)
 from isthmus.recipes.registry import recipe
 
 THRESHOLD, BANDWIDTH = 0.03, 1.0
@@ -111,9 +119,7 @@ def cross_layer_transcoder(
         NonNegative,
         Field(description="lambda_P: without k, weight of what latents lack; 0 without"),
     ] = 3e-6,
-    auxk_weight: Annotated[
-        NonNegative | None, Field(description="weight of AuxK (none: 1/32 with k, else 0)")
-    ] = None,
+    auxk_weight: AuxKWeight = None,
     dead_after: DeadAfter = 10_000_000,
     threshold: Annotated[
         Positive | None,
@@ -152,9 +158,7 @@ def cross_layer_transcoder(
     layers = paired(signal)
     first = next(iter(layers))
     own = WIDER * signal.parts[first].numel if latent_dim is None else latent_dim
-    check_active(own, k=k)
-    if k is not None and l0 is not None:
-        raise IsthmusError(f"k={k} and l0={l0:g} both say how many are active: choose one")
+    check_active(own, k=k, l0=l0)
     width = own * len(layers)
     encoders: dict[str, DictionaryEncoder] = {}
     written: dict[str, LayerDictionary] = {}
@@ -220,11 +224,7 @@ def paired(signal: Signal) -> dict[str, str]:
             "a cross-layer transcoder reads and writes two layers or more: pass what goes into and "
             "what comes out of each by name, or use a transcoder for one"
         )
-    for name, part in signal.parts.items():
-        if not part.is_real:
-            raise IsthmusError(
-                f"a cross-layer transcoder reads real numbers, and {name!r} is {part}: leave it out"
-            )
+    check_real_parts(signal, "a cross-layer transcoder")
     names = list(signal.parts)
     reads = [name for name in names if name.endswith(":in")]
     if not reads:

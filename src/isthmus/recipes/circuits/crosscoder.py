@@ -48,6 +48,7 @@ from isthmus.objectives import (
     dead_used,
 )
 from isthmus.recipes.options import (
+    AuxKWeight,
     DeadAfter,
     DictionaryDim,
     NonNegative,
@@ -55,6 +56,7 @@ from isthmus.recipes.options import (
     Select,
     TargetL0,
     check_active,
+    check_real_parts,
 )
 from isthmus.recipes.registry import recipe
 
@@ -167,9 +169,7 @@ def crosscoder(
         int | None, Field(gt=0, description="active latents per example, without a penalty")
     ] = None,
     select: Select = "batch",
-    auxk_weight: Annotated[
-        NonNegative | None, Field(description="weight of AuxK (none: 1/32 with k, else 0)")
-    ] = None,
+    auxk_weight: AuxKWeight = None,
     dead_after: DeadAfter = 10_000_000,
     norm: Annotated[
         Positive | None,
@@ -210,14 +210,8 @@ def crosscoder(
             "a crosscoder reads several layers, and the data have one: pass two or more by name, "
             "or use a recipe for one (relu-l1, batchtopk)"
         )
-    for name, part in signal.parts.items():
-        if not part.is_real:
-            raise IsthmusError(
-                f"a crosscoder reads real numbers, and {name!r} is {part}: leave it out"
-            )
-    check_active(latent_dim, k=k)
-    if k is not None and l0 is not None:
-        raise IsthmusError(f"k={k} and l0={l0:g} both say how many are active: choose one")
+    check_real_parts(signal, "a crosscoder")
+    check_active(latent_dim, k=k, l0=l0)
     length = norm if norm is not None else (NORM if k is None else NORM_WITH_K)
     written = {n: _dictionary(latent_dim, part, length) for n, part in signal.parts.items()}
     bottleneck: ReLU | TopK | BatchTopK

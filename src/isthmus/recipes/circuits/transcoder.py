@@ -42,6 +42,7 @@ from isthmus.objectives import (
     dead_used,
 )
 from isthmus.recipes.options import (
+    AuxKWeight,
     DeadAfter,
     Meant,
     NonNegative,
@@ -151,9 +152,7 @@ def transcoder(
             "rows with relu and its L1 penalty"
         ),
     ] = "auto",
-    auxk_weight: Annotated[
-        NonNegative | None, Field(description="weight of AuxK (none: 1/32 with k, else 0)")
-    ] = None,
+    auxk_weight: AuxKWeight = None,
     dead_after: DeadAfter = 10_000_000,
     unit: UnitRows = True,
 ) -> Autoencoder:
@@ -195,9 +194,7 @@ def transcoder(
     """
     reads, writes = _ends(signal)
     width = WIDER * reads.numel if latent_dim is None else latent_dim
-    check_active(width, k=k)
-    if k is not None and l0 is not None:
-        raise IsthmusError(f"k={k} and l0={l0:g} both say how many are active: choose one")
+    check_active(width, k=k, l0=l0)
     if k is not None and activation == "jumprelu":
         raise IsthmusError(
             f"k={k} chooses by rank and jumprelu by thresholds: leave one out (l0 holds a number "
