@@ -68,19 +68,19 @@ class Trial:
         A fit that was made before, by the same code on the same data, is read from the cache
         (:mod:`isthmus.studies.fit_cache`).
         """
-        wanted = {"seed": self.seed, "progress": False, **options, "steps": self.steps(steps)}
+        settings = {"seed": self.seed, "progress": False, **options, "steps": self.steps(steps)}
         if self.probing:
-            model = isthmus.fit(recipe, X, **wanted)
+            model = isthmus.fit(recipe, X, **settings)
             self.recorded.append(fit_cache.weights_hash(model))
             return model
-        return fit_cache.fitted(recipe, X, wanted)
+        return fit_cache.fitted(recipe, X, settings)
 
     def fit_many(
         self, variants: Mapping[str, Any], X: Any, *, steps: int, **options: Any
     ) -> dict[str, Autoencoder]:
         """:func:`isthmus.fit_many` in the same way: one pass over the data for all variants."""
-        wanted = {"seed": self.seed, "progress": False, **options, "steps": self.steps(steps)}
-        models = isthmus.fit_many(variants, X, **wanted)
+        settings = {"seed": self.seed, "progress": False, **options, "steps": self.steps(steps)}
+        models = isthmus.fit_many(variants, X, **settings)
         if self.probing:
             self.recorded.extend(fit_cache.weights_hash(model) for model in models.values())
         return models
