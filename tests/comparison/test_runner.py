@@ -158,3 +158,15 @@ def test_without_steps_recipes_end_by_themselves():
     assert found.settings.budget.steps is None
     assert "until nothing is gained on held-out rows, at most 4,000 steps" in page(found)
     assert found.estimate("plain", found.measures[0]).mean < 1.0
+
+
+def test_minutes_bound_the_steps_of_each_fit(blobs, tmp_path):
+    x, _ = blobs
+    short = {"seeds": 1, "latents": 2, "width": 8, "minutes": 1e-3}
+    found = compare(x, ["plain"], "reconstruct", out=tmp_path, **short)
+    plan = json.loads((tmp_path / "winner" / "config.json").read_text())["plan"]
+    assert plan["bound"] == "minutes=0.001"
+    assert plan["steps"] < 200
+    assert "and 0.001 minutes a fit" in str(page(found))
+    with pytest.raises(IsthmusError, match="minutes is 0: pass the most"):
+        compare(x, ["plain"], "reconstruct", minutes=0)

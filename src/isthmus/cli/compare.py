@@ -18,7 +18,9 @@ from isthmus.errors import unknown
 if TYPE_CHECKING:
     from isthmus.comparison import Comparison
 
-OWN = ("steps", "batch_size", "latents", "width", "clusters", "kind", "axis", "size", "mode")
+OWN = (
+    "steps", "minutes", "batch_size", "latents", "width", "clusters", "kind", "axis", "size", "mode",
+)  # fmt: skip
 
 
 def compare(
@@ -45,8 +47,8 @@ def compare(
 ) -> None:
     """Compare recipes on your data: same split, same budget, baselines beside them.
 
-    Options of the comparison (steps=, batch_size=, latents=, width=, clusters=) and of single
-    recipes (vae.sigma=0.3) follow as NAME=VALUE. Fits are kept; the same command goes on.
+    Options of the comparison (steps=, minutes= a fit, batch_size=, latents=, width=, clusters=)
+    and of single recipes (vae.sigma=0.3) follow as NAME=VALUE. Fits are kept; the same command goes on.
     """
     settings = parse_options(options)
     with interruptible():

@@ -142,6 +142,7 @@ def _explained(comparison: Comparison) -> list[Html]:
 
 def _steps(budget: Budget) -> str:
     """How long each recipe trains."""
+    time = "" if budget.minutes is None else f" and {budget.minutes:g} minutes a fit"
     if budget.steps is None:
-        return f"until nothing is gained on held-out rows, at most {CEILING:,} steps"
-    return f"{budget.steps:,} steps"
+        return f"until nothing is gained on held-out rows, at most {CEILING:,} steps{time}"
+    return f"{budget.steps:,} steps" + time.replace(" and", ", at most", 1)

@@ -33,13 +33,15 @@ class Budget:
     rows, at most :data:`CEILING` steps, whatever its page says.
 
     ``latents`` for a dense code; a sparse dictionary has ``width`` latents of which ``latents``
-    are active (at most), so that a code holds as many numbers.
+    are active (at most), so that a code holds as many numbers. ``minutes`` are of each fit; the
+    steps of one that does not fit into them are fewer (:mod:`isthmus.training.plan`).
     """
 
     steps: int | None
     batch_size: int
     latents: int
     width: int
+    minutes: float | None = None
 
 
 class Fitted(Protocol):
@@ -178,6 +180,8 @@ def budgeted(recipe: Recipe, budget: Budget) -> dict[str, Any]:
     options: dict[str, Any] = {"steps": budget.steps, "batch_size": budget.batch_size}
     if budget.steps is None:
         options.update(steps=CEILING, length="auto")
+    if budget.minutes is not None:
+        options["minutes"] = budget.minutes
     sparse = "k" in fields or "l0" in fields
     if "latent_dim" in fields:
         options["latent_dim"] = budget.width if sparse else budget.latents

@@ -148,6 +148,7 @@ def compare(
     batch_size: int = 256,
     latents: int | None = None,
     width: int | None = None,
+    minutes: float | None = None,
     clusters: int | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     kind: Kind | None = None,
@@ -170,12 +171,12 @@ def compare(
         A name; :data:`isthmus.comparison.TASKS` has the tasks.
     seeds
         Splits, and initialisations: each seed draws its own test rows, the same for all methods.
-    steps, batch_size, latents, width
+    steps, batch_size, latents, width, minutes
         The budget of every recipe. Without ``steps`` each trains until nothing is gained any more
-        on a tenth of the training rows, under one ceiling. ``latents`` numbers make a code (by
-        default a quarter of the
-        elements, 2 to 32); sparse dictionaries have ``width`` latents (four times the elements,
-        64 to 4096), of which so many are active.
+        on a tenth of the training rows, under one ceiling; ``minutes`` are the most that each fit
+        takes. ``latents`` numbers make a code (by default a quarter of the elements, 2 to 32);
+        sparse dictionaries have ``width`` latents (four times the elements, 64 to 4096), of which
+        so many are active.
     clusters
         For the task "cluster": by default as many as there are classes, else the number from 2 to
         10 with the best silhouette of k-means on the data.
@@ -198,6 +199,8 @@ def compare(
         raise IsthmusError("no recipes to compare: name some, as in --recipes plain,vae")
     if seeds < 1:
         raise IsthmusError(f"seeds is {seeds}: pass a whole number of at least 1")
+    if minutes is not None and not minutes > 0:
+        raise IsthmusError(f"minutes is {minutes:g}: pass the most that a fit may take, above 0")
     options = dict(options or {})
     for name, choices in options.items():
         if name not in compared:
@@ -218,6 +221,7 @@ def compare(
         min(batch_size, prepared.rows // 2),
         latents,
         width or min(4096, max(64, 4 * elements, 2 * latents)),
+        minutes,
     )
     if clusters is None:
         clusters = _clusters(prepared) if definition.name == "cluster" else 2
