@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from isthmus.comparison import Comparison
 
 OWN = (
-    "steps", "minutes", "batch_size", "latents", "width", "clusters", "kind", "axis", "size", "mode",
+    "steps", "minutes", "batch_size", "latents", "width", "clusters",
+    "kind", "axis", "size", "mode",
 )  # fmt: skip
 
 
@@ -48,7 +49,8 @@ def compare(
     """Compare recipes on your data: same split, same budget, baselines beside them.
 
     Options of the comparison (steps=, minutes= a fit, batch_size=, latents=, width=, clusters=)
-    and of single recipes (vae.sigma=0.3) follow as NAME=VALUE. Fits are kept; the same command goes on.
+    and of single recipes (vae.sigma=0.3) follow as NAME=VALUE. Fits are kept; the same command
+    goes on.
     """
     settings = parse_options(options)
     with interruptible():
