@@ -52,20 +52,20 @@ class Fit:
 
     def __init__(self, recipe: RecipeLike, text: str = "", **options: Option) -> None:
         self.recipe, self.options = recipe, options
-        said = ", ".join(f"{name} = {value}" for name, value in options.items())
+        description = ", ".join(f"{name} = {value}" for name, value in options.items())
         called = recipe if isinstance(recipe, str) else getattr(recipe, "__name__", "own model")
-        self.text: str = text or (f"{called}, {said}" if said else called)
+        self.text: str = text or (f"{called}, {description}" if description else called)
 
     def wanted(self, name: str, ground: Ground, trial: Trial) -> dict[str, Any]:
         """All options of its fit: those that arms share, its own, and the rate chosen for it."""
         options = {**trial.shared, **self.options}
-        found = {n: v(ground) if isinstance(v, FunctionType) else v for n, v in options.items()}
-        return {**found, "lr": trial.rates[name]} if name in trial.rates else found
+        settings = {n: v(ground) if isinstance(v, FunctionType) else v for n, v in options.items()}
+        return {**settings, "lr": trial.rates[name]} if name in trial.rates else settings
 
     def make(self, name: str, ground: Ground, trial: Trial, **others: Any) -> Autoencoder:
         """Fit it; ``others`` take precedence over all of its options."""
-        wanted = {**self.wanted(name, ground, trial), **others}
-        return trial.fit(self.recipe, ground.rows, **wanted)
+        settings = {**self.wanted(name, ground, trial), **others}
+        return trial.fit(self.recipe, ground.rows, **settings)
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,12 @@ class Bench:
         """The named measures of a subject, as plain numbers."""
         figures: dict[str, float] = {}
         for name in names:
-            found = self.measures[name](subject, ground)
-            own = dict(found) if isinstance(found, Mapping) else {name: float(found)}
-            twice = figures.keys() & own.keys()
+            measure = self.measures[name](subject, ground)
+            values = dict(measure) if isinstance(measure, Mapping) else {name: float(measure)}
+            twice = figures.keys() & values.keys()
             if twice:
                 raise ValueError(
                     f"two measures of the bench {self.name!r} are called {min(twice)!r}"
                 )
-            figures |= own
+            figures |= values
         return figures

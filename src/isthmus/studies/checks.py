@@ -89,8 +89,12 @@ class Primary:
 
     def control(self, kind: Literal["positive", "negative"]) -> Quantity:
         """The quantity of a control."""
-        found = self.positive if kind == "positive" else self.negative
-        return self.quantity.for_arm(found) if isinstance(found, str) else found
+        arm_or_quantity = self.positive if kind == "positive" else self.negative
+        return (
+            self.quantity.for_arm(arm_or_quantity)
+            if isinstance(arm_or_quantity, str)
+            else arm_or_quantity
+        )
 
 
 @dataclass(frozen=True)

@@ -151,9 +151,9 @@ def claim(
 
     Other keywords are fields of :class:`Claim`.
     """
-    for wanted in (*measures, *(m for some in (measured_only or {}).values() for m in some)):
-        if wanted not in bench.measures:
-            raise unknown(f"measure of the bench {bench.name!r}", wanted, bench.measures)
+    for measure in (*measures, *(m for some in (measured_only or {}).values() for m in some)):
+        if measure not in bench.measures:
+            raise unknown(f"measure of the bench {bench.name!r}", measure, bench.measures)
     others = dict(measured_only or {})
 
     def experiment(trial: Trial) -> dict[str, dict[str, float]]:
@@ -161,11 +161,11 @@ def claim(
         ground = bench.open(trial)
         subjects: dict[str, Subject] = {}
         figures = {}
-        for arm, wanted in arms.items():
-            if isinstance(wanted, Fit):
-                subjects[arm] = wanted.make(arm, ground, trial)
+        for arm, definition in arms.items():
+            if isinstance(definition, Fit):
+                subjects[arm] = definition.make(arm, ground, trial)
             else:
-                subjects[arm] = wanted.make(subjects, ground, trial)
+                subjects[arm] = definition.make(subjects, ground, trial)
             names = tuple(others.get(arm, measures))
             figures[arm] = bench.measured(subjects[arm], ground, names)
         return figures
@@ -173,7 +173,7 @@ def claim(
     return _register(
         Claim(
             name=name,
-            arms={arm: wanted.text for arm, wanted in arms.items()},
+            arms={arm: definition.text for arm, definition in arms.items()},
             experiment=experiment,
             setting=" ".join(filter(None, (bench.setting, setting))),
             file=Path(sys._getframe(1).f_code.co_filename).resolve(),

@@ -62,8 +62,8 @@ def random_rows(of: str) -> Control:
         if not (isinstance(decoder, Dictionary) and isinstance(encoder, DictionaryEncoder)):
             raise IsthmusError(f"{of} is no dictionary: random rows have no place in it")
         rows = np.asarray(ground.rows)
-        chosen = np.random.default_rng(trial.seed).choice(len(rows), len(decoder.weight))
-        atoms = torch.as_tensor(rows[chosen] - rows.mean(0), dtype=decoder.weight.dtype)
+        indices = np.random.default_rng(trial.seed).choice(len(rows), len(decoder.weight))
+        atoms = torch.as_tensor(rows[indices] - rows.mean(0), dtype=decoder.weight.dtype)
         atoms = torch.nn.functional.normalize(atoms, dim=1)
         with torch.no_grad():
             encoder.weight.copy_(atoms * encoder.weight.norm(dim=1, keepdim=True))

@@ -130,10 +130,10 @@ def _mig_posterior(subject: Subject, ground: Ground) -> float:
     """MIG as published, by draws of the posteriors."""
     mean, logvar = posterior(subject, ground.held)
     draws = min(DRAWS, len(mean))
-    found = mig_from_posterior(
+    gap = mig_from_posterior(
         mean, logvar, ground.known["factors"], n_samples=draws, seed=ground.seed
     )
-    return float(found.value)
+    return float(gap.value)
 
 
 def _infomec(subject: Subject, ground: Ground) -> dict[str, float]:
@@ -143,20 +143,20 @@ def _infomec(subject: Subject, ground: Ground) -> dict[str, float]:
         code = subject.encode(ground.held, code=True)
         discrete = isinstance(code, DiscreteCode)
         codes = code.indices if isinstance(code, DiscreteCode) else code.z
-    found = infomec(np.asarray(codes), ground.known["factors"], discrete_codes=discrete)
+    scores = infomec(np.asarray(codes), ground.known["factors"], discrete_codes=discrete)
     return {
-        "info_m": found.modularity.value,
-        "info_e": found.explicitness.value,
-        "info_c": found.compactness.value,
+        "info_m": scores.modularity.value,
+        "info_e": scores.explicitness.value,
+        "info_c": scores.compactness.value,
     }
 
 
 def _bounds(subject: Subject, ground: Ground) -> dict[str, float]:
     """ELBO, cross-entropy and KL in nats per image of 64 x 64 pixels, and active units."""
     assert isinstance(subject, Autoencoder)
-    found = isthmus.evaluate(subject, ground.held, samples=1, seed=ground.seed)
-    kl, units = found["kl"].value, found["active_units"].value
-    bce = (-found["elbo"].value - kl) / BY_PIXELS
+    measures = isthmus.evaluate(subject, ground.held, samples=1, seed=ground.seed)
+    kl, units = measures["kl"].value, measures["active_units"].value
+    bce = (-measures["elbo"].value - kl) / BY_PIXELS
     return {"elbo": -bce - kl, "bce": bce, "kl": kl, "active_units": units}
 
 

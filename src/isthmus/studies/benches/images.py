@@ -33,19 +33,19 @@ def images(
     """
 
     def open_ground(trial: Trial) -> Ground:
-        found = data.load(name)
-        assert found.test is not None
-        assert found.train_labels is not None
-        assert found.test_labels is not None
+        dataset = data.load(name)
+        assert dataset.test is not None
+        assert dataset.train_labels is not None
+        assert dataset.test_labels is not None
         rng = np.random.default_rng(trial.seed)
-        seen = rng.permutation(len(found.train))[: trial.rows(rows, LEAST)]
-        kept = rng.permutation(len(found.test))[: trial.rows(held, LEAST)]
+        seen = rng.permutation(len(dataset.train))[: trial.rows(rows, LEAST)]
+        kept = rng.permutation(len(dataset.test))[: trial.rows(held, LEAST)]
         few = labelled
         if trial.probing:  # a classifier costs more than twenty steps of training
             few, kept = min(labelled, LEAST), kept[:LEAST]
-        parts = [prepared(x, side, flat) for x in (found.train[seen], found.test[kept])]
-        classes = found.train_labels[seen]
-        known = {"labels": classes[:few], "classes": classes, "truth": found.test_labels[kept]}
+        parts = [prepared(x, side, flat) for x in (dataset.train[seen], dataset.test[kept])]
+        classes = dataset.train_labels[seen]
+        known = {"labels": classes[:few], "classes": classes, "truth": dataset.test_labels[kept]}
         return Ground(parts[0], parts[1], trial.seed, known)
 
     setting = (
@@ -119,18 +119,18 @@ def _codes(subject: Subject, ground: Ground) -> tuple[Any, ...]:
 
 def _probe_error(subject: Subject, ground: Ground) -> float:
     """Test error, in per cent, of logistic regression on the codes of the labelled images."""
-    found = linear_probe(*_codes(subject, ground), seeds=ground.seed, strengths=STRENGTHS)
-    return 100.0 * (1.0 - float(found.value))
+    accuracy = linear_probe(*_codes(subject, ground), seeds=ground.seed, strengths=STRENGTHS)
+    return 100.0 * (1.0 - float(accuracy.value))
 
 
 def _more_labels(subject: Subject, ground: Ground) -> dict[str, float]:
     """The same error with a quarter of the labels."""
     seen, labels, held, truth = _codes(subject, ground)
     quarter = max(len(labels) // 4, 100)
-    found = linear_probe(
+    accuracy = linear_probe(
         seen[:quarter], labels[:quarter], held, truth, seeds=ground.seed, strengths=STRENGTHS
     )
-    return {"probe_error_quarter": 100.0 * (1.0 - float(found.value))}
+    return {"probe_error_quarter": 100.0 * (1.0 - float(accuracy.value))}
 
 
 def _knn_error(subject: Subject, ground: Ground) -> float:

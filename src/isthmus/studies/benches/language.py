@@ -52,9 +52,9 @@ def tokens(part: Part, seed: int, limit: int | None = None, name: str = HOST) ->
     "circuits" there are 4.3 million and 69,000 of generated passages beside. A part keeps at most
     ``limit`` tokens. ``name`` is that of the model here and below.
     """
-    model, found = host(name), documents(TEXTS[name][part])
-    order = np.random.default_rng([seed, part == "test"]).permutation(len(found))
-    return pack([found[i] for i in order], model.tokenizer, model.context, limit)
+    model, texts = host(name), documents(TEXTS[name][part])
+    order = np.random.default_rng([seed, part == "test"]).permutation(len(texts))
+    return pack([texts[i] for i in order], model.tokenizer, model.context, limit)
 
 
 @cache
@@ -82,8 +82,8 @@ def rows(
     They are kept: do not write to them. For several points of the same text, one :func:`store` of
     them all saves passes of the model.
     """
-    found = store(part, (point,), seed, limit, name)
-    values: np.ndarray = found.rows(point, torch.arange(len(found))).numpy()
+    activations = store(part, (point,), seed, limit, name)
+    values: np.ndarray = activations.rows(point, torch.arange(len(activations))).numpy()
     return values
 
 
@@ -124,10 +124,10 @@ def _losses(subject: Subject, ground: Ground) -> dict[str, float]:
     """
     if not isinstance(subject, Autoencoder):
         return {}
-    found = behaviour(
+    measures = behaviour(
         ground.known["host"], ground.known["point"], subject, ground.known["tokens"], draws=0
     )
-    return {name: found[name].value for name in ("added_ce", "kl", "loss_recovered_mean")}
+    return {name: measures[name].value for name in ("added_ce", "kl", "loss_recovered_mean")}
 
 
 MEASURES: Mapping[str, Callable[[Subject, Ground], float | Mapping[str, float]]] = {

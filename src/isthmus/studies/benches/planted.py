@@ -36,9 +36,11 @@ def planted(
     """
 
     def open_ground(trial: Trial) -> Ground:
-        made = Planted(width=width, truths=truths, active=active, seed=trial.seed, **options)  # type: ignore[arg-type]
-        seen = made.sample(trial.rows(rows), 0)[0]
-        return Ground(seen, made.sample(trial.rows(held), 1)[0], trial.seed, {"planted": made})
+        sampler = Planted(width=width, truths=truths, active=active, seed=trial.seed, **options)  # type: ignore[arg-type]
+        seen = sampler.sample(trial.rows(rows), 0)[0]
+        return Ground(
+            seen, sampler.sample(trial.rows(held), 1)[0], trial.seed, {"planted": sampler}
+        )
 
     setting = (
         f"Planted data: {truths} directions in {width} dimensions, {about or f'{active:g} active'};"
@@ -54,8 +56,8 @@ def _fvu(subject: Subject, ground: Ground) -> float:
 def _fvu_by_k(subject: Subject, ground: Ground) -> dict[str, float]:
     """The error with other numbers of active latents, and the geometric mean over them."""
     assert isinstance(subject, Autoencoder)
-    found = {f"fvu_k{k}": _fvu(with_active(subject, k), ground) for k in LEVELS}
-    return {**found, "fvu_all_k": math.exp(sum(map(math.log, found.values())) / len(found))}
+    errors = {f"fvu_k{k}": _fvu(with_active(subject, k), ground) for k in LEVELS}
+    return {**errors, "fvu_all_k": math.exp(sum(map(math.log, errors.values())) / len(errors))}
 
 
 def with_active(model: Autoencoder, k: int) -> Autoencoder:
@@ -105,9 +107,9 @@ def _antipodal(subject: Subject, _: Ground) -> float:
 
 def _absorption(subject: Subject, ground: Ground) -> dict[str, float]:
     """Feature absorption on a planted tree, and how often a parent's latents are silent."""
-    made = ground.known["planted"]
-    coefficients = made.sample(len(ground.held), 1)[1]
-    judged = Absorption(cast(Autoencoder, subject), ground.held, coefficients, made.parents)
+    sampler = ground.known["planted"]
+    coefficients = sampler.sample(len(ground.held), 1)[1]
+    judged = Absorption(cast(Autoencoder, subject), ground.held, coefficients, sampler.parents)
     return {"absorption": judged.rate().value, "silence": judged.silence().value}
 
 
@@ -125,14 +127,14 @@ def true_dictionary(active: int) -> Control:
     """
 
     def make(_: object, ground: Ground, trial: Trial) -> Subject:
-        made = ground.known["planted"]
-        truth = made.sample(len(ground.held), 1)[1]
+        sampler = ground.known["planted"]
+        truth = sampler.sample(len(ground.held), 1)[1]
         codes = np.asarray(truth.toarray() if hasattr(truth, "toarray") else truth)
         if codes.shape[1] > active:
             sizes = np.abs(codes)
             least = np.partition(sizes, -active, axis=1)[:, -active, None]
             codes = np.where((sizes >= least) & (codes != 0), codes, 0.0)
-        directions = np.asarray(made.directions)
+        directions = np.asarray(sampler.directions)
         offset = ground.held.mean(0) - (codes @ directions).mean(0)
         return Coded(lambda _rows: codes, lambda z: z @ directions + offset)
 
@@ -154,8 +156,8 @@ class KnownDictionary:
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """What orthogonal atoms of norm 1 are present with, less what is below a hundredth."""
-        found = rows @ self._atoms.T
-        return np.where(found > 0.01, found, 0.0)
+        codes = rows @ self._atoms.T
+        return np.where(codes > 0.01, codes, 0.0)
 
     def encode(self, X: Any, *, code: bool = False, batch_size: int = 0) -> Any:
         """Codes ``(rows, latents)``: an array, or a :class:`Code` with ``code``."""

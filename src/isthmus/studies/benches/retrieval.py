@@ -47,8 +47,8 @@ class Embedding:
     @property
     def words(self) -> np.ndarray:
         """The vocabulary, in the order of ``counted``'s columns."""
-        found: np.ndarray = self._words.get_feature_names_out()
-        return found
+        vocabulary: np.ndarray = self._words.get_feature_names_out()
+        return vocabulary
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,15 @@ class Utterances:
     @property
     def intents(self) -> np.ndarray:
         """Bool ``(texts, intents)``."""
-        found: np.ndarray = self.intent[:, None] == np.arange(len(self.domain_of))
-        return found
+        membership: np.ndarray = self.intent[:, None] == np.arange(len(self.domain_of))
+        return membership
 
     @property
     def domains(self) -> np.ndarray:
         """Bool ``(texts, domains)``."""
-        own = self.domain_of[self.intent]
-        found: np.ndarray = own[:, None] == np.arange(self.domain_of.max() + 1)
-        return found
+        domain = self.domain_of[self.intent]
+        membership: np.ndarray = domain[:, None] == np.arange(self.domain_of.max() + 1)
+        return membership
 
 
 @cache
@@ -121,8 +121,8 @@ def neighbour_overlap(x: np.ndarray, recon: np.ndarray) -> float:
 
     Each is looked for among its own kind.
     """
-    own = np.arange(len(x))
-    first, second = nearest(x, x, own), nearest(recon, recon, own)
+    indices = np.arange(len(x))
+    first, second = nearest(x, x, indices), nearest(recon, recon, indices)
     same = (first[:, :, None] == second[:, None, :]).any(2)
     return float(same.mean())
 
@@ -152,13 +152,13 @@ def _follows(subject: Subject, ground: Ground) -> dict[str, float]:
     """F1 of the latent of each intent and domain, chosen on other rows, mean over them."""
     seen, held = ground.known["seen"], ground.known["held"]
     before, after = _fired(subject, ground.rows), _fired(subject, ground.held)
-    found = {}
+    scores = {}
     for name, old, new in (
         ("f1_intents", seen.intents, held.intents), ("f1_domains", seen.domains, held.domains)
     ):  # fmt: skip
         best = f1_matrix(before, old).argmax(0)
-        found[name] = float(f1_matrix(after[:, best], new).diagonal().mean())
-    return found
+        scores[name] = float(f1_matrix(after[:, best], new).diagonal().mean())
+    return scores
 
 
 def _families(subject: Subject, ground: Ground) -> dict[str, float]:
@@ -249,11 +249,11 @@ def telling_words(embed: Embedding, seen: Utterances) -> list[list[str]]:
     """For each intent the three words whose mean tf-idf exceeds that elsewhere the most."""
     counted = embed.counted
     mean = np.asarray(counted.mean(0)).ravel()
-    found = []
+    words = []
     for on in seen.intents.T:
-        own = np.asarray(counted[np.flatnonzero(on)].mean(0)).ravel() if on.any() else mean
-        found.append([str(embed.words[i]) for i in np.argsort(mean - own)[:CHANGED]])
-    return found
+        intent_mean = np.asarray(counted[np.flatnonzero(on)].mean(0)).ravel() if on.any() else mean
+        words.append([str(embed.words[i]) for i in np.argsort(mean - intent_mean)[:CHANGED]])
+    return words
 
 
 def coordinates(k: int) -> Control:
@@ -286,8 +286,8 @@ def intent_means() -> Control:
         def encode(rows: np.ndarray) -> np.ndarray:
             cosines = rows @ means.T
             nearest = cosines.argmax(1)[:, None] == np.arange(len(means))
-            own = np.where(nearest, np.maximum(cosines, 0.0), 0.0)
-            return np.concatenate([own, rows - own @ means], 1)
+            codes = np.where(nearest, np.maximum(cosines, 0.0), 0.0)
+            return np.concatenate([codes, rows - codes @ means], 1)
 
         return Coded(encode, lambda z: z[:, : len(means)] @ means + z[:, len(means) :])
 

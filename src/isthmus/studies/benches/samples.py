@@ -80,21 +80,21 @@ def digits(rows: int = 10_000, held: int = 4000) -> Bench:
 def _bounds(subject: Subject, ground: Ground) -> dict[str, float]:
     """Negative log-likelihood and ELBO in nats, what lies between them, and active units."""
     assert isinstance(subject, Autoencoder)
-    found = isthmus.evaluate(subject, ground.held, samples=SAMPLES, seed=ground.seed)
-    likelihood, elbo = found["importance_bound"].value, found["elbo"].value
+    measures = isthmus.evaluate(subject, ground.held, samples=SAMPLES, seed=ground.seed)
+    likelihood, elbo = measures["importance_bound"].value, measures["elbo"].value
     return {
         "nll": -likelihood,
         "elbo": elbo,
         # log p(x) - ELBO = KL(q(z|x) || p(z|x)).
         "posterior_kl": likelihood - elbo,
-        "active_units": found["active_units"].value,
+        "active_units": measures["active_units"].value,
     }
 
 
 def _tight(subject: Subject, ground: Ground) -> dict[str, float]:
     assert isinstance(subject, Autoencoder)
-    found = isthmus.evaluate(subject, ground.held, samples=TIGHT, seed=ground.seed)
-    return {f"iwae_{TIGHT}": found["importance_bound"].value}
+    measures = isthmus.evaluate(subject, ground.held, samples=TIGHT, seed=ground.seed)
+    return {f"iwae_{TIGHT}": measures["importance_bound"].value}
 
 
 LIKELIHOODS = {"bounds": _bounds, "tight": _tight}
@@ -105,9 +105,9 @@ LIKELIHOODS = {"bounds": _bounds, "tight": _tight}
 
 def moved(z: Tensor, to: Tensor) -> Tensor:
     """``z`` by an affine map with the mean and covariance of ``to``; both ``(rows, dim)``."""
-    root, wanted = (torch.linalg.cholesky(x.T.cov()) for x in (z, to))
+    root, target = (torch.linalg.cholesky(x.T.cov()) for x in (z, to))
     whitened = torch.linalg.solve_triangular(root, (z - z.mean(0)).T, upper=False)
-    return (wanted @ whitened).T + to.mean(0)
+    return (target @ whitened).T + to.mean(0)
 
 
 def _codes(subject: Subject, ground: Ground) -> Tensor:
@@ -139,9 +139,9 @@ def _mse(subject: Subject, ground: Ground) -> float:
 def _frechet(subject: Subject, ground: Ground) -> float:
     assert isinstance(subject, Autoencoder)
     features = _features(subject.signal)
-    made = torch.as_tensor(np.asarray(subject.sample(len(ground.held), seed=ground.seed)))
+    samples = torch.as_tensor(np.asarray(subject.sample(len(ground.held), seed=ground.seed)))
     real = torch.from_numpy(ground.held)
-    return float(frechet_distance(features(made), features(real)).value)
+    return float(frechet_distance(features(samples), features(real)).value)
 
 
 def _features(signal: Signal) -> Callable[[Tensor], Tensor]:
