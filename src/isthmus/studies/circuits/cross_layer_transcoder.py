@@ -128,20 +128,20 @@ def cross_layer_transcoder(trial: Trial) -> Measured:
 
 def of_each(models: Sequence[Autoencoder], held: Store) -> dict[str, float]:
     """The mean error of transcoders of each layer, and how many of their latents are active."""
-    found = [
+    measures = [
         isthmus.evaluate(model, held.pair(into, out))
         for model, into, out in zip(models, READ, WRITTEN, strict=True)
     ]
     return {
-        "fvu": float(np.mean([one["fvu"].value for one in found])),
-        "l0": float(sum(one["l0"].value for one in found)),
+        "fvu": float(np.mean([one["fvu"].value for one in measures])),
+        "l0": float(sum(one["l0"].value for one in measures)),
     }
 
 
 def of_all(model: Autoencoder, held: Store) -> dict[str, float]:
     """The same of a cross-layer transcoder."""
-    found = isthmus.evaluate(model, held.source(POINTS))
+    measures = isthmus.evaluate(model, held.source(POINTS))
     return {
-        "fvu": float(np.mean([found[f"fvu.{name}"].value for name in WRITTEN])),
-        "l0": found["l0"].value,
+        "fvu": float(np.mean([measures[f"fvu.{name}"].value for name in WRITTEN])),
+        "l0": measures["l0"].value,
     }

@@ -129,8 +129,8 @@ def transcoder(trial: Trial) -> Measured:
         return {"added_ce": cross_entropy(text, {OUT: edit}) - clean}
 
     def seen(model: Autoencoder, source: Source) -> dict[str, float]:
-        found = isthmus.evaluate(model, source)
-        return {name: found[name].value for name in ("l0", "fvu", "dead_share")}
+        measures = isthmus.evaluate(model, source)
+        return {name: measures[name].value for name in ("l0", "fvu", "dead_share")}
 
     two = {FIRST: first, SECOND: second}
     shorter = tokens("test", trial.seed, trial.rows(HELD))
@@ -191,7 +191,7 @@ def ablations(
     full = text.mask.all(1)
     ids = text.ids[full] if bool(full.any()) else text.ids[:1, : int(text.mask[0].sum())]
     names = [f"layers.{FIRST}.mlp:in", f"layers.{FIRST}", f"layers.{SECOND}.mlp:in"]
-    entering, stream, later = (taken for taken in Activations(module, names)(ids).values())
+    entering, stream, later = (values for values in Activations(module, names)(ids).values())
     z, after = (
         coded(two[layer], x.flatten(0, 1)).z.unflatten(0, ids.shape)
         for layer, x in ((FIRST, entering), (SECOND, later))
@@ -202,8 +202,8 @@ def ablations(
     assert isinstance(gain, Tensor)
     weights = edges(two[FIRST], two[SECOND], gain=gain)
     among = torch.where(often[0][:, None] & often[1], weights.abs(), 0.0).flatten()
-    chosen = among.topk(min(EDGES, int((among > 0).sum()))).indices
-    sources, targets = chosen // WIDTH, chosen % WIDTH
+    indices = among.topk(min(EDGES, int((among > 0).sum()))).indices
+    sources, targets = indices // WIDTH, indices % WIDTH
 
     written, read = writes(two[FIRST])[0], read_weights(two[SECOND])[0]
     block = module.get_submodule(f"layers.{SECOND}")

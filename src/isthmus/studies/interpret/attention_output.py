@@ -153,13 +153,13 @@ def attention_output(trial: Trial) -> Mapping[str, Measured]:
             "heads_of_two_families": heads_of_two_families(codes, again, shares, least)
         },
     }  # fmt: skip
-    z, wanted = judged.activations(point).numpy(), judged.next_token
-    figures["dictionary"]["induction"] = best_units(dictionary.encode(z), wanted, among)
-    figures["probe"] = {"induction": probed(z.astype(np.float64), wanted, among)}
+    z, next_token = judged.activations(point).numpy(), judged.next_token
+    figures["dictionary"]["induction"] = best_units(dictionary.encode(z), next_token, among)
+    figures["probe"] = {"induction": probed(z.astype(np.float64), next_token, among)}
     centre = data.mean(0)
     for arm, basis in _bases(data, seed).items():
         figures[arm] = {
-            "induction": best_units(both_signs((z - centre) @ basis.T), wanted, among),
+            "induction": best_units(both_signs((z - centre) @ basis.T), next_token, among),
             "purity": purity(strongest(both_signs((x - centre) @ basis.T), rate), context),
         }
     return figures

@@ -45,13 +45,13 @@ def purity(units: np.ndarray, context: Contexts) -> float:
 
     Weighted by how strongly it fires, in the kind of context where that is most, mean over units.
     """
-    found = []
+    purities = []
     for i in np.flatnonzero((units > 0).sum(0) >= TOP):
         on = np.flatnonzero(units[:, i] > 0)
         mass = units[on, i]
         shares = [np.bincount(kind, mass).max() for kind in context.kinds[on].T]
-        found.append(max(shares) / mass.sum())
-    return float(np.mean(found)) if found else 0.0
+        purities.append(max(shares) / mass.sum())
+    return float(np.mean(purities)) if purities else 0.0
 
 
 def by_chance(units: np.ndarray, other: Contexts) -> float:
@@ -69,11 +69,11 @@ def heads_of_two_families(
     agree most, if by more than ``least``.
     """
     often, agreed = agreements(units, context)
-    own, family = shares[often], agreed.argmax(1)
+    frequent_shares, family = shares[often], agreed.argmax(1)
     some = agreed.max(1) > least
     several = []
     for head in range(shares.shape[1]):
-        mine = np.argsort(-own[:, head])[:OF_HEAD]
+        mine = np.argsort(-frequent_shares[:, head])[:OF_HEAD]
         count = np.bincount(family[mine[some[mine]]], minlength=context.kinds.shape[1])
         several.append((count >= OF_FAMILY).sum() >= 2)
     return float(np.mean(several))

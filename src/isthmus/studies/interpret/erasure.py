@@ -77,8 +77,8 @@ class Bench:
         self.at = pair.places(tokens)
         self.elsewhere = held & (tokens.ids[:, :-1] != pair.first)
         self._targets = tokens.ids[:, 1:][self.elsewhere]
-        self._log_p, there = self._predictions()
-        self.clean = self._loss(self._log_p, there)
+        self._log_p, pair_log_p = self._predictions()
+        self.clean = self._loss(self._log_p, pair_log_p)
 
     def under(self, edit: Edit) -> Loss:
         """The loss with the activation at the point replaced by what ``edit`` makes of it."""
@@ -88,8 +88,8 @@ class Bench:
     def activations(self) -> Tensor:
         """The activations at the pair's places, ``(places, width)``."""
         acts = Activations(self.model.module, self.point)
-        (found,) = acts(self.tokens.ids, attention_mask=self.tokens.mask).values()
-        return found[:, :-1][self.at]
+        (values,) = acts(self.tokens.ids, attention_mask=self.tokens.mask).values()
+        return values[:, :-1][self.at]
 
     def drop(self, loss: Loss) -> float:
         """By how much the habit is kept less than by the unedited model."""
@@ -98,12 +98,14 @@ class Bench:
     def _predictions(self) -> tuple[Tensor, Tensor]:
         """Log-probabilities elsewhere, and at the pair's places."""
         logits = self.model.logits(self.tokens.ids, self.tokens.mask)[:, :-1]
-        elsewhere, there = (torch.log_softmax(logits[at], -1) for at in (self.elsewhere, self.at))
-        return elsewhere, there
+        elsewhere, pair_log_p = (
+            torch.log_softmax(logits[at], -1) for at in (self.elsewhere, self.at)
+        )
+        return elsewhere, pair_log_p
 
-    def _loss(self, log_p: Tensor, there: Tensor) -> Loss:
-        kept = float(there[:, self.pair.after].exp().mean())
-        likeliest = float((there.argmax(-1) == self.pair.after).float().mean())
+    def _loss(self, log_p: Tensor, pair_log_p: Tensor) -> Loss:
+        kept = float(pair_log_p[:, self.pair.after].exp().mean())
+        likeliest = float((pair_log_p.argmax(-1) == self.pair.after).float().mean())
         ce = -float(log_p.gather(1, self._targets[:, None]).mean())
         kl = float((self._log_p.exp() * (self._log_p - log_p)).sum(1).mean())
         return Loss(kept, likeliest, ce, kl)

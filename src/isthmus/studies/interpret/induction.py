@@ -34,27 +34,27 @@ class Copies:
     @property
     def next_token(self) -> np.ndarray:
         """By place the token that is next by induction, -1 where none is; ``(rows * places,)``."""
-        found = torch.full_like(self.ids, -1)
+        successors = torch.full_like(self.ids, -1)
         foretold = slice(SECOND, SECOND + STRING - 1)
-        found[:, foretold] = self.ids[:, SECOND + 1 : SECOND + STRING]
-        flat: np.ndarray = found.flatten().numpy()
+        successors[:, foretold] = self.ids[:, SECOND + 1 : SECOND + STRING]
+        flat: np.ndarray = successors.flatten().numpy()
         return flat
 
     @torch.no_grad()
     def activations(self, point: str) -> Tensor:
         """What is at a point, the token that begins a row left out, ``(rows * places, width)``."""
         take = Activations(self.model.module, point)
-        found = [take(part)[point][:, 1:].flatten(0, 1) for part in self._begun().split(64)]
-        return torch.cat(found)
+        parts = [take(part)[point][:, 1:].flatten(0, 1) for part in self._begun().split(64)]
+        return torch.cat(parts)
 
     @torch.no_grad()
     def losses(self) -> tuple[float, float]:
         """Mean loss of the tokens of each copy but for its first, in nats."""
-        found = []
+        nats = []
         for part in self._begun().split(16):
             log_p = self.model.logits(part)[:, 1:-1].log_softmax(-1)
-            found.append(-log_p.gather(2, part[:, 2:, None])[..., 0])
-        loss = torch.cat(found)
+            nats.append(-log_p.gather(2, part[:, 2:, None])[..., 0])
+        loss = torch.cat(nats)
         first, second = (float(loss[:, at : at + STRING - 1].mean()) for at in (FIRST, SECOND))
         return first, second
 
@@ -68,14 +68,14 @@ class Copies:
         assert isinstance(module, Decoder)
         layers = range(module.shape.layers)
         names = [f"layers.{layer}.attention:in" for layer in layers]
-        there = torch.arange(SECOND, SECOND + STRING - 1) + 1  # behind the token that begins a row
+        places = torch.arange(SECOND, SECOND + STRING - 1) + 1  # behind the token that begins a row
         total = np.zeros((module.shape.layers, module.shape.heads))
         rows = self._begun()[:LOOKED_AT]
         for row in rows:
             read = Activations(module, names)(row[None])
             for layer, name in zip(layers, names, strict=True):
                 pattern = attention_pattern(module, layer, read[name][0])
-                total[layer] += pattern[:, there, there - LAG + 1].mean(1).numpy()
+                total[layer] += pattern[:, places, places - LAG + 1].mean(1).numpy()
         return total / len(rows)
 
     def _begun(self) -> Tensor:
@@ -89,10 +89,10 @@ def copies(
     """Rows with strings of the tokens ``among``, in an order drawn at random, in places of text."""
     rng = np.random.default_rng(seed)
     long = (text.mask.sum(1) > 3 * BETWEEN).nonzero().flatten().numpy()
-    own = text.ids[torch.from_numpy(rng.choice(long, count))]
+    passages = text.ids[torch.from_numpy(rng.choice(long, count))]
     drawn = [rng.choice(np.asarray(among), STRING, replace=False) for _ in range(count)]
     string = torch.from_numpy(np.stack(drawn))
-    parts = [own[:, 1 + i * BETWEEN : 1 + (i + 1) * BETWEEN] for i in range(3)]
+    parts = [passages[:, 1 + i * BETWEEN : 1 + (i + 1) * BETWEEN] for i in range(3)]
     return Copies(model, torch.cat([parts[0], string, parts[1], string, parts[2]], 1))
 
 
@@ -115,9 +115,9 @@ def best_units(units: np.ndarray, wanted: np.ndarray, among: Sequence[int]) -> f
     ranks = rankdata(-units[:half], method="max", axis=0)
     scores = []
     for token in among:
-        chosen = int(_precision(ranks, np.flatnonzero(wanted[:half] == token)).argmax())
-        there = np.flatnonzero(wanted[half:] == token)
-        scores.append(average_precision(units[half:, [chosen]], there)[0])
+        unit = int(_precision(ranks, np.flatnonzero(wanted[:half] == token)).argmax())
+        places = np.flatnonzero(wanted[half:] == token)
+        scores.append(average_precision(units[half:, [unit]], places)[0])
     return float(np.mean(scores))
 
 
@@ -137,11 +137,11 @@ def probed(x: np.ndarray, wanted: np.ndarray, among: Sequence[int], ridge: float
     return float(np.mean(scores))
 
 
-def _precision(ranks: np.ndarray, found: np.ndarray) -> np.ndarray:
+def _precision(ranks: np.ndarray, places: np.ndarray) -> np.ndarray:
     """From ranks of all places, the largest value first."""
-    if not len(found):
+    if not len(places):
         return np.full(ranks.shape[1], np.nan)
-    own = ranks[found]
-    among: np.ndarray = rankdata(own, method="max", axis=0)
-    precision: np.ndarray = (among / own).mean(0)
+    place_ranks = ranks[places]
+    among: np.ndarray = rankdata(place_ranks, method="max", axis=0)
+    precision: np.ndarray = (among / place_ranks).mean(0)
     return precision

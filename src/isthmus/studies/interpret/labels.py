@@ -151,8 +151,8 @@ class _Kind:
     ) -> None:  # fmt: skip
         self.folder, self.seed = folder, trial.seed
         self.number = LEAST if trial.probing else trial.rows(LABELLED, least=LEAST)
-        found = source_features(source, model, folder, settings=settings, progress=False)
-        often = np.flatnonzero(found.column("rate") > RARE)
+        features = source_features(source, model, folder, settings=settings, progress=False)
+        often = np.flatnonzero(features.column("rate") > RARE)
         self.latents = np.random.default_rng([trial.seed, 15]).permutation(often)
 
     def label(self, sample: Literal["deciles", "top"] = "deciles", drawn: int = 0) -> Labelling:
@@ -175,11 +175,11 @@ class _Kind:
         ).labels  # fmt: skip
 
 
-def _scores(found: Labelling) -> dict[str, float]:
+def _scores(labelling: Labelling) -> dict[str, float]:
     """Both scores, and what is said of the rules."""
-    rules = [one for one in found.labels if one.metric == "detection"]
+    rules = [one for one in labelling.labels if one.metric == "detection"]
     return {
-        **{name: score.value for name, score in found.summary().items()},
+        **{name: score.value for name, score in labelling.summary().items()},
         "size": float(np.mean([one.detail["size"] for one in rules])),
         "latents": float(len(rules)),
     }
@@ -224,10 +224,10 @@ def _random_directions(train: Store, seed: int) -> Autoencoder:
 def _tokens(train: Store) -> Autoencoder:
     """A latent for each of the most frequent tokens, which fires on its embedding."""
     source = train.source(WORDS)
-    found, count = torch.unique(
+    embeddings, count = torch.unique(
         train.rows(WORDS, torch.arange(min(len(train), 50_000))), dim=0, return_counts=True
     )
-    frequent = found[count.argsort(descending=True)[:WIDTH]]
+    frequent = embeddings[count.argsort(descending=True)[:WIDTH]]
     weight = frequent / frequent.square().sum(1, keepdim=True)
     return _fixed(source.signal, weight, torch.full((len(weight),), -APART), 1)
 
@@ -250,19 +250,19 @@ def _rules_by_layer(
     folder: Path, train: Store, test: Store, trial: Trial
 ) -> tuple[np.ndarray, np.ndarray]:
     """How much each two rules of all layers overlap in the text, and each rule's layer."""
-    found, windows = [], None
+    matches, windows = [], None
     for layer in LAYERS:
         model = _dictionary(train, layer, trial, LAYER_STEPS, LAYER_WIDTH, LAYER_ACTIVE)
         kind = _Kind(folder / layer, test.source(layer), model, trial, Settings())
         windows = windows or shared_windows(kind.folder, int(kind.latents[0]))
-        found.append(applies(kind.rules(), windows))
-    sizes = [len(some) for some in found]
-    return shared(np.concatenate(found)), np.repeat(np.arange(len(LAYERS)), sizes)
+        matches.append(applies(kind.rules(), windows))
+    sizes = [len(some) for some in matches]
+    return shared(np.concatenate(matches)), np.repeat(np.arange(len(LAYERS)), sizes)
 
 
 def _near_and_far(overlaps: np.ndarray, layer: np.ndarray) -> dict[str, float]:
     """The mean overlap of adjacent layers, and of those two or three apart."""
-    found = by_distance(overlaps, layer)
-    far = float(np.mean([one for n, some in found.items() if n > 1 for one in some]))
-    near = float(np.mean(found[1]))
+    overlaps_by_distance = by_distance(overlaps, layer)
+    far = float(np.mean([one for n, some in overlaps_by_distance.items() if n > 1 for one in some]))
+    near = float(np.mean(overlaps_by_distance[1]))
     return {"adjacent": near, "distant": far, "adjacent_less_distant": near - far}

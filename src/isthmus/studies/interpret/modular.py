@@ -104,16 +104,16 @@ def trained(steps: int, seed: int, spread: int = 0) -> Decoder:
     return model.eval()
 
 
-def _heard(asked: Questions, generator: torch.Generator, spread: int) -> Tensor:
+def _heard(prompts: Questions, generator: torch.Generator, spread: int) -> Tensor:
     """Answers as they are given in training: right, or ``spread`` coins early or late."""
-    coins = torch.randint(2, (len(asked.day), spread), generator=generator)
-    return asked.answer(asked.day + coins.sum(1) - spread // 2)
+    coins = torch.randint(2, (len(prompts.day), spread), generator=generator)
+    return prompts.answer(prompts.day + coins.sum(1) - spread // 2)
 
 
 def days_of(model: Decoder, asked: Questions) -> np.ndarray:
     """Activations where the day stands, ``(rows, width)``, float64."""
-    found = Activations(model, POINT)(asked.tokens)[POINT][:, PLACE]
-    return found.double().numpy()
+    activations = Activations(model, POINT)(asked.tokens)[POINT][:, PLACE]
+    return activations.double().numpy()
 
 
 def accuracy(
@@ -124,8 +124,8 @@ def accuracy(
     mask[:, PLACE] = True
     edits: Mapping[str, Callable[[Tensor], Tensor]] = {} if edit is None else {POINT: edit}
     with torch.no_grad(), spliced(model, edits, mask=mask):
-        said = model(asked.tokens)[:, -1].argmax(1)
-    return float((said == asked.answer(day)).double().mean())
+        answers = model(asked.tokens)[:, -1].argmax(1)
+    return float((answers == asked.answer(day)).double().mean())
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Circle:
         mean = x.mean(0)
         components = np.linalg.svd(x - mean, full_matrices=False)[2][:COMPONENTS]
         inside = (x - mean) @ components.T
-        found = []
+        candidates = []
         for frequency in range(1, (size + 1) // 2):
             if math.gcd(frequency, size) > 1 and not every:
                 continue
@@ -160,14 +160,14 @@ class Circle:
             probe = np.linalg.lstsq(inside, goal - goal.mean(0), rcond=None)[0]
             axes, read = np.linalg.qr(probe)
             circle = cls(mean, axes.T @ components, read, frequency, size)
-            found.append((circle.r2(x, day), -frequency, circle))
-        return max(found, key=lambda one: one[:2])[2]
+            candidates.append((circle.r2(x, day), -frequency, circle))
+        return max(candidates, key=lambda one: one[:2])[2]
 
     def r2(self, x: np.ndarray, day: np.ndarray) -> float:
         """R² of the probe on rows ``x``, cosine and sine together."""
         goal = _on_circle(day, self.frequency, self.size)
-        said = (x - self.mean) @ self.plane.T @ self.read
-        return 1.0 - float(((goal - said) ** 2).sum() / ((goal - goal.mean(0)) ** 2).sum())
+        prediction = (x - self.mean) @ self.plane.T @ self.read
+        return 1.0 - float(((goal - prediction) ** 2).sum() / ((goal - goal.mean(0)) ** 2).sum())
 
     def share(self, x: np.ndarray) -> float:
         """Share of the variance of ``x`` that lies in the plane."""

@@ -110,12 +110,12 @@ class Task:
     @classmethod
     def of(cls, cycle: str, generator: torch.Generator) -> "Task":
         half = modular.SPELLINGS // 2
-        seen, asked = (
+        seen, held = (
             modular.questions(cycle, ASKED, generator, spellings)
             for spellings in (range(half), range(half, 2 * half))
         )
-        shift = torch.randint(1, asked.size, (ASKED,), generator=generator)
-        return cls(seen, asked, asked.about((asked.day + shift) % asked.size))
+        shift = torch.randint(1, held.size, (ASKED,), generator=generator)
+        return cls(seen, held, held.about((held.day + shift) % held.size))
 
 
 def _modular(trial: Trial) -> dict[str, Measured]:
@@ -125,14 +125,14 @@ def _modular(trial: Trial) -> dict[str, Measured]:
     early = modular.untrained(trial.seed)
     for number, cycle in enumerate(CYCLES):
         task = Task.of(cycle, torch.Generator().manual_seed(100 * trial.seed + number))
-        asked, to = task.asked, task.donor.day.numpy()
+        held, to = task.asked, task.donor.day.numpy()
         rng = np.random.default_rng([trial.seed, number])
-        order = rng.permutation(asked.size)
+        order = rng.permutation(held.size)
         plane = np.linalg.qr(rng.standard_normal((modular.SHAPE.width, 2)))[0].T
-        x, new = (modular.days_of(model, one) for one in (task.seen, asked))
-        day, now = task.seen.day.numpy(), asked.day.numpy()
-        circle = Circle.fit(x, day, asked.size)
-        wrong = Circle.fit(x, order[day], asked.size)
+        x, new = (modular.days_of(model, one) for one in (task.seen, held))
+        day, now = task.seen.day.numpy(), held.day.numpy()
+        circle = Circle.fit(x, day, held.size)
+        wrong = Circle.fit(x, order[day], held.size)
         edits = {
             "circle": circle.only(to),
             "average": modular.replaced(np.broadcast_to(circle.mean, new.shape).copy()),
@@ -141,18 +141,18 @@ def _modular(trial: Trial) -> dict[str, Measured]:
             "wrong order": wrong.only(order[to]),
         }
         for arm, edit in edits.items():
-            moved = modular.accuracy(model, asked, task.donor.day, edit)
+            moved = modular.accuracy(model, held, task.donor.day, edit)
             figures[arm][f"moved_answers_{cycle}"] = moved
         figures["circle"] |= {
-            f"accuracy_{cycle}": modular.accuracy(model, asked, asked.day),
+            f"accuracy_{cycle}": modular.accuracy(model, held, held.day),
             f"r2_{cycle}": circle.r2(new, now),
             f"frequency_{cycle}": float(circle.frequency),
             f"variance_{cycle}": circle.share(new),
             f"rest_kept_{cycle}": modular.accuracy(
-                model, asked, task.donor.day, circle.moved(to, new)
+                model, held, task.donor.day, circle.moved(to, new)
             ),
         }
         figures["wrong order"][f"r2_{cycle}"] = wrong.r2(new, order[now])
-        x, new = (modular.days_of(early, one) for one in (task.seen, asked))
-        figures["untrained network"][f"r2_{cycle}"] = Circle.fit(x, day, asked.size).r2(new, now)
+        x, new = (modular.days_of(early, one) for one in (task.seen, held))
+        figures["untrained network"][f"r2_{cycle}"] = Circle.fit(x, day, held.size).r2(new, now)
     return figures

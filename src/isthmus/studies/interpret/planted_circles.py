@@ -42,8 +42,8 @@ def planted(rows: int, seed: int, stream: int) -> Planted:
     """Lines in groups and circles; ``stream`` names the rows, the directions are the seed's."""
     rng = np.random.default_rng([seed, 0])
     shared = _unit(rng.standard_normal((GROUPS, 1, ELEMENTS)))
-    own = _unit(rng.standard_normal((GROUPS, OF_GROUP, ELEMENTS)))
-    lines = _unit(np.sqrt(COSINE) * shared + np.sqrt(1 - COSINE) * own)
+    deviations = _unit(rng.standard_normal((GROUPS, OF_GROUP, ELEMENTS)))
+    lines = _unit(np.sqrt(COSINE) * shared + np.sqrt(1 - COSINE) * deviations)
     planes = [np.linalg.qr(rng.standard_normal((ELEMENTS, 2)))[0].T for _ in RINGS]
 
     rng = np.random.default_rng([seed, 1, stream])
@@ -75,20 +75,20 @@ def by_index(trial: Trial) -> dict[str, dict[str, float | Result]]:
         )
         for steps, lr in ((1, STILL), (STEPS, 5e-3))
     )  # fmt: skip
-    code, atoms, found = _clustered(late, held)
-    indices = [irreducibility(_plane(rebuilt_by(code, atoms, group))) for group in found]
-    circles = [_circles(group, atoms, held.planes) for group in found]
+    code, atoms, groups = _clustered(late, held)
+    indices = [irreducibility(_plane(rebuilt_by(code, atoms, group))) for group in groups]
+    circles = [_circles(group, atoms, held.planes) for group in groups]
     scores = np.array([index.score for index in indices])
-    sizes = np.array([len(group) for group in found], np.float64)
+    sizes = np.array([len(group) for group in groups], np.float64)
     figures: dict[str, dict[str, float | Result]] = {
         "by index": {
             **_ranks(scores, circles),
-            "clusters": len(found),
+            "clusters": len(groups),
             "fvu": fvu(held.rows, np.asarray(late.reconstruct(held.rows))),
             "resolved": _resolved(atoms.numpy(), held.planes),
         },
         "by size": _ranks(sizes, circles),
-        "without shape": _ranks(scores, circles, _shapeless(code, atoms, found, trial.seed)),
+        "without shape": _ranks(scores, circles, _shapeless(code, atoms, groups, trial.seed)),
     }
     for i in np.argsort(scores):  # of several clusters of a circle the best is told of
         ring, index = circles[i], indices[i]
@@ -96,14 +96,14 @@ def by_index(trial: Trial) -> dict[str, dict[str, float | Result]]:
             figures["by index"] |= {
                 f"separability_{RINGS[ring]}": index.separability,
                 f"mixture_{RINGS[ring]}": index.mixture,
-                f"latents_{RINGS[ring]}": len(found[i]),
+                f"latents_{RINGS[ring]}": len(groups[i]),
             }
-    code, atoms, found = _clustered(early, held)
+    code, atoms, groups = _clustered(early, held)
     scores = np.array(
-        [irreducibility(_plane(rebuilt_by(code, atoms, group))).score for group in found]
+        [irreducibility(_plane(rebuilt_by(code, atoms, group))).score for group in groups]
     )
-    circles = [_circles(group, atoms, held.planes) for group in found]
-    figures["untrained dictionary"] = {"clusters": len(found), **_ranks(scores, circles)}
+    circles = [_circles(group, atoms, held.planes) for group in groups]
+    figures["untrained dictionary"] = {"clusters": len(groups), **_ranks(scores, circles)}
     return figures
 
 
@@ -144,8 +144,10 @@ def _shapeless(code: Code, atoms: Tensor, groups: Sequence[np.ndarray], seed: in
 
 def _circles(group: np.ndarray, atoms: Tensor, planes: Sequence[np.ndarray]) -> int | None:
     """Which circle's plane the directions of a cluster lie in, if any's."""
-    own = atoms[torch.from_numpy(group)].double().numpy()
-    shares = [float(((own @ plane.T) ** 2).sum() / (own**2).sum()) for plane in planes]
+    directions = atoms[torch.from_numpy(group)].double().numpy()
+    shares = [
+        float(((directions @ plane.T) ** 2).sum() / (directions**2).sum()) for plane in planes
+    ]
     best = int(np.argmax(shares))
     return best if shares[best] > IN_PLANE else None
 
@@ -161,7 +163,9 @@ def _ranks(
     above: dict[str, float | Result] = {}
     mine = scores if changed is None else changed
     for ring, points in enumerate(RINGS):
-        own = [i for i, of in enumerate(circles) if of == ring]
-        found = [float((np.delete(scores, i) < mine[i]).mean()) for i in own if len(scores) > 1]
-        above[f"above_{points}"] = max(found, default=0.0)
+        indices = [i for i, of in enumerate(circles) if of == ring]
+        shares = [
+            float((np.delete(scores, i) < mine[i]).mean()) for i in indices if len(scores) > 1
+        ]
+        above[f"above_{points}"] = max(shares, default=0.0)
     return {**above, "percentile": float(np.mean([above[f"above_{n}"] for n in RINGS]))}

@@ -96,8 +96,8 @@ def relu_l1(trial: Trial) -> dict[str, Measured]:
     held = language.rows("test", language.POINT, trial.seed, trial.rows(8192))
     models = [_dictionary(rows, trial, seed) for seed in (trial.seed, trial.seed + 1000)]
     figures["relu-l1"]["fvu"] = fvu(held, np.asarray(models[0].reconstruct(held))).value
-    for arm, found in _erasing(models, rows, trial).items():
-        figures[arm] |= found
+    for arm, measures in _erasing(models, rows, trial).items():
+        figures[arm] |= measures
     return figures
 
 
@@ -138,28 +138,28 @@ def correlated(directions: np.ndarray, number: int, seed: int) -> np.ndarray:
     mixture = rng.standard_normal((GROUPS, truths))
     mixture *= np.sqrt(TOGETHER) / np.linalg.norm(mixture, axis=0)
     shared = rng.standard_normal((number, GROUPS)) @ mixture
-    own = np.sqrt(1 - TOGETHER) * rng.standard_normal((number, truths))
-    fires = shared + own > norm.ppf(1 - ACTIVE / truths)
+    noise = np.sqrt(1 - TOGETHER) * rng.standard_normal((number, truths))
+    fires = shared + noise > norm.ppf(1 - ACTIVE / truths)
     sizes = fires * rng.uniform(0.5, 1.5, (number, truths))
     return (sizes @ directions).astype(np.float32)
 
 
-def _mmcs(found: np.ndarray | Autoencoder, planted: Planted, signed: bool = False) -> float:
-    return mean_max_cosine(found, planted.directions, signed=signed).value
+def _mmcs(dictionary: np.ndarray | Autoencoder, planted: Planted, signed: bool = False) -> float:
+    return mean_max_cosine(dictionary, planted.directions, signed=signed).value
 
 
 def _erasing(models: Sequence[Autoencoder], rows: np.ndarray, trial: Trial) -> dict[str, Measured]:
     """What each basis needs to take a habit out of the model, means over the habits."""
-    found: dict[str, list[Measured]] = {}
+    measures: dict[str, list[Measured]] = {}
     for near, far in _benches(trial):
         for arm, one in _Eraser(models, rows, near, far, trial.seed).figures().items():
-            found.setdefault(arm, []).append(one)
+            measures.setdefault(arm, []).append(one)
     figures = {
         arm: {name: float(np.mean([one[name] for one in some])) for name in some[0]}
-        for arm, some in found.items()
+        for arm, some in measures.items()
     }
     for arm in ("pca", "neurons", "random", "again"):
-        ratios = [one["damage"] for one in found[arm]]
+        ratios = [one["damage"] for one in measures[arm]]
         figures[arm]["damage"] = float(np.exp(np.mean(np.log(ratios))))
     return figures
 
@@ -241,22 +241,22 @@ class _Eraser:
             if self.far.drop(losses[-1]) >= drop:
                 break
         single = self.far.drop(losses[0])
-        reached, taken = self.far.drop(losses[-1]), DIRECTIONS[len(losses) - 1]
+        reached, count = self.far.drop(losses[-1]), DIRECTIONS[len(losses) - 1]
         spent = _between([self.far.drop(one) for one in losses], [one.kl for one in losses], drop)
         return {
-            "drop": single, "reached": reached, "directions": float(taken), "kl": spent,
+            "drop": single, "reached": reached, "directions": float(count), "kl": spent,
             "damage": max(spent, 1e-9) / max(kl, 1e-9),
         }  # fmt: skip
 
 
-def _between(drops: Sequence[float], damages: Sequence[float], wanted: float) -> float:
+def _between(drops: Sequence[float], damages: Sequence[float], drop: float) -> float:
     """The damage at a drop, on straight lines from none at no drop; the last where none is enough.
 
     ``drops`` and ``damages`` are of more and more directions, of which the last alone may reach
     what is wanted.
     """
     before = (max(drops[:-1], default=0.0), damages[-2] if len(damages) > 1 else 0.0)
-    if drops[-1] <= wanted or drops[-1] <= before[0]:
+    if drops[-1] <= drop or drops[-1] <= before[0]:
         return damages[-1]
-    share = (wanted - before[0]) / (drops[-1] - before[0])
+    share = (drop - before[0]) / (drops[-1] - before[0])
     return before[1] + max(0.0, share) * (damages[-1] - before[1])

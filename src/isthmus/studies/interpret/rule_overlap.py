@@ -26,8 +26,8 @@ def applies(labels: Sequence[Label], windows: Windows) -> np.ndarray:
     """
     at, _ = windows.places(windows.of_latent[SILENT])
     rules = [Rule.from_dict(one.detail["rule"]) for one in labels]
-    found = np.stack([matcher_of(windows).fires(rule, at) for rule in rules])
-    return found[found.any(1)]
+    matches = np.stack([matcher_of(windows).fires(rule, at) for rule in rules])
+    return matches[matches.any(1)]
 
 
 def shared(where: np.ndarray) -> np.ndarray:
@@ -49,11 +49,11 @@ def by_distance(overlaps: np.ndarray, layer: np.ndarray) -> dict[int, list[float
     ``overlaps`` is that of each two rules, ``layer`` ``(rules,)`` whose they are. The overlap of
     two sets is that of each rule with the nearest of the other set, the mean over both.
     """
-    found: dict[int, list[float]] = {}
+    overlaps_by_distance: dict[int, list[float]] = {}
     layers = np.unique(layer)
     for i, low in enumerate(layers):
         for high in layers[i + 1 :]:
             part = overlaps[np.ix_(layer == low, layer == high)]
             nearest = (part.max(1).mean() + part.max(0).mean()) / 2
-            found.setdefault(int(high - low), []).append(float(nearest))
-    return found
+            overlaps_by_distance.setdefault(int(high - low), []).append(float(nearest))
+    return overlaps_by_distance

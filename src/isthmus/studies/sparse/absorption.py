@@ -173,9 +173,9 @@ def _absorbed(planted: Planted) -> KnownDictionary:
     atoms[1] += atoms[0]
 
     def encode(rows: np.ndarray) -> np.ndarray:
-        found = rows @ directions.T
-        found[:, 0] -= found[:, 1]
-        return np.where(found > 0.5, found, 0.0)
+        codes = rows @ directions.T
+        codes[:, 0] -= codes[:, 1]
+        return np.where(codes > 0.5, codes, 0.0)
 
     return KnownDictionary(atoms, encode)
 

@@ -127,12 +127,15 @@ def dark_matter(trial: Trial) -> Mapping[str, Measured]:
         figures[arm] = {**error_decomposition(held, np.asarray(model.reconstruct(held)))}
     # What the norm of the data themselves has of it, beside which the error's has to be seen.
     figures[OWN]["norm_r2_of_data"] = error_decomposition(held, np.zeros_like(held))["norm_r2"]
-    own = models[OWN]
-    recon = np.asarray(own.reconstruct(held))
+    dictionary = models[OWN]
+    recon = np.asarray(dictionary.reconstruct(held))
     figures["other-errors"] = {**error_decomposition(held, other_errors(held, recon, trial.seed))}
-    return figures | ideal(trial.seed, len(held)) | _parts(ground.rows[:PARTED], own, trial) | (
-        pursued(held[:PURSUED], own)
-    )  # fmt: skip
+    return (
+        figures
+        | ideal(trial.seed, len(held))
+        | _parts(ground.rows[:PARTED], dictionary, trial)
+        | pursued(held[:PURSUED], dictionary)
+    )
 
 
 def other_errors(x: np.ndarray, recon: np.ndarray, seed: int) -> np.ndarray:

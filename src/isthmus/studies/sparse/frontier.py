@@ -48,8 +48,8 @@ def _frontier(
     name: str, method: str, rival: str, measure: str, others: Sequence[str] = (), **about: Any
 ) -> Claim:
     """A method against its rival at L0 = 16, and beside it at 32 and against others."""
-    own = (method, f"{method}-32", rival, *others)
-    arms = {arm: ARMS[arm] for arm in own}
+    names = (method, f"{method}-32", rival, *others)
+    arms = {arm: ARMS[arm] for arm in names}
     again = f"{rival}-again"
     return claim(
         name,
@@ -61,7 +61,7 @@ def _frontier(
         arms={**arms, again: control.another_seed(ARMS[rival], rival)},
         measures=("fvu", "l0", "dead_share", "losses"),
         fit=FIT,
-        tuning=Tuning(GRID, "fvu", own),
+        tuning=Tuning(GRID, "fvu", names),
         primary=Primary(
             ratio(measure, method, to=rival), below=1.0, positive=f"{method}-32", negative=again
         ),

@@ -117,12 +117,12 @@ def _by_k(
         )
         for k in GRID[width]
     ]  # fmt: skip
-    found = [_described(model, held) for model in tried]
-    best = min(found, key=lambda one: np.nan_to_num(one["bits"], nan=np.inf))
+    measures = [_described(model, held) for model in tried]
+    best = min(measures, key=lambda one: np.nan_to_num(one["bits"], nan=np.inf))
     return {
         **best,
-        "l0": reaching(found),
-        "fvu": float(np.mean([one["fvu"] for one in found])),
+        "l0": reaching(measures),
+        "fvu": float(np.mean([one["fvu"] for one in measures])),
         "best_fvu": best["fvu"],
         "best_l0": best["l0"],
     }
@@ -154,10 +154,10 @@ def reaching(tried: Sequence[dict[str, float]]) -> float:
 
 def _planted(trial: Trial) -> dict[str, dict[str, float]]:
     """Bits of known features, whole and split."""
-    made = Planted(32, 64, 4.0, seed=trial.seed)
-    rows, codes = made.sample(trial.rows(8192), 1)
+    planted = Planted(32, 64, 4.0, seed=trial.seed)
+    rows, codes = planted.sample(trial.rows(8192), 1)
     allowed = 0.05 * float(rows.var(0).mean())
-    atoms = np.asarray(made.directions)
+    atoms = np.asarray(planted.directions)
     parts = split(codes, trial.seed)
     return {
         "whole features": {"bits": description_length(codes, allowed, atoms).value},

@@ -95,12 +95,12 @@ def seed_overlap(trial: Trial) -> dict[str, dict[str, float]]:
     relu = _starts("relu-l1", rows, trial, 2, l0=float(ACTIVE))
     figures = {"topk": _shared(topk[:2], held), "relu-l1": _shared(relu, held)}
     figures["topk again"] = _shared([topk[0], topk[2]], held)
-    own = _rows_of(topk[0])
+    directions = _rows_of(topk[0])
     alive = _alive(topk[0], held)
-    copy = moved(own, trial.seed)
+    copy = moved(directions, trial.seed)
     figures["copies"] = {
-        "overlap": seed_stability([own, copy], alive=[alive, alive]).value,
-        "overlap_all": seed_stability([own, copy]).value,
+        "overlap": seed_stability([directions, copy], alive=[alive, alive]).value,
+        "overlap_all": seed_stability([directions, copy]).value,
     }
     by_width = {WIDTH: figures["topk"]["overlap"]}
     for width in WIDTHS:
@@ -116,10 +116,10 @@ def seed_overlap(trial: Trial) -> dict[str, dict[str, float]]:
 def activations(trial: Trial) -> Rows:
     """Activations ``(tokens, 192)``, float32, of documents in an order drawn by the seed."""
     model = resident()
-    found = documents("training")
-    order = np.random.default_rng([trial.seed, 0]).permutation(len(found))
-    wanted = trial.rows(TOKENS) + trial.rows(HELD)
-    text = pack([found[i] for i in order], model.tokenizer, model.context, wanted)
+    texts = documents("training")
+    order = np.random.default_rng([trial.seed, 0]).permutation(len(texts))
+    limit = trial.rows(TOKENS) + trial.rows(HELD)
+    text = pack([texts[i] for i in order], model.tokenizer, model.context, limit)
     with tempfile.TemporaryDirectory(prefix="isthmus-") as folder:
         store = harvest(model, text, (POINT,), f"{folder}/store", progress=False)
         shuffled = np.random.default_rng([trial.seed, 1]).permutation(len(store))

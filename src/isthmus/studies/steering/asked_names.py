@@ -57,9 +57,9 @@ class Asked:
 
     def at_name(self, model: LanguageModel, points: Sequence[str]) -> dict[str, Tensor]:
         """Activations at the last token of each name, ``(questions, width)``."""
-        found = Activations(model.module, points)(self.ids)
+        activations = Activations(model.module, points)(self.ids)
         rows = torch.arange(len(self.ids))
-        return {point: found[point][rows, self.last] for point in points}
+        return {point: activations[point][rows, self.last] for point in points}
 
 
 def asked(names: Sequence[Name], relations: Sequence[Relation], model: LanguageModel) -> Asked:
@@ -107,13 +107,15 @@ def attention_to_name(
     if not points:
         return float("nan")
     with spliced(model, edits or {}):
-        found = Activations(module, points)(some.ids)
+        activations = Activations(module, points)(some.ids)
     rows, places = some.ids.shape
     turned = rotations(places, shape.width // shape.heads, shape.base)
     seen = torch.arange(places) <= some.end[:, None]
     for i, point in enumerate(points, start=after + 1):
         qkv = module.get_submodule(f"layers.{i}.attention.qkv")
-        parts = qkv(found[point]).view(rows, places, 3, shape.heads, -1).permute(2, 0, 3, 1, 4)
+        parts = (
+            qkv(activations[point]).view(rows, places, 3, shape.heads, -1).permute(2, 0, 3, 1, 4)
+        )
         query, key = (rotated(part, turned) for part in parts[:2])
         query = query[torch.arange(rows), :, some.end, None]
         scores = (query * key).sum(-1) / key.shape[-1] ** 0.5

@@ -196,8 +196,8 @@ def _plain(model: LanguageModel, number: int) -> list[Tensor]:
     text = pack(documents("held-out"), model.tokenizer, model.context, number)
     mask = text.mask.clone()
     mask[:, 0] = False
-    found = Activations(model.module, POINTS)(text.ids)
-    return [found[point][mask] for point in POINTS]
+    activations = Activations(model.module, POINTS)(text.ids)
+    return [activations[point][mask] for point in POINTS]
 
 
 class _Finder:
@@ -221,8 +221,8 @@ class _Finder:
         self, groups: list[Group]
     ) -> tuple[list[Tensor], np.ndarray, np.ndarray, np.ndarray]:
         """Activations at the last token of names, by layer; whether known, the kind, which name."""
-        found = [one.every.at_name(self.model, POINTS) for one in groups]
-        x = [torch.cat([one[point] for one in found]) for point in POINTS]
+        activations = [one.every.at_name(self.model, POINTS) for one in groups]
+        x = [torch.cat([one[point] for one in activations]) for point in POINTS]
         sizes = [len(one.every.ids) for one in groups]
         counts = [len(one.first.ids) for one in groups]
         times = np.repeat([n // c for n, c in zip(sizes, counts, strict=True)], counts)
@@ -235,7 +235,7 @@ class _Finder:
     def best(self, shuffled: np.random.Generator | None = None) -> Pair:
         """The latents for known and for unknown names; with labels dealt anew where asked."""
         knows = self.knows if shuffled is None else self._dealt(shuffled)
-        found = []
+        latents = []
         for positive in (knows, ~knows):
             score = np.stack([
                 separation(d, x, positive, self.kinds)
@@ -243,16 +243,16 @@ class _Finder:
             ])  # fmt: skip
             ranked = ranked_latents(score.ravel(), np.ravel(self.elsewhere), TOO_OFTEN, 1)
             best = int(ranked[0]) if len(ranked) else int(score.argmax())
-            found.append((best // LATENTS, best % LATENTS))
-        return found[0], found[1]
+            latents.append((best // LATENTS, best % LATENTS))
+        return latents[0], latents[1]
 
     def _dealt(self, rng: np.random.Generator) -> np.ndarray:
         """Known and unknown dealt to the names of each kind at random."""
         _, first = np.unique(self.who, return_index=True)
         dealt = self.knows[first].copy()
         for kind in KINDS:
-            here = self.kinds[first] == kind
-            dealt[here] = rng.permutation(dealt[here])
+            mask = self.kinds[first] == kind
+            dealt[mask] = rng.permutation(dealt[mask])
         return dealt[self.who]
 
     def random(self, pair: Pair, rng: np.random.Generator) -> list[Pair]:
@@ -286,12 +286,12 @@ class _Finder:
             return probe.fit(self.x[layer].numpy()[rows], self.knows[rows])
 
         seen = self.who % 2 == 0
-        found = {}
+        aurocs = {}
         for layer, x in enumerate(self.x):
             for strength in PENALTIES:
                 value = fitted(layer, strength, seen).decision_function(x.numpy()[~seen])
-                found[layer, strength] = _auroc(value, self.knows[~seen], self.kinds[~seen])
-        layer, strength = max(found, key=lambda one: found[one])
+                aurocs[layer, strength] = _auroc(value, self.knows[~seen], self.kinds[~seen])
+        layer, strength = max(aurocs, key=lambda one: aurocs[one])
         probe, figures = fitted(layer, strength, np.full(len(seen), True)), {}
         for name, (at, knows, kinds, _) in self.held.items():
             value = probe.decision_function(at[layer].numpy())
@@ -301,12 +301,12 @@ class _Finder:
 
 def _auroc(value: np.ndarray, positive: np.ndarray, kinds: np.ndarray) -> float:
     """The mean over kinds of name; 0.5 where the value is the same for all names of a kind."""
-    found = []
+    aurocs = []
     for kind in KINDS:
         some, known = value[kinds == kind], positive[kinds == kind]
         constant = some.min() == some.max()
-        found.append(0.5 if constant else auroc(some, known, higher_is_anomalous=True).value)
-    return float(np.mean(found))
+        aurocs.append(0.5 if constant else auroc(some, known, higher_is_anomalous=True).value)
+    return float(np.mean(aurocs))
 
 
 class _Steered:

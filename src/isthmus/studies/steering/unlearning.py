@@ -232,7 +232,7 @@ class _Judge:
 
     def _measured(self, model: LanguageModel) -> list[tuple[float, float, float]]:
         """Of each half the accuracies about both domains, and the cross-entropy."""
-        right = [_is_right(model, asked) for asked in self.asked]
+        right = [_is_right(model, questions) for questions in self.asked]
         module = model.module
         assert isinstance(module, Decoder)
         with torch.no_grad():
@@ -294,7 +294,7 @@ def _ordinary(model: LanguageModel, rows: np.ndarray) -> Tensor:
     return Activations(model.module, POINT)(torch.from_numpy(rows))[POINT][:, 1:].flatten(0, 1)
 
 
-def _is_right(model: LanguageModel, asked: Questions) -> Tensor:
+def _is_right(model: LanguageModel, questions: Questions) -> Tensor:
     """1 for each question whose right option is the likeliest of four, else 0."""
-    logits = model.logits(asked.tokens)[:, -1].gather(1, asked.options)
+    logits = model.logits(questions.tokens)[:, -1].gather(1, questions.options)
     return (logits.argmax(1) == 0).double()
