@@ -56,7 +56,7 @@ OTHERS = {
 
 PLAIN_ROOMS = (
     "activations", "anatomy", "cli", "comparison", "data", "interpretation", "pages", "pictures",
-    "reproduction", "runs", "tables", "estimators.py", "spelling.py",
+    "reproduction", "runs", "studies", "tables", "estimators.py", "spelling.py",
 )  # fmt: skip
 """Rooms and files whose locals are looked at."""
 

@@ -144,16 +144,16 @@ def pae(trial: Trial) -> dict[str, dict[str, float]]:
         rows, labels = loaded.train.astype(np.float32), np.asarray(loaded.train_labels)
         shuffled = rng.permutation(labels)
         for arm, (scores, error) in _scores(rows, labels, trial).items():
-            found = figures.setdefault(arm, {})
-            found[f"error_{name}"] = error
-            found[f"auroc_{name}"] = _auroc(scores, labels)
-            found[f"auroc_shuffled_{name}"] = _auroc(scores, shuffled)
-            found[f"ap_{name}"] = average_precision(
+            measures = figures.setdefault(arm, {})
+            measures[f"error_{name}"] = error
+            measures[f"auroc_{name}"] = _auroc(scores, labels)
+            measures[f"auroc_shuffled_{name}"] = _auroc(scores, shuffled)
+            measures[f"ap_{name}"] = average_precision(
                 scores, labels, higher_is_anomalous=True, draws=0
             ).value
-    for found in figures.values():
-        means = {kind: np.mean([found[f"{kind}_{name}"] for name in SETS]) for kind in _KINDS}
-        found.update({kind: float(mean) for kind, mean in means.items()})
+    for measures in figures.values():
+        means = {kind: np.mean([measures[f"{kind}_{name}"] for name in SETS]) for kind in _KINDS}
+        measures.update({kind: float(mean) for kind, mean in means.items()})
     return figures
 
 
@@ -173,13 +173,13 @@ def _scores(
     rest = scaled - components.inverse_transform(components.transform(scaled))
     forest = IsolationForest(random_state=trial.seed).fit(scaled)
     lof = LocalOutlierFactor(min(LOF_NEIGHBOURS, len(rows) - 1)).fit(scaled)
-    told = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(scaled, labels)
+    discriminant = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(scaled, labels)
     scores = {
         "mod": (moved(scaled), math.nan),
         "iforest": (-forest.score_samples(scaled), math.nan),
         "lof": (-lof.negative_outlier_factor_, math.nan),
         "pca": ((rest**2).mean(1), math.nan),
-        "labels": (told.decision_function(scaled), math.nan),
+        "labels": (discriminant.decision_function(scaled), math.nan),
     }
     order = np.random.default_rng(trial.seed).permutation(len(rows))
     held, seen = rows[order[: len(rows) // 10]], rows[order[len(rows) // 10 :]]

@@ -124,10 +124,10 @@ def depict(trial: Trial) -> dict[str, dict[str, float | Result]]:
     flat = rows.reshape(len(rows), -1)
     for arm in ("ae-kmeans", "ae-kmeans-again", "pixels"):
         codes = models[arm].encode(rows) if arm in models else flat
-        found = KMeans(CLUSTERS, n_init=STARTS, random_state=trial.seed)
-        assigned[arm] = found.fit_predict(np.asarray(codes, dtype=np.float64))
-    told = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(flat, labels)
-    assigned["labels"] = told.predict(flat).astype(int)
+        kmeans = KMeans(CLUSTERS, n_init=STARTS, random_state=trial.seed)
+        assigned[arm] = kmeans.fit_predict(np.asarray(codes, dtype=np.float64))
+    discriminant = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(flat, labels)
+    assigned["labels"] = discriminant.predict(flat).astype(int)
     figures = {arm: agreement(cluster, labels) for arm, cluster in assigned.items()}
     for arm, model in models.items():
         figures[arm]["error"] = float(np.square(rows - np.asarray(model.reconstruct(rows))).mean())

@@ -100,8 +100,8 @@ Measures = dict[str, float | Result]
 )  # fmt: skip
 def topological(trial: Trial) -> dict[str, Measures]:
     """Four autoencoders, beside PCA and the rows themselves."""
-    made = spheres(seed=42 + trial.seed)
-    rows, held = made.train.astype(np.float32), made.test.astype(np.float32)
+    dataset = spheres(seed=42 + trial.seed)
+    rows, held = dataset.train.astype(np.float32), dataset.test.astype(np.float32)
     variants: dict[str, dict[str, Any]] = {
         "topological": {},
         "plain": {"weight": 0.0},
@@ -112,25 +112,25 @@ def topological(trial: Trial) -> dict[str, Measures]:
     for name, options in variants.items():
         rate = trial.rate(name.removesuffix("-again"), 1e-3)
         model = trial.fit("topological", rows, steps=STEPS, lr=rate, **options)
-        figures[name] = measured(made, np.asarray(model.encode(held)))
+        figures[name] = measured(dataset, np.asarray(model.encode(held)))
         figures[name]["mse"] = error_per_element(held, np.asarray(model.reconstruct(held)))
     pca = PCA(2).fit(rows)
     codes = pca.transform(held)
-    figures["pca"] = measured(made, codes)
+    figures["pca"] = measured(dataset, codes)
     figures["pca"]["mse"] = error_per_element(held, pca.inverse_transform(codes))
     noise = np.random.default_rng(trial.seed).standard_normal(held.shape)
-    near = density_kl(made.test, held + 0.01 * noise, 0.1)
+    near = density_kl(dataset.test, held + 0.01 * noise, 0.1)
     return {**figures, "rows": {"kl_0.1": near}}
 
 
 def measured(made: Spheres, codes: np.ndarray) -> Measures:
     """Every measure of the codes of the test rows, ``(rows, 2)``."""
-    found: Measures = {f"kl_{sigma:g}": density_kl(made.test, codes, sigma) for sigma in SCALES}
-    found |= neighbourhood(made.test, codes, NEIGHBOURS)
-    found["rmse"] = distance_rmse(made.test, codes)
+    measures: Measures = {f"kl_{sigma:g}": density_kl(made.test, codes, sigma) for sigma in SCALES}
+    measures |= neighbourhood(made.test, codes, NEIGHBOURS)
+    measures["rmse"] = distance_rmse(made.test, codes)
     outer = made.test_labels == INNER
-    found["nested"] = within(codes[~outer], codes[outer])
-    return found
+    measures["nested"] = within(codes[~outer], codes[outer])
+    return measures
 
 
 def within(points: np.ndarray, around: np.ndarray) -> float:

@@ -103,8 +103,8 @@ def daef(trial: Trial) -> dict[str, dict[str, float]]:
             begun = time.process_time()
             score = arms[arm](train, trial.seed)
             figures[arm]["seconds"] += time.process_time() - begun
-            found = auroc(score(test), labels, higher_is_anomalous=False)
-            figures[arm][f"auroc_{name}"] = found.value
+            area = auroc(score(test), labels, higher_is_anomalous=False)
+            figures[arm][f"auroc_{name}"] = area.value
     for arm in arms:
         # The ten problems of one set count as one: mean over sets.
         digits = [v for k, v in figures[arm].items() if k.startswith("auroc_digit")]
@@ -128,12 +128,12 @@ def _problems(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {**problems, "sheet": sheet(seed)}
 
 
-def _all_rows(found: data.Data) -> tuple[np.ndarray, np.ndarray]:
-    assert found.test is not None
-    assert found.train_labels is not None
-    assert found.test_labels is not None
-    rows = np.concatenate([found.train, found.test])
-    return rows.reshape(len(rows), -1), np.concatenate([found.train_labels, found.test_labels])
+def _all_rows(dataset: data.Data) -> tuple[np.ndarray, np.ndarray]:
+    assert dataset.test is not None
+    assert dataset.train_labels is not None
+    assert dataset.test_labels is not None
+    rows = np.concatenate([dataset.train, dataset.test])
+    return rows.reshape(len(rows), -1), np.concatenate([dataset.train_labels, dataset.test_labels])
 
 
 def _daef(rows: np.ndarray, seed: int) -> _Scores:
@@ -208,8 +208,8 @@ def _solved(parts: Sequence[np.ndarray], seed: int) -> list[Tensor]:
     assert isinstance(solver, DAEFSolver)
     solved: Solved = solver.start(model)
     for stage in solver.stages:
-        found = merge([solver.local(solved, stage, source) for source in sources])
-        solved = solver.solve(model, solved, stage, found)
+        statistics = merge([solver.local(solved, stage, source) for source in sources])
+        solved = solver.solve(model, solved, stage, statistics)
     assert solved.bias is not None
     return [*solved.weights, solved.bias]
 

@@ -179,4 +179,4 @@ def _timed(rows: np.ndarray, trial: Trial) -> dict[str, float]:
                 **{"depth": 4, **CLOCK[arm]},
             )  # fmt: skip
             steps[arm] += np.diff(watch.times)[WARMING - 1 :].tolist()
-    return {arm: 1000.0 * median(found) for arm, found in steps.items()}
+    return {arm: 1000.0 * median(seconds) for arm, seconds in steps.items()}

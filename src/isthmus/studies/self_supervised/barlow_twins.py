@@ -121,12 +121,12 @@ def _models(rows: np.ndarray, trial: Trial) -> dict[str, Autoencoder]:
     signal = data.as_source(rows).signal
 
     def fit(arm: str, model: str | Autoencoder, **options: Any) -> Autoencoder:
-        own = {**TRAINING, "batch_size": BATCH, "lr": trial.rate(arm, 3e-3)}
-        return trial.fit(model, rows, steps=STEPS, **{**own, **options})
+        defaults = {**TRAINING, "batch_size": BATCH, "lr": trial.rate(arm, 3e-3)}
+        return trial.fit(model, rows, steps=STEPS, **{**defaults, **options})
 
     def twins(arm: str, **options: Any) -> Autoencoder:
-        own = {"projector": WIDE, "latent_dim": LATENT, **options}
-        return fit(arm, "barlow-twins", encoder=_encoder(signal, trial.seed), **own)
+        arguments = {"projector": WIDE, "latent_dim": LATENT, **options}
+        return fit(arm, "barlow-twins", encoder=_encoder(signal, trial.seed), **arguments)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed)

@@ -106,10 +106,10 @@ def _fitted(
 ) -> dict[str, float]:
     variants = {f"{r:g}": {"recipe": "sign", "latent_dim": round(r * D)} for r in RATES}
     models = trial.fit_many(variants, rows, steps=steps, scaling="none", **training)
-    found: dict[str, float] = {}
+    measures: dict[str, float] = {}
     for rate in RATES:
-        found |= _found(*weights(models[f"{rate:g}"]), held, rate)
-    return found
+        measures |= _found(*weights(models[f"{rate:g}"]), held, rate)
+    return measures
 
 
 def _found(a: np.ndarray, b: np.ndarray, held: np.ndarray, rate: float) -> dict[str, float]:

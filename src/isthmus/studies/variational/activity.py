@@ -41,9 +41,9 @@ def correlation(codes: np.ndarray) -> np.ndarray:
     deviation = np.sqrt(np.square(centred).mean(0))
     moves = deviation > 1e-12 * np.maximum(1.0, np.abs(codes).max(0))
     scaled = np.where(moves, centred / np.where(moves, deviation, 1.0), 0.0)
-    found: np.ndarray = scaled.T @ scaled / len(codes)
-    np.fill_diagonal(found, 1.0)
-    return found
+    coefficients: np.ndarray = scaled.T @ scaled / len(codes)
+    np.fill_diagonal(coefficients, 1.0)
+    return coefficients
 
 
 def total_correlation(codes: np.ndarray) -> float:

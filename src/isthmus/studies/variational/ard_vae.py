@@ -141,14 +141,14 @@ def ard_vae(trial: Trial) -> dict[str, dict[str, float]]:
     """Three models for each true dimension and number of latents, and the ARD-VAE on digits."""
     figures: dict[str, dict[str, float]] = {arm: {} for arm in FITS}
     for truth, latents in CELLS:
-        made = embedded(truth, ROWS + HELD, trial.seed)
+        rows = embedded(truth, ROWS + HELD, trial.seed)
         for arm, options in FITS.items():
-            model = trial.fit(X=made[HELD:], latent_dim=latents, lr=trial.rate(arm, 3e-3),
+            model = trial.fit(X=rows[HELD:], latent_dim=latents, lr=trial.rate(arm, 3e-3),
                               **options, **SAME)  # fmt: skip
-            found = _measured(model, made[:HELD])
-            figures[arm] |= {f"{name}_{truth}_{latents}": x for name, x in found.items()}
-    for found in figures.values():
-        found["mse"] = float(np.mean([found[f"mse_{t}_{n}"] for t, n in CELLS]))
+            measures = _measured(model, rows[:HELD])
+            figures[arm] |= {f"{name}_{truth}_{latents}": x for name, x in measures.items()}
+    for measures in figures.values():
+        measures["mse"] = float(np.mean([measures[f"mse_{t}_{n}"] for t, n in CELLS]))
     return {**figures, "digits": _on_digits(trial)}
 
 
@@ -161,8 +161,8 @@ def _on_digits(trial: Trial) -> dict[str, float]:
     for latents in ON_DIGITS:
         model = trial.fit("ard-vae", flat[held:], latent_dim=latents, beta=DIGITS_BETA,
                           lr=trial.rate("ard-vae", 3e-3), **SAME)  # fmt: skip
-        found = _measured(model, flat[:held])
-        figures |= {f"{name}_{latents}": found[name] for name in ("axes", "kept", "mse")}
+        measures = _measured(model, flat[:held])
+        figures |= {f"{name}_{latents}": measures[name] for name in ("axes", "kept", "mse")}
     return figures
 
 

@@ -45,8 +45,10 @@ class GaussianToy:
 
         A ratio below about 0.8 / sqrt(repeats) cannot be told from zero.
         """
-        found = [self.gradients(bound, self._normal(draws, *self.x.shape)) for _ in range(repeats)]
-        return Ratios(*(_ratio(torch.stack(one)) for one in zip(*found, strict=True)))
+        gradients = [
+            self.gradients(bound, self._normal(draws, *self.x.shape)) for _ in range(repeats)
+        ]
+        return Ratios(*(_ratio(torch.stack(one)) for one in zip(*gradients, strict=True)))
 
     def gradients(self, bound: Importance, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Derivatives of the bound, summed over rows, by mu, b, and b doubly reparameterised.

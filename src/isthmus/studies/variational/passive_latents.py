@@ -27,8 +27,8 @@ def _mean(of: Callable[[dict[str, float]], float]) -> Callable[[Figures], float]
     return lambda f: float(np.mean([of(dict(f[arm])) for arm in STRONG]))
 
 
-def _spared(found: dict[str, float]) -> float:
-    return found["tc_excess_random"] - found["tc_excess_active"]
+def _spared(measures: dict[str, float]) -> float:
+    return measures["tc_excess_random"] - measures["tc_excess_active"]
 
 
 @experiment(
@@ -61,7 +61,7 @@ def _spared(found: dict[str, float]) -> float:
         positive=quantity("the same of planted codes", lambda f: _spared(dict(f["planted"]))),
         negative=quantity(
             "the same with other random latents in place of the active ones",
-            _mean(lambda found: found["tc_excess_random"] - found["tc_excess_again"]),
+            _mean(lambda measures: measures["tc_excess_random"] - measures["tc_excess_again"]),
         ),
     ),
     premises=(
@@ -104,10 +104,10 @@ def passive_latents(trial: Trial) -> dict[str, dict[str, float]]:
     for beta in BETAS:
         model = trial.fit("beta-vae", ground.rows, beta=beta * BY_PIXELS, **SAME)
         assert isinstance(model, Autoencoder)
-        found = posterior(model, ground.held)
-        figures[f"beta-{beta}"] = measured(*found, ground.known["factors"][:, :2], trial.seed)
-    made = planted(len(ground.held), trial.seed)
-    return {**figures, "planted": measured(*made, ground.known["factors"][:, :2], trial.seed)}
+        moments = posterior(model, ground.held)
+        figures[f"beta-{beta}"] = measured(*moments, ground.known["factors"][:, :2], trial.seed)
+    moments = planted(len(ground.held), trial.seed)
+    return {**figures, "planted": measured(*moments, ground.known["factors"][:, :2], trial.seed)}
 
 
 def planted(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -131,8 +131,8 @@ def measured(
         return total_correlation(means[:, latents]) - total_correlation(sampled[:, latents])
 
     def at_random() -> float:
-        chosen = [rng.permutation(every)[: len(kinds.active)] for _ in range(SUBSETS)]
-        return float(np.mean([excess(latents) for latents in chosen]))
+        subsets = [rng.permutation(every)[: len(kinds.active)] for _ in range(SUBSETS)]
+        return float(np.mean([excess(latents) for latents in subsets]))
 
     kept = np.setdiff1d(every, kinds.passive)
     return {
@@ -151,9 +151,9 @@ def measured(
 
 def _largest(codes: np.ndarray, latents: np.ndarray) -> float:
     """Largest |correlation| of one of the latents with any other; 0 where there are none."""
-    found = np.abs(correlation(codes))
-    np.fill_diagonal(found, 0.0)
-    return float(found[latents].max(initial=0.0))
+    sizes = np.abs(correlation(codes))
+    np.fill_diagonal(sizes, 0.0)
+    return float(sizes[latents].max(initial=0.0))
 
 
 def _accuracy(codes: np.ndarray, factors: np.ndarray) -> float:

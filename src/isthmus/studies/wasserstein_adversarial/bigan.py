@@ -88,14 +88,14 @@ def bigan(trial: Trial) -> dict[str, dict[str, float | Result]]:
     figures: dict[str, dict[str, float | Result]] = {}
     rng = np.random.default_rng(trial.seed)
     for arm, one in arms.items():
-        found = knn_probe(
+        accuracy = knn_probe(
             _features(one, rows[: len(labels)]), labels, _features(one, test),
             ground.known["truth"], ks=(1,), seeds=trial.seed,
         )  # fmt: skip
         recon = np.asarray(one.reconstruct(test))
         rebuilt, shuffled = (_distance(test, r) for r in (recon, rng.permutation(recon)))
         figures[arm] = {
-            "accuracy": 100.0 * found.value,
+            "accuracy": 100.0 * accuracy.value,
             "rebuilt": rebuilt,
             "shuffled": shuffled,
             "relative": rebuilt / shuffled,
