@@ -1,14 +1,16 @@
 """Dictionaries of other libraries: read with the numbers of their authors' code, and written."""
 
+from isthmus.formats import saebench
 from isthmus.formats.card import card
 from isthmus.formats.inspection import Inspection, inspect
 from isthmus.formats.loading import from_pretrained
 from isthmus.formats.publishing import push_to_hub, save_pretrained
 from isthmus.formats.recognition import FORMATS, Format, format_of
 from isthmus.formats.record import Record
+from isthmus.formats.saelens_object import to_saelens
 from isthmus.formats.writers import WRITERS, write
 
 __all__ = [
     "FORMATS", "WRITERS", "Format", "Inspection", "Record", "card", "format_of", "from_pretrained",
-    "inspect", "push_to_hub", "save_pretrained", "write",
+    "inspect", "push_to_hub", "saebench", "save_pretrained", "to_saelens", "write",
 ]  # fmt: skip

@@ -236,10 +236,10 @@ def _selection(place: Location, cfg: Mapping[str, Any], file: TensorFile, found:
         found.calibrated = "threshold"
 
 
-def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
-    """Write the folder of a dictionary, as SAELens 6 does; ``tensors`` are by latents' rows."""
-    from safetensors.torch import save_file
-
+def described(
+    found: Record, tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The settings and the tensors by SAELens 6's names; ``tensors`` are by latents' rows."""
     architecture = _OWN[found.activation]
     if found.transcoder:
         if architecture not in _TRANSCODERS:
@@ -277,8 +277,16 @@ def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
         cfg["d_out"] = found.d_out
     if found.activation in ("topk", "abstopk"):
         cfg.update({"k": found.k, "rescale_acts_by_decoder_norm": found.weigh})
+    return cfg, {name: tensor.contiguous() for name, tensor in content.items()}
+
+
+def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Write the folder of a dictionary, as SAELens 6 does; ``tensors`` are by latents' rows."""
+    from safetensors.torch import save_file
+
+    cfg, content = described(found, tensors)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({n: t.contiguous() for n, t in content.items()}, folder / WEIGHTS)
+    save_file(content, folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(cfg, indent=1) + "\n")
 
 

@@ -33,12 +33,7 @@ def write(model: Autoencoder, folder: str | Path, format: str = "saelens") -> Re
     """
     if format not in WRITERS:
         raise unknown("format that is written", format, WRITERS)
-    try:
-        record, tensors = taken_apart(model)
-    except AttributeError as problem:
-        raise IsthmusError(
-            f"this model is no linear dictionary ({problem}): only such are written for others"
-        ) from None
+    record, tensors = taken_apart(model)
     if record.row_norm != "none" and format != "saelens":
         raise IsthmusError(
             f"each row is normalised by itself ({record.row_norm}), which files of {format} "
@@ -57,9 +52,18 @@ def new_folder(folder: str | Path) -> Path:
     return path
 
 
+@torch.no_grad()
 def taken_apart(model: Autoencoder) -> tuple[Record, dict[str, Tensor]]:
-    """What a model is, and its weights by latents' rows, in the user's units, on the CPU."""
-    cfg = model.cfg
+    """What a model is, and its weights by latents' rows, in the user's units, on the CPU.
+
+    They are copies in float32. An :class:`IsthmusError` where it is no linear dictionary.
+    """
+    try:
+        cfg = model.cfg
+    except AttributeError as problem:
+        raise IsthmusError(
+            f"this model is no linear dictionary ({problem}): only such are written for others"
+        ) from None
     rule = model.part_as("bottleneck", Ruled, "a file of a dictionary").rule()
     about = Record.from_dict(cfg.metadata) if cfg.metadata else None
     record = replace(
