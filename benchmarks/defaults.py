@@ -244,7 +244,7 @@ def write(results: Mapping[str, Mapping[str, Any]]) -> None:
     text = [
         "# Defaults",
         "",
-        "Every recipe at its defaults on sets that suit it: what `isthmus fit RECIPE DATA` "
+        "Every recipe at its defaults on three sets that suit it: what `isthmus fit RECIPE DATA` "
         "does. Written by `python -m benchmarks.defaults`. Seconds are the processor's, all "
         "threads together, so that what else the machine did does not count. Rules and reasons "
         "are in the docstrings of `isthmus.training.plan` and `isthmus.recipes.sizes`.",
