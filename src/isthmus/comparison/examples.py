@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from isthmus.comparison.methods import Fitted
 from isthmus.comparison.prepared import Split
+from isthmus.comparison.tasks import squared_errors
 from isthmus.runs import write_atomically
 
 FILE = "examples.npz"
@@ -75,7 +76,7 @@ class Examples:
         if recon is None:
             return
         true, again = part.flat_test, recon.reshape(len(recon), -1)
-        errors = np.square(true.astype(np.float64) - again).mean(1)
+        errors = squared_errors(true, again)
         order = np.argsort(-errors, kind="stable")[:WORST]
         self.worst[name] = Worst(
             numbers[order], errors[order], true[order].astype(np.float32),
