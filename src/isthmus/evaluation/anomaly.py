@@ -113,11 +113,11 @@ def precision_at_n(
     cut = ranked.positives if n is None else whole(n, "n", 1, ranked.rows)
 
     def measure(anomalies: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        found, seen = anomalies.cumsum(1), rows.cumsum(1)
+        true_positives, seen = anomalies.cumsum(1), rows.cumsum(1)
         each = np.arange(len(rows))
         at = (seen < cut).sum(1)
         over = (seen[each, at] - cut) / rows[each, at]
-        return (found[each, at] - over * anomalies[each, at]) / cut
+        return (true_positives[each, at] - over * anomalies[each, at]) / cut
 
     how = f"share of anomalies among the {cut} most anomalous rows, ties by expectation"
     return ranked.result("precision_at_n", measure, how, draws, seed)
@@ -152,12 +152,12 @@ class _Ranked:
         return Result(name, value, True, interval, self.rows, how, "", None, note)
 
     def _resampled(self, measure: _Measure, draws: int, seed: int) -> np.ndarray:
-        rng, found = np.random.default_rng(seed), [np.empty(0)]
+        rng, values = np.random.default_rng(seed), [np.empty(0)]
         for size in blocks(draws, self.rows):
             anomalies = resample(self._anomalies, self.distinct, size, rng)
             normal = resample(self._normal, self.distinct, size, rng)
-            found.append(measure(anomalies, anomalies + normal))
-        return np.concatenate(found)
+            values.append(measure(anomalies, anomalies + normal))
+        return np.concatenate(values)
 
 
 def _checked(

@@ -44,10 +44,10 @@ class _Table:
         """
         whole(draws, "draws", 0)
         rng = np.random.default_rng(seed)
-        share, found = self.counts / self.rows, [np.empty(0)]
+        share, values = self.counts / self.rows, [np.empty(0)]
         for size in blocks(draws, len(share)):
-            found.append(measure(rng.multinomial(self.rows, share, size).astype(np.float64)))
-        return np.concatenate(found)
+            values.append(measure(rng.multinomial(self.rows, share, size).astype(np.float64)))
+        return np.concatenate(values)
 
     def margins(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows in each cluster and in each class, from counts ``(draws, pairs)``."""
@@ -86,13 +86,15 @@ def clustering_accuracy(
     left, right = linear_sum_assignment(dense, maximize=True)
     partner = np.full(table.clusters, -1)
     partner[left] = right
-    found, of_class = np.zeros(width), dense.sum(0)
-    found[right] = dense[left, right]
-    value = float(found.sum() / table.rows)
+    true_positives, of_class = np.zeros(width), dense.sum(0)
+    true_positives[right] = dense[left, right]
+    value = float(true_positives.sum() / table.rows)
     hit = partner[table.cluster] == table.label
     resampled = table.resampled(lambda counts: counts[:, hit].sum(1) / table.rows, draws, seed)
     how = "share of rows in the cluster assigned to their class (Hungarian)"
-    return _result("clustering_accuracy", value, resampled, table.rows, how, 0, found / of_class)
+    return _result(
+        "clustering_accuracy", value, resampled, table.rows, how, 0, true_positives / of_class
+    )
 
 
 def nmi(assigned: Array, labels: Array, *, draws: int = DRAWS, seed: int = 0) -> Result:

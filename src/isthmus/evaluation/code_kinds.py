@@ -73,11 +73,15 @@ class _Reconstruction:
         error.update(x, recon)
 
     def results(self) -> list[Result]:
-        found = []
+        results = []
         for name, (fvu, error) in self.parts.items():
-            told = [fvu.result()] if isinstance(fvu, MaskedFVU) else [fvu.result(), error.result()]
-            found += [replace(r, name=f"{r.name}.{name}" if name else r.name) for r in told]
-        return found
+            part_results = (
+                [fvu.result()] if isinstance(fvu, MaskedFVU) else [fvu.result(), error.result()]
+            )
+            results += [
+                replace(r, name=f"{r.name}.{name}" if name else r.name) for r in part_results
+            ]
+        return results
 
 
 class _Tokens:

@@ -33,20 +33,20 @@ class CodebookCounts:
     def update(self, indices: Array) -> "CodebookCounts":
         """Take in integer choices ``(rows, *positions)``, each in [0, size)."""
         need_rows(indices, "indices")
-        chosen = torch.as_tensor(indices if isinstance(indices, Tensor) else np.array(indices))
-        chosen = chosen.detach().reshape(len(chosen), -1).to(torch.int64)
-        low, high = int(chosen.min()), int(chosen.max())
+        entries = torch.as_tensor(indices if isinstance(indices, Tensor) else np.array(indices))
+        entries = entries.detach().reshape(len(entries), -1).to(torch.int64)
+        low, high = int(entries.min()), int(entries.max())
         if low < 0 or high >= self.size:
             raise IsthmusError(
                 f"index {low if low < 0 else high} is no entry of a codebook of {self.size}: pass "
                 "the size that the indices were made with"
             )
-        positions = chosen.shape[1]
+        positions = entries.shape[1]
         split = self.per_position or positions * self.size <= LARGEST_TABLE
         tables = positions if split else 1
         if split:
-            chosen = chosen + self.size * torch.arange(positions, device=chosen.device)
-        counts = torch.bincount(chosen.flatten(), minlength=tables * self.size)
+            entries = entries + self.size * torch.arange(positions, device=entries.device)
+        counts = torch.bincount(entries.flatten(), minlength=tables * self.size)
         counts = counts.reshape(tables, self.size).cpu()
         if self._counts is not None and indices.shape[1:] != self._shape:
             raise IsthmusError(

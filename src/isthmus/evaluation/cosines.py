@@ -136,10 +136,10 @@ def assigned(a: Tensor, b: Tensor, *, absolute: bool = False) -> tuple[np.ndarra
 
 def mutual(a: Tensor, b: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of rows that are each other's nearest: as `assigned`, in memory linear in the rows."""
-    values, there = nearest(a, b)
+    values, partners = nearest(a, b)
     back = nearest(b, a)[1]
-    paired = back[there] == np.arange(len(a))
-    return np.where(paired, there, -1), np.where(paired, values, np.nan)
+    paired = back[partners] == np.arange(len(a))
+    return np.where(paired, partners, -1), np.where(paired, values, np.nan)
 
 
 def chosen(matching: Matching, largest: int) -> Literal["hungarian", "mutual"]:

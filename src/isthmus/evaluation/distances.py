@@ -33,11 +33,11 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """
     if a.shape[1] <= _FEW:
         return cdist(a, b, "sqeuclidean")
-    found = a @ b.T
-    found *= -2
-    found += np.einsum("ij,ij->i", a, a)[:, None]
-    found += np.einsum("ij,ij->i", b, b)
-    return np.maximum(found, 0, out=found)
+    squares = a @ b.T
+    squares *= -2
+    squares += np.einsum("ij,ij->i", a, a)[:, None]
+    squares += np.einsum("ij,ij->i", b, b)
+    return np.maximum(squares, 0, out=squares)
 
 
 def pieces(rows: int, width: int) -> Iterator[slice]:
@@ -49,9 +49,9 @@ def pieces(rows: int, width: int) -> Iterator[slice]:
 
 def own_distances(x: np.ndarray, part: slice) -> np.ndarray:
     """Distances of the rows of one slice to all rows, exactly 0 of each row to itself."""
-    found = squared_distances(x[part], x)
-    found[np.arange(len(found)), np.arange(part.start, part.stop)] = 0
-    return np.sqrt(found, out=found)
+    squares = squared_distances(x[part], x)
+    squares[np.arange(len(squares)), np.arange(part.start, part.stop)] = 0
+    return np.sqrt(squares, out=squares)
 
 
 def nearest(

@@ -129,9 +129,9 @@ class Absorption:
         """
         per = np.full(len(self.parents), np.nan)
         for p in self.probes:
-            found = np.flatnonzero(_column(self._on, p) & (self._logits[p] > 0))
-            if len(found):
-                per[p] = self._absorbed(p, found).mean()
+            true_positives = np.flatnonzero(_column(self._on, p) & (self._logits[p] > 0))
+            if len(true_positives):
+                per[p] = self._absorbed(p, true_positives).mean()
         weak = [p for p in self.probes if self._probe_f1(p) < WEAK_PROBE]
         notes = [
             _count(sum(len(main) == 0 for main in self.main.values()), "followed by no latent"),
@@ -176,9 +176,9 @@ class Absorption:
             )
         per = np.full(len(self.parents), np.nan)
         for child in np.flatnonzero(self.parents >= 0).tolist():
-            own = np.flatnonzero(self.follows == child)
-            if len(own):
-                best = self.atoms[own[self.f1[own].argmax()]]
+            latents = np.flatnonzero(self.follows == child)
+            if len(latents):
+                best = self.atoms[latents[self.f1[latents].argmax()]]
                 per[child] = _cosines(best[None], truth[self.parents[child]])[0]
         what = "cosine of the latent that follows a child with its parent's direction"
         return self._result("child_cosine", per, None, f"{what}, mean over children", [])
@@ -201,15 +201,15 @@ class Absorption:
         """On which of the judged rows any of these latents fires."""
         return np.asarray(self._fired[:, latents].sum(1)).ravel() > 0
 
-    def _absorbed(self, p: int, found: np.ndarray) -> np.ndarray:
+    def _absorbed(self, p: int, true_positives: np.ndarray) -> np.ndarray:
         """Which of these true positives are absorbed."""
         weight = self.probes[p][0]
-        top, first, second = two_largest(self._codes[found], self.atoms @ weight)
+        top, first, second = two_largest(self._codes[true_positives], self.atoms @ weight)
         near = _cosines(self.atoms, weight)[top] >= self.cosine
         allowed = np.ones(len(self.atoms), dtype=bool)
         if not self.any_latent:
             allowed = _below(self.parents, p)[self.follows] & (self.follows >= 0)
-        silent = ~self._fires(self.main[p])[found]
+        silent = ~self._fires(self.main[p])[true_positives]
         return silent & (top >= 0) & near & allowed[top] & (first - second >= self.margin)
 
     def _probe_f1(self, p: int) -> float:

@@ -55,41 +55,41 @@ class _Bounds:
             self.numel = sum(sizes)
         if self.discrete and isinstance(target, Tensor):
             self.supported &= bool(self.likelihood.support(target).all())
-        own = self.discrete or self.model.target is not None
-        shift = 0.0 if own else log_jacobian(self.model, batch.mask)
+        own_units = self.discrete or self.model.target is not None
+        shift = 0.0 if own_units else log_jacobian(self.model, batch.mask)
         widest = max(sum(sizes) * self.likelihood.numbers, code.mean[0].numel())
         rows = max(1, CHUNK_ELEMENTS // (self.samples * widest))
         chunk = max(1, CHUNK_ELEMENTS // widest)
         total = len(code)
         for start in range(0, total, rows):
             stop = min(start + rows, total)
-            wanted = Batch(target, None, mask).part(start, stop)
+            target_rows = Batch(target, None, mask).part(start, stop)
             given = batch.rows.part(start, stop)
             view = View(tree.sliced(batch.scaled, start, stop), mask=given.mask)
-            taken = code.take(slice(start, stop))
-            pieces = list(self._log_weights(taken, wanted, view, given, chunk))
+            code_rows = code.take(slice(start, stop))
+            pieces = list(self._log_weights(code_rows, target_rows, view, given, chunk))
             self.importance.update(torch.cat(pieces) + shift)
 
     def _log_weights(
-        self, code: GaussianCode, wanted: Batch, view: View, rows: Batch, chunk: int
+        self, code: GaussianCode, target_rows: Batch, view: View, rows: Batch, chunk: int
     ) -> Iterator[Tensor]:
         shape = (len(code), self.samples, *code.mean.shape[1:])
-        more = {} if wanted.mask is None else {"mask": wanted.mask}
+        more = {} if target_rows.mask is None else {"mask": target_rows.mask}
         drawn = torch.from_numpy(self.noise.standard_normal(shape, dtype=np.float32))
         for noise in drawn.to(code.mean).transpose(0, 1).split(chunk):
             z = code.mean + noise * (0.5 * code.logvar).exp()
             posterior = replace(code, z=z, samples=len(noise))
             params = self.model.decode_code(posterior, view=view, batch=rows)
-            likelihood = self.likelihood.log_prob(params, wanted.x, **more)
+            likelihood = self.likelihood.log_prob(params, target_rows.x, **more)
             q = log_standard_normal(noise) - 0.5 * float64(code.logvar).flatten(1).sum(1)
             yield float64(likelihood) + self._log_prior(z) - q
 
     def _log_prior(self, z: Tensor) -> Tensor:
-        prior, own = self.model.prior, None
+        prior, log_prob = self.model.prior, None
         if prior is not None and not isinstance(prior, StandardNormal):
-            own = prior.log_prob(z)
-        self.standard = own is None
-        return log_standard_normal(z) if own is None else float64(own)
+            log_prob = prior.log_prob(z)
+        self.standard = log_prob is None
+        return log_standard_normal(z) if log_prob is None else float64(log_prob)
 
     def results(self) -> list[Result]:
         bound, elbo = self._told(self.importance.bound()), self._told(self.importance.elbo())

@@ -38,10 +38,10 @@ def percentile(
     mutual information are biased upwards, and resampling adds that bias once more; unmoved, the
     interval of a small sample lies above its own value. None where the resamples do not differ.
     """
-    found = draws[np.isfinite(draws)]
-    if len(found) == 0 or found.max() - found.min() <= 1e-12 * max(1.0, abs(value)):
+    resamples = draws[np.isfinite(draws)]
+    if len(resamples) == 0 or resamples.max() - resamples.min() <= 1e-12 * max(1.0, abs(value)):
         return None
-    ends = np.quantile(found, [0.025, 0.975]) + value - found.mean()
+    ends = np.quantile(resamples, [0.025, 0.975]) + value - resamples.mean()
     ends = np.clip(ends, low, high)
     return float(min(ends[0], value)), float(max(ends[1], value))
 
@@ -58,9 +58,9 @@ def resample(places: np.ndarray, width: int, draws: int, rng: np.random.Generato
 
     ``places`` ``(rows,)`` says where each row lies, in [0, width).
     """
-    chosen = places[rng.integers(0, len(places), (draws, len(places)))]
-    chosen += width * np.arange(draws)[:, None]
-    return np.bincount(chosen.ravel(), minlength=draws * width).reshape(draws, width)
+    drawn_places = places[rng.integers(0, len(places), (draws, len(places)))]
+    drawn_places += width * np.arange(draws)[:, None]
+    return np.bincount(drawn_places.ravel(), minlength=draws * width).reshape(draws, width)
 
 
 def grouped_interval(
@@ -110,16 +110,16 @@ def over_seeds(values: list[float]) -> Estimate:
     Up to six seeds all resamples are enumerated, so the interval is exact; with three it is
     the range of the seeds. Differences within a seed are paired, since whole seeds are resampled.
     """
-    found = np.asarray(values, dtype=np.float64)
-    if not np.isfinite(found).all() or found.size == 0:
+    numbers = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(numbers).all() or numbers.size == 0:
         return Estimate(math.nan, math.nan, math.nan)
-    if len(found) <= EXACT:
-        draws = np.array(list(itertools.product(range(len(found)), repeat=len(found))))
+    if len(numbers) <= EXACT:
+        draws = np.array(list(itertools.product(range(len(numbers)), repeat=len(numbers))))
     else:
-        draws = np.random.default_rng(0).integers(0, len(found), (SEED_DRAWS, len(found)))
-    means = found[draws].mean(1)
+        draws = np.random.default_rng(0).integers(0, len(numbers), (SEED_DRAWS, len(numbers)))
+    means = numbers[draws].mean(1)
     low, high = np.quantile(means, [0.025, 0.975], method="inverted_cdf")
-    return Estimate(float(found.mean()), float(low), float(high))
+    return Estimate(float(numbers.mean()), float(low), float(high))
 
 
 def paired(differences: list[float], overlap: float = 0.0) -> Estimate:
@@ -131,14 +131,14 @@ def paired(differences: list[float], overlap: float = 0.0) -> Estimate:
     the generalization error, section 4). A single seed has no interval: from minus infinity to
     infinity.
     """
-    found = np.asarray(differences, dtype=np.float64)
-    if not np.isfinite(found).all() or found.size == 0:
+    numbers = np.asarray(differences, dtype=np.float64)
+    if not np.isfinite(numbers).all() or numbers.size == 0:
         return Estimate(math.nan, math.nan, math.nan)
-    mean, n = float(found.mean()), len(found)
+    mean, n = float(numbers.mean()), len(numbers)
     if n == 1:
         return Estimate(mean, -math.inf, math.inf)
     half = float(stats.t.ppf(0.975, n - 1)) * math.sqrt(
-        float(found.var(ddof=1)) * (1.0 / n + overlap)
+        float(numbers.var(ddof=1)) * (1.0 / n + overlap)
     )
     return Estimate(mean, mean - half, mean + half)
 
@@ -150,11 +150,11 @@ def student(values: list[float], *, logarithmic: bool = False) -> Estimate:
     interval whose ends are ratios too. NaN where a seed's value is, or where a logarithm is asked
     of a number that is not positive.
     """
-    found = np.asarray(values, dtype=np.float64)
+    numbers = np.asarray(values, dtype=np.float64)
     if not logarithmic:
         return paired(values)
-    if found.size == 0 or not np.isfinite(found).all() or (found <= 0).any():
+    if numbers.size == 0 or not np.isfinite(numbers).all() or (numbers <= 0).any():
         return Estimate(math.nan, math.nan, math.nan)
-    logs = paired(np.log(found).tolist())
+    logs = paired(np.log(numbers).tolist())
     with np.errstate(over="ignore"):
         return Estimate(*(float(np.exp(x)) for x in (logs.mean, logs.low, logs.high)))

@@ -41,7 +41,7 @@ def neighbourhood(x: Array, z: Array, k: int | Sequence[int] = 10) -> dict[str, 
     terms = np.abs(rows - 2 * np.arange(1, max(ks) + 1) + 1) / np.arange(1, max(ks) + 1)
     scale = rows * np.cumsum(terms)[size - 1]
     latent, of_x = of_latent / scale, of_data / scale
-    found = {
+    measures = {
         "trustworthiness": (1 - false / worst, True, "1 - normalised ranks of false neighbours"),
         "continuity": (1 - torn / worst, True, "1 - normalised ranks of lost neighbours"),
         "mrre": ((latent + of_x) / 2, False, "mean of both mean relative rank errors"),
@@ -50,7 +50,7 @@ def neighbourhood(x: Array, z: Array, k: int | Sequence[int] = 10) -> dict[str, 
     }
     return {
         name: Result(name, float(per.mean()), up, None, rows, f"{how} {within}", "", per)
-        for name, (per, up, how) in found.items()
+        for name, (per, up, how) in measures.items()
     }
 
 
@@ -170,8 +170,8 @@ class _Ranking:
     def ranks(self, others: np.ndarray) -> np.ndarray:
         """Ranks, from 1, of the rows that are numbered in ``others`` ``(slice, k)``."""
         distances = np.take_along_axis(self._distances, others, 1)
-        found = [np.searchsorted(*pair) for pair in zip(self._sorted, distances, strict=True)]
-        return np.array(found) + 1
+        places = [np.searchsorted(*pair) for pair in zip(self._sorted, distances, strict=True)]
+        return np.array(places) + 1
 
 
 def _sizes(k: int | Sequence[int]) -> list[int]:

@@ -69,5 +69,5 @@ def neighbour_means(
     rows: np.ndarray, values: np.ndarray, ks: Sequence[int], queries: np.ndarray
 ) -> tuple[list[np.ndarray], bool]:
     """Mean value of the k nearest rows, for each k."""
-    found = values[nearest(queries, rows, max(ks))[1]]
-    return [found[:, :k].mean(1) for k in ks], True
+    neighbour_values = values[nearest(queries, rows, max(ks))[1]]
+    return [neighbour_values[:, :k].mean(1) for k in ks], True

@@ -181,19 +181,19 @@ def _probe(
     chosen_seeds = [seeds] if isinstance(seeds, (int, np.integer)) else list(seeds)
     if not chosen_seeds:
         raise IsthmusError("no seed is given: pass seeds, one number or several")
-    predicted, chosen, notes = [], [], [task.note]
+    predicted, best_options, notes = [], [], [task.note]
     for seed in chosen_seeds:
         rng = np.random.default_rng(whole(seed, "seed", 0))
         labelled = _few(task, per_class, rng)
         option, note = _choose(task, fit, options, labelled, rng)
         fitted = fit(task.rows[labelled], task.target[labelled], [option], task.test_rows)
         predicted.append(fitted[0][0])
-        chosen.append(f"{option:g}")
+        best_options.append(f"{option:g}")
         notes += [note, "" if fitted[1] else "a fit did not converge"]
     per, interval, ends = _scored(task, np.stack(predicted))
     measure = "R^2" if task.continuous else "accuracy"
     few = "" if per_class is None else f", {per_class} labels a class"
-    listed = ", ".join(dict.fromkeys(chosen))
+    listed = ", ".join(dict.fromkeys(best_options))
     how = f"{measure} on test rows of {what} ({setting} {listed}, chosen on training rows{few})"
     how += task.scaled
     if len(per) > 1:
@@ -289,7 +289,7 @@ def _scored(
                 wilson(float(rows - errors.sum()), rows),
                 "Wilson's 95 % interval over test rows",
             )
-    rng, found = np.random.default_rng(0), []
+    rng, values = np.random.default_rng(0), []
     for size in blocks(DRAWS, rows + seeds):
         counts = resample(np.arange(rows), rows, size, rng)
         of_seeds = resample(np.arange(seeds), seeds, size, rng) / seeds
@@ -298,8 +298,8 @@ def _scored(
         if task.continuous:
             spread = counts @ centred**2 - (counts @ centred) ** 2 / rows
         with np.errstate(divide="ignore", invalid="ignore"):  # a resample of one value
-            found.append(1 - lost / spread)
+            values.append(1 - lost / spread)
     over = "test rows" if seeds == 1 else "test rows and seeds"
     low = -np.inf if task.continuous else 0
-    interval = percentile(np.concatenate(found), float(per.mean()), low, 1)
+    interval = percentile(np.concatenate(values), float(per.mean()), low, 1)
     return per, interval, f"95 % percentile bootstrap over {over}, {DRAWS} resamples"

@@ -40,10 +40,10 @@ class TokenMeasures:
         """Take in rows: their log-probabilities in nats ``(rows,)``, which tokens are right
         ``(rows, steps)`` under a mask of the same shape, how many tokens the rows have without
         what ends them ``(rows,)``, and which are rebuilt exactly ``(rows,)``."""
-        told = torch.as_tensor(elements(right, mask), device=log_prob.device)
+        tokens = torch.as_tensor(elements(right, mask), device=log_prob.device)
         right = observed(right.double(), mask).flatten(1).sum(1)
-        own = torch.as_tensor(given, device=log_prob.device)
-        columns = (-log_prob, right, told.expand(len(right)), own.expand(len(right)), same)
+        lengths = torch.as_tensor(given, device=log_prob.device)
+        columns = (-log_prob, right, tokens.expand(len(right)), lengths.expand(len(right)), same)
         self.rows.append(torch.stack([c.double().cpu() for c in columns], 1))
         return self
 
@@ -51,23 +51,23 @@ class TokenMeasures:
         """All of them so far."""
         if not self.rows:
             raise IsthmusError("no rows have been seen: update with at least one row")
-        nats, right, told, own, same = torch.cat(self.rows).unbind(1)
+        nats, right, tokens, lengths, same = torch.cat(self.rows).unbind(1)
         taught = "each token from the code and the true tokens before it"
         per_token = _ratio(
-            "nats_per_token", nats, told, False, f"nats over tokens; {taught}", "nats per token"
+            "nats_per_token", nats, tokens, False, f"nats over tokens; {taught}", "nats per token"
         )
-        found = [
+        results = [
             _share(same),
-            _ratio("token_accuracy", right, told, True,
+            _ratio("token_accuracy", right, tokens, True,
                    f"share of tokens of which the most probable is right; {taught}", "fraction"),
             replace(per_token, note=f"a perplexity of {_perplexity(per_token.value)}"),
         ]  # fmt: skip
         if self.bytes:
-            found.append(
-                _ratio("bits_per_byte", nats / math.log(2.0), own, False,
+            results.append(
+                _ratio("bits_per_byte", nats / math.log(2.0), lengths, False,
                        f"bits over bytes; {taught}", "bits per byte")
             )  # fmt: skip
-        return found
+        return results
 
 
 def same_rows(recon: Tree, rows: Batch) -> Tensor:
@@ -77,8 +77,8 @@ def same_rows(recon: Tree, rows: Batch) -> Tensor:
         return observed((recon != x).to(torch.uint8), mask).flatten(1).sum(1) == 0
     lengths = x.new_full((len(x),), x.shape[1]) if mask is None else lengths_of(mask)
     steps = min(x.shape[1], recon.values.shape[1])
-    there = torch.arange(steps, device=x.device) < lengths[:, None]
-    same = (recon.values[:, :steps] == x[:, :steps]) | ~there
+    row_mask = torch.arange(steps, device=x.device) < lengths[:, None]
+    same = (recon.values[:, :steps] == x[:, :steps]) | ~row_mask
     return same.all(1) & (recon.lengths == lengths)
 
 

@@ -65,13 +65,13 @@ def scaled_distances(rows: Tensor, start: np.ndarray) -> np.ndarray:
     grow with the square of the number of latents.
     """
     units = unit_rows(rows, "rows of the dictionary").cpu().double()
-    wanted = torch.cdist(units, units, compute_mode="donot_use_mm_for_euclid_dist").numpy()
+    distances = torch.cdist(units, units, compute_mode="donot_use_mm_for_euclid_dist").numpy()
     turn = np.arange(len(start)) * (np.pi * (3.0 - np.sqrt(5.0)))
     # Latents that the two components put on one place have to come apart.
     at = start + 1e-3 * float(start.std()) * np.stack([np.cos(turn), np.sin(turn)], 1)
     for _ in range(SCALING):
         apart = np.linalg.norm(at[:, None] - at, axis=2)
-        ratio = np.divide(wanted, apart, out=np.zeros_like(apart), where=apart > 0)
+        ratio = np.divide(distances, apart, out=np.zeros_like(apart), where=apart > 0)
         at = (ratio.sum(1)[:, None] * at - ratio @ at) / len(at)
     return (at - at.mean(0)).astype(np.float32)
 
@@ -84,8 +84,8 @@ def principal(rows: Tensor) -> np.ndarray:
     axes = vectors[:, -2:].flip(1)
     # An axis may point either way: let its largest element be positive.
     axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
-    found = (centred @ axes).numpy()
-    return np.pad(found, ((0, 0), (0, 2 - found.shape[1]))).astype(np.float32)
+    places = (centred @ axes).numpy()
+    return np.pad(places, ((0, 0), (0, 2 - places.shape[1]))).astype(np.float32)
 
 
 def _edges(near: np.ndarray, cosine: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -139,6 +139,6 @@ def _pushes(at: np.ndarray) -> np.ndarray:
     ones = np.ones(len(at))
     total = field(ones, fft.rfft2(near)).sum() - len(at)
     kernel = fft.rfft2(near**2)
-    here = field(ones, kernel)
-    push = np.stack([at[:, i] * here - field(at[:, i], kernel) for i in (0, 1)], 1)
+    kernel_sums = field(ones, kernel)
+    push = np.stack([at[:, i] * kernel_sums - field(at[:, i], kernel) for i in (0, 1)], 1)
     return push * (len(at) / max(1e-12, total))

@@ -113,20 +113,20 @@ def _votes(
     x: np.ndarray, labels: np.ndarray, votes: int, size: int, rng: np.random.Generator
 ) -> np.ndarray:
     """How often each latent varied least with each factor fixed, ``(factors, latents)``."""
-    chosen = rng.integers(labels.shape[1], size=votes)
-    found = np.zeros((labels.shape[1], x.shape[1]), dtype=np.int64)
+    fixed_factors = rng.integers(labels.shape[1], size=votes)
+    tally = np.zeros((labels.shape[1], x.shape[1]), dtype=np.int64)
     step = max(1, _BLOCK // (size * x.shape[1]))
     for factor, column in enumerate(labels.T):
         order = np.argsort(column, kind="stable")
         counts = np.bincount(column)
         starts = np.cumsum(counts) - counts
         shared = np.flatnonzero(_shared(column))
-        label = column[rng.choice(shared, size=int((chosen == factor).sum()))]
+        label = column[rng.choice(shared, size=int((fixed_factors == factor).sum()))]
         for at in range(0, len(label), step):
             part = label[at : at + step]
             place = rng.random((len(part), size)) * counts[part][:, None]
             rows = order[starts[part][:, None] + place.astype(np.int64)]
             # x has variance 1 over all rows, so variances need no normalising.
             least = x[rows].var(axis=1).argmin(axis=1)
-            found[factor] += np.bincount(least, minlength=x.shape[1])
-    return found
+            tally[factor] += np.bincount(least, minlength=x.shape[1])
+    return tally

@@ -90,17 +90,17 @@ def table(values: Array, what: str, discrete: Discrete) -> Table:
     if not np.isfinite(numbers).all():
         raise IsthmusError(f"the {what} hold values that are not finite: drop those rows")
     if discrete is None:
-        found = np.array([whole or _repeats(column) for column in numbers.T])
+        discrete_columns = np.array([whole or _repeats(column) for column in numbers.T])
     else:
-        found = np.array(discrete, dtype=bool)
-        if found.ndim == 0:
-            found = np.full(numbers.shape[1], bool(found))
-        if found.shape != (numbers.shape[1],):
+        discrete_columns = np.array(discrete, dtype=bool)
+        if discrete_columns.ndim == 0:
+            discrete_columns = np.full(numbers.shape[1], bool(discrete_columns))
+        if discrete_columns.shape != (numbers.shape[1],):
             raise IsthmusError(
-                f"discrete_{what} has {found.size} answers for {numbers.shape[1]} columns: pass "
-                "one for each, or one for all"
+                f"discrete_{what} has {discrete_columns.size} answers for {numbers.shape[1]} "
+                "columns: pass one for each, or one for all"
             )
-    return Table(numbers, found)
+    return Table(numbers, discrete_columns)
 
 
 def row_order(minor: np.ndarray, major: np.ndarray) -> np.ndarray:

@@ -25,13 +25,13 @@ def label_information(
     ``corrected`` takes that off: (s - a - b + 1) / 2n for the s pairs, a and b labels that occur,
     and what is then below 0 is 0.
     """
-    found = np.zeros((first.shape[1], second.shape[1]))
+    information = np.zeros((first.shape[1], second.shape[1]))
     for i, a in enumerate(first.T):
         for j, b in enumerate(second.T):
             width = int(b.max()) + 1
             joint = np.bincount(a * width + b, minlength=(int(a.max()) + 1) * width)
-            found[i, j] = _of_counts(joint.reshape(-1, width), corrected)
-    return found
+            information[i, j] = _of_counts(joint.reshape(-1, width), corrected)
+    return information
 
 
 def neighbour_information(values: np.ndarray, labels: np.ndarray, neighbours: int) -> np.ndarray:
@@ -66,34 +66,34 @@ def _neighbour(values: np.ndarray, labels: np.ndarray, neighbours: int) -> float
         return 0.0
     of_k, of_m, of_class = 0.0, 0.0, 0.0
     for label in np.flatnonzero(counts > 1):
-        own = np.sort(values[labels == label])
-        size = len(own)
+        class_values = np.sort(values[labels == label])
+        size = len(class_values)
         k = min(neighbours, size - 1)
-        low, high, radius = _window(own, k)
+        low, high, radius = _window(class_values, k)
         tied = radius == 0
         nearer = np.searchsorted(everyone, high, "left") - np.searchsorted(everyone, low, "right")
-        same = _ties(own, own)
+        same = _ties(class_values, class_values)
         of_k += digamma(np.where(tied, same - 1, k)).sum()
-        of_m += digamma(np.where(tied, _ties(everyone, own) - 1, nearer)).sum()
+        of_m += digamma(np.where(tied, _ties(everyone, class_values) - 1, nearer)).sum()
         of_class += size * digamma(size)
     rows = len(everyone)
     return max(0.0, float(digamma(rows) + (of_k - of_class - of_m) / rows))
 
 
-def _window(own: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _window(values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For sorted values the open interval that ends at the k-th neighbour, and its radius."""
-    size = len(own)
+    size = len(values)
     beyond = np.full(k, np.inf)
-    padded = np.concatenate([-beyond, own, beyond])
+    padded = np.concatenate([-beyond, values, beyond])
     # Row b: the window that starts b places below, and the one value at each of its ends.
     first = np.stack([padded[k - below : k - below + size] for below in range(k + 1)])
     last = np.stack([padded[2 * k - below : 2 * k - below + size] for below in range(k + 1)])
-    reach = np.maximum(own - first, last - own)
+    reach = np.maximum(values - first, last - values)
     best = reach.argmin(axis=0), np.arange(size)
     first, last, radius = first[best], last[best], reach[best]
     # The end at the neighbour itself is its own value: x - (x - y) may round to another.
-    low = np.where(own - first >= last - own, first, own - radius)
-    high = np.where(last - own >= own - first, last, own + radius)
+    low = np.where(values - first >= last - values, first, values - radius)
+    high = np.where(last - values >= values - first, last, values + radius)
     return low, high, radius
 
 

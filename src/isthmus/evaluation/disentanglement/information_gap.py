@@ -160,10 +160,10 @@ def _per_factor(latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _normalised(information: np.ndarray, labels: np.ndarray) -> np.ndarray:
     total = entropies(labels)
-    found: np.ndarray = np.where(
+    normalised_gaps: np.ndarray = np.where(
         total > 0, gaps(information) / np.where(total > 0, total, 1), np.nan
     )
-    return found
+    return normalised_gaps
 
 
 def _sampled(
@@ -184,7 +184,9 @@ def _sampled(
         # Common factors of a draw cancel in the ratio of the two densities.
         density = np.exp(log_q - log_q.max(axis=1, keepdims=True))
         grouped = density @ members / sizes
-        own = np.take_along_axis(grouped, offsets[:-1] + labels[row], axis=1)
+        conditional_density = np.take_along_axis(grouped, offsets[:-1] + labels[row], axis=1)
         tiny = np.finfo(np.float64).tiny
-        total += (np.log(np.maximum(own, tiny)) - np.log(density.mean(axis=1))[:, None]).sum(axis=0)
+        total += (
+            np.log(np.maximum(conditional_density, tiny)) - np.log(density.mean(axis=1))[:, None]
+        ).sum(axis=0)
     return np.maximum(total / len(picked), 0)

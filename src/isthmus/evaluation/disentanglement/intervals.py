@@ -28,11 +28,11 @@ def intervals(
         return [None] * len(values)
     without = np.array([statistic(group != g) for g in range(groups)])
     counts = np.bincount(group, minlength=groups)
-    found = [
+    spans = [
         grouped_interval(float(value), column, counts)
         for value, column in zip(values, without.T, strict=True)
     ]
-    return [None if i is None else (max(0.0, i[0]), min(1.0, i[1])) for i in found]
+    return [None if i is None else (max(0.0, i[0]), min(1.0, i[1])) for i in spans]
 
 
 def said(interval: tuple[float, float] | None) -> str:

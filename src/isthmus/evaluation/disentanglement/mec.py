@@ -96,8 +96,8 @@ def infomec(
     labels, latents = v.labels(n_bins)[:, varied], z.labels(n_bins)
 
     def statistic(kept: np.ndarray) -> np.ndarray:
-        found = _shared(z, latents, labels, alive, kept, neighbours, corrected)
-        return np.array([nan_mean(dominance(found)), nan_mean(dominance(found.T))])
+        information = _shared(z, latents, labels, alive, kept, neighbours, corrected)
+        return np.array([nan_mean(dominance(information)), nan_mean(dominance(information.T))])
 
     of_latents, of_factors = np.full(len(alive), np.nan), np.full(len(varied), np.nan)
     values = np.full(2, np.nan)
@@ -175,13 +175,15 @@ def _shared(
 ) -> np.ndarray:
     """NMI of the active latents with the factors, ``(active latents, factors)``, on some rows."""
     v = labels[kept]
-    found = np.zeros((len(alive), v.shape[1]))
+    information = np.zeros((len(alive), v.shape[1]))
     by_count, by_distance = alive & z.discrete, alive & ~z.discrete
-    found[by_count] = label_information(latents[kept][:, by_count], v, corrected=corrected)
+    information[by_count] = label_information(latents[kept][:, by_count], v, corrected=corrected)
     if by_distance.any():
-        found[by_distance] = neighbour_information(z.values[kept][:, by_distance], v, neighbours)
+        information[by_distance] = neighbour_information(
+            z.values[kept][:, by_distance], v, neighbours
+        )
     total = entropies(v)
-    normalised: np.ndarray = found[alive] / np.where(total > 0, total, 1)
+    normalised: np.ndarray = information[alive] / np.where(total > 0, total, 1)
     return normalised
 
 

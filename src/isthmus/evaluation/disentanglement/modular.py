@@ -123,8 +123,8 @@ def _of_latents(latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
     best = squared.max(axis=1)
     others = squared.sum(axis=1) - best
     deviation = others / np.where(best > 0, best, 1) / (labels.shape[1] - 1)
-    found: np.ndarray = np.where(best > 0, 1 - deviation, 0)
-    return found
+    scores: np.ndarray = np.where(best > 0, 1 - deviation, 0)
+    return scores
 
 
 def _area(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray) -> float:

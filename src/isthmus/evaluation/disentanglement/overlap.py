@@ -125,7 +125,7 @@ def _groups(labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def _moved(x: np.ndarray, groups: list[tuple[np.ndarray, np.ndarray]], signed: bool) -> np.ndarray:
     """S ``(latents, factors)``, NaN for factors without pairs."""
-    found = np.full((x.shape[1], len(groups)), np.nan)
+    scores = np.full((x.shape[1], len(groups)), np.nan)
     for factor, (group, cell) in enumerate(groups):
         ones = np.ones((len(x), 1))
         columns = np.concatenate([ones, x, x**2], axis=1)
@@ -134,15 +134,15 @@ def _moved(x: np.ndarray, groups: list[tuple[np.ndarray, np.ndarray]], signed: b
         if not paired.any():
             continue
         partner = away[paired, 1:] / away[paired, :1]
-        own, (first, second) = x[paired], np.split(partner, 2, axis=1)
-        covariance = (own * first).mean(axis=0) - own.mean(axis=0) * first.mean(axis=0)
-        variance = own.var(axis=0) * (second.mean(axis=0) - first.mean(axis=0) ** 2)
+        codes, (first, second) = x[paired], np.split(partner, 2, axis=1)
+        covariance = (codes * first).mean(axis=0) - codes.mean(axis=0) * first.mean(axis=0)
+        variance = codes.var(axis=0) * (second.mean(axis=0) - first.mean(axis=0) ** 2)
         # x has variance 1 over all rows: what is left of rounding is far below this.
         still = variance < 1e-20
         correlation = np.where(still, 1, covariance / np.sqrt(np.where(still, 1, variance)))
         strength = np.maximum(correlation, 0) if signed else np.abs(correlation)
-        found[:, factor] = 1 - np.minimum(strength, 1)
-    return found
+        scores[:, factor] = 1 - np.minimum(strength, 1)
+    return scores
 
 
 def _numbered(labels: np.ndarray) -> np.ndarray:
@@ -174,5 +174,5 @@ def _pooled(scores: np.ndarray, s: np.ndarray, pooling: Pooling) -> np.ndarray:
     if pooling == "max":
         return (scores * s).max(axis=0)
     total = s.sum(axis=0)
-    found: np.ndarray = (scores * s * s).sum(axis=0) / np.where(total > 0, total, 1)
-    return found
+    weighted_mean: np.ndarray = (scores * s * s).sum(axis=0) / np.where(total > 0, total, 1)
+    return weighted_mean

@@ -93,8 +93,10 @@ def sap(
 
 
 def _squared_correlations(z: Table, v: Table, factor: int) -> np.ndarray:
-    found: np.ndarray = (z.standardised.T @ v.standardised[:, factor] / len(z.values)) ** 2
-    return found
+    squared_correlations: np.ndarray = (
+        z.standardised.T @ v.standardised[:, factor] / len(z.values)
+    ) ** 2
+    return squared_correlations
 
 
 def _accuracies(
@@ -107,13 +109,15 @@ def _accuracies(
     adjusted: bool,
 ) -> np.ndarray:
     y = np.unique(v.values[:, factor], return_inverse=True)[1]
-    values, found = int(y.max()) + 1, np.zeros(len(alive))
+    values, accuracies = int(y.max()) + 1, np.zeros(len(alive))
     for place, latent in enumerate(alive):
         x, guess = z.standardised[:, [latent]], np.empty_like(y)
         for fitted in (first, ~first):
             guess[~fitted] = _guess(classifier, x[fitted], y[fitted], x[~fitted], values)
-        found[place] = np.mean([(guess[y == label] == label).mean() for label in range(values)])
-    return np.maximum((found - 1 / values) / (1 - 1 / values), 0) if adjusted else found
+        accuracies[place] = np.mean(
+            [(guess[y == label] == label).mean() for label in range(values)]
+        )
+    return np.maximum((accuracies - 1 / values) / (1 - 1 / values), 0) if adjusted else accuracies
 
 
 def _guess(

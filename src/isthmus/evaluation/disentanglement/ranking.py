@@ -60,22 +60,22 @@ def udr(
         raise unknown("similarity", similarity, get_args(Similarity))
     if len(codes) < 2:
         raise IsthmusError(f"{len(codes)} models cannot be compared: pass the codes of two or more")
-    found = [table(one, f"codes of model {i}", False) for i, one in enumerate(codes)]
-    lengths = sorted({len(one.values) for one in found})
+    tables = [table(one, f"codes of model {i}", False) for i, one in enumerate(codes)]
+    lengths = sorted({len(one.values) for one in tables})
     if len(lengths) > 1 or lengths[0] < 3:
         raise IsthmusError(
             f"the models have {', '.join(map(str, lengths))} rows: pass the codes of the same "
             "rows, three or more"
         )
     # Sums depend on the order of the rows by rounding; sorted rows make the value exact.
-    order = np.lexsort(np.concatenate([one.values for one in found], axis=1).T)
-    found = [Table(one.values[order], one.discrete) for one in found]
+    order = np.lexsort(np.concatenate([one.values for one in tables], axis=1).T)
+    tables = [Table(one.values[order], one.discrete) for one in tables]
     masks = (
-        [active(one, MIN_STD) for one in found]
+        [active(one, MIN_STD) for one in tables]
         if kl is None
-        else _informative(kl, [one.values.shape[1] for one in found])
+        else _informative(kl, [one.values.shape[1] for one in tables])
     )
-    kept = [one.standardised[:, mask] for one, mask in zip(found, masks, strict=True)]
+    kept = [one.standardised[:, mask] for one, mask in zip(tables, masks, strict=True)]
     if similarity == "spearman":
         kept = [_ranks(one) for one in kept]
     per = np.array(
@@ -119,8 +119,8 @@ def _ranks(codes: np.ndarray) -> np.ndarray:
         return codes
     ranks = rankdata(codes, axis=0) - (len(codes) + 1) / 2
     length = np.linalg.norm(ranks, axis=0)
-    found: np.ndarray = ranks / np.where(length > 0, length, 1)
-    return found
+    unit_ranks: np.ndarray = ranks / np.where(length > 0, length, 1)
+    return unit_ranks
 
 
 def _similarities(first: np.ndarray, second: np.ndarray, similarity: Similarity) -> np.ndarray:

@@ -19,13 +19,13 @@ def concentration(scores: np.ndarray) -> np.ndarray:
     is one column only.
     """
     totals = scores.sum(axis=1)
-    found = np.full(len(scores), np.nan)
+    concentrations = np.full(len(scores), np.nan)
     if scores.shape[1] > 1:
         kept = totals > 0
         share = scores[kept] / totals[kept, None]
         logs = np.log(share, out=np.zeros_like(share), where=share > 0)
-        found[kept] = 1 + (share * logs).sum(axis=1) / np.log(scores.shape[1])
-    return found
+        concentrations[kept] = 1 + (share * logs).sum(axis=1) / np.log(scores.shape[1])
+    return concentrations
 
 
 def dominance(scores: np.ndarray) -> np.ndarray:
@@ -40,5 +40,5 @@ def dominance(scores: np.ndarray) -> np.ndarray:
     totals = scores.sum(axis=1)
     share = scores.max(axis=1) / np.where(totals > 0, totals, 1)
     level = np.where(totals > 0, share, 1 / columns)
-    found: np.ndarray = (level - 1 / columns) / (1 - 1 / columns)
-    return found
+    excess: np.ndarray = (level - 1 / columns) / (1 - 1 / columns)
+    return excess
