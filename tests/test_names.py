@@ -56,7 +56,8 @@ OTHERS = {
 
 PLAIN_ROOMS = (
     "activations", "anatomy", "cli", "comparison", "data", "evaluation", "interpretation", "pages",
-    "pictures", "reproduction", "runs", "studies", "tables", "estimators.py", "spelling.py",
+    "pictures", "recipes", "reproduction", "runs", "studies", "tables", "estimators.py",
+    "spelling.py",
 )  # fmt: skip
 """Rooms and files whose locals are looked at."""
 

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Iterator
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, reduce
 from importlib import metadata
 from typing import Any
 
@@ -23,25 +23,23 @@ def imported(name: str) -> Any:
     if not all(part.isidentifier() for part in (*module.split("."), *path.split("."))):
         raise IsthmusError(f"{name!r} names no function: {form}")
     try:
-        found: Any = importlib.import_module(module)
+        imported_module: Any = importlib.import_module(module)
     except Exception as problem:  # whatever that module does when it is imported
         raise IsthmusError(
             f"{name!r} cannot be imported ({reason(problem)}): install the package that has it, "
             "or run where Python finds it"
         ) from problem
     try:
-        return attribute(found, path)
+        return attribute(imported_module, path)
     except AttributeError:
-        near = get_close_matches(path, [*vars(found)], n=1)
+        near = get_close_matches(path, [*vars(imported_module)], n=1)
         hint = f"did you mean {near[0]!r}?" if near else form
         raise IsthmusError(f"the module {module!r} has no {path!r}: {hint}") from None
 
 
 def attribute(found: Any, path: str) -> Any:
     """An attribute of an attribute, ``Class.method``."""
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found
+    return reduce(getattr, path.split("."), found)
 
 
 def reason(problem: BaseException) -> str:

@@ -109,10 +109,10 @@ class Recipe:
         if not path or "<" in path or module in ("", "__main__") or module not in sys.modules:
             return False
         try:
-            found = origin.attribute(sys.modules[module], path)
+            named_object = origin.attribute(sys.modules[module], path)
         except AttributeError:
             return False
-        return found is (self.build_function if self.model is None else self.model)
+        return named_object is (self.build_function if self.model is None else self.model)
 
     @property
     def where(self) -> str:
@@ -127,10 +127,10 @@ class Recipe:
         both at once is an :class:`IsthmusError`.
         """
         fields = {**self.model_options.model_fields, **TrainingOptions.model_fields}
-        found = known_names(options, fields)
+        known_options = known_names(options, fields)
         return {
             name: known_value(value, literals(fields[name].annotation)) if name in fields else value
-            for name, value in found.items()
+            for name, value in known_options.items()
         }
 
     def parse(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], TrainingOptions]:
@@ -153,13 +153,13 @@ class Recipe:
         if "epochs" in training and "steps" not in training:
             training["steps"] = None
         model = validated(self.model_options, given)
-        chosen = {name: getattr(model, name) for name in model_names}
-        return chosen, validated(TrainingOptions, {**self.defaults, **training})
+        model_options = {name: getattr(model, name) for name in model_names}
+        return model_options, validated(TrainingOptions, {**self.defaults, **training})
 
     def build(self, signal: Signal, options: Mapping[str, Any]) -> Autoencoder:
         """The untrained model for a signal; ``options`` as :meth:`parse` returned them."""
         options = dict(options)
-        asked = options.pop("scaling")
+        scaling = options.pop("scaling")
         if not self.reads_signal:
             model = self._made(**options)
             if not model.signal.accepts(signal):
@@ -167,13 +167,13 @@ class Recipe:
                     f"the data are {signal}, and the model of {self.name} reads {model.signal}: "
                     "pass rows that fit"
                 )
-            scale_own(model, asked, signal)
+            scale_own(model, scaling, signal)
             return model
         self._check_kind(signal)
-        scaler = scaler_of(signal, asked, self.scaling)
+        scaler = scaler_of(signal, scaling, self.scaling)
         model = self._made(as_scaled(signal, scaler), **options)
         model.signal = signal
-        if asked != "auto" or not model.scaler_given:
+        if scaling != "auto" or not model.scaler_given:
             rescale(model, modes_of(scaler))
         model.scaler_given = True
         return model
@@ -209,12 +209,12 @@ class Recipe:
         )
 
     def _made(self, *signal: Signal, **options: Any) -> Autoencoder:
-        made = self.build_function(*signal, **options)
-        if not isinstance(made, Autoencoder):
+        model = self.build_function(*signal, **options)
+        if not isinstance(model, Autoencoder):
             raise IsthmusError(
-                f"{self.name} returned a {type(made).__name__}: a recipe returns an Autoencoder"
+                f"{self.name} returned a {type(model).__name__}: a recipe returns an Autoencoder"
             )
-        return made
+        return model
 
 
 RecipeLike = str | Recipe | Build | Autoencoder
@@ -252,32 +252,32 @@ def recipe(
     """
 
     def register(function: Build) -> Build:
-        made = _of_function(
+        entry = _of_function(
             function, name, family=family, paper=paper, formula=formula, claim=claim,
             catalogue=catalogue, defaults=dict(training or {}), scaling=scaling, kinds=kinds,
             given=given,
         )  # fmt: skip
-        _BY_FUNCTION[function] = made
-        _register(made)
+        _BY_FUNCTION[function] = entry
+        _register(entry)
         return function
 
     return register
 
 
-def _register(made: Recipe) -> None:
-    if not made.builtin:
+def _register(entry: Recipe) -> None:
+    if not entry.builtin:
         _discover()  # so that a name of this library's own is known to be taken
-    taken = _RECIPES.get(made.name)
-    if taken is None or taken.source == made.source:
-        _RECIPES[made.name] = made
+    namesake = _RECIPES.get(entry.name)
+    if namesake is None or namesake.source == entry.source:
+        _RECIPES[entry.name] = entry
         return
     sentence = (
-        f"two recipes are called {made.name!r}, {taken.where} and {made.where}: name one of them "
-        "by its 'package.module:function'"
+        f"two recipes are called {entry.name!r}, {namesake.where} and {entry.where}: name one of "
+        "them by its 'package.module:function'"
     )
     if not _importing:
         raise IsthmusError(sentence)
-    _BROKEN[made.name] = sentence
+    _BROKEN[entry.name] = sentence
 
 
 def _of_function(function: Build, name: str | None = None, **page: Any) -> Recipe:
@@ -333,9 +333,9 @@ def _discover_packages() -> None:
     for point in origin.entry_points():
         try:
             with _imports():
-                found = point.load()
-                if not isinstance(found, ModuleType):
-                    _register(_of_anything(found, point.name, f"{point.module}:{point.attr}"))
+                offer = point.load()
+                if not isinstance(offer, ModuleType):
+                    _register(_of_anything(offer, point.name, f"{point.module}:{point.attr}"))
         except Exception as problem:  # whatever that package does when it is imported
             package = origin.package_of(point)
             _BROKEN[point.name] = (
@@ -362,15 +362,15 @@ def list_recipes(word: str | None = None) -> dict[str, Recipe]:
     This library's, those registered in this process, and those that installed packages offer by
     the entry point group ``isthmus.recipes``. A package that cannot be imported is a warning.
     """
-    found = _known()
+    entries = _known()
     for sentence in _BROKEN.values():
         warnings.warn(sentence, stacklevel=2)
     if word is None:
-        return found
+        return entries
     word = word.lower()
     return {
         n: r
-        for n, r in found.items()
+        for n, r in entries.items()
         if any(word in text.lower() for text in (n, r.family, r.paper, r.doc))
     }
 
@@ -395,10 +395,10 @@ def get_recipe(name: str) -> Recipe:
 
 def _reading_ragged() -> str:
     """The recipes that read rows of different lengths, by name, for a sentence."""
-    found = sorted(name for name, one in _known().items() if "ragged" in one.kinds)
-    if not found:
+    names = sorted(name for name, one in _known().items() if "ragged" in one.kinds)
+    if not names:
         return "a recipe of your own with kinds=('ragged',)"
-    return ", ".join(found[:-1]) + (" or " if found[1:] else "") + "".join(found[-1:])
+    return ", ".join(names[:-1]) + (" or " if names[1:] else "") + "".join(names[-1:])
 
 
 def as_recipe(found: RecipeLike) -> Recipe:
@@ -416,19 +416,19 @@ def as_recipe(found: RecipeLike) -> Recipe:
     return _of_anything(found)
 
 
-def _of_anything(found: Any, name: str | None = None, source: str = "") -> Recipe:
-    if isinstance(found, Recipe):
-        return found
-    if isinstance(found, Autoencoder):
-        return _of_model(found, name or source.rpartition(":")[2].rpartition(".")[2], source)
-    if callable(found):
-        known = _BY_FUNCTION.get(found) if isinstance(found, Hashable) else None
+def _of_anything(thing: Any, name: str | None = None, source: str = "") -> Recipe:
+    if isinstance(thing, Recipe):
+        return thing
+    if isinstance(thing, Autoencoder):
+        return _of_model(thing, name or source.rpartition(":")[2].rpartition(".")[2], source)
+    if callable(thing):
+        known = _BY_FUNCTION.get(thing) if isinstance(thing, Hashable) else None
         if known is not None:
             return known
-        made = _of_function(found, name)
+        entry = _of_function(thing, name)
         # A function that was wrapped, or made by another, may only be known by the name asked for.
-        return made if made.importable or not source else replace(made, source=source)
-    what = f"a {type(found).__name__}" if not source else f"{source!r}, a {type(found).__name__},"
+        return entry if entry.importable or not source else replace(entry, source=source)
+    what = f"a {type(thing).__name__}" if not source else f"{source!r}, a {type(thing).__name__},"
     raise IsthmusError(
         f"{what} is no recipe: pass a name, 'package.module:function', a function that returns an "
         "Autoencoder, or an Autoencoder"

@@ -123,8 +123,8 @@ def resolved(
             )
             for name, part in signal.parts.items()
         }
-        chosen = {name: part for name, part in parts.items() if isinstance(part, str)}
-        return chosen if any(part != "auto" for part in chosen.values()) else "auto"
+        modes = {name: part for name, part in parts.items() if isinstance(part, str)}
+        return modes if any(part != "auto" for part in modes.values()) else "auto"
     if own in ("global", "norm"):
         if isinstance(rows, Tensor) and rows.is_floating_point() and not signal.ragged:
             wide = _widest(rows) if table else None
@@ -248,11 +248,11 @@ def rescale(model: Autoencoder, modes: Modes) -> None:
 
 def _made(signal: Signal, modes: Modes) -> Scaler:
     if isinstance(modes, Mapping):
-        return EachScaler({name: _made(signal.parts[name], own) for name, own in modes.items()})
+        return EachScaler({name: _made(signal.parts[name], part) for name, part in modes.items()})
     return _scaler(signal, modes)  # type: ignore[arg-type]
 
 
 def _flat(modes: Modes) -> list[str]:
     if isinstance(modes, Mapping):
-        return [mode for own in modes.values() for mode in _flat(own)]
+        return [mode for part in modes.values() for mode in _flat(part)]
     return [modes]

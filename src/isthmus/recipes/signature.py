@@ -85,10 +85,10 @@ def only_scaling(name: str, fields: Mapping[str, Any] | None = None) -> type[Bas
         with warnings.catch_warnings():
             # An option may be called "copy" or "json": nothing here calls the model's methods.
             warnings.simplefilter("ignore", UserWarning)
-            made: type[BaseModel] = create_model(
+            options: type[BaseModel] = create_model(
                 name, __config__=config, **{**(fields or {}), "scaling": (AutoScaling, SCALING)}
             )
-            return made
+            return options
     except Exception as problem:
         first = str(problem).strip().split("\n")[0]
         raise IsthmusError(
@@ -140,15 +140,15 @@ def option_table(model: type[BaseModel], defaults: Mapping[str, Any]) -> list[di
     rows = []
     for name, info in model.model_fields.items():
         if info.is_required():
-            shown = "required"
+            default_text = "required"
         else:
             default = defaults.get(name, info.get_default(call_default_factory=True))
-            shown = "none" if default is None else str(default)
+            default_text = "none" if default is None else str(default)
         rows.append(
             {
                 "name": name,
                 "type": _named(info.annotation),
-                "default": shown,
+                "default": default_text,
                 "description": info.description or "",
             }
         )

@@ -49,12 +49,12 @@ _LINEAR = ("sgd", "lars")
 
 def meant(recipe: Recipe) -> dict[str, Meant]:
     """What the numbers among a recipe's options are meant for, by name."""
-    found = {}
+    marks = {}
     for name, info in recipe.model_options.model_fields.items():
         for mark in info.metadata:
             if isinstance(mark, Meant):
-                found[name] = mark
-    return found
+                marks[name] = mark
+    return marks
 
 
 def lengths(recipe: Recipe) -> str:
@@ -67,14 +67,14 @@ def lengths(recipe: Recipe) -> str:
         long = f"{steps:,} steps" if steps else f"{epochs:,} passes"
         published = f"Published: {long} of batches of {batch:,} (length=published)."
     marks = meant(recipe)
-    own = [f"{n}" for n, mark in marks.items() if mark.role != "ramp"] + ["batch_size", "lr"]
+    names = [f"{n}" for n, mark in marks.items() if mark.role != "ramp"] + ["batch_size", "lr"]
     ramps = [n for n, mark in marks.items() if mark.role == "ramp"]
     shrink = f" {' and '.join(ramps)} shrinks with the length." if ramps else ""
     most = "" if steps is None and epochs is None else ", at most that"
     return (
         f"{published} By default (length=auto) a run ends when nothing is gained any more on "
-        f"held-out rows{most}; {', '.join(own[:-1])} and {own[-1]} follow the data where they are "
-        f"of another size.{shrink}"
+        f"held-out rows{most}; {', '.join(names[:-1])} and {names[-1]} follow the data where they "
+        f"are of another size.{shrink}"
     )
 
 
@@ -93,7 +93,7 @@ def sized(
     marks, fields = meant(recipe), recipe.model_options.model_fields
     signal, rows = source.signal, len(source)
     order = sorted(marks, key=lambda name: marks[name].role not in ("dictionary", "code"))
-    said: list[str] = []
+    changes: list[str] = []
     width = (0, 0)
     for name in order:
         role, published = marks[name].role, fields[name].default
@@ -107,14 +107,16 @@ def sized(
             width = (published or PUBLISHED_WIDTH, value)
         if name not in asked and value is not None and value != published:
             options[name] = value
-            said.append(f"{name}={value} (the page has {published or 'a multiple of the input'})")
+            changes.append(
+                f"{name}={value} (the page has {published or 'a multiple of the input'})"
+            )
     stated = bool({"steps", "epochs"} & set(asked))  # whose arithmetic is of the page's batches
     if batch or not stated:
-        said += _batch(options, asked, training, rows, width, batch)
-    if said:
+        changes += _batch(options, asked, training, rows, width, batch)
+    if changes:
         notices.say(
-            f"{recipe.name} on {rows:,} rows of {_elements(signal):,} elements: {', '.join(said)}; "
-            f"give {options_named(said)} yourself, or length=published"
+            f"{recipe.name} on {rows:,} rows of {_elements(signal):,} elements: "
+            f"{', '.join(changes)}; give {options_named(changes)} yourself, or length=published"
         )
     return options
 
@@ -152,46 +154,46 @@ def _code(published: int, elements: int) -> int:
 
 def _batch(
     options: dict[str, Any],
-    asked: Mapping[str, Any],
+    given: Mapping[str, Any],
     training: TrainingOptions,
     rows: int,
     width: tuple[int, int],
-    chosen: int | None,
+    fixed_batch: int | None,
 ) -> list[str]:
     """Choose batch and rate into ``options``; what is to be said of them."""
-    published, said = training.batch_size, []
+    published, changes = training.batch_size, []
     batch = published
-    if "batch_size" not in asked and "accumulate" not in asked:
+    if "batch_size" not in given and "accumulate" not in given:
         most = max(min(SMALL_BATCH, rows // 10), rows // 100)
-        batch = chosen or min(published, max(LEAST_BATCH, _floor(most)))
-        if not chosen and rows < 2 * batch:
+        batch = fixed_batch or min(published, max(LEAST_BATCH, _floor(most)))
+        if not fixed_batch and rows < 2 * batch:
             batch = min(published, rows)
     if batch != published:
         options["batch_size"] = batch
-        said.append(f"batch_size={batch} (the page has {published})")
-    if "lr" in asked or training.lr_batch is not None:
-        return said
+        changes.append(f"batch_size={batch} (the page has {published})")
+    if "lr" in given or training.lr_batch is not None:
+        return changes
     ratio = batch / published
     factor = ratio if training.optimiser.lower() in _LINEAR else math.sqrt(ratio)
     factor = max(LEAST_FACTOR, factor)
-    if width[1] and "latent_dim" not in asked:
+    if width[1] and "latent_dim" not in given:
         factor = min(2.0, factor * math.sqrt(width[0] / width[1]))
     if not math.isclose(factor, 1.0):
         rate = float(f"{training.lr * factor:.3g}")
         options["lr"] = rate
-        said.append(f"lr={rate:g} (the page has {training.lr:g})")
-    return said
+        changes.append(f"lr={rate:g} (the page has {training.lr:g})")
+    return changes
 
 
 def ramped(
     recipe: Recipe, options: Mapping[str, Any], asked: Collection[str], share: float
 ) -> dict[str, Any]:
     """Model options whose ramps, stated in steps, are ``share`` of the published ones."""
-    found = dict(options)
+    model_options = dict(options)
     for name, mark in meant(recipe).items():
-        if mark.role == "ramp" and name not in asked and found[name] and share < 1.0:
-            found[name] = max(1, round(found[name] * share))
-    return found
+        if mark.role == "ramp" and name not in asked and model_options[name] and share < 1.0:
+            model_options[name] = max(1, round(model_options[name] * share))
+    return model_options
 
 
 def _sizeable(signal: Signal) -> bool:

@@ -102,8 +102,10 @@ def principal(covariance: Tensor, number: int) -> tuple[Tensor, Tensor]:
         # Only the largest: of wide rows that takes half the time.
         from scipy.linalg import eigh
 
-        found = eigh(covariance.numpy(), subset_by_index=[size - number, size - 1], driver="evr")
-        values, vectors = (torch.from_numpy(np.ascontiguousarray(part)) for part in found)
+        eigenpairs = eigh(
+            covariance.numpy(), subset_by_index=[size - number, size - 1], driver="evr"
+        )
+        values, vectors = (torch.from_numpy(np.ascontiguousarray(part)) for part in eigenpairs)
     return values.flip(0).clamp_min(0.0), vectors.flip(1)
 
 
@@ -133,11 +135,11 @@ class TrimmedSolver:
             report(done, self.rounds, "trimming")
             distances = torch.cat([solved.distance(rows) for rows in chunks(model, source)])
             # By place where distances are equal, so that exactly as many rows are kept.
-            chosen = torch.zeros_like(kept)
-            chosen[distances.argsort(stable=True)[:count]] = True
-            if torch.equal(chosen, kept):
+            subset = torch.zeros_like(kept)
+            subset[distances.argsort(stable=True)[:count]] = True
+            if torch.equal(subset, kept):
                 break
-            kept, done = chosen, done + 1
+            kept, done = subset, done + 1
             solved = self._solved(model, source, kept, len(solved.variances) + MARGIN)
         report(1, 1, "done")
         install(model, solved)
@@ -154,10 +156,10 @@ class TrimmedSolver:
         sums, squares = torch.zeros(size).double(), torch.zeros(size, size).double()
         start = 0
         for rows in chunks(model, source):
-            own = rows[kept[start : start + len(rows)]]
+            kept_rows = rows[kept[start : start + len(rows)]]
             start += len(rows)
-            sums += own.sum(0)
-            squares += own.T @ own
+            sums += kept_rows.sum(0)
+            squares += kept_rows.T @ kept_rows
         number = float(kept.sum())
         mean = sums / number
         covariance = squares / number - torch.outer(mean, mean)
@@ -179,7 +181,7 @@ def rounding_of(model: Autoencoder, source: Source) -> Tensor | None:
         return None
     truths = torch.tensor(list(inner.truths))
     scale = model.scaler.scale.detach().double().cpu().expand(truths.shape)
-    found = torch.where(truths, ROUNDED / scale.square(), 0.0)
+    variance = torch.where(truths, ROUNDED / scale.square(), 0.0)
     flags = [*(inner.fills or {})]
     if flags:
         filled = [(inner.fills or {})[flag] for flag in flags]
@@ -189,8 +191,8 @@ def rounding_of(model: Autoencoder, source: Source) -> Tensor | None:
             gaps += rows[:, flags].mul(scale[flags]).add(offset[flags]).sum(0)
             square += rows[:, filled].square().sum(0)
             total += len(rows)
-        found[filled] += gaps.clamp_min(0.0) / total * (square / total)
-    return found
+        variance[filled] += gaps.clamp_min(0.0) / total * (square / total)
+    return variance
 
 
 def chunks(model: Autoencoder, source: Source) -> Iterator[Tensor]:

@@ -157,15 +157,15 @@ def cross_layer_transcoder(
     """
     layers = paired(signal)
     first = next(iter(layers))
-    own = WIDER * signal.parts[first].numel if latent_dim is None else latent_dim
-    check_active(own, k=k, l0=l0)
-    width = own * len(layers)
+    layer_width = WIDER * signal.parts[first].numel if latent_dim is None else latent_dim
+    check_active(layer_width, k=k, l0=l0)
+    width = layer_width * len(layers)
     encoders: dict[str, DictionaryEncoder] = {}
     written: dict[str, LayerDictionary] = {}
     for number, (into, out) in enumerate(layers.items()):
         reads, writes = signal.parts[into], signal.parts[out]
-        written[out] = LayerDictionary(width, own * (number + 1), own, writes.shape)
-        start = Dictionary(own, reads.shape)
+        written[out] = LayerDictionary(width, layer_width * (number + 1), layer_width, writes.shape)
+        start = Dictionary(layer_width, reads.shape)
         encoders[into] = DictionaryEncoder(start, subtract_bias=False)
     bottleneck: Part
     if k is not None:
@@ -194,7 +194,7 @@ def cross_layer_transcoder(
         weight = (auxk_weight or 0.0) * elements  # AuxK is the error of an element
     if weight:
         most = max(part.bias.numel() // 2 for part in written.values())
-        objective = objective + weight * AuxK(max(1, min(own, most)), weigh=True)
+        objective = objective + weight * AuxK(max(1, min(layer_width, most)), weigh=True)
     return Autoencoder(
         signal,
         encoder=Each(encoders, merge=stacked),
@@ -234,7 +234,7 @@ def paired(signal: Signal) -> dict[str, str]:
                 "what comes out of each layer, one after the other"
             )
         return dict(zip(names[::2], names[1::2], strict=True))
-    found = {}
+    pairs = {}
     for name in reads:
         stem = name.removesuffix(":in")
         out = next((one for one in (f"{stem}:out", stem) if one in signal.parts), None)
@@ -243,10 +243,10 @@ def paired(signal: Signal) -> dict[str, str]:
                 f"{name!r} is read, and there is no {stem!r} to be written: pass what comes out of "
                 "the same module"
             )
-        found[name] = out
+        pairs[name] = out
     for name in names:
-        if name not in found and name not in found.values():
+        if name not in pairs and name not in pairs.values():
             raise IsthmusError(
                 f"{name!r} is written, and there is no input of its module: pass '{name}:in', too"
             )
-    return found
+    return pairs

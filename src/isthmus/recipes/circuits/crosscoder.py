@@ -247,10 +247,10 @@ def crosscoder(
 
 
 def _dictionary(width: int, part: Signal, length: float) -> Dictionary:
-    made = Dictionary(width, part.shape, unit=False)
+    dictionary = Dictionary(width, part.shape, unit=False)
     with torch.no_grad():
-        made.weight.mul_(length)
-    return made
+        dictionary.weight.mul_(length)
+    return dictionary
 
 
 @torch.no_grad()
@@ -281,7 +281,7 @@ def atom_cosines(model: Autoencoder, first: str, second: str) -> Tensor:
 
 
 def _written(model: Autoencoder, name: str) -> LinearDecoder:
-    found = dictionaries(model)
-    if name not in found:
-        raise unknown("part that the model writes", name, found)
-    return found[name]
+    decoders = dictionaries(model)
+    if name not in decoders:
+        raise unknown("part that the model writes", name, decoders)
+    return decoders[name]

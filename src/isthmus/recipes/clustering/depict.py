@@ -181,12 +181,12 @@ class ClusterSoftmax(Part):
 
         codes = self.recent[: int(self.held)].cpu().double().numpy()
         seed = int(torch.randint(2**31 - 1, ()))
-        found = KMeans(len(self.centres), n_init=STARTS, random_state=seed)
+        kmeans = KMeans(len(self.centres), n_init=STARTS, random_state=seed)
         with warnings.catch_warnings():
             # Fewer distinct codes than clusters leave some clusters empty.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            found.fit(codes)
-        self.centres.copy_(torch.from_numpy(found.cluster_centers_))
+            kmeans.fit(codes)
+        self.centres.copy_(torch.from_numpy(kmeans.cluster_centers_))
         if isinstance(self.softmax, NearCentres):
             self.softmax.weight.copy_(self.centres)
         else:

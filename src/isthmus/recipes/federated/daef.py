@@ -90,8 +90,8 @@ class DAEFSolver(nn.Module):
         for done, stage in enumerate(self.stages):
             if report is not None:
                 report(done, total, stage)
-            found = merge([self.local(solved, stage, source) for source in sources])
-            solved = self.solve(model, solved, stage, found)
+            statistics = merge([self.local(solved, stage, source) for source in sources])
+            solved = self.solve(model, solved, stage, statistics)
         self.install(model, solved)
         error = sum(self._squared_error(solved, source) for source in sources)
         if report is not None:
@@ -216,7 +216,7 @@ def _run(solved: Solved, x: Tensor) -> tuple[Tensor, Tensor]:
     return h, before
 
 
-def _with_scale(solved: Solved, scaler: Scaler, found: MergedMoments) -> Solved:
+def _with_scale(solved: Solved, scaler: Scaler, moments: MergedMoments) -> Solved:
     """Offset and scale as :class:`Scaler` defines them, from the moments of all rows.
 
     They are rounded to float32, so that the layers are solved for the scaler as it will be.
@@ -228,14 +228,14 @@ def _with_scale(solved: Solved, scaler: Scaler, found: MergedMoments) -> Solved:
             "moments of all rows say nothing of each row's own scale: set another scaling than rows"
         )
     if scaler.mode == "columns":
-        deviation = (found.squares / found.rows).sqrt()
+        deviation = (moments.squares / moments.rows).sqrt()
         # A constant column's deviation may be rounding, which must not become variance 1.
-        varies = deviation > 1e-12 * found.mean.abs()
+        varies = deviation > 1e-12 * moments.mean.abs()
         if not bool(varies.any()):
             raise IsthmusError("every column of the data is constant: there is nothing to learn")
         scale = torch.where(varies, deviation, torch.ones_like(deviation))
-        return replace(solved, offset=found.mean.float().double(), scale=scale.float().double())
-    squares = found.squares / found.rows + found.mean.square()
+        return replace(solved, offset=moments.mean.float().double(), scale=scale.float().double())
+    squares = moments.squares / moments.rows + moments.mean.square()
     size = (squares.mean() if scaler.mode == "global" else squares.sum()).sqrt()
     if not bool(size > 0):
         raise IsthmusError("every value of the data is zero: there is nothing to learn")

@@ -105,8 +105,8 @@ class HiddenInTurn(nn.Module):
         )
 
     def _tokens(self, view: View) -> VisibleTokens:
-        found: VisibleTokens = ask(self.encoder, view.x, view=view)
-        return found
+        tokens: VisibleTokens = ask(self.encoder, view.x, view=view)
+        return tokens
 
 
 @dataclass(eq=False)

@@ -192,22 +192,24 @@ def to_jumprelu(model: Autoencoder, X: Array | Source, *, batch_size: int = 1024
         }
     )
     with drawing(torch.device("cpu"), 0):
-        made = page.build(model.signal, options).to(model.device)
+        jumprelu_model = page.build(model.signal, options).to(model.device)
     for part in ("encoder", "decoder", "scaler"):
-        getattr(made, part).load_state_dict(getattr(model, part).state_dict())
-    thresholds = made.part_as("bottleneck", JumpReLUBottleneck, "the conversion to JumpReLU")
+        getattr(jumprelu_model, part).load_state_dict(getattr(model, part).state_dict())
+    thresholds = jumprelu_model.part_as(
+        "bottleneck", JumpReLUBottleneck, "the conversion to JumpReLU"
+    )
     least = torch.finfo(norms.dtype).tiny
     thresholds.log_threshold.copy_((theta / norms.double().clamp_min(least)).log())
-    made.signal, made.reference_rows = model.signal, model.reference_rows
-    made.prepared = {0}
-    made.config = {
+    jumprelu_model.signal, jumprelu_model.reference_rows = model.signal, model.reference_rows
+    jumprelu_model.prepared = {0}
+    jumprelu_model.config = {
         "recipe": page.name,
         "options": options,
         "training": {},
         "signal": model.signal.to_dict(),
         "data": model.config.get("data"),
     }
-    return made.eval()
+    return jumprelu_model.eval()
 
 
 def _pooled(model: Autoencoder, X: Array | Source, k: int, norms: Tensor, batch_size: int) -> float:
@@ -215,17 +217,17 @@ def _pooled(model: Autoencoder, X: Array | Source, k: int, norms: Tensor, batch_
 
     It lies halfway to the next smaller one; where fewer are positive, all of these exceed it.
     """
-    wanted = k * len(X)
+    total = k * len(X)
     largest = torch.empty(0, device=model.device)
     for batch in model.batches(X, batch_size):
         h: Preactivations = model.encode_view(View(model.scaler(batch.x)))
         weighed = (h.dense() * norms).flatten()
-        floor = largest.min() if len(largest) > wanted else 0.0
+        floor = largest.min() if len(largest) > total else 0.0
         largest = torch.cat([largest, weighed[weighed > floor]])
-        largest = largest.topk(min(len(largest), wanted + 1), sorted=False).values
+        largest = largest.topk(min(len(largest), total + 1), sorted=False).values
     if len(largest) == 0:
         raise IsthmusError("no latent is positive on these rows: pass rows like the training data")
     ordered = largest.double().sort(descending=True).values
-    if len(ordered) <= wanted:
+    if len(ordered) <= total:
         return float(ordered[-1] / 2)
-    return float(ordered[wanted - 1] + ordered[wanted]) / 2
+    return float(ordered[total - 1] + ordered[total]) / 2

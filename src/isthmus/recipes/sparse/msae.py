@@ -122,7 +122,7 @@ class NestedFVU(Term):
         dictionary = model.part_as("decoder", Dictionary, self)
         bottleneck = model.part_as("bottleneck", NestedTopK, self)
         target = out.target.flatten(1)
-        own = (target - self.mean).square().mean(1).clamp_min(LEAST * self.variance)
+        row_variance = (target - self.mean).square().mean(1).clamp_min(LEAST * self.variance)
         centred = target - dictionary.bias
         left, start = centred, 0
         loss = torch.zeros(len(centred), device=centred.device)
@@ -134,7 +134,7 @@ class NestedFVU(Term):
                 values, indices = code.values[:, band], code.indices[:, band]
                 left, start = left - adaptive_decode(values, indices, dictionary.weight), level
             loss = loss + weight * left.square().mean(1)
-        return loss / own
+        return loss / row_variance
 
     def _everything(self, out: Output) -> Tensor:
         """All rectified pre-activations, ``(rows, width)``."""

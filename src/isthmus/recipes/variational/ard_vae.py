@@ -161,12 +161,12 @@ def relevance(model: Autoencoder, X: Array | Source, *, rows: int = 1000) -> Ten
         )
     index = _spread(len(X), rows)
     if isinstance(X, (np.ndarray, Tensor)):
-        chosen = X[index.numpy()] if isinstance(X, np.ndarray) else X[index]
+        subset = X[index.numpy()] if isinstance(X, np.ndarray) else X[index]
     else:
-        chosen = X.rows(index)
+        subset = X.rows(index)
     slopes, squares = [], []
     with evaluating(model):
-        for batch in model.batches(chosen, _ROWS_AT_ONCE):
+        for batch in model.batches(subset, _ROWS_AT_ONCE):
             code = gaussian_code(model, model.scaler(batch.x))
             squares.append((code.mean.square() + code.logvar.exp()).double().cpu())
             slopes.append(_slopes(model, code.mean).cpu())

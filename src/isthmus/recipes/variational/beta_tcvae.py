@@ -84,8 +84,8 @@ def stratified(batch: int, rows: int) -> Float[Tensor, "batch batch"]:
     weights = torch.full((batch, batch), 1.0 / max(1, others), dtype=torch.float64)
     weights.fill_diagonal_(1.0 / rows)
     if others:
-        own = torch.arange(batch)
-        weights[own, (own + 1) % batch] = (rows - others) / (rows * others)
+        draws = torch.arange(batch)
+        weights[draws, (draws + 1) % batch] = (rows - others) / (rows * others)
     return weights.log().float()
 
 
@@ -100,9 +100,9 @@ def densities(code: GaussianCode, log_weights: Tensor | float) -> Densities:
     )
     weights = torch.as_tensor(log_weights, dtype=z.dtype, device=z.device)
     joint, marginals = _Mixtures.apply(z, mean, logvar, weights)  # type: ignore[no-untyped-call]
-    own = (z - mean).square() * (-logvar).exp() + logvar
+    deviance = (z - mean).square() * (-logvar).exp() + logvar
     return Densities(
-        conditional=-0.5 * (own + _LOG_TWO_PI).sum(1),
+        conditional=-0.5 * (deviance + _LOG_TWO_PI).sum(1),
         joint=joint,
         marginals=marginals,
         prior=-0.5 * (z.square() + _LOG_TWO_PI).sum(1),

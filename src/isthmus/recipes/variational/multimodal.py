@@ -95,8 +95,8 @@ class ObservedOnly(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor, *, mask: Tensor | None) -> Tensor:
-        found: Tensor = self.network(filled(x, mask, 0.0))
-        return found
+        parameters: Tensor = self.network(filled(x, mask, 0.0))
+        return parameters
 
 
 class TokenEncoder(nn.Module):
@@ -116,8 +116,8 @@ class TokenEncoder(nn.Module):
         embedded = self.embedding(filled(x, mask, 0))
         if mask is not None:
             embedded = embedded * over(mask, x).unsqueeze(-1)
-        found: Tensor = self.network(embedded)
-        return found
+        parameters: Tensor = self.network(embedded)
+        return parameters
 
 
 # --- what the three recipes share --------------------------------------------------------------
@@ -164,8 +164,8 @@ def multimodal_autoencoder(
         encoder = Each({name: expert(part) for name, part in parts.items()})
     if decoder is None:
         decoder = Each({n: rebuilder(part, observed[n].numbers) for n, part in parts.items()})
-    for role, own in (("encoder", encoder), ("decoder", decoder)):
-        if not isinstance(own, Each) or set(own.names) != set(parts):
+    for role, module in (("encoder", encoder), ("decoder", decoder)):
+        if not isinstance(module, Each) or set(module.names) != set(parts):
             raise IsthmusError(
                 f"the {role} of several modalities has a module for each: pass "
                 f"Each of {', '.join(map(repr, parts))}"
@@ -258,7 +258,7 @@ def cross_generate(
         seen[name] = np.full(rows, name in X)
         if mask is not None and name in X and mask.get(name) is not None:
             seen[name] = np.asarray(mask[name])
-    found = []
+    reconstructions = []
     with evaluating(model), drawing(model.device, seed):
         for batch in model.batches(whole, batch_size, mask=seen):
             if samples is None:
@@ -266,9 +266,11 @@ def cross_generate(
             else:
                 code = model.clean_code(batch).draw(samples)  # type: ignore[attr-defined]
                 recon = model.unscaled(model.likelihood.mean(model.decode_code(code)))
-            found.append(tree.moved(recon, torch.device("cpu")))
+            reconstructions.append(tree.moved(recon, torch.device("cpu")))
     axis = 0 if samples is None else 1
-    return {name: torch.cat([part[name] for part in found], axis).numpy() for name in parts}
+    return {
+        name: torch.cat([part[name] for part in reconstructions], axis).numpy() for name in parts
+    }
 
 
 # --- the recipes -------------------------------------------------------------------------------

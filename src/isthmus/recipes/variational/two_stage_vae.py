@@ -190,8 +190,10 @@ def two_stage_vae(
     stages: list[Stage] = []
     if second == "vae":
         prior = SecondVAE(latent_dim, second_hidden)
-        own = {"encoder": encoder, "decoder": decoder, "likelihood": observed}
-        trained = tuple(name for name, part in own.items() if any(True for _ in part.parameters()))
+        parts = {"encoder": encoder, "decoder": decoder, "likelihood": observed}
+        trained = tuple(
+            name for name, part in parts.items() if any(True for _ in part.parameters())
+        )
         options = {} if second_lr is None else {"lr": second_lr, "lr_batch": None}
         stages = [
             Stage("first", first, trained),

@@ -43,8 +43,8 @@ def pair_logits(model: Autoencoder, out: Output) -> tuple[Tensor, Tensor]:
     prior = expect(model.prior, Prior, "prior", "a joint adversary")
     critic = model.critics[CRITIC]
     z = prior.sample(out.rows).to(out.x)
-    made = model.likelihood.mean(model.decode_code(Code(z)))
-    return critic(out.x, out.code.z), critic(made, z)
+    fake = model.likelihood.mean(model.decode_code(Code(z)))
+    return critic(out.x, out.code.z), critic(fake, z)
 
 
 class JointAdversary(Term):
@@ -59,8 +59,8 @@ class JointAdversary(Term):
     player = CRITIC
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        real, made = pair_logits(model, out)
-        return F.softplus(-real) + F.softplus(made)
+        real, fake = pair_logits(model, out)
+        return F.softplus(-real) + F.softplus(fake)
 
 
 class SwappedAdversary(Term):
@@ -75,8 +75,8 @@ class SwappedAdversary(Term):
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        real, made = pair_logits(model, out)
-        return F.softplus(real) + F.softplus(-made)
+        real, fake = pair_logits(model, out)
+        return F.softplus(real) + F.softplus(-fake)
 
 
 # --- the prior and its support ---------------------------------------------------------------

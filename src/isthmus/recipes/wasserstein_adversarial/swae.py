@@ -148,21 +148,21 @@ _PRIORS: dict[str, Callable[[int], Prior]] = {
 }
 
 
-def _prior(chosen: str | Callable[[int], Tensor], latent_dim: int) -> Prior:
+def _prior(prior: str | Callable[[int], Tensor], latent_dim: int) -> Prior:
     """The sampler of that name; one of the user's own is tried, since it may return anything."""
-    if isinstance(chosen, str):
-        if chosen not in _PRIORS:
-            raise unknown("prior", chosen, _PRIORS)
-        return _PRIORS[chosen](latent_dim)
+    if isinstance(prior, str):
+        if prior not in _PRIORS:
+            raise unknown("prior", prior, _PRIORS)
+        return _PRIORS[prior](latent_dim)
     with drawing(torch.device("cpu"), 0):
-        drawn = chosen(2)
+        drawn = prior(2)
     if not isinstance(drawn, Tensor) or tuple(drawn.shape) != (2, latent_dim):
         raise IsthmusError(
             f"the prior must return a tensor (n, {latent_dim}) for n rows, and for n=2 it returned "
             f"{tuple(drawn.shape) if isinstance(drawn, Tensor) else type(drawn).__name__}: change "
             "it, or latent_dim"
         )
-    return Sampler(chosen)
+    return Sampler(prior)
 
 
 @dataclass(frozen=True)
