@@ -55,9 +55,9 @@ OTHERS = {
 """Names that still mean two things, which is not to grow."""
 
 PLAIN_ROOMS = (
-    "activations", "anatomy", "cli", "comparison", "data", "evaluation", "interpretation", "pages",
-    "pictures", "recipes", "reproduction", "runs", "studies", "tables", "estimators.py",
-    "spelling.py",
+    "activations", "anatomy", "cli", "comparison", "data", "evaluation", "formats",
+    "interpretation", "pages", "pictures", "recipes", "reproduction", "runs", "studies", "tables",
+    "estimators.py", "spelling.py",
 )  # fmt: skip
 """Rooms and files whose locals are looked at."""
 

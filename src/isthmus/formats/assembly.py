@@ -112,8 +112,8 @@ def filled(
     return model
 
 
-def _recipe_of(found: Found) -> tuple[str, dict[str, Any]]:
-    record = found.record
+def _recipe_of(dictionary: Found) -> tuple[str, dict[str, Any]]:
+    record = dictionary.record
     options: dict[str, Any] = {
         "latent_dim": record.d_sae,
         "k": record.k,
@@ -146,8 +146,8 @@ def _recipe_of(found: Found) -> tuple[str, dict[str, Any]]:
                 "which there is no recipe here yet: use the library that wrote it"
             )
         return "llama-scope", options
-    if found.shares:
-        return "matryoshka", {**options, "shares": found.shares}
+    if dictionary.shares:
+        return "matryoshka", {**options, "shares": dictionary.shares}
     return RECIPES[record.activation], options
 
 
@@ -158,16 +158,16 @@ def _signal(record: Record) -> Signal:
     return Signal("collection", parts=parts)
 
 
-def _tensors(found: Found) -> dict[str, Tensor]:
+def _tensors(dictionary: Found) -> dict[str, Tensor]:
     """The parameters by their names in the model; shapes are checked before anything is read."""
-    record, weights = found.record, found.weights
+    record, weights = dictionary.record, dictionary.weights
     f, d, o = record.d_sae, record.d_in, record.d_out
-    wanted = {"W_enc": (f, d), "W_dec": (f, o), "b_enc": (f,), "b_dec": (o,), "r_mag": (f,),
+    shapes = {"W_enc": (f, d), "W_dec": (f, o), "b_enc": (f,), "b_dec": (o,), "r_mag": (f,),
               "b_mag": (f,), "W_skip": (o, d)}  # fmt: skip
     for name, stored in weights.items():
-        if name in wanted and stored.shape != wanted[name]:
+        if name in shapes and stored.shape != shapes[name]:
             raise IsthmusError(
-                f"{record.source} has {stored.name} of shape {stored.shape} where {wanted[name]} "
+                f"{record.source} has {stored.name} of shape {stored.shape} where {shapes[name]} "
                 f"is wanted, for {f} latents, {d} elements read and {o} written: encoder and "
                 "decoder may be swapped or transposed"
             )
@@ -188,14 +188,14 @@ def _tensors(found: Found) -> dict[str, Tensor]:
     lengths = read["decoder.weight"].norm(dim=1)
     record.decoder_norm = "unit" if bool(((lengths - 1).abs() < UNIT).all()) else "free"
     _note_lengths(record, lengths)
-    if found.fold and record.decoder_norm == "free":
+    if dictionary.fold and record.decoder_norm == "free":
         read[f"{encoder}.weight"] *= lengths[:, None]
         read[f"{encoder}.bias"] *= lengths
         read["decoder.weight"] /= lengths.clamp_min(1e-8)[:, None]
         record.decoder_norm = "folded"
         record.notes.append("atoms were given length 1, and latents multiplied by what they had")
     if "threshold" in weights:
-        read.update(_threshold(found))
+        read.update(_threshold(dictionary))
     return read
 
 
@@ -210,8 +210,8 @@ def _note_lengths(record: Record, lengths: Tensor) -> None:
         )
 
 
-def _threshold(found: Found) -> dict[str, Tensor]:
-    record, stored = found.record, found.weights["threshold"]
+def _threshold(dictionary: Found) -> dict[str, Tensor]:
+    record, stored = dictionary.record, dictionary.weights["threshold"]
     if stored.dtype in ("float16", "bfloat16"):
         record.notes.append(
             f"thresholds are stored in {stored.dtype}: latents within its rounding of them may be "

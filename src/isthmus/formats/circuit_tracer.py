@@ -25,8 +25,8 @@ def recognises(place: Location) -> bool:
 
 
 def _crosses(place: Location) -> bool:
-    found = [name for name in place.tensors if name.startswith(("W_enc_", "W_dec_"))]
-    return any(_CROSS.match(key) for name in found[:1] for key in place.opened(name).entries)
+    names = [name for name in place.tensors if name.startswith(("W_enc_", "W_dec_"))]
+    return any(_CROSS.match(key) for name in names[:1] for key in place.opened(name).entries)
 
 
 def read(place: Location, ignore: Sequence[str] = ()) -> Found:
@@ -72,12 +72,12 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
         model_name=about.get("model_name"),
         metadata=about,
     )
-    for own, said in (
+    for field, key in (
         ("hook_name", "feature_input_hook"),
         ("hook_name_out", "feature_output_hook"),
     ):
-        hook = about.get(said)
-        setattr(record, own, None if hook is None else f"blocks.{layer}.{hook}")
+        hook = about.get(key)
+        setattr(record, field, None if hook is None else f"blocks.{layer}.{hook}")
     if _THETA in extra:
         weights["threshold"] = Stored(file, _THETA)
         record.threshold = "per latent"
@@ -87,8 +87,8 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
 
 
 def _number(name: str) -> int:
-    found = _LAYER.search(name)
-    return -1 if found is None else int(found[1])
+    match = _LAYER.search(name)
+    return -1 if match is None else int(match[1])
 
 
 def _settings(place: Location) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _settings(place: Location) -> dict[str, Any]:
     if not path.is_file():
         return {}
     place.used.add("config.yaml")
-    found = re.findall(
+    pairs = re.findall(
         r"^(\w+):[ \t]+(\S.*?)[ \t]*$", path.read_text(errors="replace"), re.MULTILINE
     )
-    return {name: value.strip("\"'") for name, value in found if not value.startswith(("[", "{"))}
+    return {name: value.strip("\"'") for name, value in pairs if not value.startswith(("[", "{"))}

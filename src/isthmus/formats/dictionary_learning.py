@@ -38,8 +38,8 @@ class Kind:
     @property
     def names(self) -> set[str]:
         """All tensors that the class has."""
-        own = {self.W_enc[0], self.b_enc, self.W_dec[0], self.b_dec, *self.also}
-        return own | {stored for _, stored in self.more}
+        names = {self.W_enc[0], self.b_enc, self.W_dec[0], self.b_dec, *self.also}
+        return names | {stored for _, stored in self.more}
 
 
 _LINEAR = (("encoder.weight", False), ("decoder.weight", True))
@@ -75,17 +75,17 @@ def _settings(place: Location) -> dict[str, Any] | None:
     """The settings of a run, beside its weights or, for a checkpoint of it, one folder up."""
     for where, name in ((place.folder, CONFIG), (place.folder.parent, f"../{CONFIG}")):
         if (where / CONFIG).is_file():
-            found = place.settings(name)
-            trainer = found.get("trainer")
+            settings = place.settings(name)
+            trainer = settings.get("trainer")
             if isinstance(trainer, dict) and "dict_class" in trainer:
-                return found
+                return settings
     return None
 
 
 def _weights(place: Location) -> str | None:
     """The one file of weights."""
-    found = [n for n in place.tensors if n.endswith(".pt")]
-    return "ae.pt" if "ae.pt" in found else found[0] if len(found) == 1 else None
+    names = [n for n in place.tensors if n.endswith(".pt")]
+    return "ae.pt" if "ae.pt" in names else names[0] if len(names) == 1 else None
 
 
 def recognises(place: Location) -> bool:
@@ -98,9 +98,9 @@ def recognises(place: Location) -> bool:
 
 def _alone(file: TensorFile) -> str | None:
     """The class that tensors by themselves show: what others write as well needs settings."""
-    own = {*file.entries}
+    names = {*file.entries}
     clear = ("AutoEncoder", "AutoEncoderNew", "GatedAutoEncoder", "MatryoshkaBatchTopKSAE")
-    return next((name for name in clear if own == KINDS[name].names), None)
+    return next((name for name in clear if names == KINDS[name].names), None)
 
 
 def read(place: Location, ignore: Sequence[str] = ()) -> Found:
@@ -110,16 +110,16 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
         raise IsthmusError(f"{place} has no ae.pt: name the file of the weights")
     file = place.opened(name)
     trainer = {} if settings is None else settings["trainer"]
-    chosen = trainer.get("dict_class") if settings is not None else _alone(file)
-    if chosen is None:
+    class_name = trainer.get("dict_class") if settings is not None else _alone(file)
+    if class_name is None:
         raise IsthmusError(
             f"{place} has no config.json of dictionary_learning, and its tensors alone do not say "
             "their class: put it beside them"
         )
-    if chosen not in KINDS:
-        raise unknown("class of dictionary_learning", str(chosen), KINDS)
-    kind = KINDS[chosen]
-    only(place, kind.names, file.entries, f"tensors of a {chosen}", ignore)
+    if class_name not in KINDS:
+        raise unknown("class of dictionary_learning", str(class_name), KINDS)
+    kind = KINDS[class_name]
+    only(place, kind.names, file.entries, f"tensors of a {class_name}", ignore)
     weights = linear(place, file, W_enc=kind.W_enc, b_enc=kind.b_enc, W_dec=kind.W_dec,
                      b_dec=kind.b_dec, **dict(kind.more))  # fmt: skip
     d_sae, d_in = weights["W_enc"].shape
@@ -136,25 +136,27 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
         module=trainer.get("submodule_name"),
         side=buffer.get("io") if buffer.get("io") in ("in", "out") else None,
         tokens={n: buffer[n] for n in ("ctx_len", "remove_bos") if n in buffer},
-        metadata={"dict_class": chosen, **trainer},
+        metadata={"dict_class": class_name, **trainer},
     )
-    found = Found(record, weights)
+    dictionary = Found(record, weights)
     if "k" in kind.also:
-        _choose(place, file, trainer, found)
+        _choose(place, file, trainer, dictionary)
     if kind.activation == "jumprelu":
         record.threshold = "per latent"
     if settings is None:
-        record.notes.append(f"no settings lie beside it, and its tensors are those of {chosen}")
-    if chosen == "AutoEncoder":
+        record.notes.append(f"no settings lie beside it, and its tensors are those of {class_name}")
+    if class_name == "AutoEncoder":
         record.notes.append(
             "load_dictionary gives its atoms length 1 by default: fold_decoder_norm() does so here"
         )
-    return found
+    return dictionary
 
 
-def _choose(place: Location, file: TensorFile, trainer: Mapping[str, Any], found: Found) -> None:
+def _choose(
+    place: Location, file: TensorFile, trainer: Mapping[str, Any], dictionary: Found
+) -> None:
     """k, the threshold and the groups; a threshold that was never set is -1."""
-    record = found.record
+    record = dictionary.record
     needed(place, file, ["k"] if "k" in file or "k" not in trainer else [])
     record.k = int(file.read("k", torch.int64)) if "k" in file else int(trainer["k"])
     _agree(place, trainer, {"k": record.k})
@@ -164,7 +166,7 @@ def _choose(place: Location, file: TensorFile, trainer: Mapping[str, Any], found
         return
     record.threshold = "one"
     if float(file.read("threshold")) < 0:
-        found.calibrated = "threshold"
+        dictionary.calibrated = "threshold"
     if "group_sizes" in file:
         sizes = file.read("group_sizes", torch.float64)
         if int(sizes.sum()) != record.d_sae:
@@ -172,7 +174,7 @@ def _choose(place: Location, file: TensorFile, trainer: Mapping[str, Any], found
                 f"{place} has groups of {sizes.long().tolist()} latents, and {record.d_sae} latents"
                 ": fetch it again"
             )
-        found.shares = tuple((sizes / sizes.sum()).tolist())
+        dictionary.shares = tuple((sizes / sizes.sum()).tolist())
 
 
 def _agree(place: Location, settings: Mapping[str, Any], known: Mapping[str, int]) -> None:
@@ -187,15 +189,15 @@ def _agree(place: Location, settings: Mapping[str, Any], known: Mapping[str, int
 
 def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
     """Write ``ae.pt`` and ``config.json`` as the library does."""
-    chosen = _WRITTEN.get(found.activation)
-    if chosen is None or found.transcoder:
+    class_name = _WRITTEN.get(found.activation)
+    if class_name is None or found.transcoder:
         raise IsthmusError(
             f"dictionary_learning has no class for a {found.activation} dictionary like this one: "
             "write it for SAELens"
         )
     if found.activation == "relu" and not found.subtract_bias:
-        chosen = "AutoEncoderNew"
-    kind = KINDS[chosen]
+        class_name = "AutoEncoderNew"
+    kind = KINDS[class_name]
     bias = tensors["b_enc"]
     if kind.subtract and not found.subtract_bias:
         bias = bias + tensors["W_enc"] @ tensors["b_dec"]
@@ -206,10 +208,10 @@ def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
         kind.b_enc: bias,
         kind.W_dec[0]: _laid(tensors["W_dec"], kind.W_dec),
         kind.b_dec: tensors["b_dec"],
-        **{stored: tensors[own] for own, stored in kind.more if own in tensors},
+        **{stored: tensors[name] for name, stored in kind.more if name in tensors},
     }
     trainer: dict[str, Any] = {
-        "dict_class": chosen,
+        "dict_class": class_name,
         "activation_dim": found.d_in,
         "dict_size": found.d_sae,
         "lm_name": found.model_name,

@@ -35,8 +35,8 @@ class Stored:
 
     def read(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """The tensor itself."""
-        found = self.file.read(self.name, dtype, transposed=self.transposed)
-        return found if self.change is None else self.change(found)
+        tensor = self.file.read(self.name, dtype, transposed=self.transposed)
+        return tensor if self.change is None else self.change(tensor)
 
 
 @dataclass(frozen=True)

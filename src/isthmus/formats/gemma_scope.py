@@ -119,8 +119,8 @@ def read_second(place: Location, ignore: Sequence[str] = ()) -> Found:
         )
     d_sae, d_in = weights["W_enc"].shape
     d_out = weights["W_dec"].shape[1]
-    said = cfg.get("hf_hook_point_out")
-    transcoder = bool(said) or skip or d_out != d_in or "transcoder" in place.name.lower()
+    point_out = cfg.get("hf_hook_point_out")
+    transcoder = bool(point_out) or skip or d_out != d_in or "transcoder" in place.name.lower()
     record = Record(
         format="gemma-scope-2",
         activation="jumprelu",
@@ -135,7 +135,7 @@ def read_second(place: Location, ignore: Sequence[str] = ()) -> Found:
         metadata=dict(cfg),
     )
     record.module, record.side = _point(cfg.get("hf_hook_point_in"))  # type: ignore[assignment]
-    record.module_out, record.side_out = _point(said)  # type: ignore[assignment]
+    record.module_out, record.side_out = _point(point_out)  # type: ignore[assignment]
     layer = re.search(r"layers?[._](\d+)", str(cfg.get("hf_hook_point_in") or place.name))
     if layer is not None:
         record.hook_name = _hook(layer[1], str(cfg.get("hf_hook_point_in") or place.name))
@@ -152,17 +152,17 @@ def _model(name: str | None) -> str | None:
     return full.replace("-pt", "") if "270m" in full else full
 
 
-def _point(said: str | None) -> tuple[str | None, str | None]:
+def _point(point: str | None) -> tuple[str | None, str | None]:
     """``model.layers.3.output`` as a module and the side of it that is read."""
-    if not said:
+    if not point:
         return None, None
-    module, _, side = said.rpartition(".")
+    module, _, side = point.rpartition(".")
     return (module, {"input": "in", "output": "out"}[side]) if side in ("input", "output") else (
-        said, "out",
+        point, "out",
     )  # fmt: skip
 
 
-def _hook(layer: str, said: str) -> str | None:
+def _hook(layer: str, name: str) -> str | None:
     for part, hook in (
         ("o_proj", "attn.hook_z"),
         ("attn_out", "attn.hook_z"),
@@ -171,6 +171,6 @@ def _hook(layer: str, said: str) -> str | None:
         ("post_feedforward", "hook_mlp_out"),
         ("mlp_out", "hook_mlp_out"),
     ):
-        if part in said:
+        if part in name:
             return f"blocks.{layer}.{hook}"
     return f"blocks.{layer}.hook_resid_post"

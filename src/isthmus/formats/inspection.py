@@ -33,7 +33,7 @@ class Inspection:
         rule = one.activation + ("" if one.k is None else f", k = {one.k}")
         kind = "transcoder" if one.transcoder else "dictionary"
         where = [one.module, {"in": "its input", "out": "its output", None: None}[one.side]]
-        shown = {
+        values = {
             "layout": self.title,
             "what": f"{rule} {kind}" + (" with a skip" if one.skip else ""),
             "size": f"{size}, {self.parameters:,} parameters in {one.dtype}",
@@ -48,7 +48,7 @@ class Inspection:
             "needs": self.lacking,
             "notes": "; ".join(one.notes),
         }
-        return [(name, str(value)) for name, value in shown.items() if value]
+        return [(name, str(value)) for name, value in values.items() if value]
 
 
 def inspect(
@@ -61,33 +61,33 @@ def inspect(
     """
     place: Location = locate(where)
     layout = format_of(place, format)
-    found = layout.read(place, ignore)
-    record = found.record
+    dictionary = layout.read(place, ignore)
+    record = dictionary.record
     record.source, record.revision = str(place), place.revision
-    if isinstance(found, LayerSet):
-        return Inspection(layout.title, record, (), None, found.parameters)
-    record.dtype = found.weights["W_enc"].dtype
-    count = sum(math.prod(stored.shape) for stored in found.weights.values())
-    return Inspection(layout.title, record, _folded(found), _lacking(found), count)
+    if isinstance(dictionary, LayerSet):
+        return Inspection(layout.title, record, (), None, dictionary.parameters)
+    record.dtype = dictionary.weights["W_enc"].dtype
+    count = sum(math.prod(stored.shape) for stored in dictionary.weights.values())
+    return Inspection(layout.title, record, _folded(dictionary), _lacking(dictionary), count)
 
 
-def _folded(found: Found) -> tuple[str, ...]:
-    record, said = found.record, []
-    if found.fold:
-        said.append("lengths of the atoms into the encoder")
+def _folded(dictionary: Found) -> tuple[str, ...]:
+    record, parts = dictionary.record, []
+    if dictionary.fold:
+        parts.append("lengths of the atoms into the encoder")
     if record.input_scale != 1.0 or record.output_scale != 1.0:
-        said.append(
+        parts.append(
             f"nothing of the scale {record.input_scale:.6g}: it becomes the model's scaler "
             "(fold_scale() multiplies it in)"
         )
     if record.row_norm != "none":
-        said.append(f"nothing of each row's normalisation, computed as {NORMS[record.row_norm]}")
-    return tuple(said)
+        parts.append(f"nothing of each row's normalisation, computed as {NORMS[record.row_norm]}")
+    return tuple(parts)
 
 
-def _lacking(found: Found) -> str | None:
-    if found.asks_k:
+def _lacking(dictionary: Found) -> str | None:
+    if dictionary.asks_k:
         return "k=, which the file does not say"
-    if found.calibrated is not None:
-        return f"calibrate=X: the {found.calibrated} is not in the file"
+    if dictionary.calibrated is not None:
+        return f"calibrate=X: the {dictionary.calibrated} is not in the file"
     return None

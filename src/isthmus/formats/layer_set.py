@@ -77,8 +77,8 @@ class LayerSet:
         one = Signal("vector", (record.d_in,))
         names = [f"{i}:{side}" for i in range(self.layers) for side in ("in", "out")]
         signal = Signal("collection", parts=dict.fromkeys(names, one))
-        asked = {"latent_dim": f, "activation": record.activation, "scaling": "none"}
-        model = filled(record, NAME, signal, asked, state)
+        options = {"latent_dim": f, "activation": record.activation, "scaling": "none"}
+        model = filled(record, NAME, signal, options, state)
         generator = torch.Generator().manual_seed(0)
         rows = {name: torch.randn(EXAMPLES, record.d_in, generator=generator) for name in names}
         model.reference_rows = Batch(rows)
@@ -98,16 +98,16 @@ def read(place: Location, ignore: Sequence[str] = ()) -> LayerSet:
     for i in range(layers):
         encoder = place.opened(f"W_enc_{i}.safetensors")
         decoder = place.opened(f"W_dec_{i}.safetensors")
-        wanted = {f"W_enc_{i}": (latents, d), f"b_enc_{i}": (latents,), f"b_dec_{i}": (d,)}
+        encoder_shapes = {f"W_enc_{i}": (latents, d), f"b_enc_{i}": (latents,), f"b_dec_{i}": (d,)}
         if rule == "jumprelu":
-            wanted[f"threshold_{i}"] = (latents,)
-        only(place, wanted, encoder.entries, "tensors", ignore)
+            encoder_shapes[f"threshold_{i}"] = (latents,)
+        only(place, encoder_shapes, encoder.entries, "tensors", ignore)
         only(place, [f"W_dec_{i}"], decoder.entries, "tensors", ignore)
-        needed(place, encoder, wanted)
+        needed(place, encoder, encoder_shapes)
         needed(place, decoder, [f"W_dec_{i}"])
-        shapes = {name: encoder.entries[name].shape for name in wanted}
+        shapes = {name: encoder.entries[name].shape for name in encoder_shapes}
         shapes[f"W_dec_{i}"] = decoder.entries[f"W_dec_{i}"].shape
-        for name, shape in {**wanted, f"W_dec_{i}": (latents, layers - i, d)}.items():
+        for name, shape in {**encoder_shapes, f"W_dec_{i}": (latents, layers - i, d)}.items():
             if shapes[name] != shape:
                 raise IsthmusError(
                     f"{place} has {name} of shape {shapes[name]} where {shape} is wanted, for "

@@ -34,8 +34,8 @@ def recognises(place: Location) -> bool:
         return (place.folder / FINAL).is_file()
     if CONFIG not in place.names or WEIGHTS not in place.names:
         return False
-    own = {*place.opened(WEIGHTS).entries}
-    return own >= {"W_E", "W_D"} or own == _FOUR | {_LOGGED}
+    names = {*place.opened(WEIGHTS).entries}
+    return names >= {"W_E", "W_D"} or names == _FOUR | {_LOGGED}
 
 
 def read(place: Location, ignore: Sequence[str] = ()) -> Found:
@@ -103,12 +103,12 @@ def _distilled(place: Location, file: TensorFile, cfg: Mapping[str, Any]) -> Fou
     )
     mean = cfg.get("dataset_average_activation_norm")
     mean = mean.get("in") if isinstance(mean, Mapping) else mean
-    found = Found(record, weights)
+    dictionary = Found(record, weights)
     if mean is None:
-        found.calibrated = "scale"
+        dictionary.calibrated = "scale"
     else:
         record.input_scale = record.output_scale = _factor(place, d_in, mean)
-    return found
+    return dictionary
 
 
 def _native(

@@ -56,28 +56,32 @@ def from_pretrained(
     place = locate(where)
     if place.only is None and {CONFIG, OWN} <= {*place.names}:
         return load(place.folder, device=device)
-    found = format_of(place, format).read(place, ignore)
-    record = found.record
+    dictionary = format_of(place, format).read(place, ignore)
+    record = dictionary.record
     record.source, record.revision = str(place), place.revision
     record.sha256 = place.hashes()
     if sha256 is not None and sha256 not in record.sha256.values():
         raise IsthmusError(
             f"{place} has another checksum than {sha256[:12]}...: it is another revision or damaged"
         )
-    if isinstance(found, LayerSet):
+    if isinstance(dictionary, LayerSet):
         if k is not None or calibrate is not None:
             raise IsthmusError(
                 f"{place} says itself which latents are on: leave out k= and calibrate="
             )
-        return found.model().to(resolve_device(device))
-    _counted(found, k)
+        return dictionary.model().to(resolve_device(device))
+    _counted(dictionary, k)
     rows = None if calibrate is None else _rows(calibrate, record.d_in)
-    if found.calibrated is not None and rows is None:
-        raise IsthmusError(_LACKING[found.calibrated].format(place=place))
-    check_orientation(found)
-    if found.calibrated == "scale" and rows is not None:
-        _scaled(found, rows)
-    model = _thresholded(found, rows) if found.calibrated == "threshold" else assembled(found)
+    if dictionary.calibrated is not None and rows is None:
+        raise IsthmusError(_LACKING[dictionary.calibrated].format(place=place))
+    check_orientation(dictionary)
+    if dictionary.calibrated == "scale" and rows is not None:
+        _scaled(dictionary, rows)
+    model = (
+        _thresholded(dictionary, rows)
+        if dictionary.calibrated == "threshold"
+        else assembled(dictionary)
+    )
     model.config["published"] = record.to_dict()
     for note in record.notes:
         say(f"{place}: {note}")
@@ -92,10 +96,10 @@ _LACKING = {
 }
 
 
-def _counted(found: Found, k: int | None) -> None:
+def _counted(dictionary: Found, k: int | None) -> None:
     """Take k where the file has none; an error where both say something, or neither."""
-    record = found.record
-    if not found.asks_k:
+    record = dictionary.record
+    if not dictionary.asks_k:
         if k is not None and k != record.k:
             raise IsthmusError(
                 f"{record.source} says k={record.k}, and k={k} was passed: leave it out"
@@ -121,32 +125,36 @@ def _rows(calibrate: Array | Source, d: int) -> Array | Source:
     return rows
 
 
-def _scaled(found: Found, rows: Array | Source) -> None:
+def _scaled(dictionary: Found, rows: Array | Source) -> None:
     """The factor sqrt(d) / E|x| of the rows."""
     x = rows if isinstance(rows, Tensor) else rows.batch(torch.arange(len(rows))).x  # type: ignore[union-attr]
     mean = x.double().norm(dim=1).mean()
     if not bool(mean > 0):
         raise IsthmusError("calibrate has rows of no length: pass activations")
-    factor = float(found.record.d_in**0.5 / mean)
-    found.record.input_scale = found.record.output_scale = factor
-    found.record.notes.append(
+    factor = float(dictionary.record.d_in**0.5 / mean)
+    dictionary.record.input_scale = dictionary.record.output_scale = factor
+    dictionary.record.notes.append(
         f"activations are multiplied by {factor:.6g}, found on {len(x):,} rows (calibrate)"
     )
 
 
-def _thresholded(found: Found, rows: Array | Source | None) -> Autoencoder:
+def _thresholded(dictionary: Found, rows: Array | Source | None) -> Autoencoder:
     """A model with the one threshold that k latents exceed on average over the rows."""
     assert rows is not None
-    weights = {name: own for name, own in found.weights.items() if name != "threshold"}
-    record = replace(found.record, activation="topk", threshold=None)
-    made = assembled(Found(record, weights, fold=found.fold))
-    model = to_jumprelu(made, rows)
+    weights = {name: weight for name, weight in dictionary.weights.items() if name != "threshold"}
+    record = replace(dictionary.record, activation="topk", threshold=None)
+    topk_model = assembled(Found(record, weights, fold=dictionary.fold))
+    model = to_jumprelu(topk_model, rows)
     theta = float(cast(Tensor, model.thresholds)[0])
-    own = found.record
-    own.dtype, own.decoder_norm, own.notes = record.dtype, record.decoder_norm, record.notes
-    own.activation, own.threshold = "jumprelu", "one"
-    own.notes.append(
-        f"the threshold {theta:.6g} is what {own.k} latents a row exceed on average over "
+    original = dictionary.record
+    original.dtype, original.decoder_norm, original.notes = (
+        record.dtype,
+        record.decoder_norm,
+        record.notes,
+    )
+    original.activation, original.threshold = "jumprelu", "one"
+    original.notes.append(
+        f"the threshold {theta:.6g} is what {original.k} latents a row exceed on average over "
         f"{len(rows):,} rows (calibrate)"
     )
     return model

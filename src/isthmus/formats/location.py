@@ -34,10 +34,10 @@ class Location:
     @cached_property
     def names(self) -> list[str]:
         """The files here, by name; beside a single file its settings are seen, too."""
-        found = sorted(path.name for path in self.folder.iterdir() if path.is_file())
+        names = sorted(path.name for path in self.folder.iterdir() if path.is_file())
         if self.only is None:
-            return found
-        return [n for n in found if n == self.only or n.endswith(SETTINGS)]
+            return names
+        return [n for n in names if n == self.only or n.endswith(SETTINGS)]
 
     @property
     def folders(self) -> list[str]:
@@ -53,13 +53,13 @@ class Location:
         """What a JSON file says; an error where it is none."""
         path = self.folder / name
         try:
-            found = json.loads(path.read_text())
+            settings = json.loads(path.read_text())
         except (OSError, ValueError):
             raise IsthmusError(f"{path} is no readable JSON: fetch it again") from None
-        if not isinstance(found, dict):
+        if not isinstance(settings, dict):
             raise IsthmusError(f"{path} holds no settings by name: fetch it again")
         self.used.add(name)
-        return found
+        return settings
 
     def opened(self, name: str) -> TensorFile:
         """One file of tensors, its header read."""
@@ -74,11 +74,11 @@ class Location:
 
     def hashes(self) -> dict[str, str]:
         """The SHA-256 of each file that was used."""
-        found = {}
+        checksums = {}
         for name in sorted(self.used):
             with (self.folder / name).open("rb") as handle:
-                found[name] = hashlib.file_digest(handle, "sha256").hexdigest()
-        return found
+                checksums[name] = hashlib.file_digest(handle, "sha256").hexdigest()
+        return checksums
 
     def __str__(self) -> str:
         return self.name

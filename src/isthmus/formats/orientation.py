@@ -23,7 +23,7 @@ def check_orientation(found: Found) -> None:
     if record.d_sae != record.d_in or record.d_in != record.d_out:
         return
     reads, atoms = found.weights["W_enc"].read(), found.weights["W_dec"].read()
-    own = _agreement(reads, atoms)
+    agreement = _agreement(reads, atoms)
     others = {
         "the encoder transposed": _agreement(reads.T, atoms),
         "the decoder transposed": _agreement(reads, atoms.T),
@@ -31,11 +31,11 @@ def check_orientation(found: Found) -> None:
     }
     way, best = max(others.items(), key=lambda item: item[1])
     chance = _SURE / record.d_in  # the mean of d cosines of d elements each
-    if best > own + chance:
+    if best > agreement + chance:
         raise IsthmusError(
             f"{record.source} has square weights that agree with each other only with {way} (mean "
-            f"cosine {best:.2f}, as they stand {own:.2f}): encoder and decoder may be swapped or "
-            "transposed, write them as their format has them"
+            f"cosine {best:.2f}, as they stand {agreement:.2f}): encoder and decoder may be "
+            "swapped or transposed, write them as their format has them"
         )
     if _unit(reads.T) and not _unit(atoms):
         raise IsthmusError(
@@ -43,7 +43,7 @@ def check_orientation(found: Found) -> None:
             "none where the atoms do: encoder and decoder may be swapped, write them as their "
             "format has them"
         )
-    if own < chance:
+    if agreement < chance:
         record.notes.append(
             "its weights are square, and neither shape nor agreement says which axis is that of "
             "the latents: they were read as the format has them"

@@ -51,14 +51,14 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
         "b_dec": Given(torch.zeros(d_in)),
     }
     record = Record("overcomplete", "relu", d_in, d_sae, d_in)
-    found = Found(record, weights)
+    dictionary = Found(record, weights)
     if _THETA in file:
         record.activation, record.threshold = "jumprelu", "per latent"
-        found.weights["threshold"] = Stored(file, _THETA, change=torch.exp)
+        dictionary.weights["threshold"] = Stored(file, _THETA, change=torch.exp)
     else:
-        found.asks_k = True
+        dictionary.asks_k = True
     record.notes.append("atoms are taken as they are stored, normalised by the last training step")
-    return found
+    return dictionary
 
 
 def _by_rows(gain: Tensor) -> Callable[[Tensor], Tensor]:

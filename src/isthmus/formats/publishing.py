@@ -114,8 +114,8 @@ def _list_all(api: Any, repo: str, revision: str | None) -> None:
     names = api.list_repo_files(repo, revision=revision)
     folders = sorted(n.removesuffix(f"/{README}") for n in names if n.endswith(f"/{README}"))
     if README in names:
-        there = api.hf_hub_download(repo, README, revision=revision)
-        if LISTED not in Path(there).read_text(encoding="utf-8"):
+        card_path = api.hf_hub_download(repo, README, revision=revision)
+        if LISTED not in Path(card_path).read_text(encoding="utf-8"):
             return
     lines = ["---", "library_name: isthmus", "---", LISTED, f"# {repo.partition('/')[2]}", ""]
     lines += [f"- [{name}]({name}/{README}): `{HUB}{repo}/{name}`" for name in folders]

@@ -14,11 +14,11 @@ _TITLE = re.compile(r"SAE-Res-(?P<model>.+)-W(?P<width>\d+)K-L0_(?P<k>\d+)")
 
 def recognises(place: Location) -> bool:
     """Whether it is one ``.sae.pt`` of four tensors."""
-    found = place.tensors
+    names = place.tensors
     return (
-        len(found) == 1
-        and found[0].endswith(".sae.pt")
-        and {*place.opened(found[0]).entries} == _NAMES
+        len(names) == 1
+        and names[0].endswith(".sae.pt")
+        and {*place.opened(names[0]).entries} == _NAMES
     )
 
 

@@ -86,14 +86,14 @@ def format_of(place: Location, asked: str | None = None) -> Format:
         )
     inner = _several(place)
     if inner:
-        shown = ", ".join(inner[:4]) + (", ..." if len(inner) > 4 else "")
+        examples = ", ".join(inner[:4]) + (", ..." if len(inner) > 4 else "")
         raise IsthmusError(
             f"{place} holds {len(inner)} folder{'s' * (len(inner) > 1)} and no dictionary of its "
-            f"own: name one of them ({shown})"
+            f"own: name one of them ({examples})"
         )
-    found = ", ".join(place.names[:6]) or "no file"
+    names = ", ".join(place.names[:6]) or "no file"
     raise IsthmusError(
-        f"{place} is in no layout that is known here (it has {found}): known are "
+        f"{place} is in no layout that is known here (it has {names}): known are "
         f"{', '.join(FORMATS)}; format= names one"
     )
 

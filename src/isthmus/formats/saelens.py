@@ -122,12 +122,12 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
             "written from what is read: fetch it again"
         )
     weights = _weights(place, file, record, cfg, ignore)
-    found = Found(record, weights)
-    _normalisation(place, cfg, found)
-    _selection(place, cfg, file, found)
+    dictionary = Found(record, weights)
+    _normalisation(place, cfg, dictionary)
+    _selection(place, cfg, file, dictionary)
     if cfg.get("reshape_activations", "none") == "hook_z":
         record.notes.append("it reads all heads of hook_z side by side: pass rows that are flat")
-    return found
+    return dictionary
 
 
 def _of_old(stored: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -194,8 +194,8 @@ def _weights(
     return weights
 
 
-def _normalisation(place: Location, cfg: Mapping[str, Any], found: Found) -> None:
-    norm, record = cfg.get("normalize_activations", "none"), found.record
+def _normalisation(place: Location, cfg: Mapping[str, Any], dictionary: Found) -> None:
+    norm, record = cfg.get("normalize_activations", "none"), dictionary.record
     match norm:
         case "none":
             pass
@@ -208,7 +208,7 @@ def _normalisation(place: Location, cfg: Mapping[str, Any], found: Found) -> Non
             if SCALER in place.names:
                 factor = place.settings(SCALER).get("scaling_factor")
             if factor is None:
-                found.calibrated = "scale"
+                dictionary.calibrated = "scale"
             else:
                 record.input_scale = record.output_scale = float(factor)
         case "covariance_whitening":
@@ -223,17 +223,19 @@ def _normalisation(place: Location, cfg: Mapping[str, Any], found: Found) -> Non
             )
 
 
-def _selection(place: Location, cfg: Mapping[str, Any], file: TensorFile, found: Found) -> None:
-    record = found.record
+def _selection(
+    place: Location, cfg: Mapping[str, Any], file: TensorFile, dictionary: Found
+) -> None:
+    record = dictionary.record
     if record.activation in ("topk", "abstopk", "batchtopk"):
         k = cfg.get("k")
         if not isinstance(k, (int, float)) or isinstance(k, bool) or k < 1:
             raise IsthmusError(f"{place} says k={k!r}, and so many latents cannot be on: mend k")
         record.k = round(k)
         # Codes are those of rows of length 1, which the library multiplies in and divides out.
-        found.fold = bool(cfg.get("rescale_acts_by_decoder_norm", False))
+        dictionary.fold = bool(cfg.get("rescale_acts_by_decoder_norm", False))
     if record.activation == "batchtopk" and not float(file.read("topk_threshold")) > 0:
-        found.calibrated = "threshold"
+        dictionary.calibrated = "threshold"
 
 
 def described(

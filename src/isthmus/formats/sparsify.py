@@ -46,11 +46,11 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
                      W_dec=("W_dec", False), b_dec="b_dec", **more)  # fmt: skip
     d_in, k = setting(place, cfg, "d_in", int), setting(place, cfg, "k", int)
     d_sae = weights["W_enc"].shape[0]
-    said = cfg.get("num_latents") or d_in * int(cfg.get("expansion_factor") or 0)
-    if said not in (0, d_sae):
+    stated_latents = cfg.get("num_latents") or d_in * int(cfg.get("expansion_factor") or 0)
+    if stated_latents not in (0, d_sae):
         raise IsthmusError(
-            f"{place} says that it has {said} latents and has {d_sae} in its tensors: they are of "
-            "two dictionaries, fetch both again"
+            f"{place} says that it has {stated_latents} latents and has {d_sae} in its tensors: "
+            "they are of two dictionaries, fetch both again"
         )
     record = Record(
         format="sparsify",

@@ -164,8 +164,8 @@ class Archive(TensorFile):
                     yield torch.from_numpy(content.reshape(entry.shape, order="F").copy())
                     return
                 for rows, shape in _pieces(entry, dtype.itemsize):
-                    wanted = rows * dtype.itemsize * math.prod(shape[1:])
-                    piece = np.frombuffer(bytearray(handle.read(wanted)), dtype)
+                    size = rows * dtype.itemsize * math.prod(shape[1:])
+                    piece = np.frombuffer(bytearray(handle.read(size)), dtype)
                     yield torch.from_numpy(piece.reshape(shape).astype(dtype.newbyteorder("=")))
         except (zipfile.BadZipFile, EOFError, ValueError):
             raise self.damaged(f"{name} is cut off or does not match its checksum") from None

@@ -79,7 +79,7 @@ def taken_apart(model: Autoencoder) -> tuple[Record, dict[str, Tensor]]:
         skip=model.W_skip is not None,
         notes=[],
     )
-    found = {
+    weights = {
         "W_enc": model.W_enc.T,
         "b_enc": model.b_enc,
         "W_dec": model.W_dec,
@@ -89,7 +89,7 @@ def taken_apart(model: Autoencoder) -> tuple[Record, dict[str, Tensor]]:
         "b_mag": rule.bias,
         "W_skip": model.W_skip,
     }
-    tensors = {n: t.detach().cpu().float().clone() for n, t in found.items() if t is not None}
+    tensors = {n: t.detach().cpu().float().clone() for n, t in weights.items() if t is not None}
     if rule.weigh:
         _unweighed(record, tensors)
     if rule.activation == "batchtopk":
