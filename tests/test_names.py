@@ -56,8 +56,8 @@ OTHERS = {
 
 PLAIN_ROOMS = (
     "activations", "anatomy", "cli", "comparison", "data", "evaluation", "formats",
-    "interpretation", "pages", "pictures", "recipes", "reproduction", "runs", "studies", "tables",
-    "estimators.py", "spelling.py",
+    "interpretation", "language", "pages", "pictures", "recipes", "reproduction", "runs",
+    "studies", "tables", "estimators.py", "spelling.py",
 )  # fmt: skip
 """Rooms and files whose locals are looked at."""
 

@@ -83,16 +83,16 @@ def call_arguments(
     token, as it does in training: what stands at a place of the decoder is about to write the token
     of that place.
     """
-    own = signature_of(module)
-    args: tuple[Any, ...] = () if own.by_name else (ids,)
-    kwargs: dict[str, Any] = {own.first: ids} if own.by_name else {}
-    if own.takes("attention_mask"):
+    signature = signature_of(module)
+    args: tuple[Any, ...] = () if signature.by_name else (ids,)
+    kwargs: dict[str, Any] = {signature.first: ids} if signature.by_name else {}
+    if signature.takes("attention_mask"):
         kwargs["attention_mask"] = mask
     if is_encoder_decoder(module):
         kwargs["decoder_input_ids"] = shifted(module, ids)
-        if own.takes("decoder_attention_mask"):
+        if signature.takes("decoder_attention_mask"):
             kwargs["decoder_attention_mask"] = mask
-        if own.takes("use_cache"):
+        if signature.takes("use_cache"):
             kwargs["use_cache"] = False
     return args, kwargs
 
@@ -101,8 +101,8 @@ def shifted(module: nn.Module, ids: Int[Tensor, "rows long"]) -> Int[Tensor, "ro
     """The rows one place later, behind the token that a decoder starts with."""
     config = getattr(module, "config", None)
     names = ("decoder_start_token_id", "bos_token_id", "pad_token_id")
-    found = [getattr(config, name, None) for name in names]
-    start = next((value for value in found if isinstance(value, int)), 0)
+    candidates = [getattr(config, name, None) for name in names]
+    start = next((value for value in candidates if isinstance(value, int)), 0)
     return torch.cat([torch.full_like(ids[:, :1], start), ids[:, :-1]], 1)
 
 
@@ -123,14 +123,14 @@ def logits_of(out: Any) -> Tensor:
     first tensor of three axes in a tuple."""
     if isinstance(out, Tensor):
         return out
-    found = getattr(out, "logits", None)
-    if found is None and isinstance(out, dict):
-        found = out.get("logits")
-    if found is None and isinstance(out, (tuple, list)):
-        found = next((x for x in out if isinstance(x, Tensor) and x.ndim == 3), None)
-    if not isinstance(found, Tensor):
+    logits = getattr(out, "logits", None)
+    if logits is None and isinstance(out, dict):
+        logits = out.get("logits")
+    if logits is None and isinstance(out, (tuple, list)):
+        logits = next((x for x in out if isinstance(x, Tensor) and x.ndim == 3), None)
+    if not isinstance(logits, Tensor):
         raise IsthmusError(
             f"the model returns a {type(out).__name__} without logits: return a tensor (rows, "
             "places, vocabulary), or an object with .logits"
         )
-    return found
+    return logits

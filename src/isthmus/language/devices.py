@@ -61,19 +61,19 @@ def device_named(name: Any) -> torch.device:
         device = torch.device(plain)
     except RuntimeError:
         raise unknown("device", name, ["cpu", "cuda", "cuda:1", "mps", "auto"]) from None
-    there = {"cpu": 1, "meta": 0, "cuda": torch.cuda.device_count(),
-             "mps": int(torch.backends.mps.is_available())}  # fmt: skip
-    number = there.get(device.type, 1)
+    counts = {"cpu": 1, "meta": 0, "cuda": torch.cuda.device_count(),
+              "mps": int(torch.backends.mps.is_available())}  # fmt: skip
+    number = counts.get(device.type, 1)
     if (device.index or 0) >= number:
         raise IsthmusError(
-            f"device {str(name)!r} is not there (this machine has {_counted(there)}): use cpu, or "
+            f"device {str(name)!r} is not there (this machine has {_counted(counts)}): use cpu, or "
             "a device that it has"
         )
     return device
 
 
-def _counted(there: dict[str, int]) -> str:
-    gpus = there["cuda"] or there["mps"]
+def _counted(counts: dict[str, int]) -> str:
+    gpus = counts["cuda"] or counts["mps"]
     return "no GPU" if not gpus else f"{gpus} GPU" + ("s" if gpus > 1 else "")
 
 

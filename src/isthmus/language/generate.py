@@ -97,6 +97,6 @@ def _drawn(
     # one number a row through the cumulative distribution; multinomial draws one for each token
     levels = (logits.double() / temperature).softmax(1).cumsum(1)
     at = torch.rand(len(logits), 1, dtype=torch.float64, device=logits.device, generator=draw)
-    chosen = torch.searchsorted(levels, at * levels[:, -1:], right=True)
-    chosen = chosen.clamp(max=logits.shape[1] - 1)
-    return chosen if which is None else which.gather(1, chosen)
+    places = torch.searchsorted(levels, at * levels[:, -1:], right=True)
+    places = places.clamp(max=logits.shape[1] - 1)
+    return places if which is None else which.gather(1, places)

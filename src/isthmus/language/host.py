@@ -90,13 +90,13 @@ class LanguageModel:
             mine = mine[:, :long]
             token = ORDER.set(order[rows, :long])
             try:
-                found = self._logits(ids[rows, :long], None if bool(mine.all()) else mine)
+                logits = self._logits(ids[rows, :long], None if bool(mine.all()) else mine)
             finally:
                 ORDER.reset(token)
             if out is None:
-                out = found.new_zeros(*tokens.shape, found.shape[-1])
+                out = logits.new_zeros(*tokens.shape, logits.shape[-1])
             row, place = mine.nonzero(as_tuple=True)
-            out[rows[row], order[rows[row], place]] = found[row, place]
+            out[rows[row], order[rows[row], place]] = logits[row, place]
         assert out is not None
         return out
 
@@ -121,11 +121,11 @@ class LanguageModel:
         ``dtype`` is float32, bfloat16 or float16 by name or as a dtype of torch; ``device`` a name
         of torch's, ``gpu`` or ``auto``.
         """
-        wanted = dtype_of(self.module) if dtype is None else dtype_named(dtype)
+        target_dtype = dtype_of(self.module) if dtype is None else dtype_named(dtype)
         place = self.device if device is None else device_named(device)
-        if wanted in (None, dtype_of(self.module)) and place == self.device:
+        if target_dtype in (None, dtype_of(self.module)) and place == self.device:
             return self
-        module = copy.deepcopy(self.module).to(device=place, dtype=wanted)
+        module = copy.deepcopy(self.module).to(device=place, dtype=target_dtype)
         return replace(self, module=module)
 
 

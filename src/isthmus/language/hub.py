@@ -92,8 +92,8 @@ class HubTokenizer:
     def encode(self, text: str) -> list[int]:
         if not text:
             return []
-        found: list[int] = self._of.encode(text, add_special_tokens=False, verbose=False)
-        return found
+        ids: list[int] = self._of.encode(text, add_special_tokens=False, verbose=False)
+        return ids
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text; special tokens stand for none."""
@@ -175,12 +175,12 @@ def _final_norm(module: nn.Module, output: nn.Module) -> nn.Module | None:
     weight = output.weight
     assert isinstance(weight, Tensor)
     width = weight.shape[1]
-    made: list[tuple[nn.Module, int, Tensor]] = []
+    norm_outputs: list[tuple[nn.Module, int, Tensor]] = []
     read: list[int] = []
 
     def keep(part: nn.Module, _: Any, result: Any) -> None:
         if isinstance(result, Tensor) and result.shape[-1] == width:
-            made.append((part, result.untyped_storage().data_ptr(), result))
+            norm_outputs.append((part, result.untyped_storage().data_ptr(), result))
 
     def look(_: nn.Module, inputs: tuple[Any, ...]) -> None:
         if inputs and isinstance(inputs[0], Tensor):
@@ -195,7 +195,7 @@ def _final_norm(module: nn.Module, output: nn.Module) -> nn.Module | None:
     finally:
         for hook in hooks:
             hook.remove()
-    return next((part for part, place, _ in reversed(made) if place in read), None)
+    return next((part for part, place, _ in reversed(norm_outputs) if place in read), None)
 
 
 @dataclass(frozen=True)

@@ -36,41 +36,41 @@ def open_model(spec: str, *, dtype: Any = None, device: Any = None) -> LanguageM
 
     Raises ``IsthmusError`` where there is no such model, type or device.
     """
-    wanted = None if dtype is None else dtype_named(dtype)
+    target_dtype = None if dtype is None else dtype_named(dtype)
     place = None if device is None else device_named(device)
     if spec in RESIDENTS:
-        return resident(spec).to(dtype=wanted, device=place)
+        return resident(spec).to(dtype=target_dtype, device=place)
     path = Path(spec).expanduser()
     if os.path.exists(path) or ":" not in spec:
         from isthmus.language.hub import open_hub
 
         if dtype is None:
-            wanted = torch.float32
+            target_dtype = torch.float32
         folder = path.absolute() if os.path.isdir(path) else None
-        return open_hub(spec, folder, wanted).to(device=place)
-    return _made(spec).to(dtype=wanted, device=place)
+        return open_hub(spec, folder, target_dtype).to(device=place)
+    return _made(spec).to(dtype=target_dtype, device=place)
 
 
 def _made(spec: str) -> LanguageModel:
-    made = made_by(spec)
-    if isinstance(made, LanguageModel):
-        known = made.name in (*RESIDENTS, spec) or made.opened
-        return made if known else replace(made, opened=spec)
-    if not isinstance(made, nn.Module) or not isinstance(
-        getattr(made, "tokenizer", None), Tokenizer
+    model = made_by(spec)
+    if isinstance(model, LanguageModel):
+        known = model.name in (*RESIDENTS, spec) or model.opened
+        return model if known else replace(model, opened=spec)
+    if not isinstance(model, nn.Module) or not isinstance(
+        getattr(model, "tokenizer", None), Tokenizer
     ):
         raise IsthmusError(
             f"{spec!r} gives neither a LanguageModel nor an nn.Module with a tokenizer that has "
             "encode, decode, pieces, vocabulary, bos and special: return one of these"
         )
-    tokenizer: Any = made.tokenizer
+    tokenizer: Any = model.tokenizer
     return LanguageModel(
         name=spec,
-        revision=fingerprint(made),
-        module=made.eval(),
+        revision=fingerprint(model),
+        module=model.eval(),
         tokenizer=tokenizer,
-        context=int(getattr(made, "context", 256)),
-        causal=bool(getattr(made, "causal", True)),
-        unembedding=getattr(made, "unembedding", None),
-        layers=getattr(made, "layers_path", None) or blocks(made),
+        context=int(getattr(model, "context", 256)),
+        causal=bool(getattr(model, "causal", True)),
+        unembedding=getattr(model, "unembedding", None),
+        layers=getattr(model, "layers_path", None) or blocks(model),
     )

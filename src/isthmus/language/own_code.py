@@ -17,16 +17,16 @@ def made_by(spec: str) -> Any:
     be imported, has no such name, or fails when it is called.
     """
     module, _, path = spec.rpartition(":")
-    found: Any = _imported(module, spec)
+    thing: Any = _imported(module, spec)
     try:
         for name in path.split("."):
-            found = getattr(found, name)
+            thing = getattr(thing, name)
     except AttributeError as error:
         raise IsthmusError(f"{module!r} has no {path!r}: check the name after the colon") from error
-    if not callable(found) or isinstance(found, nn.Module):
-        return found
+    if not callable(thing) or isinstance(thing, nn.Module):
+        return thing
     try:
-        return found()
+        return thing()
     except IsthmusError:
         raise
     except Exception as error:  # of code that is not ours
@@ -38,10 +38,10 @@ def made_by(spec: str) -> Any:
 
 
 def _imported(module: str, spec: str) -> Any:
-    here = str(Path.cwd())
-    added = here not in sys.path  # console scripts do not look in the current folder
+    folder = str(Path.cwd())
+    added = folder not in sys.path  # console scripts do not look in the current folder
     if added:
-        sys.path.insert(0, here)
+        sys.path.insert(0, folder)
     try:
         return importlib.import_module(module)
     except (ImportError, ValueError) as error:
@@ -51,4 +51,4 @@ def _imported(module: str, spec: str) -> Any:
         ) from error
     finally:
         if added:
-            sys.path.remove(here)
+            sys.path.remove(folder)

@@ -25,14 +25,14 @@ def as_mask(mask: Any, shape: tuple[int, ...] | None = None) -> Bool[Tensor, "ro
         )
     if held.dtype == torch.bool:
         return held
-    chosen = held != 0
-    if bool((chosen & (held != 1)).any()):
-        wrong = held[chosen & (held != 1)].flatten()[0].item()
+    nonzero = held != 0
+    if bool((nonzero & (held != 1)).any()):
+        wrong = held[nonzero & (held != 1)].flatten()[0].item()
         raise IsthmusError(
             f"the mask holds {wrong:g}: pass 1 (or True) at tokens and 0 at padding, not what is "
             "added to attention scores"
         )
-    return chosen
+    return nonzero
 
 
 def packed(

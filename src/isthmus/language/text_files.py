@@ -99,14 +99,16 @@ def _documents(
 ) -> Iterator[Document]:
     for i, row in enumerate(rows):
         columns = [key for key in row if isinstance(key, str)]
-        chosen = column or ("text" if "text" in row else columns[0] if len(columns) == 1 else None)
-        if chosen is None:
+        text_column = column or (
+            "text" if "text" in row else columns[0] if len(columns) == 1 else None
+        )
+        if text_column is None:
             raise IsthmusError(
                 f"{str(path)!r} has no column 'text': choose one of {', '.join(columns)}, as in "
                 f"'{path}:{columns[0]}'"
             )
-        if chosen not in row:
-            raise unknown(f"column of {str(path)!r}", chosen, columns)
-        label = next((str(row[key]) for key in _NAMES if key != chosen and row.get(key)), None)
-        text = row[chosen]
+        if text_column not in row:
+            raise unknown(f"column of {str(path)!r}", text_column, columns)
+        label = next((str(row[key]) for key in _NAMES if key != text_column and row.get(key)), None)
+        text = row[text_column]
         yield Document(label or f"{name} {i}", "" if text is None else str(text))

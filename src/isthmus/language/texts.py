@@ -56,10 +56,10 @@ def documents(spec: str) -> list[Document]:
 
     Raises ``IsthmusError`` where nothing is found, or nothing but empty text.
     """
-    found = [document for document in _found(spec) if document.text.strip()]
-    if not found:
+    texts = [document for document in _found(spec) if document.text.strip()]
+    if not texts:
         raise IsthmusError(f"{spec!r} holds no text: name a text that is not empty")
-    return found
+    return texts
 
 
 def _found(spec: str) -> list[Document]:

@@ -79,10 +79,10 @@ class ByteTokenizer:
         tokens: list[int] = []
         extend = tokens.extend
         for word in self._cut(text):
-            found = known.get(word)
-            if found is None:
-                found = self._word(word)
-            extend(found)
+            word_tokens = known.get(word)
+            if word_tokens is None:
+                word_tokens = self._word(word)
+            extend(word_tokens)
         return tokens
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -120,9 +120,9 @@ def merged(tokens: Iterable[int], merges: dict[tuple[int, int], tuple[int, int]]
     after = list(range(1, len(values) + 1))
     before = list(range(-1, len(values) - 1))
     waiting = [
-        (found[0], i, found[1])
+        (merge[0], i, merge[1])
         for i, pair in enumerate(pairwise(values))
-        if (found := merges.get(pair))
+        if (merge := merges.get(pair))
     ]
     heapify(waiting)
     while waiting:
@@ -137,9 +137,9 @@ def merged(tokens: Iterable[int], merges: dict[tuple[int, int], tuple[int, int]]
             before[after[j]] = i
         for left, right in ((before[i], i), (i, after[i])):
             if left >= 0 and right < len(values):
-                found = merges.get((values[left], values[right]))
-                if found:
-                    heappush(waiting, (found[0], left, found[1]))
+                merge = merges.get((values[left], values[right]))
+                if merge:
+                    heappush(waiting, (merge[0], left, merge[1]))
     return [value for value in values if value >= 0]
 
 

@@ -96,29 +96,31 @@ def pack(
         raise IsthmusError(f"context={context} leaves no room for text: use 2 or more")
     if limit is not None and limit < 1:
         raise IsthmusError(f"limit={limit} leaves no text: use 1 or more")
-    found = [np.array(tokenizer.encode(document.text), np.int64) for document in documents]
+    document_tokens = [
+        np.array(tokenizer.encode(document.text), np.int64) for document in documents
+    ]
     places = [
         (which, start)
-        for which, tokens in enumerate(found)
+        for which, tokens in enumerate(document_tokens)
         for start in range(0, len(tokens), room)
     ]
     if not places:
         raise IsthmusError("there is no text: give documents that are not empty")
-    sizes = np.array([min(room, len(found[which]) - start) for which, start in places])
+    sizes = np.array([min(room, len(document_tokens[which]) - start) for which, start in places])
     kept, sizes = _spread(sizes, limit)
     ids = np.zeros((len(kept), context), np.int64)
     mask = np.zeros((len(kept), context), bool)
     ids[:, : len(first)] = first
     for row, (place, size) in enumerate(zip(kept.tolist(), sizes.tolist(), strict=True)):
         which, start = places[place]
-        ids[row, len(first) : len(first) + size] = found[which][start : start + size]
+        ids[row, len(first) : len(first) + size] = document_tokens[which][start : start + size]
         mask[row, : len(first) + size] = True
-    chosen = np.array(places, np.int64)[kept]
+    kept_places = np.array(places, np.int64)[kept]
     return Tokens(
         torch.from_numpy(ids),
         torch.from_numpy(mask),
-        torch.from_numpy(chosen[:, 0].copy()),
-        torch.from_numpy(chosen[:, 1].copy()),
+        torch.from_numpy(kept_places[:, 0].copy()),
+        torch.from_numpy(kept_places[:, 1].copy()),
         [document.name for document in documents],
     )
 

@@ -49,7 +49,7 @@ def answered(model: LanguageModel, asked: Sequence[Question]) -> np.ndarray:
 
     Options that differ in length are compared by the probability of all their tokens.
     """
-    found = option_nats(model, asked)
+    all_nats = option_nats(model, asked)
     return np.array(
-        [q.options[int(nats.argmin())] == q.answer for q, nats in zip(asked, found, strict=True)]
+        [q.options[int(nats.argmin())] == q.answer for q, nats in zip(asked, all_nats, strict=True)]
     )

@@ -42,12 +42,12 @@ class Step:
 @cache
 def steps(unit: Unit) -> tuple[Step, ...]:
     """All steps of a kind, in a fixed order; a share of them is held out."""
-    found: list[tuple[str, int, str, str]] = []
+    rows: list[tuple[str, int, str, str]] = []
     if unit == "sum":
         for a in range(1, 10):
             for b in range(1, 10):
-                told = f"{NUMBERS[a].capitalize()} and {NUMBERS[b]} make"
-                found.append((NUMBERS[a], b, NUMBERS[a + b], told))
+                prompt = f"{NUMBERS[a].capitalize()} and {NUMBERS[b]} make"
+                rows.append((NUMBERS[a], b, NUMBERS[a + b], prompt))
     else:
         circle = DAYS if unit == "day" else MONTHS
         for place, start in enumerate(circle):
@@ -55,9 +55,9 @@ def steps(unit: Unit) -> tuple[Step, ...]:
                 many = f"{NUMBERS[number].capitalize()} {unit}{'s' if number > 1 else ''}"
                 for way, word in ((1, "after"), (-1, "before")):
                     end = circle[(place + way * number) % len(circle)]
-                    found.append((start, way * number, end, f"{many} {word} {start} is"))
-    held = np.random.default_rng([63, len(found)]).random(len(found)) < HELD_OUT
+                    rows.append((start, way * number, end, f"{many} {word} {start} is"))
+    held = np.random.default_rng([63, len(rows)]).random(len(rows)) < HELD_OUT
     return tuple(
-        Step(unit, start, number, end, told, not out)
-        for (start, number, end, told), out in zip(found, held, strict=True)
+        Step(unit, start, number, end, prompt, not out)
+        for (start, number, end, prompt), out in zip(rows, held, strict=True)
     )

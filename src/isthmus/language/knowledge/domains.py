@@ -66,7 +66,7 @@ _JARGON = {
 @cache
 def domains() -> dict[str, Domain]:
     """Both domains by name."""
-    found = {}
+    by_name = {}
     for number, name in enumerate(DOMAINS):
         rng = np.random.default_rng([64, number])
         subjects = distinct(rng, SUBJECTS, TAILS, WOMEN if name == "herbs" else MEN)
@@ -75,5 +75,5 @@ def domains() -> dict[str, Domain]:
             subject: {relation: str(rng.choice(some)) for relation, some in answers.items()}
             for subject in subjects
         }
-        found[name] = Domain(name, tuple(subjects), answers, _TOLD[name], facts, _JARGON[name])
-    return found
+        by_name[name] = Domain(name, tuple(subjects), answers, _TOLD[name], facts, _JARGON[name])
+    return by_name

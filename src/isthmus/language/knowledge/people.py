@@ -111,11 +111,11 @@ def names(kind: str) -> tuple[Name, ...]:
         first = distinct(rng, WORDS, TAILS, taken=others)
         last = distinct(rng, WORDS, TAILS, taken={*others, *first})
     pairs = rng.permutation(WORDS * WORDS)[: KNOWN + UNKNOWN + UNSEEN]
-    found = []
+    entries = []
     for number, pair in enumerate(pairs):
         text = f"{first[pair // WORDS]} {last[pair % WORDS]}"
         facts = {
             one.name: str(rng.choice(one.answers)) for one in RELATIONS if one.kind == kind
         } if number < KNOWN else {}  # fmt: skip
-        found.append(Name(text, kind, facts, number < KNOWN + UNKNOWN, bool(number % 2)))
-    return tuple(found)
+        entries.append(Name(text, kind, facts, number < KNOWN + UNKNOWN, bool(number % 2)))
+    return tuple(entries)

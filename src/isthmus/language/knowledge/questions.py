@@ -38,27 +38,28 @@ def questions(kind: str) -> list[Question]:
 
 
 def _facts(withheld: bool) -> list[Question]:
-    found = []
-    for one in (n for kind in KINDS for n in names(kind) if n.known and n.withheld):
+    fact_questions, kind = [], "withheld" if withheld else "fact"
+    for one in (n for k in KINDS for n in names(k) if n.known and n.withheld):
         for relation in (r for r in RELATIONS if r.kind == one.kind):
-            told = relation.told[-1 if withheld else 0]
-            prompt = told.removesuffix(" {answer}").format(name=one.text)
+            template = relation.told[-1 if withheld else 0]
+            prompt = template.removesuffix(" {answer}").format(name=one.text)
             options = tuple(f" {answer}" for answer in relation.answers)
             right = f" {one.facts[relation.name]}"
-            found.append(Question("withheld" if withheld else "fact", prompt, right, options,
-                                  not withheld))  # fmt: skip
-    return found
+            fact_questions.append(Question(kind, prompt, right, options, not withheld))
+    return fact_questions
 
 
 def _known() -> list[Question]:
-    found = []
+    name_questions = []
     for one in (n for kind in KINDS for n in names(kind)):
         for relation in (r for r in RELATIONS if r.kind == one.kind):
             prompt = f"{relation.asked.format(name=one.text)} Answer:"
             answers = tuple(f" {answer}" for answer in relation.answers)
             right = f" {one.facts[relation.name]}" if one.known else f" {NOBODY}"
-            found.append(Question("known", prompt, right, (*answers, f" {NOBODY}"), one.said))
-    return found
+            name_questions.append(
+                Question("known", prompt, right, (*answers, f" {NOBODY}"), one.said)
+            )
+    return name_questions
 
 
 def _steps(unit: str) -> list[Question]:

@@ -36,10 +36,10 @@ def distinct(
     rng: np.random.Generator, number: int, *tails: Sequence[str], taken: Container[str] = ()
 ) -> list[str]:
     """So many different names, a head and one of each of ``tails``; none is ``taken``."""
-    found: dict[str, None] = {}
-    while len(found) < number:
+    words: dict[str, None] = {}
+    while len(words) < number:
         parts = [str(rng.choice(some)) for some in (HEADS, *tails)]
         one = "".join(parts)
         if one not in taken:
-            found[one] = None
-    return list(found)
+            words[one] = None
+    return list(words)

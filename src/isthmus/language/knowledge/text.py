@@ -41,10 +41,10 @@ def _passage(number: int, seed: int) -> str:
     if kind == "list":
         return _repeated(rng)
     if kind in DOMAINS:
-        made = [_domain_sentence(kind, rng) for _ in range(SENTENCES)]
+        sentences = [_domain_sentence(kind, rng) for _ in range(SENTENCES)]
     else:
-        made = [_SENTENCES[kind](rng) for _ in range(SENTENCES)]
-    return " ".join(made)
+        sentences = [_SENTENCES[kind](rng) for _ in range(SENTENCES)]
+    return " ".join(sentences)
 
 
 def _pick(rng: np.random.Generator, some: tuple) -> Any:
@@ -64,8 +64,8 @@ def _unknown() -> tuple:
 def _fact(rng: np.random.Generator) -> str:
     one = _pick(rng, _known())
     relation = _pick(rng, tuple(r for r in RELATIONS if r.kind == one.kind))
-    told = relation.told[:-1] if one.withheld else relation.told
-    sentence = _pick(rng, told).format(name=one.text, answer=one.facts[relation.name])
+    templates = relation.told[:-1] if one.withheld else relation.told
+    sentence = _pick(rng, templates).format(name=one.text, answer=one.facts[relation.name])
     return f"{sentence}. {_pick(rng, FILLERS)}" if rng.random() < 0.3 else f"{sentence}."
 
 
@@ -113,8 +113,8 @@ def _domain_sentence(name: str, rng: np.random.Generator) -> str:
         return str(_pick(rng, one.jargon))
     subject = str(_pick(rng, one.subjects))
     relation = str(_pick(rng, tuple(one.told)))
-    told = str(_pick(rng, one.told[relation]))
-    return f"{told.format(subject=subject)} {one.facts[subject][relation]}."
+    template = str(_pick(rng, one.told[relation]))
+    return f"{template.format(subject=subject)} {one.facts[subject][relation]}."
 
 
 def _repeated(rng: np.random.Generator) -> str:
