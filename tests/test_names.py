@@ -55,7 +55,7 @@ OTHERS = {
 """Names that still mean two things, which is not to grow."""
 
 PLAIN_ROOMS = (
-    "activations", "anatomy", "cli", "comparison", "data", "evaluation", "formats",
+    "activations", "anatomy", "bottlenecks", "cli", "comparison", "data", "evaluation", "formats",
     "interpretation", "language", "pages", "pictures", "recipes", "reproduction", "runs",
     "studies", "tables", "estimators.py", "spelling.py",
 )  # fmt: skip

@@ -129,11 +129,11 @@ def over(
     """
     least = torch.as_tensor(threshold, device=h.bias.device).to(h.bias.dtype).clamp_min(0.0)
     cutoff = least.expand(h.width).contiguous() if lengths is None else _cutoff(least, lengths)
-    found = h.above(cutoff)
-    if found is None:
+    entries = h.above(cutoff)
+    if entries is None:
         u = h.dense()
         return ThresholdCode(torch.where(u > cutoff, u, 0.0), keep)
-    values, indices = found
+    values, indices = entries
     return SparseCode(values, indices, h.width, keep)
 
 
@@ -149,24 +149,24 @@ def top_of_batch(h: Preactivations, k: int, lengths: Tensor | None = None) -> Co
     exactly, and the cut made among it. Where the guess was too bold another is made, and at last
     everything computed.
     """
-    wanted = k * len(h)
+    total = k * len(h)
     for slack in _SLACK:
         guess = _guess(h, k, slack, lengths)
         if guess is None:
             break
         cutoff = torch.full_like(h.bias.detach(), guess)
-        found = h.above(cutoff if lengths is None else _cutoff(cutoff, lengths))
-        if found is None:
+        entries = h.above(cutoff if lengths is None else _cutoff(cutoff, lengths))
+        if entries is None:
             break
-        values, indices = found
-        if int((values != 0).sum()) < wanted and guess > 0.0:
+        values, indices = entries
+        if int((values != 0).sum()) < total and guess > 0.0:
             continue
         key = values.detach()
-        kept = _cut(key if lengths is None else key * lengths[indices], wanted)
+        kept = _cut(key if lengths is None else key * lengths[indices], total)
         return SparseCode(torch.where(kept, values, 0.0), indices, h.width, h)
     u = torch.relu(h.dense())
     key = u.detach() if lengths is None else u.detach() * lengths
-    return ThresholdCode(torch.where(_cut(key, wanted), u, 0.0), h)
+    return ThresholdCode(torch.where(_cut(key, total), u, 0.0), h)
 
 
 def smallest_of(entries: Tensor) -> Tensor:
@@ -195,19 +195,19 @@ def _guess(h: Preactivations, k: int, slack: float, lengths: Tensor | None) -> f
     return max(0.0, float(_kth_largest(sample, place)))
 
 
-def _cut(values: Tensor, wanted: int) -> Tensor:
+def _cut(values: Tensor, total: int) -> Tensor:
     """Which of the ``values`` ``(rows, places)`` stay.
 
-    At most ``wanted`` stay, and only positive ones.
+    At most ``total`` stay, and only positive ones.
     """
     positive = values[values > 0]
-    if len(positive) <= wanted:
+    if len(positive) <= total:
         return values > 0
-    cut = _kth_largest(positive, wanted)
+    cut = _kth_largest(positive, total)
     kept = values > cut
     # In half precision many values equal the cut: without this, far too many would stay.
     ties = (values == cut).flatten().nonzero().flatten()
-    kept.view(-1)[ties[: wanted - int(kept.sum())]] = True
+    kept.view(-1)[ties[: total - int(kept.sum())]] = True
     return kept
 
 

@@ -54,8 +54,8 @@ class LayersReLU(ReLU):
     def prepare(self, model: Autoencoder, look: Look) -> None:
         """Start as linear predictions, and at the control's target if there is one."""
         cutoffs, _ = start_penalised(self, model, look.x, self.scale)
-        for (encoder, _), own in zip(layers_of(model), cutoffs, strict=True):
-            encoder.bias.sub_(own)
+        for (encoder, _), cutoff in zip(layers_of(model), cutoffs, strict=True):
+            encoder.bias.sub_(cutoff)
 
     @torch.no_grad()
     def shift(self, model: Autoencoder, amount: Tensor) -> None:
@@ -146,8 +146,8 @@ class LayersBatchTopK(BatchTopK):
         h = expect(h, Stacked, "input", self)
         codes = []
         for number, part in enumerate(h.parts):
-            own = None if lengths is None else lengths[h.slice(number)]
-            codes.append(top_of_batch(part, self.k, own))
+            part_lengths = None if lengths is None else lengths[h.slice(number)]
+            codes.append(top_of_batch(part, self.k, part_lengths))
         return beside(codes, h)
 
     @torch.no_grad()
@@ -158,13 +158,13 @@ class LayersBatchTopK(BatchTopK):
             return
         lengths = self.lengths(model)
         assert lengths is not None  # it weighs
-        code, own = out.code_as(AnySparseCode, self), self.width // self.layers
+        code, layer_width = out.code_as(AnySparseCode, self), self.width // self.layers
         indices = (
             code.indices
             if isinstance(code, SparseCode)
             else torch.arange(self.width, device=lengths.device).expand_as(code.entries)
         )
-        values, layer = code.entries * lengths[indices], indices // own
+        values, layer = code.entries * lengths[indices], indices // layer_width
         parts = [
             torch.stack([smallest_of(torch.where(of == n, v, 0.0)) for n in range(self.layers)])
             for v, of in zip(values.chunk(step.parts), layer.chunk(step.parts), strict=True)
@@ -230,8 +230,8 @@ def start_layers(
     h = expect(model.encode_view(View(some)), Stacked, "encoder's output", "its start")
     z, gains = choose(h).z, []
     for number, (encoder, dictionary) in enumerate(layers_of(model)):
-        wanted = some[written[number]].flatten(1) - dictionary.bias
-        gain = best_scale(z[:, h.slice(number)] @ dictionary.own_atoms, wanted)
+        target = some[written[number]].flatten(1) - dictionary.bias
+        gain = best_scale(z[:, h.slice(number)] @ dictionary.own_atoms, target)
         gains.append(gain if gain > 0.0 else 1.0)
         encoder.weight.mul_(gains[-1])
         encoder.bias.mul_(gains[-1])

@@ -116,11 +116,11 @@ def fit_scale(model: Autoencoder, x: Tree, code: Code) -> None:
     ``code`` is that of the rows ``x`` ``(rows, *shape)``, in the model's units, and without biases
     in the encoder it grows with the encoder's weight.
     """
-    rebuilt, wanted = [], []
+    rebuilt, targets = [], []
     for name, dictionary in dictionaries(model).items():
         rebuilt.append(dictionary.decode(code).flatten(1) - dictionary.offset)
-        wanted.append(branch(x, name).flatten(1) - dictionary.offset)
-    scale = best_scale(torch.cat(rebuilt, 1), torch.cat(wanted, 1))
+        targets.append(branch(x, name).flatten(1) - dictionary.offset)
+    scale = best_scale(torch.cat(rebuilt, 1), torch.cat(targets, 1))
     if scale > 0.0:
         for weight in reading_weights(model):
             weight.mul_(scale)

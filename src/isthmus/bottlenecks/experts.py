@@ -33,12 +33,14 @@ def present(parts: Mapping[str, Tensor], mask: Any) -> Tensor:
     ``mask`` is that of a :class:`~isthmus.anatomy.Batch`: a modality of which a row has some
     entries and lacks others is there.
     """
-    found = []
+    columns = []
     for name, part in parts.items():
-        own = mask.get(name) if isinstance(mask, Mapping) else None
+        part_mask = mask.get(name) if isinstance(mask, Mapping) else None
         seen = torch.ones(part.shape[0], dtype=torch.bool, device=part.device)
-        found.append(seen if own is None else own.reshape(own.shape[0], -1).any(1))
-    return torch.stack(found, 1)
+        columns.append(
+            seen if part_mask is None else part_mask.reshape(part_mask.shape[0], -1).any(1)
+        )
+    return torch.stack(columns, 1)
 
 
 def product(means: Tensor, logvars: Tensor, members: Tensor, prior: Tensor | float = 1.0) -> Any:
@@ -101,18 +103,18 @@ class ProductOfExperts(nn.Module):
     def forward(
         self, h: Mapping[str, Tensor], *, sample: bool = False, mask: Any = None
     ) -> ProductCode:
-        means, logvars, there = _stacked(h, mask)
+        means, logvars, presence = _stacked(h, mask)
         logvars = logvars.clamp(-LOGVAR_LIMIT, LOGVAR_LIMIT)
-        mean, logvar = product(means, logvars, there)
+        mean, logvar = product(means, logvars, presence)
         if not sample:
             return ProductCode(mean, mean, logvar)
         single: list[tuple[int, ...]] = [(i,) for i in range(len(h))] if self.unimodal else []
-        chosen = single + random_subsets(len(h), self.subsets)
+        subsets = single + random_subsets(len(h), self.subsets)
         z, parts, names = _drawn(mean, logvar), [], list(h)
-        for members in chosen:
-            own = torch.zeros_like(there)
-            own[:, list(members)] = True
-            moments = product(means, logvars, there & own)
+        for members in subsets:
+            membership = torch.zeros_like(presence)
+            membership[:, list(members)] = True
+            moments = product(means, logvars, presence & membership)
             parts.append((tuple(names[i] for i in members), _drawn(*moments), *moments))
         return ProductCode(z, mean, logvar, subsets=tuple(parts))
 
@@ -120,12 +122,12 @@ class ProductOfExperts(nn.Module):
 def random_subsets(count: int, number: int) -> list[tuple[int, ...]]:
     """``number`` different subsets of ``count`` modalities, uniformly: two or more, but not all."""
     number = min(number, max(0, 2**count - count - 2))
-    chosen: dict[tuple[int, ...], None] = {}
-    while len(chosen) < number:
+    subsets: dict[tuple[int, ...], None] = {}
+    while len(subsets) < number:
         members = tuple((torch.rand(count) < 0.5).nonzero().flatten().tolist())
         if 2 <= len(members) < count:
-            chosen[members] = None
-    return list(chosen)
+            subsets[members] = None
+    return list(subsets)
 
 
 # --- mixtures ----------------------------------------------------------------------------------
@@ -193,13 +195,15 @@ def noise(like: Tensor, family: str) -> Tensor:
 
 
 def _mixture(
-    z: Tensor, means: Tensor, scales: Tensor, there: Tensor, family: str = "normal"
+    z: Tensor, means: Tensor, scales: Tensor, presence: Tensor, family: str = "normal"
 ) -> MixtureCode:
     """A mixture whose absent components are standard ones, and of which one is always there."""
-    means = torch.where(there.unsqueeze(-1), means, 0.0)
-    scales = torch.where(there.unsqueeze(-1), scales, 1.0)
-    there = there | (~there.any(1, keepdim=True) & (torch.arange(there.shape[1]).to(z.device) == 0))
-    return MixtureCode(z, means, scales, there, family)
+    means = torch.where(presence.unsqueeze(-1), means, 0.0)
+    scales = torch.where(presence.unsqueeze(-1), scales, 1.0)
+    presence = presence | (
+        ~presence.any(1, keepdim=True) & (torch.arange(presence.shape[1]).to(z.device) == 0)
+    )
+    return MixtureCode(z, means, scales, presence, family)
 
 
 class MixtureOfExperts(nn.Module):
@@ -222,14 +226,14 @@ class MixtureOfExperts(nn.Module):
     def forward(
         self, h: Mapping[str, Tensor], *, sample: bool = False, mask: Any = None
     ) -> MixtureCode:
-        means, rest, there = _stacked(h, mask)
+        means, rest, presence = _stacked(h, mask)
         if self.family == "laplace":
             scales = even_scales(rest)
         else:
             scales = (0.5 * rest.clamp(-LOGVAR_LIMIT, LOGVAR_LIMIT)).exp()
-        seen = there.unsqueeze(-1)
+        seen = presence.unsqueeze(-1)
         z = torch.where(seen, means, 0.0).sum(1) / seen.sum(1).clamp_min(1)
-        code = _mixture(z, means, scales, there, self.family)
+        code = _mixture(z, means, scales, presence, self.family)
         if not sample:
             return code
         wide = code.means.expand(self.samples, *code.means.shape)
@@ -256,14 +260,14 @@ class MixtureOfProducts(nn.Module):
     def forward(
         self, h: Mapping[str, Tensor], *, sample: bool = False, mask: Any = None
     ) -> MixtureCode:
-        means, logvars, there = _stacked(h, mask)
+        means, logvars, presence = _stacked(h, mask)
         logvars = logvars.clamp(-LOGVAR_LIMIT, LOGVAR_LIMIT)
-        whole = product(means, logvars, there, there.all(1, keepdim=True).float())[0]
-        available = (there.unsqueeze(1) | ~self.members).all(2)
-        made = []
-        for own, prior in zip(self.members, self.members.all(1).float(), strict=True):
-            made.append(product(means, logvars, own.expand(means.shape[0], -1), prior))
-        centres, logs = (torch.stack(parts, 1) for parts in zip(*made, strict=True))
+        whole = product(means, logvars, presence, presence.all(1, keepdim=True).float())[0]
+        available = (presence.unsqueeze(1) | ~self.members).all(2)
+        moments = []
+        for members, prior in zip(self.members, self.members.all(1).float(), strict=True):
+            moments.append(product(means, logvars, members.expand(means.shape[0], -1), prior))
+        centres, logs = (torch.stack(parts, 1) for parts in zip(*moments, strict=True))
         code = _mixture(whole, centres, (0.5 * logs).exp(), available)
         if not sample:
             return code

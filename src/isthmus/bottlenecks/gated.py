@@ -36,13 +36,13 @@ class Gated(Ruled, Penalised):
         self.bias.mul_(factors)
 
     def _code(self, h: Preactivations, keep: Preactivations | None) -> Code:
-        found = h.above(torch.zeros_like(h.bias))
-        if found is None:
+        entries = h.above(torch.zeros_like(h.bias))
+        if entries is None:
             pi = h.dense()
             size = torch.relu((pi - h.bias) * self.log_scale.exp() + self.bias)
             z = torch.where(pi > 0, size, 0.0)
             return ThresholdCode(z, keep, gates=(torch.relu(pi),))
-        pi, indices = found
+        pi, indices = entries
         inner = pi - take_at(h.bias, indices)
         size = inner * take_at(self.log_scale, indices).exp() + take_at(self.bias, indices)
         # Not "greater": NaN is an open gate, so that it shows.

@@ -126,12 +126,12 @@ class JumpReLUBottleneck(Ruled, Penalised):
         # Entries up to half a bandwidth below their threshold are zero but train it.
         near = 0.5 * bandwidth if self.training and torch.is_grad_enabled() else 0.0
         below_all = torch.finfo(self.log_threshold.dtype).min
-        found = h.above(self.log_threshold.exp() - near, fill=below_all)
-        if found is None:
+        entries = h.above(self.log_threshold.exp() - near, fill=below_all)
+        if entries is None:
             u = h.dense()
             z = JumpReLU.apply(u, self.log_threshold, bandwidth)  # type: ignore[no-untyped-call]
             return ThresholdCode(z, keep, gates=(u, self.log_threshold))
-        u, indices = found
+        u, indices = entries
         log_threshold = take_at(self.log_threshold, indices)
         z = JumpReLU.apply(u, log_threshold, bandwidth)  # type: ignore[no-untyped-call]
         return SparseCode(z, indices, h.width, keep, gates=(u, log_threshold))

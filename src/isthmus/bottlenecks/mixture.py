@@ -98,9 +98,11 @@ class GaussianMixturePrior(Prior):
         self.factors.copy_(torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)))
 
     def sample(self, n: int) -> Tensor:
-        chosen = torch.multinomial(self.weights.cpu(), n, replacement=True).to(self.means.device)
+        components = torch.multinomial(self.weights.cpu(), n, replacement=True).to(
+            self.means.device
+        )
         noise = torch.randn(n, self.latent_dim).to(self.means)
-        return self.means[chosen] + (self.factors[chosen] @ noise.unsqueeze(-1)).squeeze(-1)
+        return self.means[components] + (self.factors[components] @ noise.unsqueeze(-1)).squeeze(-1)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) in nats, ``(..., latent)`` to ``(...)``, in at least float32."""

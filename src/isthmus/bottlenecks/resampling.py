@@ -47,9 +47,9 @@ class Resampling(Part):
         if len(dead) in (0, len(is_dead)):
             return
         encoder, dictionary = dictionary_of(model)
-        read, wanted = pair(model, model.scaled(step.batch), len(step.batch))
+        read, targets = pair(model, model.scaled(step.batch), len(step.batch))
         code = model.clean_code(step.batch)
-        squares = (dictionary.decode(code).flatten(1) - wanted).square().sum(1)
+        squares = (dictionary.decode(code).flatten(1) - targets).square().sum(1)
         chances = (squares / squares.max()).square()
         if not bool(chances.sum() > 0):  # nothing is left to explain
             return
@@ -57,7 +57,7 @@ class Resampling(Part):
         living = ~is_dead
         tied = encoder.weight is dictionary.weight
         length = 1.0 if dictionary.unit else dictionary.weight[living].norm(dim=1).mean()
-        dictionary.weight[dead] = length * F.normalize(wanted[rows] - dictionary.bias, dim=1)
+        dictionary.weight[dead] = length * F.normalize(targets[rows] - dictionary.bias, dim=1)
         centre = dictionary.bias if encoder.subtract_bias else read.mean(0)
         if not tied:
             mean = encoder.weight[living].norm(dim=1).mean()
@@ -66,8 +66,8 @@ class Resampling(Part):
         bottleneck = model.bottleneck
         if isinstance(bottleneck, Penalised):
             h: Preactivations = encoder(read[rows], model=model)
-            own = h.dense()[torch.arange(len(dead), device=dead.device), dead]
-            bottleneck.restart(dead, living, own)
+            preactivations = h.dense()[torch.arange(len(dead), device=dead.device), dead]
+            bottleneck.restart(dead, living, preactivations)
         counter.silent_rows[dead] = 0
         forget(
             optimiser, (*encoder.parameters(), dictionary.weight, *bottleneck.parameters()), dead

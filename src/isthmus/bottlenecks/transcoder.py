@@ -99,8 +99,8 @@ def start_penalised(bottleneck: Penalised, model: Autoencoder, x: Tree) -> None:
     """Start as a linear prediction; with a control at its target, else with the best scale."""
     start_paired(model, x)
     encoder, dictionary = dictionary_of(model)
-    read, wanted = pair(model, x, max(64, _ELEMENTS // len(encoder.bias)))
-    inner, h = wanted - dictionary.bias, encoder(read, model=model)
+    read, targets = pair(model, x, max(64, _ELEMENTS // len(encoder.bias)))
+    inner, h = targets - dictionary.bias, encoder(read, model=model)
     u = h.dense()
     if bottleneck.control is None:
         _fit_scale(encoder, bottleneck(h).z @ dictionary.weight, inner)
@@ -114,9 +114,9 @@ def start_chosen(model: Autoencoder, x: Tree, choose: Callable[[Preactivations],
     """Start as a linear prediction, and with the scale that is best for the latents chosen."""
     start_paired(model, x)
     encoder, dictionary = dictionary_of(model)
-    read, wanted = pair(model, x)
+    read, targets = pair(model, x)
     rebuilt = dictionary.decode(choose(encoder(read, model=model))).flatten(1)
-    _fit_scale(encoder, rebuilt - dictionary.bias, wanted - dictionary.bias)
+    _fit_scale(encoder, rebuilt - dictionary.bias, targets - dictionary.bias)
 
 
 def pair(model: Autoencoder, x: Tree, most: int | None = None) -> tuple[Tensor, Tensor]:
@@ -126,9 +126,9 @@ def pair(model: Autoencoder, x: Tree, most: int | None = None) -> tuple[Tensor, 
     """
     encoder = model.encoder
     read = x[encoder.names[0]] if isinstance(encoder, Each) else x
-    wanted = x if model.target is None else model.target(x)
+    targets = x if model.target is None else model.target(x)
     more = () if most is None else (most,)
-    return sample_of(read, *more).flatten(1), sample_of(wanted, *more).flatten(1)
+    return sample_of(read, *more).flatten(1), sample_of(targets, *more).flatten(1)
 
 
 @torch.no_grad()
@@ -155,8 +155,8 @@ def linear_prediction(x: Tensor, y: Tensor) -> Tensor:
     gram = x.T @ x
     size = gram.diagonal().mean().clamp_min(torch.finfo(x.dtype).tiny)
     gram.diagonal().add_(RIDGE * size)
-    found: Tensor = torch.linalg.solve(gram, x.T @ y).T
-    return found
+    solution: Tensor = torch.linalg.solve(gram, x.T @ y).T
+    return solution
 
 
 def _fit_scale(encoder: DictionaryEncoder, rebuilt: Tensor, inner: Tensor) -> None:

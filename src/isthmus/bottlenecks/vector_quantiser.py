@@ -98,14 +98,14 @@ class VectorQuantiser(Part):
         middle = self.values.mean(0)
         values = self.values - middle
         halves = 0.5 * values.square().sum(1)
-        found = []
+        indices = []
         # In half precision another entry would often seem the nearest.
         with torch.autocast(vectors.device.type, enabled=False):
             vectors = vectors.to(values.dtype)
             most = max(1, LARGEST_TABLE // self.entries)
             for some in (vectors,) if is_reference() else vectors.split(most):
-                found.append(torch.addmm(halves, some - middle, values.T, alpha=-1).argmin(1))
-        return torch.cat(found)
+                indices.append(torch.addmm(halves, some - middle, values.T, alpha=-1).argmin(1))
+        return torch.cat(indices)
 
     def indices_to_codes(self, indices: Int[Tensor, "rows positions"]) -> Float[Tensor, "rows z"]:
         """The latents ``(rows, positions * dim)`` that entries stand for."""
@@ -122,8 +122,8 @@ class VectorQuantiser(Part):
     def observe(self, out: Output, step: Step) -> None:
         """Move the averages by a step's rows, and restart entries that have long been unused."""
         code = out.code_as(DiscreteCode, self)
-        vectors, chosen = self._vectors(code.continuous), code.indices.flatten()
-        counts, sums = self._added_up(vectors, chosen)
+        vectors, indices = self._vectors(code.continuous), code.indices.flatten()
+        counts, sums = self._added_up(vectors, indices)
         if self.decay is not None:
             self._average(counts, sums)
         self.unused_rows += len(code)
@@ -131,12 +131,12 @@ class VectorQuantiser(Part):
         if self.restart_after is not None:
             self._restart(vectors, self._dead(step.clock))
 
-    def _added_up(self, vectors: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    def _added_up(self, vectors: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
         """How many vectors chose each entry, ``(entries,)``, and their sum, ``(entries, dim)``."""
         counts, sums = torch.zeros_like(self.values[:, 0]), torch.zeros_like(self.values)
         size = max(1, LARGEST_TABLE // self.entries)
         with torch.autocast(vectors.device.type, enabled=False):
-            for some, entry in zip(vectors.split(size), chosen.split(size), strict=True):
+            for some, entry in zip(vectors.split(size), indices.split(size), strict=True):
                 # A product, since sums by index come out in another order each time on a GPU.
                 choice = F.one_hot(entry, self.entries).to(sums)
                 counts += choice.sum(0)
@@ -193,24 +193,24 @@ class VectorQuantiser(Part):
         from sklearn.exceptions import ConvergenceWarning
 
         seed = int(torch.randint(2**31 - 1, ()))
-        found = KMeans(self.entries, n_init=1, random_state=seed)
+        kmeans = KMeans(self.entries, n_init=1, random_state=seed)
         with warnings.catch_warnings():
             # Fewer distinct encodings than entries leave some of these alike.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            found.fit(vectors.double().cpu().numpy())
-        self.values.copy_(torch.from_numpy(found.cluster_centers_))
+            kmeans.fit(vectors.double().cpu().numpy())
+        self.values.copy_(torch.from_numpy(kmeans.cluster_centers_))
 
     def _encodings(self, model: Autoencoder, look: Look) -> Tensor:
         """Encodings ``(n, dim)`` of rows that are evenly spread over what may be looked at."""
         rows = tree.count(look.x)
-        wanted = min(rows, -(-LOOKED_AT * self.entries // self.positions))
-        found = []
+        number = min(rows, -(-LOOKED_AT * self.entries // self.positions))
+        encodings = []
         with evaluating(model):
-            for index in torch.linspace(0, rows - 1, wanted).long().split(ROWS_AT_ONCE):
+            for index in torch.linspace(0, rows - 1, number).long().split(ROWS_AT_ONCE):
                 batch = _rows(look.batch, index)
                 x = tree.chosen(look.x, index.to(model.device))
-                found.append(self._vectors(model.encode_view(View(x, mask=batch.mask), batch)))
-        return torch.cat(found)
+                encodings.append(self._vectors(model.encode_view(View(x, mask=batch.mask), batch)))
+        return torch.cat(encodings)
 
     def _vectors(self, h: Tensor) -> Tensor:
         """The latents of all rows and positions, ``(rows * positions, dim)``, off the graph."""
