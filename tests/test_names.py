@@ -57,7 +57,7 @@ OTHERS = {
 PLAIN_ROOMS = (
     "activations", "anatomy", "bottlenecks", "cli", "comparison", "data", "evaluation", "formats",
     "interpretation", "language", "pages", "pictures", "recipes", "reproduction", "runs",
-    "studies", "tables", "estimators.py", "spelling.py",
+    "studies", "tables", "training", "estimators.py", "spelling.py",
 )  # fmt: skip
 """Rooms and files whose locals are looked at."""
 

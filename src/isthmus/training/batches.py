@@ -47,8 +47,8 @@ class Batches:
 
     def _shuffled(self, seed: int) -> tuple[Tensor, bool]:
         """A permutation of the rows, and whether it is the source's own."""
-        own = self.source.order(seed)
-        if own is not None:
-            return own, True
+        order = self.source.order(seed)
+        if order is not None:
+            return order, True
         generator = torch.Generator().manual_seed(seed)
         return torch.randperm(len(self.source), generator=generator), False

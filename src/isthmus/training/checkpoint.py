@@ -53,11 +53,11 @@ def versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        own = version("isthmus")
+        release = version("isthmus")
     except PackageNotFoundError:
-        own = "unknown"
+        release = "unknown"
     return {
-        "isthmus": own,
+        "isthmus": release,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),

@@ -107,13 +107,13 @@ def counted(model: Autoencoder, source: Source, options: TrainingOptions, legs: 
 def _counted(
     model: Autoencoder, source: Source, options: TrainingOptions, legs: list[Leg], rows: int
 ) -> float:
-    found, batches = 0.0, Batches(source, rows, options.order_seed)
+    seconds, batches = 0.0, Batches(source, rows, options.order_seed)
     for leg, stepper in _steppers(model, source, options, legs, torch.device("cpu")):
         batch = batches[0]
         with portable(), Counter() as counter:
             stepper.step(batch, leg.start)
-        found += counter.work.seconds * leg.steps
-    return found / legs[-1].stop
+        seconds += counter.work.seconds * leg.steps
+    return seconds / legs[-1].stop
 
 
 def timed(
@@ -125,7 +125,7 @@ def timed(
 ) -> float:
     """Seconds that a step of the run takes here and now, reading its batch included: a mean over
     the stages of the median of a few steps of copies."""
-    found, batches = 0.0, Batches(source, options.batch_size, options.order_seed)
+    seconds, batches = 0.0, Batches(source, options.batch_size, options.order_seed)
     for leg, stepper in _steppers(model, source, options, legs, device):
         took = []
         for step in range(leg.start, min(leg.stop, leg.start + TIMED_STEPS + 2)):
@@ -138,8 +138,8 @@ def timed(
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             took.append(time.perf_counter() - began)
-        found += statistics.median(took[2:] or took) * leg.steps
-    return found / legs[-1].stop
+        seconds += statistics.median(took[2:] or took) * leg.steps
+    return seconds / legs[-1].stop
 
 
 def _steppers(

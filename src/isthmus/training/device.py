@@ -16,20 +16,20 @@ def threads_of(configs: Sequence[Mapping[str, Any]]) -> Iterator[None]:
 
     Of several runs of one pass those of the first.
     """
-    own = torch.get_num_threads()
-    began = next((c["threads"] for c in configs if "threads" in c), own)
-    if began == own:
+    threads = torch.get_num_threads()
+    began = next((c["threads"] for c in configs if "threads" in c), threads)
+    if began == threads:
         yield
         return
     notices.say(
         f"the run began with {began} threads and goes on with as many, so that its bits stay the "
-        f"same (this process has {own})"
+        f"same (this process has {threads})"
     )
     torch.set_num_threads(began)
     try:
         yield
     finally:
-        torch.set_num_threads(own)
+        torch.set_num_threads(threads)
 
 
 def resolve_device(name: str) -> torch.device:

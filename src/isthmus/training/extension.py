@@ -99,8 +99,8 @@ def _asks_for_length(run: Run, done: int) -> bool:
 
     class Watching(Stepper):
         def clock(self, step: int) -> Clock:
-            made = super().clock(step)
-            clocks.append(_Watched(made.step, made.total, made.rows_per_step, made.rows))
+            clock = super().clock(step)
+            clocks.append(_Watched(clock.step, clock.total, clock.rows_per_step, clock.rows))
             return clocks[-1]
 
     clocks: list[Clock] = []

@@ -59,9 +59,9 @@ def from_format_1(
     for old, new in names.items():
         for group in groups:
             for prefix in _PREFIXES:
-                found = group.pop(prefix + old, None)
-                if found is not None and new is not None:
-                    group[prefix + new] = found
+                tensor = group.pop(prefix + old, None)
+                if tensor is not None and new is not None:
+                    group[prefix + new] = tensor
         for kept in ("best_weights", "average"):
             _rename(progress.get(kept), kept.split("_")[0], old, new)
 
@@ -142,13 +142,13 @@ def _split(group: dict[str, Tensor], prefix: str, read: str, written: str) -> No
     """The tensors of one prefix, under the names that the parts have."""
     for name in ("weight", "bias"):
         if f"{prefix}encoder.{name}" in group:
-            own = group.pop(f"{prefix}encoder.{name}")
-            group[f"{prefix}encoder.each.{read}.{name}"] = own
+            tensor = group.pop(f"{prefix}encoder.{name}")
+            group[f"{prefix}encoder.each.{read}.{name}"] = tensor
     factor = group.pop(f"{prefix}encoder.factor", None)
     if f"{prefix}scaler.scale" not in group:
         return
     for name in ("offset", "scale"):
-        own = group.pop(f"{prefix}scaler.{name}")
-        group[f"{prefix}scaler.each.{written}.{name}"] = own
-        scaled = own / factor if name == "scale" and factor is not None else own.clone()
+        tensor = group.pop(f"{prefix}scaler.{name}")
+        group[f"{prefix}scaler.each.{written}.{name}"] = tensor
+        scaled = tensor / factor if name == "scale" and factor is not None else tensor.clone()
         group[f"{prefix}scaler.each.{read}.{name}"] = scaled

@@ -92,8 +92,8 @@ class Held:
 
     def _create(self) -> int:
         """The lock where the drive has none: a file that appears signed, for one process alone."""
-        own = self.path.with_name(f"{NAME}.{os.getpid()}.{id(self)}")
-        own.write_text(json.dumps({**_myself(), "since": self.since}))
+        draft = self.path.with_name(f"{NAME}.{os.getpid()}.{id(self)}")
+        draft.write_text(json.dumps({**_myself(), "since": self.since}))
         try:
             for _ in range(8):
                 owner = _owner(self.path)
@@ -101,11 +101,11 @@ class Held:
                     raise _taken(self.folder, owner)
                 self._set_aside()
                 with contextlib.suppress(FileExistsError):
-                    os.link(own, self.path)
+                    os.link(draft, self.path)
                     return os.open(self.path, os.O_RDWR)
             raise _taken(self.folder, _owner(self.path))
         finally:
-            own.unlink()
+            draft.unlink()
 
     def _set_aside(self) -> None:
         """Remove a lock whose process has ended; one that was renewed meanwhile is put back."""
@@ -170,13 +170,13 @@ def held(folder: Path) -> Iterator[Held]:
 @contextlib.contextmanager
 def claims() -> Iterator[None]:
     """What :func:`claim` takes meanwhile is held to the end of this block."""
-    own: dict[str, Held] = {}
-    token = _sessions.set((*_sessions.get(), own))
+    session: dict[str, Held] = {}
+    token = _sessions.set((*_sessions.get(), session))
     try:
         yield
     finally:
         _sessions.reset(token)
-        for lock in reversed(own.values()):
+        for lock in reversed(session.values()):
             lock.release()
 
 
@@ -186,9 +186,9 @@ def claim(folder: Path) -> Held:
     if not sessions:
         raise RuntimeError("claim() outside claims()")
     key = os.path.realpath(folder)
-    for own in sessions:
-        if key in own:
-            return own[key]
+    for session in sessions:
+        if key in session:
+            return session[key]
     sessions[-1][key] = lock = Held(folder)
     return lock
 
@@ -250,10 +250,10 @@ def _lives(owner: dict[str, Any]) -> bool:
 def _owner(path: Path) -> dict[str, Any]:
     """Who signed a lock, as far as it can be read."""
     try:
-        found = json.loads(path.read_text())
+        owner = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return owner if isinstance(owner, dict) else {}
 
 
 def _taken(folder: Path, owner: dict[str, Any]) -> IsthmusError:

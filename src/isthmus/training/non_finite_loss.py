@@ -69,7 +69,7 @@ def investigate(
     if not out.codes:
         terms = [name for name, value in losses.terms.items() if not bool(value.isfinite())]
     numbers = source.numbers(rows)
-    found = numbers[bad.nonzero().flatten()].tolist()
+    row_numbers = numbers[bad.nonzero().flatten()].tolist()
     saved = None
     if folder is not None:
         saved = folder / NONFINITE
@@ -83,7 +83,7 @@ def investigate(
         except (OSError, SafetensorError):  # the loss is the news, not the disk
             saved = None
     cause = _cause(model, out, batch, numbers, lr, grew, half)
-    return NonFiniteLoss(terms or ["total"], step, found, saved, cause)
+    return NonFiniteLoss(terms or ["total"], step, row_numbers, saved, cause)
 
 
 def _cause(
@@ -173,5 +173,5 @@ def _all_finite(nested: object) -> bool:
 
 
 def _short(rows: Sequence[object], most: int = 6) -> str:
-    shown = ", ".join(map(str, rows[:most]))
-    return shown if len(rows) <= most else f"{shown} and {len(rows) - most} more"
+    text = ", ".join(map(str, rows[:most]))
+    return text if len(rows) <= most else f"{text} and {len(rows) - most} more"

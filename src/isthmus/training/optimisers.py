@@ -35,10 +35,10 @@ def optimiser_class(name: str) -> type[torch.optim.Optimizer]:
         if inspect.isclass(c) and issubclass(c, torch.optim.Optimizer) and n not in _UNFIT
     }
     classes["lars"] = LARS
-    found = classes.get(name.lower().removeprefix("torch.optim."))
-    if found is None:
+    kind = classes.get(name.lower().removeprefix("torch.optim."))
+    if kind is None:
         raise unknown("optimiser", name, classes)
-    return found
+    return kind
 
 
 def make_optimiser(

@@ -174,7 +174,7 @@ def planned(
 
 
 def _watch(
-    options: TrainingOptions, asked: Collection[str], steps: int, held: int, *, stops: bool
+    options: TrainingOptions, given: Collection[str], steps: int, held: int, *, stops: bool
 ) -> dict[str, Any]:
     """How often the held-out rows are looked at, and for how long nothing may be gained.
 
@@ -182,16 +182,16 @@ def _watch(
     rate falls to the end, gains come until the end: the best weights are kept, and nothing stops.
     """
     batches = math.ceil(held / options.batch_size)
-    chosen: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "validate_every": max(math.ceil(steps / VALIDATIONS), 2 * batches),
         "patience": PATIENCE,
         "min_gain": MIN_GAIN,
     }
-    chosen = {k: v for k, v in chosen.items() if k not in asked}
-    if not stops and "patience" not in asked:
+    defaults = {k: v for k, v in defaults.items() if k not in given}
+    if not stops and "patience" not in given:
         falling = falls(options, steps)
-        chosen["patience"] = 10 * VALIDATIONS if falling else None
-    return chosen
+        defaults["patience"] = 10 * VALIDATIONS if falling else None
+    return defaults
 
 
 def _why(model: Autoencoder, options: TrainingOptions, held: int, auto: bool) -> str:
@@ -264,8 +264,8 @@ def settled(model: Autoencoder, leg: Leg) -> int:
     At the latest its last one; its first where they change until the end, and whoever asked for
     patience compares what there is.
     """
-    found = settles(model, leg.steps)
-    return leg.start + (found if found < NEVER * leg.steps else 0)
+    steps = settles(model, leg.steps)
+    return leg.start + (steps if steps < NEVER * leg.steps else 0)
 
 
 def steady(leg: Leg) -> int:
@@ -286,7 +286,7 @@ def steady(leg: Leg) -> int:
 def _schedules(model: Autoencoder) -> Iterator[Schedule]:
     """All that follow the clock: weights of the present objective, and what parts have."""
     resting = {id(m) for o in model.objectives if o is not model.objective for m in o.modules()}
-    own = [v for m in model.modules() if id(m) not in resting for v in vars(m).values()]
-    for found in (*(part.weight for part in model.objective), *own):
-        if isinstance(found, Schedule) and found.of_clock:
-            yield found
+    values = [v for m in model.modules() if id(m) not in resting for v in vars(m).values()]
+    for value in (*(part.weight for part in model.objective), *values):
+        if isinstance(value, Schedule) and value.of_clock:
+            yield value

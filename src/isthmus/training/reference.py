@@ -55,8 +55,8 @@ def _branch(tensors: Mapping[str, Tensor], name: str, signal: Signal) -> Tree:
     if signal.kind != "graph":
         return tensors[name]
     start = f"{name}."
-    own = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-    return signal.opaque_class().restored(own)
+    branch = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+    return signal.opaque_class().restored(branch)
 
 
 def _mask(tensors: Mapping[str, Tensor], signal: Signal) -> Tree:

@@ -99,11 +99,11 @@ class RowAdam(torch.optim.Adam):
 
 def row_weights(model: nn.Module, parameters: Iterable[nn.Parameter]) -> RowWeights:
     """The weights among ``parameters`` that parts of the model declare by ``row_weights()``."""
-    own = {id(p) for p in parameters}
+    ids = {id(p) for p in parameters}
     declared: RowWeights = {}
     for part in parts_with(model, "row_weights"):
         for parameter, unit in part.row_weights():
-            if id(parameter) in own and _fits(parameter):
+            if id(parameter) in ids and _fits(parameter):
                 declared[id(parameter)] = declared.get(id(parameter), False) or unit
     return declared
 

@@ -260,8 +260,8 @@ class Run:
         with seeded(self.device, self.options.seed, 6, self.step):
             for part in parts:
                 at = Step(self.stepper.clock(self.step))
-                said = ask(part.every_epoch, self.model, self.source, at)
-                figures.update({name: float(value) for name, value in (said or {}).items()})
+                part_figures = ask(part.every_epoch, self.model, self.source, at)
+                figures.update({name: float(value) for name, value in (part_figures or {}).items()})
         return figures
 
     def _next_stage(self) -> None:

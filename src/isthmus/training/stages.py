@@ -74,9 +74,9 @@ def legs_of(
 
 def options_of(stage: Stage, options: TrainingOptions, watched: bool = True) -> TrainingOptions:
     """A stage's options: the run's, but for what the stage has of its own."""
-    own: Mapping[str, Any] = stage.options
+    stage_options: Mapping[str, Any] = stage.options
     allowed = [name for name in TrainingOptions.model_fields if name not in OF_THE_RUN]
-    for name in own:
+    for name in stage_options:
         if name in OF_THE_RUN:
             raise IsthmusError(
                 f"the stage {stage.name!r} cannot have an option {name!r}, which a run has once: "
@@ -84,13 +84,13 @@ def options_of(stage: Stage, options: TrainingOptions, watched: bool = True) -> 
             )
         if name not in allowed:
             raise unknown(f"option of the stage {stage.name!r}", name, allowed)
-    if own.get("patience") is not None and not watched:
+    if stage_options.get("patience") is not None and not watched:
         raise IsthmusError(
-            f"patience={own['patience']} of the stage {stage.name!r} needs something to watch: set "
-            "validation=0.1"
+            f"patience={stage_options['patience']} of the stage {stage.name!r} needs something to "
+            "watch: set validation=0.1"
         )
     try:
-        return TrainingOptions(**{**options.model_dump(), **own})
+        return TrainingOptions(**{**options.model_dump(), **stage_options})
     except ValidationError as problem:
         first = problem.errors()[0]
         name = ".".join(map(str, first["loc"]))
@@ -113,12 +113,12 @@ def check_legs(model: Autoencoder, legs: list[Leg]) -> None:
             model.stage = number
             check_groups(model, leg.options.groups)
             for player, named in owners(model, model.players(), leg.stage.trains).items():
-                own = [(name, p) for name, p in named if p.requires_grad]
-                if not own:
+                weights = [(name, p) for name, p in named if p.requires_grad]
+                if not weights:
                     raise IsthmusError(
                         f"{leg.owner} trains nothing of the {player}: unfreeze some of its "
                         "weights, or name others in trains=(...)"
                     )
-                make_optimiser(own, leg.options)
+                make_optimiser(weights, leg.options)
     finally:
         model.stage = present

@@ -75,11 +75,11 @@ class Stepper:
         self.players = model.players()
         named = owners(model, self.players, self.trains)
         self.named = {
-            player: [(n, p) for n, p in own if p.requires_grad] for player, own in named.items()
+            player: [(n, p) for n, p in pairs if p.requires_grad] for player, pairs in named.items()
         }
-        self.parameters = {player: [p for _, p in own] for player, own in self.named.items()}
-        for player, own in self.parameters.items():
-            if not own:
+        self.parameters = {player: [p for _, p in pairs] for player, pairs in self.named.items()}
+        for player, weights in self.parameters.items():
+            if not weights:
                 raise IsthmusError(f"the {player} has no weights to train: unfreeze some of them")
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.rates: dict[str, Callable[[Clock], float]] = {}
@@ -98,13 +98,13 @@ class Stepper:
     def _equip(self, player: Player) -> None:
         """A player's optimiser and learning rate: the run's, where it has none of its own."""
         options = self.options
-        own = {n: getattr(player, n) for n in _PLAYERS_OWN if getattr(player, n) is not None}
+        settings = {n: getattr(player, n) for n in _PLAYERS_OWN if getattr(player, n) is not None}
         if player.optimiser is not None:
-            own.setdefault("optimiser_options", {})
+            settings.setdefault("optimiser_options", {})
         if player.lr is not None:
-            own.update(lr=player.lr, lr_batch=None)
-        if own:
-            options = options.model_copy(update=own)
+            settings.update(lr=player.lr, lr_batch=None)
+        if settings:
+            options = options.model_copy(update=settings)
         self.optimisers[player.name] = make_optimiser(
             self.named[player.name], options, row_weights(self.model, self.parameters[player.name])
         )
@@ -114,7 +114,7 @@ class Stepper:
         """What no player trains in a stage: it records no gradients until :meth:`release`."""
         if self.trains is None:
             return []
-        trained = {id(p) for own in self.parameters.values() for p in own}
+        trained = {id(p) for weights in self.parameters.values() for p in weights}
         fixed = [p for p in self.model.parameters() if p.requires_grad and id(p) not in trained]
         for parameter in fixed:
             parameter.requires_grad_(False)
@@ -143,7 +143,7 @@ class Stepper:
         """
         if self.trains is None:
             return []
-        trained = {id(p) for own in self.parameters.values() for p in own}
+        trained = {id(p) for weights in self.parameters.values() for p in weights}
         model, trains = self.model, self.trains
         roles = ("encoder", "bottleneck", "decoder", "prior", "likelihood")
         parts = {role: getattr(model, role) for role in roles}
