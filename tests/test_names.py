@@ -55,9 +55,10 @@ OTHERS = {
 """Names that still mean two things, which is not to grow."""
 
 PLAIN_ROOMS = (
-    "activations", "anatomy", "bottlenecks", "cli", "comparison", "data", "evaluation", "formats",
-    "interpretation", "language", "pages", "pictures", "recipes", "reproduction", "runs",
-    "studies", "tables", "training", "estimators.py", "spelling.py",
+    "activations", "anatomy", "bottlenecks", "cli", "comparison", "corruptions", "data",
+    "evaluation", "formats", "interpretation", "kernels", "language", "likelihoods", "networks",
+    "objectives", "pages", "pictures", "recipes", "reproduction", "runs", "studies", "tables",
+    "testing", "training", "estimators.py", "spelling.py",
 )  # fmt: skip
 """Rooms and files whose locals are looked at."""
 

@@ -64,8 +64,8 @@ class HorizontalFlip(nn.Module):
         self.p = check.share("p", p)
 
     def forward(self, x: Float[Tensor, "rows *shape"]) -> View:
-        chosen = torch.rand(len(check.images(x, self)), device=x.device) < self.p
-        return View(torch.where(check.per_row(chosen, x), x.flip(-1), x))
+        flips = torch.rand(len(check.images(x, self)), device=x.device) < self.p
+        return View(torch.where(check.per_row(flips, x), x.flip(-1), x))
 
 
 class RandomErasing(nn.Module):
@@ -89,10 +89,10 @@ class RandomErasing(nn.Module):
         self.fill = fill
 
     def forward(self, x: Float[Tensor, "rows *shape"]) -> View:
-        chosen = torch.rand(len(check.images(x, self)), device=x.device) < self.p
+        erasures = torch.rand(len(check.images(x, self)), device=x.device) < self.p
         width, height = _rectangles(len(x), self.share, self.aspect, x)
         erased = _stretch(x.shape[2], height)[:, :, None] & _stretch(x.shape[3], width)[:, None, :]
-        erased = (erased & chosen[:, None, None])[:, None]
+        erased = (erased & erasures[:, None, None])[:, None]
         return View(x.masked_fill(erased, self.fill))
 
 

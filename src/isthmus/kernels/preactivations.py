@@ -89,10 +89,10 @@ class Preactivations:
         if room == 0 or self._stay_dense(1):
             return None
         with torch.no_grad():
-            found = select_above(self._inner(), self.weight, self.bias, cutoff.detach(), room)
-        if found is None:
+            entries = select_above(self._inner(), self.weight, self.bias, cutoff.detach(), room)
+        if entries is None:
             return None
-        values, indices, counts = found
+        values, indices, counts = entries
         real = torch.arange(values.shape[1], device=values.device) < counts[:, None]
         return torch.where(real, self._differentiable(values, indices), fill), indices
 

@@ -90,8 +90,8 @@ class Divided(RowGradient):
             part.add(SparseFactor(factor.values, factor.indices, dense.contiguous()))
 
     def add_rows(self, latents: Tensor, rows: Tensor) -> None:
-        for part, own in zip(self.parts, rows.split(self.columns, 1), strict=True):
-            part.add_rows(latents, own.contiguous())
+        for part, part_rows in zip(self.parts, rows.split(self.columns, 1), strict=True):
+            part.add_rows(latents, part_rows.contiguous())
 
 
 def beside(weights: Sequence[Tensor]) -> Tensor:

@@ -110,8 +110,8 @@ def _top_of(u: Tensor, k: int, magnitude: bool, priority: Tensor | None) -> tupl
     if whole < width:
         rest = torch.arange(whole, width, device=u.device).expand(n, -1)
         places = torch.cat([places, rest], 1)
-    found = key.gather(1, places).topk(k, dim=1, sorted=False).indices
-    return _at(u, places.gather(1, found))
+    winners = key.gather(1, places).topk(k, dim=1, sorted=False).indices
+    return _at(u, places.gather(1, winners))
 
 
 def _at(u: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,7 +200,7 @@ def _has_bf16_tiles() -> bool:
 def _scratch(name: str, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """A buffer that is kept from call to call, for each thread its own."""
     held: dict[str, Tensor] = _local.__dict__.setdefault("held", {})
-    found = held.get(name)
-    if found is None or found.dtype != dtype or not size <= found.numel() <= 4 * size:
-        found = held[name] = torch.empty(size, dtype=dtype)
-    return found[:size]
+    buffer = held.get(name)
+    if buffer is None or buffer.dtype != dtype or not size <= buffer.numel() <= 4 * size:
+        buffer = held[name] = torch.empty(size, dtype=dtype)
+    return buffer[:size]

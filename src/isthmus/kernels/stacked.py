@@ -67,10 +67,10 @@ class Stacked(Preactivations):
         """The k largest of each part in each row, or all that it has, ``(rows, parts k)``."""
         values, indices = [], []
         for number, part in enumerate(self.parts):
-            own = None if priority is None else priority[self.slice(number)]
-            found = part.top(min(k, part.width), magnitude=magnitude, priority=own)
-            values.append(found[0])
-            indices.append(found[1] + self.starts[number])
+            part_priority = None if priority is None else priority[self.slice(number)]
+            entries = part.top(min(k, part.width), magnitude=magnitude, priority=part_priority)
+            values.append(entries[0])
+            indices.append(entries[1] + self.starts[number])
         return torch.cat(values, 1), torch.cat(indices, 1)
 
     def above(
@@ -79,11 +79,11 @@ class Stacked(Preactivations):
         """All that exceed ``cutoff``; what fills up a part of a row comes last in that part."""
         values, indices = [], []
         for number, part in enumerate(self.parts):
-            found = part.above(cutoff[self.slice(number)], fill=fill)
-            if found is None:
+            entries = part.above(cutoff[self.slice(number)], fill=fill)
+            if entries is None:
                 return None
-            values.append(found[0])
-            indices.append(found[1] + self.starts[number])
+            values.append(entries[0])
+            indices.append(entries[1] + self.starts[number])
         return torch.cat(values, 1), torch.cat(indices, 1)
 
     def of(self, latents: Int[Tensor, " some"]) -> "Preactivations":
@@ -93,9 +93,9 @@ class Stacked(Preactivations):
         pieces = latents.split(counts.tolist())
         return Stacked(
             [
-                part.of(own - start)
-                for part, own, start in zip(self.parts, pieces, self.starts, strict=False)
-                if len(own)
+                part.of(piece - start)
+                for part, piece, start in zip(self.parts, pieces, self.starts, strict=False)
+                if len(piece)
             ]
         )
 

@@ -59,26 +59,31 @@ class Mixed(Likelihood):
                 f"a mixed likelihood of width {self.width} got params {tuple(params.shape)}: let "
                 f"the decoder return {self.width} numbers for a row"
             )
-        found = []
+        splits = []
         pieces = params.split(self.widths, -1)
         for (start, stop), part, piece in zip(self.blocks, self._parts(), pieces, strict=True):
-            own = piece if part.numbers == 1 else piece.unflatten(-1, (stop - start, part.numbers))
-            found.append((slice(start, stop), part, own))
-        return found
+            part_params = (
+                piece if part.numbers == 1 else piece.unflatten(-1, (stop - start, part.numbers))
+            )
+            splits.append((slice(start, stop), part, part_params))
+        return splits
 
     def mean(self, params: Tensor) -> Tensor:
-        return torch.cat([part.mean(own).to(params) for _, part, own in self._split(params)], -1)
+        return torch.cat(
+            [part.mean(part_params).to(params) for _, part, part_params in self._split(params)], -1
+        )
 
     def log_prob(self, params: Tensor, x: Tensor, mask: Tensor | None = None) -> Tensor:
         self._check_columns(x)
         total = torch.zeros((), dtype=params.dtype, device=params.device)
-        for block, part, own in self._split(params):
-            total = total + part.log_prob(own, x[:, block], _columns(mask, block))
+        for block, part, part_params in self._split(params):
+            total = total + part.log_prob(part_params, x[:, block], _columns(mask, block))
         return total
 
     def sample(self, params: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         drawn = [
-            part.sample(own, generator=generator).to(params) for _, part, own in self._split(params)
+            part.sample(part_params, generator=generator).to(params)
+            for _, part, part_params in self._split(params)
         ]
         return torch.cat(drawn, -1)
 

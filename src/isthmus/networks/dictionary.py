@@ -72,8 +72,8 @@ class Dictionary(LinearDecoder, Part):
         """The error of the reconstruction, computed as it is decoded, where that is faster."""
         if not isinstance(code, SparseCode):
             return None
-        found = residual(code.values, code.indices, self.weight, self.bias, target.flatten(1))
-        return None if found is None else Residual(*found)
+        fields = residual(code.values, code.indices, self.weight, self.bias, target.flatten(1))
+        return None if fields is None else Residual(*fields)
 
     def row_weights(self) -> list[tuple[nn.Parameter, bool]]:
         """Weights whose gradients come row by row, and whether their rows have norm 1."""

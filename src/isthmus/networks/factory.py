@@ -145,5 +145,7 @@ def _build(
     for option in options:
         if option not in known:
             raise unknown(f"option of the {name} network", option, known)
-    own = {key: value for key, value in shared.items() if value is not None and key in known}
-    return classes[name](signal, dim, **own, **options)
+    shared_options = {
+        key: value for key, value in shared.items() if value is not None and key in known
+    }
+    return classes[name](signal, dim, **shared_options, **options)

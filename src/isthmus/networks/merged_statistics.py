@@ -111,11 +111,11 @@ class Ridge(Statistics):
         None for the last stands for ones.
         """
         rows, M, gram = 0, torch.zeros(()), torch.zeros(())
-        for inputs, wanted, slope in chunks:
+        for inputs, targets, slope in chunks:
             X = torch.cat([torch.ones_like(inputs[:, :1]), inputs], dim=1)
             weighted = [X] if slope is None else [X * s[:, None] for s in slope.T]
             gram = gram + torch.stack([x.T @ x for x in weighted])
-            M = M + X.T @ (wanted if slope is None else slope.square() * wanted)
+            M = M + X.T @ (targets if slope is None else slope.square() * targets)
             rows += len(X)
         # U and S^2 are the eigenpairs of X F F X'. That costs a quarter of a QR, and loses nothing
         # that the rounding of M, a sum of the same squares, has not lost already.

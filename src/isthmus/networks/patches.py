@@ -46,10 +46,10 @@ class Patches:
                 f"cut along {len(sides)}: pass one size for each, or a single number"
             )
         if any(p < 1 or s % p for s, p in zip(sides, self.patch, strict=True)):
-            asked = "x".join(map(str, self.patch))
+            sizes = "x".join(map(str, self.patch))
             works = ", ".join(str(p) for p in _common_divisors(sides))
             raise IsthmusError(
-                f"patches of {asked} do not tile this signal ({signal}): patch sizes that work "
+                f"patches of {sizes} do not tile this signal ({signal}): patch sizes that work "
                 f"are {works}"
             )
 

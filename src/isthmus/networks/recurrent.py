@@ -89,8 +89,8 @@ class TokenDecoder(nn.Module):
     ) -> Tensor:
         if view is None:
             return self.generate(z, generator)
-        told = view.x if batch is None else batch.x  # the clean rows, whatever the encoder saw
-        return self.teach(z, told)
+        rows = view.x if batch is None else batch.x  # the clean ones, whatever the encoder saw
+        return self.teach(z, rows)
 
     def teach(self, z: Tensor, x: Tensor) -> Tensor:
         """Logits of every next token, given the true ones before it.
@@ -111,7 +111,7 @@ class TokenDecoder(nn.Module):
         """Logits of the tokens that are generated, ``(rows, steps, classes)``."""
         state, token = self._state(z), torch.full((len(z),), self.start, device=z.device)
         ended = torch.zeros(len(z), dtype=torch.bool, device=z.device)
-        found = []
+        all_logits = []
         for _ in range(self.length):
             seen, state = self.lstm(self.embed(token)[:, None], state)
             logits = self.head(seen[:, 0]).float()
@@ -124,10 +124,10 @@ class TokenDecoder(nn.Module):
                 token = token.masked_fill(ended, self.vocabulary)
                 logits = torch.where(ended[:, None], self._certain(token, logits), logits)
                 ended = token == self.vocabulary
-            found.append(logits)
+            all_logits.append(logits)
             if bool(ended.all()):
                 break
-        return torch.stack(found, 1)
+        return torch.stack(all_logits, 1)
 
     def _state(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The first hidden state and cell, ``(layers, rows, hidden)``."""

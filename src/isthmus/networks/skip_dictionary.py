@@ -28,9 +28,9 @@ class Skipped:
     @classmethod
     def join(cls, codes: Sequence[Code]) -> Code:
         """The codes of consecutive batches as one, sparse ones and dense ones alike."""
-        own = [expect(code, Skipped, "code", "a code with a skip") for code in codes]
-        plain = [code.latents for code in own]
-        return with_skip(type(plain[0]).join(plain), torch.cat([code.skip for code in own]))
+        skip_codes = [expect(code, Skipped, "code", "a code with a skip") for code in codes]
+        plain = [code.latents for code in skip_codes]
+        return with_skip(type(plain[0]).join(plain), torch.cat([code.skip for code in skip_codes]))
 
 
 @dataclass(eq=False)

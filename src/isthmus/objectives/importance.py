@@ -35,8 +35,8 @@ def log_weights(model: Autoencoder, out: Output) -> Tensor:
 def log_prior(model: Autoencoder, z: Tensor) -> Tensor:
     """log p(z), ``(samples, rows)``, by the model's own prior where it has a ``log_prob``."""
     zero = torch.zeros_like(z[0])
-    own = None if model.prior is None else model.prior.log_prob(z)
-    return log_normal(z, zero, zero) if own is None else own
+    log_prob = None if model.prior is None else model.prior.log_prob(z)
+    return log_normal(z, zero, zero) if log_prob is None else log_prob
 
 
 def log_normal(z: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:

@@ -24,9 +24,9 @@ def log_likelihood(
     modality that ``weights`` does not name has the weight 1.
     """
     values = []
-    for name, own in params.items():
+    for name, part_params in params.items():
         mask = out.mask.get(name) if isinstance(out.mask, Mapping) else None
-        value = model.likelihood[name].log_prob(precise(own), out.target[name], mask)  # type: ignore[index]
+        value = model.likelihood[name].log_prob(precise(part_params), out.target[name], mask)  # type: ignore[index]
         values.append(weights.get(name, 1.0) * value)
     return reduce(add, values)
 

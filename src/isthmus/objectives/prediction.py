@@ -37,5 +37,5 @@ class CrossPrediction(Term):
             out.code_as(EmbeddingCode, self, view=view).embedding for view in (0, 1, -2, -1)
         ]
         first, second = (predictor(embedding) for embedding in embeddings[:2])
-        own, other = (embedding.detach() for embedding in embeddings[2:])
-        return cosine_distance(first, other) + cosine_distance(second, own)
+        first_target, second_target = (embedding.detach() for embedding in embeddings[2:])
+        return cosine_distance(first, second_target) + cosine_distance(second, first_target)

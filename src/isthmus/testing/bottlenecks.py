@@ -68,8 +68,8 @@ def _run(check: Any, name: str, bottleneck: nn.Module, h: Tensor) -> None:
 def _evaluated(bottleneck: nn.Module, h: Tensor) -> Code:
     bottleneck.eval()
     with torch.no_grad():
-        found: Code = bottleneck(h, sample=False)
-    return found
+        code: Code = bottleneck(h, sample=False)
+    return code
 
 
 def _code(name: str, bottleneck: nn.Module, h: Tensor) -> None:
@@ -99,11 +99,11 @@ def _deterministic(name: str, bottleneck: nn.Module, h: Tensor) -> None:
 
 def _rows(name: str, bottleneck: nn.Module, h: Tensor) -> None:
     whole = _evaluated(bottleneck, h).z
-    for alone, wanted in (
+    for alone, reference in (
         (_evaluated(bottleneck, h[2:3]).z, whole[2:3]),
         (_evaluated(bottleneck, torch.cat([h, h])).z, torch.cat([whole, whole])),
     ):
-        assert torch.allclose(alone, wanted, rtol=1e-4, atol=1e-5), (
+        assert torch.allclose(alone, reference, rtol=1e-4, atol=1e-5), (
             f"{name} gives a row another code among other rows: outside of training use nothing of "
             "the batch"
         )

@@ -57,9 +57,9 @@ def recipe_checks(
     - *loss*: in a hundred steps the loss falls
     - *half*: it trains in bfloat16, keeping its parameters in float32
     """
-    found = as_recipe(recipe)
+    entry = as_recipe(recipe)
     # Built when the first check runs: a list of checks costs nothing.
-    small = functools.cache(lambda: case(found, rows, options, given))
+    small = functools.cache(lambda: case(entry, rows, options, given))
     checks: dict[str, Callable[[Case], None]] = {
         "terms": _terms,
         "seed": _seed,
@@ -69,7 +69,7 @@ def recipe_checks(
         "half": _half,
     }
     return [
-        Check(found.name, name, functools.partial(_run, check, small))
+        Check(entry.name, name, functools.partial(_run, check, small))
         for name, check in checks.items()
     ]
 
@@ -179,8 +179,8 @@ def _seed(small: Case) -> None:
         assert np.array_equal(scores[0], scores[1]), (
             f"{name}: two scores of the same rows differ: {same}"
         )
-        wanted = first.target(rows) if isinstance(first.target, Only) else rows
-        built, given = _shapes(first.reconstruct(rows, given=small.given)), _shapes(wanted)
+        target = first.target(rows) if isinstance(first.target, Only) else rows
+        built, given = _shapes(first.reconstruct(rows, given=small.given)), _shapes(target)
         assert built == given, (
             f"{name}: rows of shape {given} are rebuilt as {built}: decode to the signal's shape"
         )
@@ -307,9 +307,9 @@ def _shapes(rows: SmallRows) -> Any:
     return tree.mapped(shape, rows)
 
 
-def _close(found: Any, wanted: Any, rtol: float, atol: float, sentence: str) -> None:
-    found, wanted = np.asarray(found), np.asarray(wanted)
-    if not np.isclose(found, wanted, rtol=rtol, atol=atol).all():
+def _close(actual: Any, expected: Any, rtol: float, atol: float, sentence: str) -> None:
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    if not np.isclose(actual, expected, rtol=rtol, atol=atol).all():
         with np.errstate(all="ignore"):
-            far = np.abs(found - wanted).max()
+            far = np.abs(actual - expected).max()
         raise AssertionError(f"{sentence} (by up to {far:.2g})")

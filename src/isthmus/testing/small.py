@@ -112,7 +112,7 @@ def case(
     turn. Raises ``AssertionError`` where it builds on nothing.
     """
     sizes = {k: v for k, v in SMALL.items() if k in recipe.model_options.model_fields}
-    chosen = {**sizes, **(options or {})}
+    all_options = {**sizes, **(options or {})}
     problems: list[tuple[bool, IsthmusError]] = []
     candidates: list[SmallRows] = [VECTORS, IMAGES, COLLECTION, LAYERS, TEXTS]
     if rows is not None:
@@ -124,7 +124,7 @@ def case(
     for candidate in candidates:
         try:
             with drawing(torch.device("cpu"), 0):
-                recipe.build(_signal(candidate), recipe.parse(chosen)[0])
+                recipe.build(_signal(candidate), recipe.parse(all_options)[0])
         except IsthmusError as refusal:
             problems.append((_signal(candidate).kind not in recipe.kinds, refusal))
         except Exception:
@@ -133,9 +133,9 @@ def case(
                 raise
         else:
             labels = {name: np.arange(tree.count(candidate)) % 2 for name in recipe.given}
-            return Case(recipe, chosen, candidate, {**labels, **(given or {})})
+            return Case(recipe, all_options, candidate, {**labels, **(given or {})})
     # Of rows of a kind that it reads the refusal says more than of others.
-    problem = min(problems, key=lambda found: found[0])[1] if problems else None
+    problem = min(problems, key=lambda pair: pair[0])[1] if problems else None
     raise AssertionError(
         f"{recipe.name} builds on no small signal ({problem}): pass rows=... and options=... that "
         "it takes"

@@ -49,8 +49,8 @@ def build(target: Path = LIBRARY, *, flags: Sequence[str] = ("-O3",)) -> Path:
         jobs: list[tuple[str, str, list[str]]] = [(name, name, []) for name in ONCE]
         for level, options in LEVELS.items():
             if x86 or level == "portable":
-                own = [*options, f"-DISTHMUS_LEVEL={level}"]
-                jobs += [(name, f"{name}-{level}", own) for name in BY_LEVEL]
+                level_options = [*options, f"-DISTHMUS_LEVEL={level}"]
+                jobs += [(name, f"{name}-{level}", level_options) for name in BY_LEVEL]
         if x86:
             jobs.append(("int8", "int8", [*LEVELS["avx512"], "-mavx512vnni"]))
         common = [*COMMON, *flags, *(["-DISTHMUS_X86"] if x86 else [])]
