@@ -82,8 +82,8 @@ def _packages() -> list[str]:
     """The packages and modules of this one, as they lie on disk."""
     import pkgutil
 
-    found = (module.name for module in pkgutil.iter_modules(__path__))
-    return [name for name in found if not name.startswith("_") and name not in _HOMES]
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return [name for name in names if not name.startswith("_") and name not in _HOMES]
 
 
 def __getattr__(name: str) -> object:
@@ -96,10 +96,10 @@ def __getattr__(name: str) -> object:
     # A package that is imported on the way draws from Python's generator, which is the user's.
     state = random.getstate()
     try:
-        found = import_module(f"isthmus.{_HOMES.get(name, name)}")
+        module = import_module(f"isthmus.{_HOMES.get(name, name)}")
     finally:
         random.setstate(state)
-    value = getattr(found, name) if name in _HOMES else found
+    value = getattr(module, name) if name in _HOMES else module
     globals()[name] = value
     return value
 
