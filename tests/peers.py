@@ -47,13 +47,38 @@ def differences(model, found):
     return shares
 
 
-def layer_set(rule):
+LAYER_SETS = sorted(path.name for path in (FIXTURES / "cross-layer").iterdir())
+"""Cross-layer transcoders that peers wrote, rows ``(layers, n, d)``."""
+CROSSCODERS = sorted(path.name for path in (FIXTURES / "crosscoders").iterdir())
+"""Crosscoders that peers wrote."""
+
+
+def layer_set(name):
     """A cross-layer set that a peer wrote, rows for it by name, and what that made of them."""
-    folder = FIXTURES / "cross-layer" / rule
+    folder = FIXTURES / "cross-layer" / name
     found, rows = load_file(folder / "recorded.safetensors"), {}
     for layer, (x, output) in enumerate(zip(found["x"], found["output"], strict=True)):
         rows[f"{layer}:in"], rows[f"{layer}:out"] = x, output
+    found["codes"] = torch.cat(list(found["codes"]), 1)
     return isthmus.from_pretrained(folder), rows, found
+
+
+def crosscoder(name):
+    """A crosscoder that a peer wrote, rows for it by name, and what that made of them."""
+    folder = FIXTURES / "crosscoders" / name
+    found = load_file(folder / "recorded.safetensors")
+    model = isthmus.from_pretrained(folder)
+    rows = dict(zip(model.signal.parts, found["x"], strict=True))
+    return model, rows, found
+
+
+def several_differences(model, rows, found):
+    """As :func:`differences`, of a dictionary of several places."""
+    codes, rebuilt = model.encode(rows), model.reconstruct(rows)
+    names = [name for name in model.signal.parts if name in rebuilt]
+    output = torch.stack([rebuilt[name] for name in names])
+    pairs = ((codes, found["codes"]), (output, found["output"]))
+    return [float((own - peer).abs().max() / peer.abs().max()) for own, peer in pairs]
 
 
 def read(case):

@@ -16,6 +16,8 @@ from isthmus.errors import IsthmusError  # noqa: E402
 from isthmus.formats import FORMATS, WRITERS  # noqa: E402
 from isthmus.notices import collected  # noqa: E402
 
+SETS = ("circuit-tracer", "circuit-tracer-layers")
+"""Layouts that ``write_layers`` writes."""
 PAGE = ROOT / "docs" / "formats.md"
 
 
@@ -39,14 +41,14 @@ def rows() -> list[str]:
         if record["dtype"] == "float32":
             most = max(peers.differences(model, peers.recorded(case)))
             largest[name] = max(largest[name], most)
-    for rule in ("relu", "jump_relu"):
-        model, x, found = peers.layer_set(rule)
+    several = [(peers.layer_set, name, "CrossLayerTranscoder") for name in peers.LAYER_SETS]
+    several += [(peers.crosscoder, name, "Crosscoder") for name in peers.CROSSCODERS]
+    for read, case, kind in several:
+        with collected(quiet=True):
+            model, x, found = read(case)
         name = model.config["published"]["format"]
-        classes[name].add("CrossLayerTranscoder")
-        outputs = model.reconstruct(x)
-        for layer, output in enumerate(found["output"]):
-            far = (outputs[f"{layer}:out"] - output).abs().max() / output.abs().max()
-            largest[name] = max(largest[name], float(far))
+        classes[name].add(kind)
+        largest[name] = max(largest[name], *peers.several_differences(model, x, found))
     lines = ["| layout | classes of the cases | read | written | largest difference |",
              "| --- | --- | --- | --- | --- |"]  # fmt: skip
     for name, layout in FORMATS.items():
@@ -55,11 +57,11 @@ def rows() -> list[str]:
             less = f", but not {', '.join(sorted(refused[name]))}" if refused[name] else ""
             most = _above(largest[name])
             far = most if most == "0" else f"< {most}"
-            read = f"yes{less}"
+            readable = f"yes{less}"
         else:
-            kinds, far, read = "", "", "recognised"
-        written = "yes" if name in WRITERS else "no"
-        lines.append(f"| {layout.title} | {kinds} | {read} | {written} | {far} |")
+            kinds, far, readable = "", "", "recognised"
+        written = "yes" if name in WRITERS or name in SETS else "no"
+        lines.append(f"| {layout.title} | {kinds} | {readable} | {written} | {far} |")
     lines.append("| Isthmus | all recipes | yes | yes | 0 |")
     return lines
 

@@ -1,5 +1,6 @@
-"""Cross-layer transcoders that circuit-tracer wrote compute what it computed."""
+"""Cross-layer transcoders that peers wrote compute what they computed."""
 
+import json
 import shutil
 
 import pytest
@@ -7,26 +8,21 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import isthmus
-from peers import FIXTURES, layer_set
+from peers import FIXTURES, LAYER_SETS, layer_set, several_differences
 
 FOLDER = FIXTURES / "cross-layer"
 
 
-@pytest.mark.parametrize("rule", ["relu", "jump_relu"])
-def test_codes_and_outputs_are_the_peers(rule):
-    model, rows, found = layer_set(rule)
-    codes = torch.cat(list(found["codes"]), 1)
-    torch.testing.assert_close(model.encode(rows), codes, atol=2e-5, rtol=2e-6)
-    assert torch.equal(model.encode(rows) != 0, codes != 0)
-    rebuilt = model.reconstruct(rows)
-    for layer in range(len(found["codes"])):
-        torch.testing.assert_close(rebuilt[f"{layer}:out"], found["output"][layer],
-                                   atol=1e-4, rtol=2e-6)  # fmt: skip
+@pytest.mark.parametrize("name", LAYER_SETS)
+def test_codes_and_outputs_are_the_peers(name):
+    model, rows, found = layer_set(name)
+    assert max(several_differences(model, rows, found)) < 2e-6
+    assert torch.equal(model.encode(rows) != 0, found["codes"] != 0)
 
 
-@pytest.mark.parametrize("rule", ["relu", "jump_relu"])
-def test_what_was_read_is_an_ordinary_model(rule, tmp_path):
-    model, rows, _ = layer_set(rule)
+@pytest.mark.parametrize("name", ["jump_relu", "gemma-scope-2-affine", "llamascopium-topk"])
+def test_what_was_read_is_an_ordinary_model(name, tmp_path):
+    model, rows, _ = layer_set(name)
     isthmus.save(model, tmp_path / "saved")
     again = isthmus.load(tmp_path / "saved")
     assert torch.equal(again.encode(rows), model.encode(rows))
@@ -80,3 +76,87 @@ def test_a_layer_that_is_missing_is_named(name, tmp_path):
     (folder / name).unlink()
     with pytest.raises(isthmus.IsthmusError, match="layers 0, 2" if "enc" in name else name):
         isthmus.from_pretrained(folder)
+
+
+GEMMA = FIXTURES / "cross-layer" / "gemma-scope-2-affine"
+
+
+def gemma(tmp_path):
+    folder = tmp_path / "gemma"
+    shutil.copytree(GEMMA, folder)
+    return folder
+
+
+def test_decoders_to_earlier_layers_count_as_nothing_and_are_counted(tmp_path):
+    folder = gemma(tmp_path)
+    path = folder / "params_layer_2.safetensors"
+    content = load_file(path)
+    content["w_dec"][:, 0] = 5.0
+    save_file(content, path)
+    model = isthmus.from_pretrained(folder)
+    assert any("256 entries" in note for note in model.config["published"]["notes"])
+    _, rows, found = layer_set("gemma-scope-2-affine")
+    assert max(several_differences(model, rows, found)) < 2e-6
+
+
+GEMMA_DAMAGE = {
+    "a layer lacks": (lambda folder: (folder / "params_layer_1.safetensors").unlink(),
+                      "files of 0, 2"),
+    "two of one layer": (lambda folder: shutil.copy(folder / "params_layer_1.safetensors",
+                                                    folder / "more_layer_1.safetensors"),
+                         "several files of layer 1"),
+    "a skip lacks": (lambda folder: without(folder / "params_layer_2.safetensors",
+                                            "affine_skip_connection"), "lacks affine_skip"),
+    "transposed": (lambda folder: turned(folder / "params_layer_2.safetensors", "w_enc"),
+                   r"w_enc of shape \(32, 8\)"),
+}  # fmt: skip
+
+
+def without(path, name):
+    content = load_file(path)
+    del content[name]
+    save_file(content, path)
+
+
+def turned(path, name):
+    content = load_file(path)
+    content[name] = content[name].T.contiguous()
+    save_file(content, path)
+
+
+@pytest.mark.parametrize("how", GEMMA_DAMAGE)
+def test_damaged_folders_of_gemma_scope_are_refused(how, tmp_path):
+    change, said = GEMMA_DAMAGE[how]
+    folder = gemma(tmp_path)
+    change(folder)
+    with pytest.raises(isthmus.IsthmusError, match=said):
+        isthmus.from_pretrained(folder)
+
+
+def test_one_file_of_gemma_scope_asks_for_the_folder():
+    with pytest.raises(isthmus.IsthmusError, match="name the folder"):
+        isthmus.from_pretrained(GEMMA / "params_layer_1.safetensors")
+
+
+def llama(tmp_path, **settings):
+    folder = tmp_path / "llama"
+    shutil.copytree(FIXTURES / "cross-layer" / "llamascopium-topk", folder)
+    cfg = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**cfg, **settings}))
+    return folder
+
+
+LLAMA_DAMAGE = {
+    "batch": ({"act_fn": "batchlayertopk"}, "depends on the batch"),
+    "values alone": ({"sparsity_include_decoder_norm": False}, "by their values alone"),
+    "together": ({"act_fn": "layertopk", "top_k": 7}, "a multiple of the number of layers"),
+    "places": ({"hook_points_in": ["blocks.0.hook_resid_mid"]}, "names 1 places"),
+    "scale": ({"norm_activation": "token-wise"}, "norm_activation='token-wise'"),
+}
+
+
+@pytest.mark.parametrize("how", LLAMA_DAMAGE)
+def test_what_no_recipe_computes_is_refused(how, tmp_path):
+    settings, said = LLAMA_DAMAGE[how]
+    with pytest.raises(isthmus.IsthmusError, match=said):
+        isthmus.from_pretrained(llama(tmp_path, **settings))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from isthmus.anatomy import (
     AnySparseCode,
@@ -30,7 +31,8 @@ from isthmus.bottlenecks.topk import TopK
 from isthmus.bottlenecks.transcoder import linear_prediction
 from isthmus.kernels import Preactivations, Stacked
 from isthmus.networks.dictionary import DictionaryEncoder
-from isthmus.networks.layer_dictionary import LayerDictionary
+from isthmus.networks.layer_dictionary import LayerDictionary, SkipLayerDictionary
+from isthmus.networks.skip_dictionary import with_skip
 
 _SAMPLE = 16_384
 """Rows that the linear predictions are fitted to."""
@@ -49,6 +51,11 @@ class LayersReLU(ReLU):
     ) -> None:
         super().__init__(width, dead_after, control=control)
         self.scale = scale
+
+    def forward(
+        self, h: Preactivations, *, sample: bool = False, model: Autoencoder | None = None
+    ) -> Code:
+        return layers_skipped(model, super().forward(h, sample=sample), h)
 
     @torch.no_grad()
     def prepare(self, model: Autoencoder, look: Look) -> None:
@@ -83,6 +90,11 @@ class LayersJumpReLU(JumpReLUBottleneck):
         super().__init__(width, threshold, bandwidth, dead_after=dead_after, control=control)
         self.scale = scale
 
+    def forward(
+        self, h: Preactivations, *, sample: bool = False, model: Autoencoder | None = None
+    ) -> Code:
+        return layers_skipped(model, super().forward(h, sample=sample), h)
+
     @torch.no_grad()
     def prepare(self, model: Autoencoder, look: Look) -> None:
         """Start as linear predictions, and at the control's target if there is one."""
@@ -102,6 +114,18 @@ class LayersTopK(TopK):
     ) -> None:
         super().__init__(width, k if each else k * layers, dead_after, weigh=True)
         self.each = each
+
+    def forward(
+        self,
+        h: Preactivations,
+        *,
+        sample: bool = False,
+        step: Step | None = None,
+        model: Autoencoder | None = None,
+    ) -> SparseCode:
+        code = layers_skipped(model, super().forward(h, sample=sample, step=step, model=model), h)
+        assert isinstance(code, SparseCode)
+        return code
 
     def _top(self, h: Preactivations, k: int, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         if not self.each:
@@ -137,8 +161,10 @@ class LayersBatchTopK(BatchTopK):
             threshold = self.threshold
             if self.each:
                 threshold = threshold.repeat_interleave(self.width // self.layers)
-            return over(h, threshold, h if sample else None, lengths)
-        return self._top_of(h, lengths)
+            code = over(h, threshold, h if sample else None, lengths)
+        else:
+            code = self._top_of(h, lengths)
+        return layers_skipped(model, code, h)
 
     def _top_of(self, h: Preactivations, lengths: Tensor | None) -> Code:
         if not self.each:
@@ -185,6 +211,17 @@ def beside(codes: Sequence[Code], keep: Stacked) -> Code:
         values = torch.cat([code.values for code in sparse], 1)
         return SparseCode(values, torch.cat(indices, 1), keep.width, keep)
     return ThresholdCode(torch.cat([code.z for code in codes], 1), keep)
+
+
+def layers_skipped(model: Autoencoder | None, code: Code, h: Preactivations) -> Code:
+    """The code as the model's decoders want it: with what skips in every layer, where it does."""
+    written = [] if model is None else [dictionary for _, dictionary in layers_of(model)]
+    skipping = [one for one in written if isinstance(one, SkipLayerDictionary)]
+    if not skipping:
+        return code
+    parts = expect(h, Stacked, "input", "a cross-layer transcoder").parts
+    pairs = zip(skipping, parts, strict=True)
+    return with_skip(code, torch.cat([F.linear(part.x, one.skip) for one, part in pairs], 1))
 
 
 # --- where it starts -----------------------------------------------------------------------------

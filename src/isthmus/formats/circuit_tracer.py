@@ -40,7 +40,7 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
     if len(layers) != 1:
         raise IsthmusError(
             f"{place} is a set of transcoders of {len(layers)} layers: name one of them, "
-            f"{place}/{layers[0]}"
+            f"{place}/{layers[0]}, or read all by isthmus.formats.read_layers"
         )
     file = place.opened(layers[0])
     extra = {name for name in (_THETA, _SKIP) if name in file}

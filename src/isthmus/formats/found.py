@@ -15,17 +15,21 @@ from isthmus.formats.tensor_file import TensorFile
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor of a file, with the layout it is wanted in; ``change`` is done to a small one."""
+    """A tensor of a file, with the layout it is wanted in; ``change`` is done to a small one.
+
+    With ``at`` it is what stands at that index of the tensor's first axis, such as a layer.
+    """
 
     file: TensorFile
     name: str
     transposed: bool = False
     change: Callable[[Tensor], Tensor] | None = None
+    at: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape as wanted."""
-        shape = self.file.entries[self.name].shape
+        shape = self.file.entries[self.name].part(self.at).shape
         return shape[::-1] if self.transposed else shape
 
     @property
@@ -35,7 +39,7 @@ class Stored:
 
     def read(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """The tensor itself."""
-        tensor = self.file.read(self.name, dtype, transposed=self.transposed)
+        tensor = self.file.read(self.name, dtype, transposed=self.transposed, at=self.at)
         return tensor if self.change is None else self.change(tensor)
 
 

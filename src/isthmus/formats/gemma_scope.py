@@ -105,7 +105,7 @@ def read_second(place: Location, ignore: Sequence[str] = ()) -> Found:
         layers = file.entries["w_dec"].shape[1]
         raise IsthmusError(
             f"{place} is one layer of a cross-layer transcoder, which writes to {layers} layers: "
-            "there is no recipe here yet for these files"
+            "name the folder that has the files of all layers"
         )
     skip = _SKIP in file
     weights = linear(place, file, W_enc=("w_enc", True), b_enc="b_enc", W_dec=("w_dec", False),

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.formats.found import Found
-from isthmus.formats.layer_set import LayerSet
 from isthmus.formats.location import Location, locate
 from isthmus.formats.recognition import format_of
 from isthmus.formats.record import NORMS, Record
+from isthmus.formats.several import Several
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def inspect(
     dictionary = layout.read(place, ignore)
     record = dictionary.record
     record.source, record.revision = str(place), place.revision
-    if isinstance(dictionary, LayerSet):
+    if isinstance(dictionary, Several):
         return Inspection(layout.title, record, (), None, dictionary.parameters)
     record.dtype = dictionary.weights["W_enc"].dtype
     count = sum(math.prod(stored.shape) for stored in dictionary.weights.values())

@@ -8,21 +8,14 @@ layer i write to that layer and to each behind it.
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
-from isthmus.anatomy import Autoencoder, Batch, Signal
 from isthmus.anatomy.rule import Activation
 from isthmus.errors import IsthmusError
-from isthmus.formats.assembly import filled
-from isthmus.formats.found import needed, only
+from isthmus.formats.found import Stored, needed, only
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
+from isthmus.formats.several import CROSS_LAYER, Atoms, Several, layer_parts, layer_weights
 
-NAME = "cross-layer-transcoder"
-EXAMPLES = 8
 _ENCODER = re.compile(r"^W_enc_(\d+)\.safetensors$")
 
 
@@ -31,61 +24,17 @@ def recognises(place: Location) -> bool:
     return place.only is None and any(_ENCODER.match(name) for name in place.names)
 
 
-@dataclass
-class LayerSet:
-    """A cross-layer transcoder as its headers tell it: ``latents`` of each layer, not read yet."""
-
-    place: Location
-    record: Record
-    latents: int
-    layers: int
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers the files hold."""
-        files = [self.place.opened(f"W_{side}_{i}.safetensors") for i in range(self.layers)
-                 for side in ("enc", "dec")]  # fmt: skip
-        return sum(math.prod(entry.shape) for file in files for entry in file.entries.values())
-
-    @torch.no_grad()
-    def model(self) -> Autoencoder:
-        """The model of all layers; its parts are ``"0:in"``, ``"0:out"``, ``"1:in"`` and so on.
-
-        One layer's decoders are in memory beside the model at a time.
-        """
-        place, record, f = self.place, self.record, self.latents
-        state: dict[str, Tensor] = {}
-        thresholds: list[Tensor] = []
-        for i in range(self.layers):
-            encoder = place.opened(f"W_enc_{i}.safetensors")
-            state[f"encoder.each.{i}:in.weight"] = encoder.read(f"W_enc_{i}")
-            state[f"encoder.each.{i}:in.bias"] = encoder.read(f"b_enc_{i}")
-            state[f"decoder.each.{i}:out.bias"] = encoder.read(f"b_dec_{i}")
-            state[f"decoder.each.{i}:out.weight"] = torch.empty(f * (i + 1), record.d_out)
-            if record.activation == "jumprelu":
-                thresholds.append(encoder.read(f"threshold_{i}", torch.float64))
-        for i in range(self.layers):
-            decoder = place.opened(f"W_dec_{i}.safetensors").read(f"W_dec_{i}")
-            for out in range(i, self.layers):
-                weight = state[f"decoder.each.{out}:out.weight"]
-                weight[f * i : f * (i + 1)] = decoder[:, out - i]
-        if thresholds:
-            whole = torch.cat(thresholds)
-            if not bool((whole >= 0).all()):
-                raise IsthmusError(f"{place} has thresholds below zero or NaN: fetch it again")
-            state["bottleneck.log_threshold"] = whole.log().float()
-        one = Signal("vector", (record.d_in,))
-        names = [f"{i}:{side}" for i in range(self.layers) for side in ("in", "out")]
-        signal = Signal("collection", parts=dict.fromkeys(names, one))
-        options = {"latent_dim": f, "activation": record.activation, "scaling": "none"}
-        model = filled(record, NAME, signal, options, state)
-        generator = torch.Generator().manual_seed(0)
-        rows = {name: torch.randn(EXAMPLES, record.d_in, generator=generator) for name in names}
-        model.reference_rows = Batch(rows)
-        return model
+def _atoms(place: Location, layers: int) -> Atoms:
+    """What the latents of each layer write, some latents at a time."""
+    for i in range(layers):
+        first = 0
+        for block in place.opened(f"W_dec_{i}.safetensors").blocks(f"W_dec_{i}"):
+            for out in range(i, layers):
+                yield i, out, first, block[:, out - i]
+            first += len(block)
 
 
-def read(place: Location, ignore: Sequence[str] = ()) -> LayerSet:
+def read(place: Location, ignore: Sequence[str] = ()) -> Several:
     """What the headers of all files say, held against each other."""
     layers = _layers(place)
     if layers < 2:
@@ -103,7 +52,7 @@ def read(place: Location, ignore: Sequence[str] = ()) -> LayerSet:
             encoder_shapes[f"threshold_{i}"] = (latents,)
         only(place, encoder_shapes, encoder.entries, "tensors", ignore)
         only(place, [f"W_dec_{i}"], decoder.entries, "tensors", ignore)
-        needed(place, encoder, encoder_shapes)
+        needed(place, encoder, wanted)
         needed(place, decoder, [f"W_dec_{i}"])
         shapes = {name: encoder.entries[name].shape for name in encoder_shapes}
         shapes[f"W_dec_{i}"] = decoder.entries[f"W_dec_{i}"].shape
@@ -118,7 +67,21 @@ def read(place: Location, ignore: Sequence[str] = ()) -> LayerSet:
         threshold="per latent" if rule == "jumprelu" else None, transcoder=True,
         dtype=entries["W_enc_0"].dtype, metadata={"layers": layers},
     )  # fmt: skip
-    return LayerSet(place, record, latents, layers)
+    files = [f"W_{side}_{i}.safetensors" for i in range(layers) for side in ("enc", "dec")]
+    stored = [entry for name in files for entry in place.opened(name).entries.values()]
+    names = ["W_enc", "b_enc", "b_dec"] + (["threshold"] if rule == "jumprelu" else [])
+    weights = [
+        {name: Stored(place.opened(f"W_enc_{i}.safetensors"), f"{name}_{i}") for name in names}
+        for i in range(layers)
+    ]
+    return Several(
+        record,
+        CROSS_LAYER,
+        dict.fromkeys(layer_parts(layers), d),
+        {"latent_dim": latents, "activation": rule},
+        lambda: layer_weights(weights, d, _atoms(place, layers), str(place)),
+        sum(math.prod(entry.shape) for entry in stored),
+    )
 
 
 def _layers(place: Location) -> int:

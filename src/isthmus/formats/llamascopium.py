@@ -6,16 +6,18 @@ weights are not.
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from isthmus.errors import IsthmusError
+from isthmus.formats import llamascopium_layers
 from isthmus.formats.found import Found, Given, Stored, linear, needed, only, setting
+from isthmus.formats.llamascopium_layers import NORM, THETA, factor
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
+from isthmus.formats.several import Several
 from isthmus.formats.tensor_file import TensorFile
 
 HYPER, FINAL = "hyperparams.json", "checkpoints/final.safetensors"
@@ -23,8 +25,6 @@ CONFIG, WEIGHTS = "config.json", "sae_weights.safetensors"
 _FOUR = {"encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias"}
 _LOGGED = "log_jumprelu_threshold"
 _NATIVE = {"W_E", "b_E", "W_D", "b_D"}
-_THETA = "activation_function.log_jumprelu_threshold"
-_NORM = "dataset_average_activation_norm."
 _KINDS = {"relu": "relu", "topk": "topk", "jumprelu": "jumprelu"}
 
 
@@ -35,15 +35,17 @@ def recognises(place: Location) -> bool:
     if CONFIG not in place.names or WEIGHTS not in place.names:
         return False
     names = {*place.opened(WEIGHTS).entries}
-    return names >= {"W_E", "W_D"} or names == _FOUR | {_LOGGED}
+    return names >= {"W_E", "W_D"} or names >= {"W_E", "W_D.0"} or names == _FOUR | {_LOGGED}
 
 
-def read(place: Location, ignore: Sequence[str] = ()) -> Found:
+def read(place: Location, ignore: Sequence[str] = ()) -> Found | Several:
     """The dictionary of a folder."""
     if HYPER in place.names:
         return _hyper(place, ignore)
     file = place.opened(WEIGHTS)
     cfg = place.settings(CONFIG)
+    if "W_E" in file and len(file.entries["W_E"].shape) == 3:
+        return llamascopium_layers.read(place, file, cfg, ignore)
     return _distilled(place, file, cfg) if _LOGGED in file else _native(place, file, cfg, ignore)
 
 
@@ -59,8 +61,8 @@ def _hyper(place: Location, ignore: Sequence[str]) -> Found:
     weights = _four(place, file)
     d_sae, d_in = weights["W_enc"].shape
     mean = (cfg.get("dataset_average_activation_norm") or {}).get("in")
-    factor = _factor(place, d_in, mean)
-    theta = float(setting(place, cfg, "jump_relu_threshold", float)) * factor
+    scale = factor(place, d_in, mean)
+    theta = float(setting(place, cfg, "jump_relu_threshold", float)) * scale
     weights["threshold"] = Given(torch.tensor(theta, dtype=torch.float64))
     record = Record(
         format="llama-scope",
@@ -69,8 +71,8 @@ def _hyper(place: Location, ignore: Sequence[str]) -> Found:
         d_in=d_in,
         d_sae=d_sae,
         d_out=d_in,
-        input_scale=factor,
-        output_scale=factor,
+        input_scale=scale,
+        output_scale=scale,
         hook_name=cfg.get("hook_point_in"),
         model_name="meta-llama/Llama-3.1-8B",
         tokens={"prepend_bos": True},
@@ -107,21 +109,15 @@ def _distilled(place: Location, file: TensorFile, cfg: Mapping[str, Any]) -> Fou
     if mean is None:
         dictionary.calibrated = "scale"
     else:
-        record.input_scale = record.output_scale = _factor(place, d_in, mean)
+        record.input_scale = record.output_scale = factor(place, d_in, mean)
     return dictionary
 
 
 def _native(
     place: Location, file: TensorFile, cfg: Mapping[str, Any], ignore: Sequence[str]
 ) -> Found:
-    if len(file.entries["W_E"].shape) != 2:
-        kind = "cross-layer transcoder or crosscoder"
-        raise IsthmusError(
-            f"{place} is a {kind} of {file.entries['W_E'].shape[0]} layers, and its layout is not "
-            "read here yet: use llamascopium for this one"
-        )
-    means = [name for name in file.entries if name.startswith(_NORM)]
-    extra = {_THETA} if _THETA in file else set()
+    means = [name for name in file.entries if name.startswith(NORM)]
+    extra = {THETA} if THETA in file else set()
     only(place, _NATIVE | extra | {*means}, file.entries, "tensors", ignore)
     if cfg.get("use_glu_encoder"):
         raise IsthmusError(
@@ -162,7 +158,7 @@ def _native(
     )
     _native_scale(place, file, cfg, record, read, written)
     if act == "jumprelu":
-        needed(place, file, [_THETA])
+        needed(place, file, [THETA])
         weights["threshold"] = _threshold(file, cfg)
         record.threshold = "per latent"
     return Found(record, weights)
@@ -187,24 +183,15 @@ def _native_scale(
         )
     both = []
     for hook, size in ((read, record.d_in), (written or read, record.d_out)):
-        name = f"{_NORM}{hook}"
+        name = f"{NORM}{hook}"
         needed(place, file, [name])
-        both.append(_factor(place, size, float(file.read(name))))
+        both.append(factor(place, size, float(file.read(name))))
     record.input_scale, record.output_scale = both
 
 
 def _threshold(file: TensorFile, cfg: Mapping[str, Any]) -> Any:
     """Thresholds of pre-activations: with ``sparsity_include_decoder_norm`` those of products."""
     if not cfg.get("sparsity_include_decoder_norm", True):
-        return Stored(file, _THETA, change=torch.exp)
+        return Stored(file, THETA, change=torch.exp)
     lengths = file.read("W_D").double().norm(dim=1).clamp_min(1e-300)
-    return Given(file.read(_THETA, torch.float64).exp() / lengths)
-
-
-def _factor(place: Location, d: int, mean: Any) -> float:
-    if not isinstance(mean, (int, float)) or not mean > 0:
-        raise IsthmusError(
-            f"{place} says that activations have a mean norm of {mean!r}, by which nothing can be "
-            "scaled: fetch it again"
-        )
-    return math.sqrt(d) / float(mean)
+    return Given(file.read(THETA, torch.float64).exp() / lengths)

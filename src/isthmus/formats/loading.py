@@ -12,10 +12,10 @@ from isthmus.anatomy import Array, Autoencoder, Source
 from isthmus.errors import IsthmusError
 from isthmus.formats.assembly import assembled
 from isthmus.formats.found import Found
-from isthmus.formats.layer_set import LayerSet
-from isthmus.formats.location import locate
+from isthmus.formats.location import Location, locate
 from isthmus.formats.orientation import check_orientation
 from isthmus.formats.recognition import format_of
+from isthmus.formats.several import Several
 from isthmus.notices import say
 from isthmus.recipes.sparse.jumprelu import to_jumprelu
 from isthmus.runs import load
@@ -53,7 +53,23 @@ def from_pretrained(
 
     >>> model = isthmus.from_pretrained("hf:google/gemma-scope-2b-pt-res/layer_12/width_16k/average_l0_82")
     """  # noqa: E501
-    place = locate(where)
+    return opened(
+        locate(where), calibrate=calibrate, format=format, ignore=ignore, sha256=sha256, k=k,
+        device=device,
+    )  # fmt: skip
+
+
+def opened(
+    place: Location,
+    *,
+    calibrate: Array | Source | None = None,
+    format: str | None = None,
+    ignore: Sequence[str] = (),
+    sha256: str | None = None,
+    k: int | None = None,
+    device: str = "cpu",
+) -> Autoencoder:
+    """The model that lies at a place, as :func:`from_pretrained` reads it."""
     if place.only is None and {CONFIG, OWN} <= {*place.names}:
         return load(place.folder, device=device)
     dictionary = format_of(place, format).read(place, ignore)
@@ -64,12 +80,16 @@ def from_pretrained(
         raise IsthmusError(
             f"{place} has another checksum than {sha256[:12]}...: it is another revision or damaged"
         )
-    if isinstance(dictionary, LayerSet):
+    if isinstance(dictionary, Several):
         if k is not None or calibrate is not None:
             raise IsthmusError(
                 f"{place} says itself which latents are on: leave out k= and calibrate="
             )
-        return dictionary.model().to(resolve_device(device))
+        several = dictionary.model()
+        several.config["published"] = record.to_dict()
+        for note in record.notes:
+            say(f"{place}: {note}")
+        return several.to(resolve_device(device))
     _counted(dictionary, k)
     rows = None if calibrate is None else _rows(calibrate, record.d_in)
     if dictionary.calibrated is not None and rows is None:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from isthmus.errors import IsthmusError, unknown
 from isthmus.formats import (
     circuit_tracer,
+    crosscoders,
     dictionary_learning,
     gemma_scope,
+    gemma_scope_layers,
     goodfire,
     hook_z,
     layer_set,
@@ -20,11 +22,11 @@ from isthmus.formats import (
     temporal,
 )
 from isthmus.formats.found import Found
-from isthmus.formats.layer_set import LayerSet
 from isthmus.formats.location import Location
+from isthmus.formats.several import Several
 from isthmus.training.checkpoint import CONFIG, MODEL
 
-Reader = Callable[[Location, Sequence[str]], Found | LayerSet]
+Reader = Callable[[Location, Sequence[str]], Found | Several]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ _ALL = (
     ("sparsify", "sparsify", sparsify.recognises, sparsify.read),
     ("llamascopium", "Llama Scope, llamascopium", llamascopium.recognises, llamascopium.read),
     ("gemma-scope", "Gemma Scope", gemma_scope.first_recognises, gemma_scope.read_first),
+    (
+        "gemma-scope-2-layers",
+        "Gemma Scope 2, cross-layer",
+        gemma_scope_layers.recognises,
+        gemma_scope_layers.read,
+    ),
     ("gemma-scope-2", "Gemma Scope 2", gemma_scope.second_recognises, gemma_scope.read_second),
     (
         "circuit-tracer-layers",
@@ -50,6 +58,12 @@ _ALL = (
         layer_set.read,
     ),
     ("circuit-tracer", "circuit-tracer, mwhanna", circuit_tracer.recognises, circuit_tracer.read),
+    (
+        "crosscoders",
+        "crosscoders (jkminder, Kissane)",
+        crosscoders.recognises,
+        crosscoders.read,
+    ),
     ("temporal", "temporal", temporal.recognises, temporal.read),
     ("qwen-scope", "Qwen Scope", qwen_scope.recognises, qwen_scope.read),
     ("hook-z", "hook_z (Kissane, Krzyzanowski)", hook_z.recognises, hook_z.read),

@@ -41,6 +41,15 @@ class Entry:
     dtype: str
     place: Any = field(default=None, repr=False)
 
+    def part(self, at: int | None) -> "Entry":
+        """What stands at an index of the first axis; ``place`` is a number of bytes, if any."""
+        if at is None:
+            return self
+        shape, place = self.shape[1:], self.place
+        if isinstance(place, int):
+            place += at * math.prod(shape) * getattr(torch, self.dtype).itemsize
+        return Entry(shape, self.dtype, place)
+
 
 class TensorFile:
     """A file of named tensors. ``entries`` are all of them, ``values`` what else it holds."""
@@ -53,23 +62,31 @@ class TensorFile:
     def __contains__(self, name: str) -> bool:
         return name in self.entries
 
-    def blocks(self, name: str) -> Iterator[Tensor]:
-        """The tensor in pieces along its first axis, in order."""
+    def blocks(self, name: str, at: int | None = None) -> Iterator[Tensor]:
+        """The tensor, or what stands ``at`` an index of it, in pieces along its first axis."""
         raise NotImplementedError
 
     def read(
-        self, name: str, dtype: torch.dtype | None = torch.float32, *, transposed: bool = False
+        self,
+        name: str,
+        dtype: torch.dtype | None = torch.float32,
+        *,
+        transposed: bool = False,
+        at: int | None = None,
     ) -> Tensor:
-        """A tensor, as ``dtype`` (None: as stored), a matrix ``transposed`` where asked."""
-        entry = self.entries[name]
+        """A tensor, as ``dtype`` (None: as stored), a matrix ``transposed`` where asked.
+
+        With ``at`` it is what stands at that index of the first axis.
+        """
+        entry = self.entries[name].part(at)
         kind = getattr(torch, entry.dtype) if dtype is None else dtype
         out = torch.empty(entry.shape[::-1] if transposed else entry.shape, dtype=kind)
         into, done = out.T if transposed else out, 0
         if not entry.shape:
-            for block in self.blocks(name):
+            for block in self.blocks(name, at):
                 into.copy_(block.reshape(()))
             return out
-        for block in self.blocks(name):
+        for block in self.blocks(name, at):
             into[done : done + len(block)].copy_(block)
             done += len(block)
         return out
@@ -115,9 +132,9 @@ class Safetensors(TensorFile):
             raise self.damaged(f"it ends before {name} does")
         self.entries[name] = Entry(shape, _named(dtype), begin)
 
-    def blocks(self, name: str) -> Iterator[Tensor]:
-        """The tensor in pieces along its first axis, in order."""
-        entry = self.entries[name]
+    def blocks(self, name: str, at: int | None = None) -> Iterator[Tensor]:
+        """The tensor, or what stands ``at`` an index of it, in pieces along its first axis."""
+        entry = self.entries[name].part(at)
         dtype = getattr(torch, entry.dtype)
         with self.path.open("rb") as handle:
             handle.seek(entry.place)
@@ -152,8 +169,11 @@ class Archive(TensorFile):
             )
         self.entries[name] = Entry(shape, dtype.name, (member, turned))
 
-    def blocks(self, name: str) -> Iterator[Tensor]:
-        """The tensor in pieces along its first axis, in order."""
+    def blocks(self, name: str, at: int | None = None) -> Iterator[Tensor]:
+        """The tensor, or what stands ``at`` an index of it, in pieces along its first axis."""
+        if at is not None:  # archives are read from their beginning
+            yield self.read(name, None)[at]
+            return
         entry = self.entries[name]
         member, turned = entry.place
         try:
@@ -195,9 +215,9 @@ class Pickled(TensorFile):
             else:
                 self.values[f"{prefix}{name}"] = value
 
-    def blocks(self, name: str) -> Iterator[Tensor]:
-        """The tensor in pieces along its first axis, in order."""
-        tensor = self._tensors[name]
+    def blocks(self, name: str, at: int | None = None) -> Iterator[Tensor]:
+        """The tensor, or what stands ``at`` an index of it, in pieces along its first axis."""
+        tensor = self._tensors[name] if at is None else self._tensors[name][at]
         if not tensor.ndim:
             yield tensor
             return

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Concatenated, Each, offset
+from isthmus.anatomy import Autoencoder, Concatenated, Each, Scaler, offset
 from isthmus.anatomy.dictionary import offset_in_units, rows_in_units
 from isthmus.anatomy.each import EachScaler
 from isthmus.anatomy.evaluation_mode import evaluating
@@ -96,6 +96,10 @@ class Replacement:
             rows, bias = rows_in_units(encoder.read_rows(model), scaler[into[layer]])
             self.reads[layer] = (rows.detach(), bias.detach())
             self.biases[layer] = offset_in_units(dictionary, scaler[name]).detach()
+            if dictionary.skip is not None:
+                matrix, constant = _skip(dictionary.skip, scaler[into[layer]], scaler[name])
+                self.skips[layer] = matrix
+                self.biases[layer] = self.biases[layer] + constant
             self.writes[layer] = {}
         for target, name in zip(layers, out, strict=True):
             parts = atoms[name].chunk(len(layers))
@@ -142,8 +146,12 @@ def skips(autoencoder: Autoencoder) -> tuple[Tensor, Tensor] | None:
     decoder = autoencoder.decoder
     if not isinstance(decoder, SkipDictionary):
         return None
-    matrix = decoder.skip_weight.detach()
-    read, written = (autoencoder.scaler_of(role) for role in ("read", "written"))
+    return _skip(decoder.skip_weight, *map(autoencoder.scaler_of, ("read", "written")))
+
+
+def _skip(weight: Tensor, read: Scaler, written: Scaler) -> tuple[Tensor, Tensor]:
+    """A skip of the model's units in those of the activations: a matrix and a constant."""
+    matrix = weight.detach()
     matrix = matrix * written.scale.flatten().expand(len(matrix))[:, None] / read.scale.flatten()
     return matrix, -(matrix @ read.offset.flatten().expand(matrix.shape[1]).to(matrix))
 

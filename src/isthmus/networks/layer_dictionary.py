@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isthmus.anatomy import Code, Residual, SparseCode
 from isthmus.kernels import Preactivations, Stacked, adaptive_decode
 from isthmus.networks.dictionary import Dictionary
+from isthmus.networks.skip_dictionary import Skipped
 
 
 class LayerDictionary(Dictionary):
@@ -51,6 +52,36 @@ class LayerDictionary(Dictionary):
 
     def error(self, code: Code, target: Tensor) -> Residual | None:
         return None
+
+
+class SkipLayerDictionary(LayerDictionary):
+    """A :class:`LayerDictionary` beside a linear map of what its own layer reads, ``S x``.
+
+    ``skip_weight`` is ``S`` ``(d written, inputs)``, zero at first. The code carries what skips in
+    all layers, one after the other, and ``begin`` is where this layer's elements are.
+    """
+
+    latents_suffice = False
+
+    def __init__(
+        self, width: int, reach: int, own: int, shape: tuple[int, ...], inputs: int, begin: int
+    ) -> None:
+        super().__init__(width, reach, own, shape)
+        self.begin = begin
+        self.skip_weight = nn.Parameter(torch.zeros(self.weight.shape[1], inputs))
+
+    @property
+    def skip(self) -> Tensor:
+        """``S``, ``(d written, inputs)``, in the model's units."""
+        return self.skip_weight
+
+    def decode(self, code: Code) -> Tensor:
+        """The reconstruction, ``(rows, *shape)``; of a code that carries nothing that of zero x."""
+        plain = super().decode(code)
+        if not isinstance(code, Skipped):
+            return plain
+        own = code.skip[:, self.begin : self.begin + len(self.skip_weight)]
+        return plain + own.unflatten(1, self.shape)
 
 
 def stacked(found: Mapping[str, Preactivations]) -> Stacked:

@@ -26,7 +26,7 @@ from isthmus.bottlenecks.cross_layer import (
 )
 from isthmus.errors import IsthmusError
 from isthmus.networks import Dictionary, DictionaryEncoder
-from isthmus.networks.layer_dictionary import LayerDictionary, stacked
+from isthmus.networks.layer_dictionary import LayerDictionary, SkipLayerDictionary, stacked
 from isthmus.objectives import (
     MSE,
     ActiveLatents,
@@ -63,7 +63,8 @@ PRICE, ELEMENTS = 20.0, 4096
     "Revealing Computational Graphs in Language Models, Transformer Circuits Thread, 2025; c and "
     "the weight of the pre-activations: Conerly, Cunningham, Templeton, Lindsey, Hosmer, Jermyn, "
     "Dictionary Learning Optimization Techniques, Circuits Updates, January 2025",
-    formula="z^l = JumpReLU(W_e^l x^l + b_e^l),  y^^l = sum_{m <= l} W_d^{m,l} z^m + b_d^l,  "
+    formula="z^l = JumpReLU(W_e^l x^l + b_e^l),  "
+    "y^^l = sum_{m <= l} W_d^{m,l} z^m + b_d^l [+ S^l x^l],  "
     "L = sum_l |y^l - y^^l|^2 + lambda sum_{l,i} tanh(c |W_d,i^l| z_i^l) "
     "+ lambda_P sum_{l,i} ReLU(theta_i^l - u_i^l) |W_d,i^l|,  y^l what the module that reads x^l "
     "writes, W_d,i^l all atoms of a latent end to end",
@@ -119,6 +120,9 @@ def cross_layer_transcoder(
         NonNegative,
         Field(description="lambda_P: without k, weight of what latents lack; 0 without"),
     ] = 3e-6,
+    skip: Annotated[
+        bool, Field(description="add a linear map of each layer's input to what it writes")
+    ] = False,
     auxk_weight: AuxKWeight = None,
     dead_after: DeadAfter = 10_000_000,
     threshold: Annotated[
@@ -162,9 +166,15 @@ def cross_layer_transcoder(
     width = layer_width * len(layers)
     encoders: dict[str, DictionaryEncoder] = {}
     written: dict[str, LayerDictionary] = {}
+    begin = 0
     for number, (into, out) in enumerate(layers.items()):
         reads, writes = signal.parts[into], signal.parts[out]
-        written[out] = LayerDictionary(width, layer_width * (number + 1), layer_width, writes.shape)
+        sizes = (width, layer_width * (number + 1), layer_width, writes.shape)
+        if skip:
+            written[out] = SkipLayerDictionary(*sizes, reads.numel, begin)
+            begin += writes.numel
+        else:
+            written[out] = LayerDictionary(*sizes)
         start = Dictionary(layer_width, reads.shape)
         encoders[into] = DictionaryEncoder(start, subtract_bias=False)
     bottleneck: Part
