@@ -72,7 +72,7 @@ def _several(
     more: Mapping[str, Tensor],
     scales: Mapping[str, tuple[Tensor | None, float]],
 ) -> Several:
-    count = sum(math.prod(own.shape) for part in parts.values() for own in part.values())
+    count = sum(math.prod(weight.shape) for part in parts.values() for weight in part.values())
     widths = dict.fromkeys(parts, record.d_in)
     options = {"latent_dim": record.d_sae, **options}
 

@@ -68,8 +68,8 @@ def write_cache(
                 "cache of delphi: cut them to one length"
             )
         at = (codes.abs() > LEAST).nonzero()
-        found = codes[tuple(at.T)].float()
-        if not bool((found.abs() <= MOST).all()) or not bool(codes.isfinite().all()):
+        active = codes[tuple(at.T)].float()
+        if not bool((active.abs() <= MOST).all()) or not bool(codes.isfinite().all()):
             raise IsthmusError(
                 "codes are not finite, or too large for the half precision of delphi's cache: "
                 "divide them first"
@@ -78,7 +78,7 @@ def write_cache(
         texts += len(ids)
         tokens.append(ids.cpu().to(torch.int64))
         places.append(at.cpu())
-        values.append(found.cpu())
+        values.append(active.cpu())
     if not tokens:
         raise IsthmusError("there is no text to write of: pass batches of tokens and codes")
     if not 1 <= splits <= width:
@@ -101,13 +101,13 @@ def _write(path: Path, text: Any, places: Tensor, values: Tensor, width: int, sp
 
     bounds = torch.linspace(0, width, steps=splits + 1).long().tolist()
     for start, behind in pairwise(bounds):
-        own = (places[:, 2] >= start) & (places[:, 2] < behind)
-        at = places[own].numpy()
+        in_split = (places[:, 2] >= start) & (places[:, 2] < behind)
+        at = places[in_split].numpy()
         at[:, 2] -= start
         small = not len(at) or int(at.max()) < 2**16
         content = {
             "locations": at.astype(np.uint16 if small else np.uint32),
-            "activations": values[own].half().numpy(),
+            "activations": values[in_split].half().numpy(),
             "tokens": text,
         }
         save_file(content, path / f"{start}_{behind - 1}.safetensors")

@@ -57,15 +57,15 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Several:
     )  # fmt: skip
     weights: list[dict[str, Weight]] = []
     for file in files:
-        own: dict[str, Weight] = {
+        tensors: dict[str, Weight] = {
             "W_enc": Stored(file, "w_enc", transposed=True),
             "b_enc": Stored(file, "b_enc"),
             "b_dec": Stored(file, "b_dec"),
             "threshold": Stored(file, "threshold"),
         }
         if skip:
-            own["W_skip"] = Stored(file, SKIP, transposed=True)
-        weights.append(own)
+            tensors["W_skip"] = Stored(file, SKIP, transposed=True)
+        weights.append(tensors)
     widths = {part: d if part.endswith(":in") else width for part in layer_parts(layers)}
     return Several(
         record,
@@ -79,26 +79,27 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Several:
 
 def _files(place: Location) -> list[TensorFile]:
     """The file of every layer, in order."""
-    found: dict[int, str] = {}
+    by_layer: dict[int, str] = {}
     for name in place.tensors:
         match = _LAYER.search(name)
         if match is None:
             continue
-        if int(match[1]) in found:
+        layer = int(match[1])
+        if layer in by_layer:
             raise IsthmusError(
-                f"{place} has several files of layer {match[1]} ({found[int(match[1])]}, {name}): "
-                "put those of one transcoder into a folder of their own"
+                f"{place} has several files of layer {layer} ({by_layer[layer]}, {name}): put "
+                "those of one transcoder into a folder of their own"
             )
-        found[int(match[1])] = name
-    files = [place.opened(found[i]) for i in sorted(found)]
+        by_layer[layer] = name
+    files = [place.opened(by_layer[i]) for i in sorted(by_layer)]
     needed(place, files[0], ["w_enc", "w_dec"])
     shape = files[0].entries["w_dec"].shape
     layers = shape[1] if len(shape) == 3 else 1
-    lacking = {*range(layers)} ^ {*found}
+    lacking = {*range(layers)} ^ {*by_layer}
     if lacking:
         raise IsthmusError(
             f"{place} is a cross-layer transcoder of {layers} layers and has files of "
-            f"{', '.join(map(str, sorted(found)))}: fetch those of all layers"
+            f"{', '.join(map(str, sorted(by_layer)))}: fetch those of all layers"
         )
     return files
 

@@ -181,9 +181,9 @@ def point_of(name: str, tool: Tool, model_type: str) -> str:
             return f"{name.removeprefix('path.')}:out"
         kind, _, number = name.rpartition(".")
         for family in stacks:
-            own = {_engine(one, family): one for one in family.places} if family.engine else {}
-            if kind in own and number.isdigit():
-                return _point(family, int(number), own[kind])
+            kinds = {_engine(one, family): one for one in family.places} if family.engine else {}
+            if kind in kinds and number.isdigit():
+                return _point(family, int(number), kinds[kind])
     else:
         for family in stacks:
             if name == "hook_embed" and family.embedding is not None:

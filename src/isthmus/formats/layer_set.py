@@ -52,7 +52,7 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Several:
             encoder_shapes[f"threshold_{i}"] = (latents,)
         only(place, encoder_shapes, encoder.entries, "tensors", ignore)
         only(place, [f"W_dec_{i}"], decoder.entries, "tensors", ignore)
-        needed(place, encoder, wanted)
+        needed(place, encoder, encoder_shapes)
         needed(place, decoder, [f"W_dec_{i}"])
         shapes = {name: encoder.entries[name].shape for name in encoder_shapes}
         shapes[f"W_dec_{i}"] = decoder.entries[f"W_dec_{i}"].shape

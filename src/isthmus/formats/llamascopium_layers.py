@@ -149,14 +149,14 @@ def _layers(
     thresholds = _thresholds(file, layers, weighed) if rule == "jumprelu" else None
     weights: list[dict[str, Weight]] = []
     for i in range(layers):
-        own: dict[str, Weight] = {
+        layer: dict[str, Weight] = {
             "W_enc": Stored(file, "W_E", transposed=True, at=i),
             "b_enc": Stored(file, "b_E", at=i),
             "b_dec": Stored(file, f"b_D.{i}") if biased else Given(torch.zeros(d)),
         }
         if thresholds is not None:
-            own["threshold"] = Given(thresholds[i])
-        weights.append(own)
+            layer["threshold"] = Given(thresholds[i])
+        weights.append(layer)
     hooks = {f"{i}:in": hook for i, hook in enumerate(into)}
     hooks |= {f"{i}:out": hook for i, hook in enumerate(out)}
     record = Record(

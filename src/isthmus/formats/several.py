@@ -112,9 +112,9 @@ def crosscoder_weights(
     ``bias`` ``(F,)`` is what is added to the sum of what all parts read.
     """
     state: dict[str, Tensor] = {"encoder.merge.bias": bias()}
-    for name, own in parts.items():
+    for name, weights in parts.items():
         key = key_of(name)
-        state[f"encoder.each.{key}.weight"] = own["W_enc"].read()
-        state[f"decoder.each.{key}.weight"] = own["W_dec"].read()
-        state[f"decoder.each.{key}.bias"] = own["b_dec"].read()
+        state[f"encoder.each.{key}.weight"] = weights["W_enc"].read()
+        state[f"decoder.each.{key}.weight"] = weights["W_dec"].read()
+        state[f"decoder.each.{key}.bias"] = weights["b_dec"].read()
     return state

@@ -31,25 +31,25 @@ def read_layers(where: str | Path, **options: Any) -> dict[int, Autoencoder]:
     or two tell the same. (A cross-layer transcoder is one model: ``isthmus.from_pretrained``.)
     """
     place = locate(where)
-    found: dict[int, Location] = {}
+    at_layer: dict[int, Location] = {}
     files = [name for name in place.tensors if _NUMBER.search(name)]
     for name in files or place.folders:
         match = _NUMBER.search(name)
         if match is None:
             continue
         layer = int(match[1])
-        if layer in found:
+        if layer in at_layer:
             raise IsthmusError(
-                f"{place} has two of layer {layer} ({found[layer].name}, {name}): name a folder "
+                f"{place} has two of layer {layer} ({at_layer[layer].name}, {name}): name a folder "
                 "that has one of each"
             )
-        found[layer] = _inside(place, name, is_file=bool(files))
-    if not found:
+        at_layer[layer] = _inside(place, name, is_file=bool(files))
+    if not at_layer:
         raise IsthmusError(
             f"{place} has no file and no folder whose name tells a layer, such as "
             "layer_0.safetensors: name the folder above them"
         )
-    return {layer: opened(found[layer], **options) for layer in sorted(found)}
+    return {layer: opened(at_layer[layer], **options) for layer in sorted(at_layer)}
 
 
 def _inside(place: Location, name: str, *, is_file: bool) -> Location:
@@ -162,16 +162,16 @@ def _across(model: Autoencoder) -> dict[str, dict[str, Tensor]]:
     numbers = sorted(replacement.reads)
     for i, layer in enumerate(numbers):
         rows, bias = replacement.reads[layer]
-        own = {f"W_enc_{i}": rows, f"b_enc_{i}": bias, f"b_dec_{i}": replacement.biases[layer]}
+        encoder = {f"W_enc_{i}": rows, f"b_enc_{i}": bias, f"b_dec_{i}": replacement.biases[layer]}
         if thresholds is not None:
-            own[f"threshold_{i}"] = thresholds[i]
+            encoder[f"threshold_{i}"] = thresholds[i]
         targets = [replacement.writes[layer][target] for target in numbers[i:]]
         if rows.shape[1] != targets[0].shape[1]:
             raise IsthmusError(
                 f"layer {layer} reads {rows.shape[1]} elements and writes {targets[0].shape[1]}, "
                 "and circuit-tracer wants as many of both"
             )
-        files[f"W_enc_{i}.safetensors"] = own
+        files[f"W_enc_{i}.safetensors"] = encoder
         files[f"W_dec_{i}.safetensors"] = {f"W_dec_{i}": torch.stack(targets, 1)}
     return files
 

@@ -80,8 +80,8 @@ class SkipLayerDictionary(LayerDictionary):
         plain = super().decode(code)
         if not isinstance(code, Skipped):
             return plain
-        own = code.skip[:, self.begin : self.begin + len(self.skip_weight)]
-        return plain + own.unflatten(1, self.shape)
+        skipped = code.skip[:, self.begin : self.begin + len(self.skip_weight)]
+        return plain + skipped.unflatten(1, self.shape)
 
 
 def stacked(found: Mapping[str, Preactivations]) -> Stacked:
