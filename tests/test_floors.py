@@ -24,7 +24,7 @@ FLOORS = [
     ["studies"],
     ["reproduction", "pages", "estimators", "testing"],
     ["pictures"],
-    ["comparison", "report"],
+    ["comparison", "dictionary_benchmark", "report"],
     ["cli", "demo"],
     ["__main__"],
 ]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from isthmus import corruptions as corruptions
     from isthmus import data as data
     from isthmus import demo as demo
+    from isthmus import dictionary_benchmark as dictionary_benchmark
     from isthmus import errors as errors
     from isthmus import estimators as estimators
     from isthmus import evaluation as evaluation

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from isthmus.cli import (
+    benchmark,
     compare,
     data,
     decode,
@@ -79,6 +80,7 @@ _add(LOOK, samples.samples)
 _add(LOOK, traverse.traverse)
 _add(LOOK, label.label)
 _add(LOOK, steer.steer)
+_add(LOOK, benchmark.benchmark)
 _add(LOOK, inspect.inspect)
 app.add_typer(data.app, name="data", rich_help_panel=DATA)
 _add(DATA, harvest.harvest)

@@ -125,12 +125,7 @@ def coded_bits(codes: Array | Code | csr_array, bin_width: float, *, fixed: bool
     The sum over latents of the entropy of the rounded values; infinite bins leave nothing to send.
     Arguments, ``per`` and errors as for :func:`description_length`.
     """
-    if not bin_width > 0:
-        raise IsthmusError(f"bins of width {bin_width:g} hold nothing: pass a positive width")
-    values = _codes(codes)
-    rounded = csr_array(values, copy=True)
-    rounded.data = np.rint(rounded.data / bin_width)
-    rounded.eliminate_zeros()
+    rounded = _rounded(codes, bin_width)
     how = f"latents coded apart, bins of width {bin_width:.4g}"
     if fixed:
         return _fixed(rounded, how)
@@ -143,6 +138,24 @@ def coded_bits(codes: Array | Code | csr_array, bin_width: float, *, fixed: bool
         unit="bits per row",
         per=entropies,
     )
+
+
+def row_bits(codes: Array | Code | csr_array, bin_width: float) -> np.ndarray:
+    """The ideal code length of each row, float64 ``(rows,)``, whose mean :func:`coded_bits` gives.
+
+    Arguments and errors as there.
+    """
+    return _surprisal(_rounded(codes, bin_width))[1]
+
+
+def _rounded(codes: Array | Code | csr_array, bin_width: float) -> csr_array:
+    """The codes as whole numbers of bins, without stored zeros."""
+    if not bin_width > 0:
+        raise IsthmusError(f"bins of width {bin_width:g} hold nothing: pass a positive width")
+    rounded = csr_array(_codes(codes), copy=True)
+    rounded.data = np.rint(rounded.data / bin_width)
+    rounded.eliminate_zeros()
+    return rounded
 
 
 def dense_length(

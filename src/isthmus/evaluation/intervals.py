@@ -63,6 +63,20 @@ def resample(places: np.ndarray, width: int, draws: int, rng: np.random.Generato
     return np.bincount(drawn_places.ravel(), minlength=draws * width).reshape(draws, width)
 
 
+def resampled_ratios(above: np.ndarray, below: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """The ratio of the sums over units drawn with replacement, ``(draws,)``.
+
+    ``above`` and ``below`` ``(units,)`` are what each unit adds to both sums. A resample whose
+    lower sum is zero gives infinity or NaN.
+    """
+    rng, units = np.random.default_rng(seed), np.arange(len(above))
+    ratios = []
+    for size in blocks(draws, len(units)):
+        counts = resample(units, len(units), size, rng)
+        ratios.append((counts @ above) / (counts @ below))
+    return np.concatenate(ratios) if ratios else np.empty(0)
+
+
 def grouped_interval(
     value: float, without: np.ndarray, counts: np.ndarray
 ) -> tuple[float, float] | None:

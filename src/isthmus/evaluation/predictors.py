@@ -1,7 +1,8 @@
 """The predictors that probes fit: linear ones for a path of strengths, and nearest neighbours."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -9,6 +10,16 @@ from isthmus.evaluation.distances import nearest
 
 MOST_STEPS = 1000
 """Steps of L-BFGS at most for one strength."""
+
+
+@contextmanager
+def converging() -> Iterator[None]:
+    """Within the block scikit-learn does not warn of a fit that stopped short of its optimum."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
 
 
 def logistic(
@@ -20,18 +31,34 @@ def logistic(
     weights, without the intercept. Each fit starts from the one before.
     """
     # Slow to import, and only this needs it.
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(max_iter=MOST_STEPS, warm_start=True)
     predicted, steps = [], 0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # said in the result's note instead
+    with converging():  # said in the result's note instead
         for strength in strengths:
             model.C = 1 / (len(rows) * strength)
             predicted.append(model.fit(rows, numbers).predict(queries))
             steps = max(steps, int(model.n_iter_.max()))
     return predicted, steps < MOST_STEPS
+
+
+def hyperplane(rows: np.ndarray, on: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
+    """Weights ``(elements,)`` and intercept of a logistic probe of bool ``on``, units of ``rows``.
+
+    It is fitted to standardised rows: mean cross-entropy plus ``strength / 2`` times the squared
+    weights, without the intercept. A row is taken to be on where ``row @ weights + intercept > 0``.
+    """
+    # Slow to import, and only this needs it.
+    from sklearn.linear_model import LogisticRegression
+
+    mean, std = rows.mean(0), rows.std(0)
+    std = np.where(std > 1e-12 * np.abs(mean), std, 1.0)
+    model = LogisticRegression(C=1 / (len(rows) * strength), solver="newton-cholesky")
+    with converging():
+        model.fit((rows - mean) / std, on)
+    weights = model.coef_[0] / std
+    return weights, float(model.intercept_[0] - mean @ weights)
 
 
 def ridge(

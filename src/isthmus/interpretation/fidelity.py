@@ -17,7 +17,7 @@ from isthmus.activations.feed_factory import device_of
 from isthmus.anatomy import Autoencoder, evaluating
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import Result
-from isthmus.evaluation.intervals import DRAWS, STILL, blocks, percentile, resample
+from isthmus.evaluation.intervals import DRAWS, STILL, percentile, resampled_ratios
 from isthmus.interpretation.ablations import Ablations
 from isthmus.interpretation.replacement import is_cross_layer, layer_splices
 from isthmus.interpretation.splice import Edit, Splice, one_point, spliced
@@ -125,7 +125,7 @@ class Losses:
         note, interval = "", None
         with np.errstate(divide="ignore", invalid="ignore"):
             value = float(above.sum() / below.sum())
-            resampled = _resampled(above, below, draws, seed)
+            resampled = resampled_ratios(above, below, draws, seed)
         if not np.isfinite(value):
             value, note = float("nan"), "the ablation does not change the loss"
         elif len(above) < 2:
@@ -344,13 +344,3 @@ def _divergence(clean: Tensor, changed: Tensor) -> np.ndarray:
     ]
     # Rounding may take a divergence of nearly nothing below zero.
     return torch.cat(parts).clamp_min(0.0).cpu().numpy() if parts else np.zeros(0, np.float32)
-
-
-def _resampled(above: np.ndarray, below: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """The ratio of sums over documents drawn with replacement, ``(draws,)``."""
-    rng, documents = np.random.default_rng(seed), np.arange(len(above))
-    parts = [
-        resample(documents, len(documents), size, rng) for size in blocks(draws, len(documents))
-    ]
-    counts = [(part @ above) / (part @ below) for part in parts]
-    return np.concatenate(counts) if counts else np.empty(0)

@@ -49,9 +49,24 @@ def read_file(path: Path, column: str | None = None) -> list[Document]:
         rows = _json_rows(path) if kind == ".jsonl" else _table_rows(path, kind)
         return list(_documents(rows, path, name, column))
     except (OSError, EOFError, lzma.LZMAError, zlib.error, csv.Error) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table or of JSON lines, each by the names of its columns."""
+    kind = _kind(path)
+    if kind not in (".jsonl", ".csv", ".tsv"):
         raise IsthmusError(
-            f"{str(path)!r} cannot be read ({error}): check that the file is whole"
-        ) from error
+            f"{str(path)!r} has no rows with columns: use .csv, .tsv or .jsonl, also compressed"
+        )
+    try:
+        return list(_json_rows(path) if kind == ".jsonl" else _table_rows(path, kind))
+    except (OSError, EOFError, lzma.LZMAError, zlib.error, csv.Error) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> IsthmusError:
+    return IsthmusError(f"{str(path)!r} cannot be read ({error}): check that the file is whole")
 
 
 def read_folder(path: Path) -> list[Document]:

@@ -1,0 +1,287 @@
+"""Disentanglement as RAVEL asks it: one attribute of an entity changed, the others kept."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.activations import Activations
+from isthmus.dictionary_benchmark.entity_facts import AT_ONCE, Prompts, asked_facts, said
+from isthmus.dictionary_benchmark.examined import Examined
+from isthmus.dictionary_benchmark.ground import Ground
+from isthmus.dictionary_benchmark.task_protocol import (
+    BenchmarkTask,
+    NotMeasurable,
+    Outcome,
+    TaskMeasure,
+    means,
+)
+from isthmus.language import LanguageModel
+
+COUNTS = (2, 10, 50)
+"""Latents that are swapped: the number is chosen on training pairs."""
+
+PAIRS = 24
+"""Pairs of entities for each attribute, to choose by and to judge."""
+
+LEAST_ENTITIES, LEAST_ATTRIBUTES = 12, 3
+"""Entities of which the host has to know an attribute, and attributes with as many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Swap:
+    """Prompts about ``base`` entities, and the same prompts about ``source`` entities."""
+
+    base: Prompts
+    source: Prompts
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """An attribute: pairs on which it should change, and pairs on which others should stay."""
+
+    kind: str
+    attribute: str
+    change: Swap
+    stay: Swap
+
+    @property
+    def name(self) -> str:
+        """Kind and attribute."""
+        return f"{self.kind}/{self.attribute}"
+
+
+@dataclass(frozen=True, eq=False)
+class Entities:
+    """Activations of a kind's training entities in all prompts, and their attributes' classes.
+
+    ``x`` ``(rows, width)``; ``labels`` ``(rows,)`` by attribute, "" where the host does not know.
+    """
+
+    x: np.ndarray
+    labels: Mapping[str, np.ndarray]
+
+
+class AttributeSwaps(BenchmarkTask):
+    """After Huang et al. 2024 (RAVEL, arXiv:2402.17700) and SAEBench."""
+
+    name = "ravel"
+    title = "Disentanglement of attributes"
+    about = (
+        "Entities of which the host knows several attributes. At an entity's last token some "
+        "latents are given the values that they have for another entity, the error kept. Cause: "
+        "how often the host then answers with the other's attribute; isolation: how often it still "
+        "answers with its own, where another attribute is asked. Latents are those whose values "
+        "differ most between the attribute's classes rather than those of others; which and how "
+        "many is chosen on half of the entities, and judged on the other half."
+    )
+    measures = (
+        TaskMeasure("disentanglement", True, "mean of cause and isolation"),
+        TaskMeasure("cause", True, "answers that change to the other entity's attribute"),
+        TaskMeasure("isolation", True, "answers about other attributes that stay"),
+    )
+    main = ("disentanglement",)
+    over = "attributes"
+    version = 1
+
+    def premise(self, ground: Ground, point: str, seed: int) -> None:
+        questions(ground, seed)
+
+    def run(self, examined: Examined, ground: Ground, seed: int) -> Outcome:
+        """Cause and isolation of each attribute, at the number of latents that did best before."""
+        chosen, judged = questions(ground, seed)
+        host = ground.host
+        found: dict[str, dict[str, float]] = {one.name: {} for one in self.measures}
+        read = ground.once(
+            ("entities", examined.point, seed), lambda: _entities(ground, examined.point, seed)
+        )
+        for before, after in zip(chosen, judged, strict=True):
+            order = ranked(read[before.kind], examined, before.attribute)
+            best, most = 0, -1.0
+            for count in COUNTS:
+                cause, isolation = swapped(host, examined, before, order[:count])
+                if cause + isolation > most:
+                    best, most = count, cause + isolation
+            cause, isolation = swapped(host, examined, after, order[:best])
+            found["cause"][after.name] = cause
+            found["isolation"][after.name] = isolation
+            found["disentanglement"][after.name] = (cause + isolation) / 2
+        return Outcome({measure: means(units) for measure, units in found.items()})
+
+
+def swapped(
+    host: LanguageModel, examined: Examined, question: Question, latents: np.ndarray
+) -> tuple[float, float]:
+    """Cause and isolation where these latents are swapped."""
+    changed = _answers(host, examined, question.change, latents)
+    stayed = _answers(host, examined, question.stay, latents)
+    cause = float((changed == question.change.source.right).double().mean())
+    return cause, float((stayed == question.stay.base.right).double().mean())
+
+
+def _answers(host: LanguageModel, examined: Examined, swap: Swap, latents: np.ndarray) -> Tensor:
+    """What is said of the base entities with the latents of the source entities."""
+    some = torch.from_numpy(latents.copy())
+    rows = torch.from_numpy(examined.atoms).float()[some]
+    states = [at_entity(host, one, examined.point) for one in (swap.base, swap.source)]
+    codes = [
+        torch.from_numpy(examined.codes(x.numpy()).tocsc()[:, latents].toarray()).float()
+        for x in states
+    ]
+    added = (codes[1] - codes[0]) @ rows
+
+    def edits(part: slice) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        def edit(x: Tensor) -> Tensor:
+            new = x.clone()
+            index = torch.arange(len(x), device=x.device)
+            new[index, swap.base.named[part].to(x.device)] += added[part].to(x)
+            return new
+
+        return {examined.point: edit}
+
+    return said(host, swap.base, edits)
+
+
+def at_entity(host: LanguageModel, prompts: Prompts, point: str) -> Tensor:
+    """Activations at the last token of each entity, float32 ``(facts, width)``."""
+    activations = Activations(host.module, [point])
+    found = []
+    for start in range(0, len(prompts), AT_ONCE):
+        part = slice(start, min(start + AT_ONCE, len(prompts)))
+        x = activations(prompts.ids[part], prompts.mask[part])[point]
+        found.append(x[torch.arange(len(x)), prompts.named[part]].float().cpu())
+    return torch.cat(found)
+
+
+def ranked(entities: Entities, examined: Examined, attribute: str) -> np.ndarray:
+    """Latents by how much more they vary with an attribute than with any other of the kind.
+
+    By the component of variance between an attribute's classes, of what a latent adds to the
+    activation; only those that vary more with this one.
+    """
+    codes = examined.codes(entities.x.astype(np.float32))
+    active = np.unique(codes.indices)
+    dense = codes.tocsc()[:, active].toarray()
+    dense *= np.linalg.norm(examined.atoms[active], axis=1)
+    parts = {name: between(dense, labels) for name, labels in entities.labels.items()}
+    others = [part for name, part in parts.items() if name != attribute]
+    score = parts[attribute] - np.max(others, 0)
+    order = np.argsort(-score, kind="stable")
+    found: np.ndarray = active[order[score[order] > 0]]
+    return found
+
+
+def between(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The component of variance between classes, ``(columns,)``: chance is taken off.
+
+    ``values`` ``(rows, columns)``; rows labelled "" are left out. The estimate of a one-way
+    analysis of variance, (mean square between - within) / n0; zero where there are not two classes.
+    """
+    values, labels = values[labels != ""], labels[labels != ""]
+    names, which = np.unique(labels, return_inverse=True)
+    counts = np.bincount(which)
+    if len(names) < 2 or len(labels) <= len(names):
+        return np.zeros(values.shape[1])
+    means_ = np.stack([values[which == k].mean(0) for k in range(len(names))])
+    across = counts @ np.square(means_ - values.mean(0)) / (len(names) - 1)
+    inside = np.square(values - means_[which]).sum(0) / (len(labels) - len(names))
+    typical = (len(labels) - np.square(counts).sum() / len(labels)) / (len(names) - 1)
+    found: np.ndarray = (across - inside) / typical
+    return found
+
+
+def _entities(ground: Ground, point: str, seed: int) -> dict[str, Entities]:
+    """By kind; of the training half alone."""
+    prompts, known = entities_asked(ground)
+    x = ground.once(
+        ("at entities", point), lambda: at_entity(ground.host, prompts, point).double().numpy()
+    )
+    answers = {
+        (one.kind, one.entity, one.attribute): one.answer
+        for one, right in zip(prompts.facts, known, strict=True)
+        if right
+    }
+    training = _halves(prompts, seed)[0]
+    found = {}
+    for kind in sorted({one.kind for one in prompts.facts}):
+        rows = [i for i, one in enumerate(prompts.facts)
+                if one.kind == kind and one.entity in training]  # fmt: skip
+        attributes = sorted({one.attribute for one in prompts.facts if one.kind == kind})
+        labels = {
+            name: np.array([answers.get((kind, prompts.facts[i].entity, name), "") for i in rows])
+            for name in attributes
+        }
+        found[kind] = Entities(x[rows], labels)
+    return found
+
+
+def entities_asked(ground: Ground) -> tuple[Prompts, np.ndarray]:
+    """All facts of entities, and which of them the host knows."""
+    return ground.once("facts", lambda: asked_facts(ground.host))
+
+
+def _halves(prompts: Prompts, seed: int) -> tuple[set[str], set[str]]:
+    """Entities to choose by, and entities to judge on."""
+    names = sorted({one.entity for one in prompts.facts})
+    order = np.random.default_rng([seed, 4000]).permutation(names)
+    return {*order[::2].tolist()}, {*order[1::2].tolist()}
+
+
+def questions(ground: Ground, seed: int) -> tuple[list[Question], list[Question]]:
+    """Each attribute that the host knows of enough entities: to choose by, and to judge on."""
+    found = ground.once(("swaps", seed), lambda: _questions(ground, seed))
+    if len(found[0]) < LEAST_ATTRIBUTES:
+        right = int(entities_asked(ground)[1].sum())
+        raise NotMeasurable(
+            f"not measurable on this host: {ground.host.name} answers {right} of "
+            f"{len(entities_asked(ground)[0])} questions about entities right, which leaves "
+            f"{len(found[0])} attributes that can be asked, of {LEAST_ATTRIBUTES} needed"
+        )
+    return found
+
+
+def _questions(ground: Ground, seed: int) -> tuple[list[Question], list[Question]]:
+    prompts, known = entities_asked(ground)
+    place = {(f.kind, f.attribute, f.entity): i for i, f in enumerate(prompts.facts)}
+    right: dict[tuple[str, str], list[str]] = {}
+    for fact, one in zip(prompts.facts, known, strict=True):
+        if one:
+            right.setdefault((fact.kind, fact.attribute), []).append(fact.entity)
+    large = {key: some for key, some in right.items() if len(some) >= LEAST_ENTITIES}
+    halves = _halves(prompts, seed)
+    made: tuple[list[Question], list[Question]] = ([], [])
+    for number, (kind, attribute) in enumerate(sorted(large)):
+        others = [b for k, b in sorted(large) if k == kind and b != attribute]
+        both: list[Question] = []
+        for half in halves:
+            rng = np.random.default_rng([seed, 4001, number, len(both)])
+            sources = [one for one in large[kind, attribute] if one in half]
+            answer = {one: prompts.facts[place[kind, attribute, one]].answer for one in sources}
+            change = [
+                (place[kind, attribute, a], place[kind, attribute, b])
+                for a in sources for b in sources if answer[a] != answer[b]
+            ]  # fmt: skip
+            stay = [
+                (place[kind, other, a], place[kind, other, b])
+                for other in others
+                for a in large[kind, other] if a in half
+                for b in sources if a != b and (kind, other, b) in place
+                if answer.get(a) != answer[b]
+            ]  # fmt: skip
+            if change and stay:
+                both.append(
+                    Question(
+                        kind, attribute, _drawn(prompts, change, rng), _drawn(prompts, stay, rng)
+                    )
+                )
+        if len(both) == 2:
+            made[0].append(both[0])
+            made[1].append(both[1])
+    return made
+
+
+def _drawn(prompts: Prompts, pairs: list[tuple[int, int]], rng: np.random.Generator) -> Swap:
+    some = np.array(pairs)[rng.permutation(len(pairs))[:PAIRS]]
+    return Swap(prompts.of(some[:, 0]), prompts.of(some[:, 1]))
