@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 
 import isthmus
-from isthmus.dictionary_benchmark import BenchmarkSettings, UserData, benchmark, benchmark_runs
+from isthmus.dictionary_benchmark import (
+    BenchmarkSettings,
+    UserData,
+    benchmark,
+    benchmark_runs,
+    label_scores,
+)
 from isthmus.dictionary_benchmark.control_dictionaries import components, random_dictionary
-from isthmus.errors import IsthmusError
+from isthmus.errors import IsthmusError, MissingExtra
 from isthmus.recipes import get_recipe
 
 from .planted_host import (
@@ -94,6 +100,24 @@ def test_other_weights_are_measured_anew(files):
     kept = list((files / "out" / "results" / "core").glob("true-*-0.json"))
     assert len(kept) == 2
     assert "key" in json.loads(kept[0].read_text())
+
+
+def test_another_running_text_is_measured_anew(files):
+    first = measured(files, ["core"], seeds=1, with_controls=False)
+    (files / "running.txt").write_text("abc" * 100)
+    second = measured(files, ["core"], seeds=1, with_controls=False)
+    a, b = (x.figure(x.tasks[0], "dead_share", "true").value for x in (first, second))
+    assert a < b
+
+
+def test_what_needs_a_package_is_said_and_not_kept(files, monkeypatch):
+    def lacking(*arguments, **options):
+        raise MissingExtra("pyarrow", "features", "writing features")
+
+    monkeypatch.setattr(label_scores, "text_features", lacking)
+    found = measured(files, ["autointerp"], seeds=1, with_controls=False)
+    assert found.reason("autointerp", "true").startswith("not measured: writing features needs")
+    assert not list((files / "out").rglob("*.json"))
 
 
 def test_the_result_does_not_depend_on_the_company(files):

@@ -64,3 +64,5 @@ def test_the_variance_is_about_the_mean_of_the_whole_text_and_not_of_a_token():
 def test_sums_are_by_document():
     parts = summed(np.array([1.0, 2.0, 3.0]), np.ones(3), np.array([0, 2, 2]), ["a", "b", "c"])
     assert parts == {"a": (1.0, 1.0), "c": (5.0, 2.0)}
+    alike = summed(np.array([1.0, 2.0, 3.0]), np.ones(3), np.array([0, 1, 2]), ["a", "b", "a"])
+    assert alike == {"a": (4.0, 2.0), "b": (2.0, 1.0)}

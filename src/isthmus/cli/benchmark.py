@@ -109,7 +109,7 @@ def run(
             **settings, explainer=method, explainer_options={"model": model} if model else {}
         ),
         with_controls=controls,
-        progress=progress and "auto",
+        progress=progress,
     )  # fmt: skip
     write_atomically(output / "index.html", benchmark_page(result).encode())
     write_atomically(output / "results.csv", as_csv(result).encode())

@@ -19,8 +19,8 @@ from isthmus.dictionary_benchmark.labelled_texts import TextSet, offline_texts, 
 from isthmus.dictionary_benchmark.opened_dictionaries import Dictionaries, open_dictionaries
 from isthmus.dictionary_benchmark.task_protocol import BenchmarkTask, NotMeasurable
 from isthmus.dictionary_benchmark.task_registry import tasks_named
-from isthmus.errors import IsthmusError
-from isthmus.language import LanguageModel
+from isthmus.errors import IsthmusError, MissingExtra
+from isthmus.language import LanguageModel, documents
 from isthmus.runs import write_atomically
 from isthmus.training.progress import ProgressBar, Show
 
@@ -85,6 +85,8 @@ def benchmark(
         if getattr(settings, name) < 2:
             raise IsthmusError(f"{name} is {getattr(settings, name)}: pass at least 2")
     chosen = tasks_named(tasks)
+    if settings.text is not None:
+        documents(settings.text)  # an error now rather than after an hour
     model, examined = open_dictionaries(dictionaries, host, at)
     points = tuple(dict.fromkeys(one.point for one in examined))
     sets = _texts(data, settings)
@@ -151,6 +153,8 @@ def _one(ground: Ground, one: Examined, task: BenchmarkTask, seed: int, folder: 
         run = replace(run, figures=figures, notes=outcome.notes)
     except NotMeasurable as reason:
         run = replace(run, reason=str(reason))
+    except MissingExtra as problem:  # not kept: it may be there next time
+        return replace(run, reason=f"not measured: {problem}")
     run = replace(run, seconds=time.perf_counter() - began)
     content = json.dumps({"key": key, **asdict(run)}, indent=1)
     write_atomically(path, content.encode())
@@ -176,9 +180,20 @@ def _key(ground: Ground, one: Examined, task: BenchmarkTask, seed: int) -> str:
     """A hash of all that the result depends on."""
     what = (
         task.name, task.version, seed, asdict(ground.settings), ground.host.revision, ground.text,
+        _content(ground.text),
         one.point, one.fingerprint, *_texts_hashes(ground.sets),
     )  # fmt: skip
     return hashlib.sha256(repr(what).encode()).hexdigest()
+
+
+def _content(text: str) -> str:
+    """A hash of a text that is a file or a folder; named texts are what their name says."""
+    place = Path(text).expanduser()
+    if place.is_file():
+        return hashlib.sha256(place.read_bytes()).hexdigest()
+    files = sorted(place.rglob("*")) if place.is_dir() else []
+    stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()
 
 
 def _texts_hashes(sets: Iterable[TextSet]) -> list[str]:

@@ -71,4 +71,8 @@ def summed(above: np.ndarray, below: np.ndarray, which: np.ndarray, names: list[
         for column in (above, below)
     ]
     seen = np.bincount(which, minlength=len(names)) > 0
-    return {names[i]: (float(sums[0][i]), float(sums[1][i])) for i in np.flatnonzero(seen).tolist()}
+    units: dict[str, tuple[float, float]] = {}
+    for i in np.flatnonzero(seen).tolist():
+        before = units.get(names[i], (0.0, 0.0))  # documents may share a name
+        units[names[i]] = (before[0] + float(sums[0][i]), before[1] + float(sums[1][i]))
+    return units

@@ -14,7 +14,6 @@ from isthmus.dictionary_benchmark.task_protocol import (
     TaskMeasure,
     means,
 )
-from isthmus.errors import MissingExtra
 from isthmus.interpretation.features.collection import Settings
 from isthmus.interpretation.features.pipeline import text_features
 from isthmus.interpretation.labels import Label, label
@@ -64,17 +63,14 @@ class LabelScores(BenchmarkTask):
             tempfile.TemporaryDirectory(prefix="isthmus-") as folder,
             notices.collected(quiet=True),
         ):
-            try:
-                text_features(
-                    ground.host, examined.point, examined.model, running.tokens, folder,
-                    settings=Settings(windows=WINDOWS, seed=seed), progress=False,
-                )  # fmt: skip
-                found = label(
-                    folder, ground.settings.explainer, ("detection",), latents, seed, False,
-                    control=True, write=False, **ground.settings.explainer_options,
-                )  # fmt: skip
-            except MissingExtra as problem:
-                raise NotMeasurable(f"not measurable here: {problem}") from None
+            text_features(
+                ground.host, examined.point, examined.model, running.tokens, folder,
+                settings=Settings(windows=WINDOWS, seed=seed), progress=False,
+            )  # fmt: skip
+            found = label(
+                folder, ground.settings.explainer, ("detection",), latents, seed, False,
+                control=True, write=False, **ground.settings.explainer_options,
+            )  # fmt: skip
         scores = by_latent(found.labels)
         if not scores:
             raise NotMeasurable(
