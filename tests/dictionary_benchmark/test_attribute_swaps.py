@@ -72,7 +72,7 @@ def test_entities_are_chosen_on_and_judged_on_apart(place):
 def test_a_host_that_knows_nothing_is_not_measurable(tmp_path, monkeypatch):
     monkeypatch.setattr(entity_facts, "facts", planted_facts)
     place = ground(tmp_path, [], knowing(planted_facts(), carries=False))
-    with pytest.raises(NotMeasurable, match="questions about entities right"):
+    with pytest.raises(NotMeasurable, match="0 of 72 facts about entities"):
         AttributeSwaps().premise(place, POINT, 0)
 
 
@@ -114,6 +114,14 @@ def test_every_fact_has_its_answer_among_the_options_and_cities_have_three():
     prompts = as_prompts(model, planted_facts())
     assert torch.equal(said(model, prompts), prompts.right)
     assert len(prompts) == 72
+
+
+def test_one_answer_to_all_is_no_knowledge(tmp_path, monkeypatch):
+    monkeypatch.setattr(entity_facts, "facts", planted_facts)
+    blind = knowing(planted_facts(), carries=False)
+    prompts, known = asked_facts(blind)
+    assert (said(blind, prompts) == prompts.right).any()
+    assert not known.any()
 
 
 def test_what_is_known_is_what_is_answered_right(place):

@@ -79,5 +79,5 @@ def test_a_host_that_knows_neither_topic_is_not_measurable(tmp_path, monkeypatch
     known = domain_facts()
     monkeypatch.setattr(entity_facts, "facts", lambda: known)
     place = ground(tmp_path, [], knowing(known, texts(), carries=False))
-    with pytest.raises(NotMeasurable, match="questions about herbs right"):
+    with pytest.raises(NotMeasurable, match="facts about herbs, of 20 needed"):
         TopicUnlearning().premise(place, POINT, 0)

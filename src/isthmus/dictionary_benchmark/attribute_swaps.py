@@ -84,7 +84,7 @@ class AttributeSwaps(BenchmarkTask):
     )
     main = ("disentanglement",)
     over = "attributes"
-    version = 1
+    version = 2
 
     def premise(self, ground: Ground, point: str, seed: int) -> None:
         questions(ground, seed)
@@ -233,11 +233,11 @@ def questions(ground: Ground, seed: int) -> tuple[list[Question], list[Question]
     """Each attribute that the host knows of enough entities: to choose by, and to judge on."""
     found = ground.once(("swaps", seed), lambda: _questions(ground, seed))
     if len(found[0]) < LEAST_ATTRIBUTES:
-        right = int(entities_asked(ground)[1].sum())
+        known = entities_asked(ground)[1]
         raise NotMeasurable(
-            f"not measurable on this host: {ground.host.name} answers {right} of "
-            f"{len(entities_asked(ground)[0])} questions about entities right, which leaves "
-            f"{len(found[0])} attributes that can be asked, of {LEAST_ATTRIBUTES} needed"
+            f"not measurable on this host: {ground.host.name} knows {int(known.sum())} of "
+            f"{len(known)} facts about entities, which leaves {len(found[0])} attributes that can "
+            f"be asked, of {LEAST_ATTRIBUTES} needed"
         )
     return found
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.evaluation.intervals import wilson
 from isthmus.interpretation.splice import spliced
 from isthmus.language import LanguageModel
 from isthmus.language.knowledge import RELATIONS, domains, names
@@ -176,6 +177,19 @@ def said(host: LanguageModel, prompts: Prompts, edits: Edits | None = None) -> T
 
 
 def asked_facts(host: LanguageModel) -> tuple[Prompts, np.ndarray]:
-    """All facts, and which of them the host answers right, of all options: bool ``(facts,)``."""
+    """All facts, and which of them the host knows: bool ``(facts,)``.
+
+    It knows those that it answers right, of attributes about which it is right more often than one
+    answer to all would be (95 %, Wilson): a host that says London of every ship knows no port.
+    """
     prompts = as_prompts(host, facts())
-    return prompts, (said(host, prompts) == prompts.right).numpy()
+    right = (said(host, prompts) == prompts.right).numpy()
+    known = np.zeros(len(right), dtype=bool)
+    attributes = np.array([f"{one.kind}/{one.attribute}" for one in prompts.facts])
+    for name in np.unique(attributes):
+        mine = attributes == name
+        answers = [one.answer for one, own in zip(prompts.facts, mine, strict=True) if own]
+        commonest = max(answers.count(answer) for answer in set(answers)) / len(answers)
+        if wilson(float(right[mine].sum()), len(answers))[0] > commonest:
+            known |= mine & right
+    return prompts, known

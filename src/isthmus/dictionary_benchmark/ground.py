@@ -117,12 +117,14 @@ class Ground:
             self._running[key] = Running(tokens, store.rows(point, every).numpy(), which)
         return self._running[key]
 
-    def tokens(self, seed: int) -> Tokens:
-        """The rows of the running text of a seed."""
+    def tokens(self, seed: int, times: int = 1) -> Tokens:
+        """The rows of the running text of a seed, of so many times ``settings.tokens``."""
         found = documents(self.text)
         order = np.random.default_rng([seed, 70]).permutation(len(found))
         context = min(self.host.context, 256)
-        return pack([found[i] for i in order], self.host.tokenizer, context, self.settings.tokens)
+        return pack(
+            [found[i] for i in order], self.host.tokenizer, context, times * self.settings.tokens
+        )
 
     def pooled(self, texts: TextSet, point: str) -> np.ndarray:
         """Mean activation of each text, float64 ``(texts, width)``."""

@@ -1,6 +1,7 @@
 """Automatic interpretation: how well words for a latent tell where it fires."""
 
 import tempfile
+from pathlib import Path
 
 import numpy as np
 
@@ -15,11 +16,16 @@ from isthmus.dictionary_benchmark.task_protocol import (
     means,
 )
 from isthmus.interpretation.features.collection import Settings
+from isthmus.interpretation.features.format import features_folder
 from isthmus.interpretation.features.pipeline import text_features
 from isthmus.interpretation.labels import Label, label
+from isthmus.interpretation.labels.windows import firing_rates
 
 LEAST = 15
 """Tokens of the text on which a latent has to be active, for its words to be judged on some."""
+
+READ = 4
+"""Times as many tokens as other tasks read: words are found on few examples of each latent."""
 
 WINDOWS = 512
 """Random windows of the text that are kept with all that fires in them."""
@@ -31,12 +37,12 @@ class LabelScores(BenchmarkTask):
     name = "autointerp"
     title = "Automatic interpretation"
     about = (
-        "Latents that are active on 15 tokens of the running text or more, drawn by the seed, are "
-        "explained on one half of its rows; on the other half the explanation has to tell windows "
-        "in which the latent is active from such in which it is not. By default explainer and "
-        "judge are rules about tokens and their context, which need no other model, so that the "
-        "score is of what can be said of the text nearby. Beside it the score of the same words "
-        "given to other latents: what is above 0.5 there any words would have."
+        "Latents that are active on 15 tokens or more, of four times the running text, drawn by "
+        "the seed, are explained on one half of its rows; on the other half words have to tell "
+        "windows in which the latent is active from such in which it is not. By default explainer "
+        "and judge are rules about tokens and their context, which need no other model, so that "
+        "the score is of what can be said of the text nearby. Beside it the score of the same "
+        "words given to other latents: what is above 0.5 there any words would have."
     )
     measures = (
         TaskMeasure("detection", True, "balanced accuracy of telling where a latent is active"),
@@ -44,31 +50,25 @@ class LabelScores(BenchmarkTask):
     )
     main = ("detection",)
     over = "latents"
-    version = 1
+    version = 2
 
     def run(self, examined: Examined, ground: Ground, seed: int) -> Outcome:
         """The score of each latent that is explained."""
-        running = ground.running(examined.point, seed)
-        codes = examined.codes(running.x)
-        counts = np.bincount(codes.indices[codes.data > 0], minlength=examined.latents)
-        often = np.flatnonzero(counts >= LEAST)
-        if len(often) < 2:
-            raise NotMeasurable(
-                f"not measurable of {examined.name}: {len(often)} of its latents are active on "
-                f"{LEAST} tokens of the text; read more with --tokens"
-            )
-        rng = np.random.default_rng([seed, 6000])
-        latents = np.sort(rng.permutation(often)[: ground.settings.latents]).tolist()
-        with (
-            tempfile.TemporaryDirectory(prefix="isthmus-") as folder,
-            notices.collected(quiet=True),
-        ):
+        tokens = ground.tokens(seed, READ)
+        with tempfile.TemporaryDirectory(prefix="isthmus-") as place, notices.collected(quiet=True):
             text_features(
-                ground.host, examined.point, examined.model, running.tokens, folder,
+                ground.host, examined.point, examined.model, tokens, place,
                 settings=Settings(windows=WINDOWS, seed=seed), progress=False,
             )  # fmt: skip
+            latents = active_latents(Path(place), int(tokens.mask.sum()), seed)
+            latents = sorted(latents[: ground.settings.latents])
+            if len(latents) < 2:
+                raise NotMeasurable(
+                    f"not measurable of {examined.name}: {len(latents)} of its latents are active "
+                    f"on {LEAST} tokens of the text; read more with --tokens"
+                )
             found = label(
-                folder, ground.settings.explainer, ("detection",), latents, seed, False,
+                place, ground.settings.explainer, ("detection",), latents, seed, False,
                 control=True, write=False, **ground.settings.explainer_options,
             )  # fmt: skip
         scores = by_latent(found.labels)
@@ -88,6 +88,14 @@ class LabelScores(BenchmarkTask):
             "detection_shuffled": means(by_latent(found.controls)),
         }
         return Outcome(figures, notes)
+
+
+def active_latents(folder: Path, tokens: int, seed: int) -> list[int]:
+    """The latents that are active on enough tokens, in an order drawn by the seed."""
+    rates = firing_rates(features_folder(folder))
+    often = [latent for latent, rate in sorted(rates.items()) if rate * tokens >= LEAST]
+    order = np.random.default_rng([seed, 6000]).permutation(often)
+    return [int(latent) for latent in order]
 
 
 def by_latent(labels: list[Label]) -> dict[str, float]:

@@ -37,7 +37,7 @@ KEPT = 0.99
 """Share of the retained questions that a setting must leave right, where settings are chosen."""
 
 LEAST = 20
-"""Questions of each topic that the host has to answer right."""
+"""Facts of each topic that the host has to know."""
 
 SENTENCES = 400
 """Sentences of each topic that latents are chosen on."""
@@ -70,7 +70,7 @@ class TopicUnlearning(BenchmarkTask):
     )
     main = ("forgotten", "kept")
     over = "questions"
-    version = 1
+    version = 2
 
     def premise(self, ground: Ground, point: str, seed: int) -> None:
         topics(ground, seed)
@@ -134,8 +134,8 @@ def topics(ground: Ground, seed: int) -> tuple[Topic, Topic]:
         right = [i for i, fact in enumerate(prompts.facts) if fact.kind == name and known[i]]
         if len(right) < LEAST:
             raise NotMeasurable(
-                f"not measurable on this host: {ground.host.name} answers {len(right)} questions "
-                f"about {name} right, of {LEAST} needed"
+                f"not measurable on this host: {ground.host.name} knows {len(right)} facts about "
+                f"{name}, of {LEAST} needed"
             )
         order = np.random.default_rng([seed, 5000]).permutation(right)
         found.append(Topic(name, (prompts.of(order[::2]), prompts.of(order[1::2]))))
