@@ -91,13 +91,13 @@ class AttributeSwaps(BenchmarkTask):
 
     def run(self, examined: Examined, ground: Ground, seed: int) -> Outcome:
         """Cause and isolation of each attribute, at the number of latents that did best before."""
-        chosen, judged = questions(ground, seed)
+        before_all, after_all = questions(ground, seed)
         host = ground.host
-        found: dict[str, dict[str, float]] = {one.name: {} for one in self.measures}
+        values: dict[str, dict[str, float]] = {one.name: {} for one in self.measures}
         read = ground.once(
             ("entities", examined.point, seed), lambda: _entities(ground, examined.point, seed)
         )
-        for before, after in zip(chosen, judged, strict=True):
+        for before, after in zip(before_all, after_all, strict=True):
             order = ranked(read[before.kind], examined, before.attribute)
             best, most = 0, -1.0
             for count in COUNTS:
@@ -105,10 +105,10 @@ class AttributeSwaps(BenchmarkTask):
                 if cause + isolation > most:
                     best, most = count, cause + isolation
             cause, isolation = swapped(host, examined, after, order[:best])
-            found["cause"][after.name] = cause
-            found["isolation"][after.name] = isolation
-            found["disentanglement"][after.name] = (cause + isolation) / 2
-        return Outcome({measure: means(units) for measure, units in found.items()})
+            values["cause"][after.name] = cause
+            values["isolation"][after.name] = isolation
+            values["disentanglement"][after.name] = (cause + isolation) / 2
+        return Outcome({measure: means(units) for measure, units in values.items()})
 
 
 def swapped(
@@ -147,12 +147,12 @@ def _answers(host: LanguageModel, examined: Examined, swap: Swap, latents: np.nd
 def at_entity(host: LanguageModel, prompts: Prompts, point: str) -> Tensor:
     """Activations at the last token of each entity, float32 ``(facts, width)``."""
     activations = Activations(host.module, [point])
-    found = []
+    states = []
     for start in range(0, len(prompts), AT_ONCE):
         part = slice(start, min(start + AT_ONCE, len(prompts)))
         x = activations(prompts.ids[part], prompts.mask[part])[point]
-        found.append(x[torch.arange(len(x)), prompts.named[part]].float().cpu())
-    return torch.cat(found)
+        states.append(x[torch.arange(len(x)), prompts.named[part]].float().cpu())
+    return torch.cat(states)
 
 
 def ranked(entities: Entities, examined: Examined, attribute: str) -> np.ndarray:
@@ -169,8 +169,8 @@ def ranked(entities: Entities, examined: Examined, attribute: str) -> np.ndarray
     others = [part for name, part in parts.items() if name != attribute]
     score = parts[attribute] - np.max(others, 0)
     order = np.argsort(-score, kind="stable")
-    found: np.ndarray = active[order[score[order] > 0]]
-    return found
+    ranking: np.ndarray = active[order[score[order] > 0]]
+    return ranking
 
 
 def between(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -188,8 +188,8 @@ def between(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     across = counts @ np.square(means_ - values.mean(0)) / (len(names) - 1)
     inside = np.square(values - means_[which]).sum(0) / (len(labels) - len(names))
     typical = (len(labels) - np.square(counts).sum() / len(labels)) / (len(names) - 1)
-    found: np.ndarray = (across - inside) / typical
-    return found
+    component: np.ndarray = (across - inside) / typical
+    return component
 
 
 def _entities(ground: Ground, point: str, seed: int) -> dict[str, Entities]:
@@ -204,7 +204,7 @@ def _entities(ground: Ground, point: str, seed: int) -> dict[str, Entities]:
         if right
     }
     training = _halves(prompts, seed)[0]
-    found = {}
+    entities = {}
     for kind in sorted({one.kind for one in prompts.facts}):
         rows = [i for i, one in enumerate(prompts.facts)
                 if one.kind == kind and one.entity in training]  # fmt: skip
@@ -213,8 +213,8 @@ def _entities(ground: Ground, point: str, seed: int) -> dict[str, Entities]:
             name: np.array([answers.get((kind, prompts.facts[i].entity, name), "") for i in rows])
             for name in attributes
         }
-        found[kind] = Entities(x[rows], labels)
-    return found
+        entities[kind] = Entities(x[rows], labels)
+    return entities
 
 
 def entities_asked(ground: Ground) -> tuple[Prompts, np.ndarray]:
@@ -231,15 +231,15 @@ def _halves(prompts: Prompts, seed: int) -> tuple[set[str], set[str]]:
 
 def questions(ground: Ground, seed: int) -> tuple[list[Question], list[Question]]:
     """Each attribute that the host knows of enough entities: to choose by, and to judge on."""
-    found = ground.once(("swaps", seed), lambda: _questions(ground, seed))
-    if len(found[0]) < LEAST_ATTRIBUTES:
+    pair = ground.once(("swaps", seed), lambda: _questions(ground, seed))
+    if len(pair[0]) < LEAST_ATTRIBUTES:
         known = entities_asked(ground)[1]
         raise NotMeasurable(
             f"not measurable on this host: {ground.host.name} knows {int(known.sum())} of "
-            f"{len(known)} facts about entities, which leaves {len(found[0])} attributes that can "
+            f"{len(known)} facts about entities, which leaves {len(pair[0])} attributes that can "
             f"be asked, of {LEAST_ATTRIBUTES} needed"
         )
-    return found
+    return pair
 
 
 def _questions(ground: Ground, seed: int) -> tuple[list[Question], list[Question]]:
@@ -251,7 +251,7 @@ def _questions(ground: Ground, seed: int) -> tuple[list[Question], list[Question
             right.setdefault((fact.kind, fact.attribute), []).append(fact.entity)
     large = {key: some for key, some in right.items() if len(some) >= LEAST_ENTITIES}
     halves = _halves(prompts, seed)
-    made: tuple[list[Question], list[Question]] = ([], [])
+    both_halves: tuple[list[Question], list[Question]] = ([], [])
     for number, (kind, attribute) in enumerate(sorted(large)):
         others = [b for k, b in sorted(large) if k == kind and b != attribute]
         both: list[Question] = []
@@ -277,9 +277,9 @@ def _questions(ground: Ground, seed: int) -> tuple[list[Question], list[Question
                     )
                 )
         if len(both) == 2:
-            made[0].append(both[0])
-            made[1].append(both[1])
-    return made
+            both_halves[0].append(both[0])
+            both_halves[1].append(both[1])
+    return both_halves
 
 
 def _drawn(prompts: Prompts, pairs: list[tuple[int, int]], rng: np.random.Generator) -> Swap:

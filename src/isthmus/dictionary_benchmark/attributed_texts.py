@@ -58,8 +58,8 @@ def _domain(name: str) -> Callable[[np.random.Generator], str]:
     def sentence(rng: np.random.Generator) -> str:
         one = domains()[name]
         subject, relation = _any(rng, one.subjects), _any(rng, tuple(one.told))
-        told = _any(rng, one.told[relation]).format(subject=subject)
-        return f"{told} {one.facts[subject][relation]}."
+        beginning = _any(rng, one.told[relation]).format(subject=subject)
+        return f"{beginning} {one.facts[subject][relation]}."
 
     return sentence
 

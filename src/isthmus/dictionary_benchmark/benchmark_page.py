@@ -68,12 +68,12 @@ def number(value: float) -> str:
 
 
 def _table(
-    found: BenchmarkResult, heads: list[str], columns: list[tuple[BenchmarkTask, TaskMeasure]]
+    result: BenchmarkResult, heads: list[str], columns: list[tuple[BenchmarkTask, TaskMeasure]]
 ) -> Html:
     rows: list[list[Content]] = []
     classes: dict[int, str] = {}
-    for place, row in enumerate(found.rows):
-        cells = [_cell(found.figure(task, about.name, row.name)) for task, about in columns]
+    for place, row in enumerate(result.rows):
+        cells = [_cell(result.figure(task, about.name, row.name)) for task, about in columns]
         rows.append([row.name + (" (control)" if row.control else ""), *cells])
         if row.control:
             classes[place] = "baseline"
@@ -92,8 +92,8 @@ def _cell(result: Result | None) -> list[str]:
     return [number(result.value), tag("span", f"{low} to {high}", class_="interval")]
 
 
-def _legend(found: BenchmarkResult) -> Html:
-    controls = [[tag("b", row.name), f": {row.control}"] for row in found.rows if row.control]
+def _legend(result: BenchmarkResult) -> Html:
+    controls = [[tag("b", row.name), f": {row.control}"] for row in result.rows if row.control]
     note = (
         "Below each value its 95 % interval: the percentile bootstrap over what a task averages "
         "over (classes, documents, latents), all seeds together. Arrows say which direction is "
@@ -102,14 +102,14 @@ def _legend(found: BenchmarkResult) -> Html:
     )
     missing = [
         [tag("b", task.title), f": {note}"]
-        for task in found.tasks
-        for note in found.notes(task.name)
+        for task in result.tasks
+        for note in result.notes(task.name)
         if note.startswith("not measurable")
     ]
     return Html(tag("p", note) + kit.listed([*controls, *missing]))
 
 
-def _task(found: BenchmarkResult, task: BenchmarkTask) -> Html:
+def _task(result: BenchmarkResult, task: BenchmarkTask) -> Html:
     columns = [(task, about) for about in task.measures]
     heads = [f"{about.name.replace('_', ' ')} {about.arrow}" for about in task.measures]
     meanings = [
@@ -118,25 +118,27 @@ def _task(found: BenchmarkResult, task: BenchmarkTask) -> Html:
         for about in task.measures
     ]  # fmt: skip
     body: list[Content] = [tag("p", task.about)]
-    if any(found.figure(task, about.name, row.name) for _, about in columns for row in found.rows):
-        body.append(_table(found, heads, columns))
-    body.append(kit.listed(found.notes(task.name)))
+    if any(
+        result.figure(task, about.name, row.name) for _, about in columns for row in result.rows
+    ):
+        body.append(_table(result, heads, columns))
+    body.append(kit.listed(result.notes(task.name)))
     body.append(kit.details(f"the measures; intervals are over {task.over}", kit.listed(meanings)))
     return kit.card(task.title, *body)
 
 
-def _setting(found: BenchmarkResult) -> list[tuple[str, Content]]:
-    sets = ", ".join(f"{name} ({count:,})" for name, count in found.sets.items())
+def _setting(result: BenchmarkResult) -> list[tuple[str, Content]]:
+    sets = ", ".join(f"{name} ({count:,})" for name, count in result.sets.items())
     pairs: list[tuple[str, Content]] = [
-        ("host", f"{found.host}, revision {found.revision}"),
-        ("seeds", str(found.seeds)),
-        ("running text", found.text),
+        ("host", f"{result.host}, revision {result.revision}"),
+        ("seeds", str(result.seeds)),
+        ("running text", result.text),
         ("labelled texts", sets),
     ]
     names = {"texts": "texts of a class", "context": "tokens of a labelled text",
              "tokens": "tokens of running text", "latents": "latents explained"}  # fmt: skip
-    pairs += [(words, f"{found.settings[key]:,}") for key, words in names.items()]
+    pairs += [(words, f"{result.settings[key]:,}") for key, words in names.items()]
     pairs += [
-        (f"seconds of {task.name}", f"{found.seconds(task.name):.1f}") for task in found.tasks
+        (f"seconds of {task.name}", f"{result.seconds(task.name):.1f}") for task in result.tasks
     ]
     return pairs

@@ -84,7 +84,7 @@ def benchmark(
     for name in ("texts", "context", "tokens", "latents"):
         if getattr(settings, name) < 2:
             raise IsthmusError(f"{name} is {getattr(settings, name)}: pass at least 2")
-    chosen = tasks_named(tasks)
+    selected = tasks_named(tasks)
     if settings.text is not None:
         documents(settings.text)  # an error now rather than after an hour
     model, examined = open_dictionaries(dictionaries, host, at)
@@ -95,7 +95,7 @@ def benchmark(
         folder = Path(place) if out is None else Path(out)
         ground = Ground(model, points, folder / ACTIVATIONS, settings, sets)
         rows = [*examined, *(controls(ground, examined) if with_controls else [])]
-        runs = _measured(ground, rows, chosen, seeds, folder, progress)
+        runs = _measured(ground, rows, selected, seeds, folder, progress)
         if out is not None:
             shutil.rmtree(folder / ACTIVATIONS, ignore_errors=True)
     return BenchmarkResult(
@@ -106,7 +106,7 @@ def benchmark(
         {texts.name: len(texts) for texts in sets},
         asdict(settings),
         [DictionaryRow(one.name, one.point, one.latents, one.control) for one in rows],
-        chosen,
+        selected,
         runs,
     )
 

@@ -31,7 +31,7 @@ def controls(ground: Ground, examined: list[Examined]) -> list[Examined]:
     first: dict[str, Examined] = {}
     for one in examined:
         first.setdefault(one.point, one)
-    found = []
+    all_controls = []
     for point, one in first.items():
         x = ground.running(point, SEED).x
         where = f" at {point}" if len(first) > 1 else ""
@@ -40,10 +40,10 @@ def controls(ground: Ground, examined: list[Examined]) -> list[Examined]:
             "pca": components(x),
             "neurons": projection(np.eye(x.shape[1]), np.zeros(x.shape[1])),
         }
-        found += [
+        all_controls += [
             Examined(name + where, model, point, CONTROLS[name]) for name, model in models.items()
         ]
-    return found
+    return all_controls
 
 
 def _active(examined: Examined, x: np.ndarray) -> int:

@@ -40,23 +40,23 @@ def facts() -> list[Fact]:
 
 def _domain_facts() -> list[Fact]:
     return [
-        Fact(name, subject, relation, told[0].format(subject=subject),
+        Fact(name, subject, relation, sentences[0].format(subject=subject),
              f" {one.facts[subject][relation]}", tuple(f" {a}" for a in one.answers[relation]))
         for name, one in domains().items()
         for subject in one.subjects
-        for relation, told in one.told.items()
+        for relation, sentences in one.told.items()
     ]  # fmt: skip
 
 
 def _name_facts() -> list[Fact]:
-    found = []
+    entries = []
     for relation in RELATIONS:
         options = tuple(f" {answer}" for answer in relation.answers)
         for one in (name for name in names(relation.kind) if name.known):
             prompt = relation.told[0].removesuffix(" {answer}").format(name=one.text)
             answer = f" {one.facts[relation.name]}"
-            found.append(Fact(one.kind, one.text, relation.name, prompt, answer, options))
-    return found
+            entries.append(Fact(one.kind, one.text, relation.name, prompt, answer, options))
+    return entries
 
 
 _CITIES = """
@@ -83,14 +83,14 @@ _ASKED = {
 
 def _city_facts() -> list[Fact]:
     rows = [one.split() for one in _CITIES.replace("\n", " ").split(";")]
-    found = []
+    entries = []
     for place, (attribute, prompt) in enumerate(_ASKED.items(), 1):
         options = tuple(f" {answer}" for answer in dict.fromkeys(row[place] for row in rows))
-        found += [
+        entries += [
             Fact("city", row[0], attribute, prompt.format(city=row[0]), f" {row[place]}", options)
             for row in rows
         ]
-    return found
+    return entries
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,10 +116,10 @@ class Prompts:
     def of(self, index: Sequence[int] | np.ndarray) -> "Prompts":
         """Some of them."""
         some = torch.as_tensor(np.asarray(index, np.int64))
-        chosen = some.tolist()
+        numbers = some.tolist()
         return Prompts(
-            tuple(self.facts[i] for i in chosen), self.ids[some], self.mask[some], self.last[some],
-            self.named[some], tuple(self.options[i] for i in chosen), self.right[some],
+            tuple(self.facts[i] for i in numbers), self.ids[some], self.mask[some], self.last[some],
+            self.named[some], tuple(self.options[i] for i in numbers), self.right[some],
         )  # fmt: skip
 
 
@@ -163,17 +163,17 @@ Edits = Callable[[slice], Mapping[str, Callable[[Tensor], Tensor]]]
 
 def said(host: LanguageModel, prompts: Prompts, edits: Edits | None = None) -> Tensor:
     """The likeliest option of each fact, ``(facts,)``, by its first token."""
-    found = []
+    places = []
     for start in range(0, len(prompts), AT_ONCE):
         part = slice(start, min(start + AT_ONCE, len(prompts)))
         context = nullcontext() if edits is None else spliced(host, edits(part))
         with context:
             logits = host.logits(prompts.ids[part], prompts.mask[part]).cpu()
         ends = logits[torch.arange(len(logits)), prompts.last[part]]
-        found += [
+        places += [
             int(row[one].argmax()) for row, one in zip(ends, prompts.options[part], strict=True)
         ]
-    return torch.tensor(found, dtype=torch.int64)
+    return torch.tensor(places, dtype=torch.int64)
 
 
 def asked_facts(host: LanguageModel) -> tuple[Prompts, np.ndarray]:
@@ -188,7 +188,7 @@ def asked_facts(host: LanguageModel) -> tuple[Prompts, np.ndarray]:
     attributes = np.array([f"{one.kind}/{one.attribute}" for one in prompts.facts])
     for name in np.unique(attributes):
         mine = attributes == name
-        answers = [one.answer for one, own in zip(prompts.facts, mine, strict=True) if own]
+        answers = [one.answer for one, belongs in zip(prompts.facts, mine, strict=True) if belongs]
         commonest = max(answers.count(answer) for answer in set(answers)) / len(answers)
         if wilson(float(right[mine].sum()), len(answers))[0] > commonest:
             known |= mine & right

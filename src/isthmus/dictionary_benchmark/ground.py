@@ -92,8 +92,8 @@ class Ground:
         """What ``make`` makes, made once: what tasks need of the host for every dictionary."""
         if key not in self._kept:
             self._kept[key] = make()
-        found: T = self._kept[key]
-        return found
+        value: T = self._kept[key]
+        return value
 
     @cached_property
     def text(self) -> str:
@@ -119,11 +119,11 @@ class Ground:
 
     def tokens(self, seed: int, times: int = 1) -> Tokens:
         """The rows of the running text of a seed, of so many times ``settings.tokens``."""
-        found = documents(self.text)
-        order = np.random.default_rng([seed, 70]).permutation(len(found))
+        texts = documents(self.text)
+        order = np.random.default_rng([seed, 70]).permutation(len(texts))
         context = min(self.host.context, 256)
         return pack(
-            [found[i] for i in order], self.host.tokenizer, context, times * self.settings.tokens
+            [texts[i] for i in order], self.host.tokenizer, context, times * self.settings.tokens
         )
 
     def pooled(self, texts: TextSet, point: str) -> np.ndarray:

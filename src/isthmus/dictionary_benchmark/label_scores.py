@@ -67,11 +67,11 @@ class LabelScores(BenchmarkTask):
                     f"not measurable of {examined.name}: {len(latents)} of its latents are active "
                     f"on {LEAST} tokens of the text; read more with --tokens"
                 )
-            found = label(
+            labelling = label(
                 place, ground.settings.explainer, ("detection",), latents, seed, False,
                 control=True, write=False, **ground.settings.explainer_options,
             )  # fmt: skip
-        scores = by_latent(found.labels)
+        scores = by_latent(labelling.labels)
         if not scores:
             raise NotMeasurable(
                 f"not measurable of {examined.name}: no latent has windows to be judged on; read "
@@ -85,7 +85,7 @@ class LabelScores(BenchmarkTask):
             )
         figures = {
             "detection": means(scores),
-            "detection_shuffled": means(by_latent(found.controls)),
+            "detection_shuffled": means(by_latent(labelling.controls)),
         }
         return Outcome(figures, notes)
 

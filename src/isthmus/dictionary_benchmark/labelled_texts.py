@@ -64,8 +64,8 @@ def offline_texts(each: int, seed: int = 0) -> list[TextSet]:
 
     ``each`` texts of each class, drawn by ``seed``.
     """
-    made = attributed_texts(len(ATTRIBUTES) * each, seed)
-    sets = [TextSet("made", made.texts, made.labels)]
+    generated = attributed_texts(len(ATTRIBUTES) * each, seed)
+    sets = [TextSet("made", generated.texts, generated.labels)]
     try:
         known = catalogue.entries()
     except IsthmusError:  # it points nowhere: what needs no data is still there

@@ -95,7 +95,7 @@ class LetterAbsorption(BenchmarkTask):
         words = letters(ground, examined.point, seed)
         codes = examined.codes(words.x)
         lengths = np.linalg.norm(examined.atoms, axis=1)
-        found: dict[str, dict[str, float]] = {one.name: {} for one in self.measures}
+        values: dict[str, dict[str, float]] = {one.name: {} for one in self.measures}
         for name, direction in words.directions.items():
             on = words.letter == name
             main, f1 = main_latents(codes, on, words.train)
@@ -108,11 +108,11 @@ class LetterAbsorption(BenchmarkTask):
                 pi = float(words.x[row] @ direction)
                 full.append(is_absorbed(dense, projections, cosines, main, pi))
                 part.append(absorbed_fraction(dense, projections, cosines, main, pi))
-            found["absorption_full"][name] = float(np.mean(full))
-            found["absorption_fraction"][name] = float(np.mean(part))
-            found["letter_f1"][name] = f1
-            found["main_latents"][name] = float(len(main))
-        return Outcome({measure: means(units) for measure, units in found.items()})
+            values["absorption_full"][name] = float(np.mean(full))
+            values["absorption_fraction"][name] = float(np.mean(part))
+            values["letter_f1"][name] = f1
+            values["main_latents"][name] = float(len(main))
+        return Outcome({measure: means(units) for measure, units in values.items()})
 
 
 def is_absorbed(
@@ -149,8 +149,8 @@ def absorbed_fraction(
         return 0.0
     if mine <= 0:
         return 1.0
-    taken = min(theirs, pi - mine)
-    return taken / (taken + mine)
+    absorbed = min(theirs, pi - mine)
+    return absorbed / (absorbed + mine)
 
 
 def main_latents(codes: csr_array, on: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, float]:
@@ -188,8 +188,8 @@ def _predicted(rows: np.ndarray, on: np.ndarray, train: np.ndarray) -> np.ndarra
     strength = 1 / (int(train.sum()) * STRENGTH)
     model = LogisticRegression(C=strength, class_weight="balanced", solver="newton-cholesky")
     with converging():
-        found: np.ndarray = model.fit(scaled[train], on[train]).predict(scaled)
-    return found
+        predicted: np.ndarray = model.fit(scaled[train], on[train]).predict(scaled)
+    return predicted
 
 
 def _standardised(rows: np.ndarray, train: np.ndarray) -> np.ndarray:
@@ -200,14 +200,14 @@ def _standardised(rows: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 def letters(ground: Ground, point: str, seed: int) -> Letters:
     """The words, and the host's probes of their letters, the same for all dictionaries."""
-    found = ground.once(("letters", point, seed), lambda: _letters(ground, point, seed))
-    if found is None or len(found.directions) < LETTERS:
-        number = 0 if found is None else len(found.directions)
+    words = ground.once(("letters", point, seed), lambda: _letters(ground, point, seed))
+    if words is None or len(words.directions) < LETTERS:
+        number = 0 if words is None else len(words.directions)
         raise NotMeasurable(
             f"not measurable on this host: a probe of {point} of {ground.host.name} finds {number} "
             f"first letters of words with an F1 above {KNOWN_F1:g}, and {LETTERS} are needed"
         )
-    return found
+    return words
 
 
 def _letters(ground: Ground, point: str, seed: int) -> Letters | None:
@@ -238,8 +238,8 @@ def read_letters(x: np.ndarray, letter: np.ndarray, train: np.ndarray) -> Letter
     weights = model.coef_ / np.where(std > 0, std, 1.0)
     directions = {}
     for name, row in zip(model.classes_, weights, strict=True):
-        tested, said = letter[~train] == name, predicted[~train] == name
-        if (tested & said).any() and union_f1(said, tested) > KNOWN_F1:
+        tested, positive = letter[~train] == name, predicted[~train] == name
+        if (tested & positive).any() and union_f1(positive, tested) > KNOWN_F1:
             directions[str(name)] = row / np.linalg.norm(row)
     return Letters(x, letter, train, directions, predicted == letter)
 
@@ -254,15 +254,15 @@ def prompts(host: LanguageModel, seed: int) -> tuple[list[str], Tokens]:
         if number not in tokenizer.special and _is_word(piece)
     ]
     order = np.random.default_rng([seed, 3000]).permutation(usual)[: MOST_WORDS + EXAMPLES]
-    shown, asked = order[:EXAMPLES].tolist(), order[EXAMPLES:].tolist()
+    examples, last = order[:EXAMPLES].tolist(), order[EXAMPLES:].tolist()
     before = [] if tokenizer.bos is None else [tokenizer.bos]
-    for number in shown:
+    for number in examples:
         letter = pieces[number].strip()[0].upper()
         before += [number, *tokenizer.encode(f" has the first letter: {letter}\n")]
-    ids = torch.tensor([[*before, number] for number in asked], dtype=torch.int64)
-    ids = ids.reshape(len(asked), len(before) + 1)
-    rows = torch.arange(len(asked))
-    names = [pieces[number] for number in asked]
+    ids = torch.tensor([[*before, number] for number in last], dtype=torch.int64)
+    ids = ids.reshape(len(last), len(before) + 1)
+    rows = torch.arange(len(last))
+    names = [pieces[number] for number in last]
     mask = torch.ones_like(ids, dtype=torch.bool)
     return names, Tokens(ids, mask, rows, torch.zeros_like(rows), names)
 

@@ -31,29 +31,32 @@ def open_dictionaries(
     """
     named = _named(dictionaries)
     given = open_model(host) if isinstance(host, str) else host
-    found: list[Examined] = []
-    chosen = given
+    opened: list[Examined] = []
+    common = given
     for name, one in named.items():
-        model, own, point = _opened(one, look=given is None or at is None)
-        own = given or own
+        model, its_host, point = _opened(one, look=given is None or at is None)
+        its_host = given or its_host
         where = at or point
-        if own is None or where is None:
-            lacking = "--host and --at" if own is None and where is None else "--at"
-            lacking = "--host" if own is None and where is not None else lacking
+        if its_host is None or where is None:
+            lacking = "--host and --at" if its_host is None and where is None else "--at"
+            lacking = "--host" if its_host is None and where is not None else lacking
             raise IsthmusError(
                 f"{name} does not say which activations it reads: name them with {lacking}"
             )
-        if chosen is not None and (own.name, own.revision) != (chosen.name, chosen.revision):
+        if common is not None and (its_host.name, its_host.revision) != (
+            common.name,
+            common.revision,
+        ):
             raise IsthmusError(
-                f"{name} belongs to {own.name} and others to {chosen.name}: compare dictionaries "
-                "of one host, or name it with --host"
+                f"{name} belongs to {its_host.name} and others to {common.name}: compare "
+                "dictionaries of one host, or name it with --host"
             )
-        chosen = own
-        found.append(Examined(name, model, one_point(own.module, where).name))
-    assert chosen is not None
-    for examined in found:
+        common = its_host
+        opened.append(Examined(name, model, one_point(its_host.module, where).name))
+    assert common is not None
+    for examined in opened:
         _check(examined)
-    return chosen, found
+    return common, opened
 
 
 def _named(dictionaries: Dictionaries) -> dict[str, Autoencoder | str | Path]:

@@ -46,7 +46,7 @@ class ProbePerturbation(BenchmarkTask):
 
     def run(self, examined: Examined, ground: Ground, seed: int) -> Outcome:
         """The score of each class."""
-        found: dict[int, dict[str, float]] = {n: {} for n in COUNTS}
+        values: dict[int, dict[str, float]] = {n: {} for n in COUNTS}
         for group in groups(ground, examined.point, seed):
             x = ground.pooled(group[0].texts, examined.point)
             codes = ground.pooled_codes(examined, group[0].texts)
@@ -58,15 +58,15 @@ class ProbePerturbation(BenchmarkTask):
             ]
             before = _accuracies(group, probes, x)
             for n in COUNTS:
-                chosen = [largest_effects(one, n) for one in effects]
+                ablations = [largest_effects(one, n) for one in effects]
                 after = [
                     _accuracies(group, probes, without(x, codes, examined.atoms, latents))
-                    for latents in chosen
+                    for latents in ablations
                 ]
                 scores = tpp_scores(before, np.array(after))
                 for known, score in zip(group, scores.tolist(), strict=True):
-                    found[n][known.name] = score
-        figures: dict[str, Units] = {f"tpp_{n}": means(found[n]) for n in COUNTS}
+                    values[n][known.name] = score
+        figures: dict[str, Units] = {f"tpp_{n}": means(values[n]) for n in COUNTS}
         return Outcome(figures)
 
 
@@ -77,8 +77,8 @@ def tpp_scores(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     class j's with the latents of class i set to zero.
     """
     losses = before[None, :] - after
-    own = np.diag(losses)
-    return own - (losses.sum(1) - own) / (len(before) - 1)
+    diagonal = np.diag(losses)
+    return diagonal - (losses.sum(1) - diagonal) / (len(before) - 1)
 
 
 def groups(ground: Ground, point: str, seed: int) -> list[list[Known]]:
@@ -86,13 +86,13 @@ def groups(ground: Ground, point: str, seed: int) -> list[list[Known]]:
     by_attribute: dict[tuple[str, str], list[Known]] = {}
     for known in known_classes(ground, point, seed):
         by_attribute.setdefault((known.texts.name, known.attribute), []).append(known)
-    found = [group for group in by_attribute.values() if len(group) > 1]
-    if not found:
+    large = [group for group in by_attribute.values() if len(group) > 1]
+    if not large:
         raise NotMeasurable(
             f"not measurable on this host: no attribute has two classes that can be told from "
             f"{point} of {ground.host.name}"
         )
-    return found
+    return large
 
 
 def _accuracies(group: list[Known], probes: list[ConceptProbe], x: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ class SparseProbing(BenchmarkTask):
 
     def run(self, examined: Examined, ground: Ground, seed: int) -> Outcome:
         """The accuracies of each class that the host's own activations tell."""
-        found: dict[int, dict[str, float]] = {k: {} for k in COUNTS}
+        values: dict[int, dict[str, float]] = {k: {} for k in COUNTS}
         for known in known_classes(ground, examined.point, seed):
             codes = ground.pooled_codes(examined, known.texts)
             index, on = known.split.fitted
@@ -86,8 +86,8 @@ class SparseProbing(BenchmarkTask):
                     train[:, columns].toarray(), on, test[:, columns].toarray(), test_on,
                     seeds=seed, strengths=STRENGTHS,
                 )  # fmt: skip
-                found[k][known.name] = result.value
-        figures: dict[str, Units] = {f"accuracy_{k}": means(found[k]) for k in COUNTS}
+                values[k][known.name] = result.value
+        figures: dict[str, Units] = {f"accuracy_{k}": means(values[k]) for k in COUNTS}
         return Outcome(figures)
 
 
@@ -97,8 +97,8 @@ def ranked_by_difference(positive: np.ndarray, negative: np.ndarray) -> np.ndarr
 
 
 def _mean(codes: object, rows: np.ndarray) -> np.ndarray:
-    chosen = codes[np.flatnonzero(rows)]  # type: ignore[index]  # a sparse array
-    return np.asarray(chosen.mean(0)).ravel()
+    some = codes[np.flatnonzero(rows)]  # type: ignore[index]  # a sparse array
+    return np.asarray(some.mean(0)).ravel()
 
 
 def known_classes(ground: Ground, point: str, seed: int) -> list[Known]:
@@ -106,21 +106,21 @@ def known_classes(ground: Ground, point: str, seed: int) -> list[Known]:
 
     Raises :class:`NotMeasurable` where there are none.
     """
-    found = ground.once(("classes", point, seed), lambda: _known(ground, point, seed))
-    if not found:
+    classes = ground.once(("classes", point, seed), lambda: _known(ground, point, seed))
+    if not classes:
         raise NotMeasurable(
             f"not measurable on this host: no class of the texts can be told from {point} of "
             f"{ground.host.name}"
         )
-    return found
+    return classes
 
 
 def _known(ground: Ground, point: str, seed: int) -> list[Known]:
-    found = []
+    classes = []
     for texts in ground.sets:
         x = ground.pooled(texts, point)
         for attribute, label in asked_classes(texts):
             split = one_against_rest(texts, attribute, label, seed)
             if is_known(x, split):
-                found.append(Known(texts, attribute, label, split))
-    return found
+                classes.append(Known(texts, attribute, label, split))
+    return classes

@@ -76,18 +76,18 @@ class SpuriousRemoval(BenchmarkTask):
 
     def run(self, examined: Examined, ground: Ground, seed: int) -> Outcome:
         """S for every pair of attributes."""
-        found: dict[int, dict[str, float]] = {n: {} for n in COUNTS}
+        values: dict[int, dict[str, float]] = {n: {} for n in COUNTS}
         for bias in biases(ground, examined.point, seed):
             x = ground.pooled(bias.texts, examined.point)
             codes = ground.pooled_codes(examined, bias.texts)
             gap = difference(codes, bias.train, bias.other_on)
             effects = spurious_effects(gap, examined.atoms, bias.other)
             for n in COUNTS:
-                chosen = largest_effects(effects, n)
-                ablated = without(x[bias.test], codes[bias.test], examined.atoms, chosen)
+                latents = largest_effects(effects, n)
+                ablated = without(x[bias.test], codes[bias.test], examined.atoms, latents)
                 accuracy = bias.probe.accuracy(ablated, bias.wanted)
-                found[n][bias.name] = scr_score(bias.original, bias.clean, accuracy)
-        return Outcome({f"scr_{n}": means(found[n]) for n in COUNTS})
+                values[n][bias.name] = scr_score(bias.original, bias.clean, accuracy)
+        return Outcome({f"scr_{n}": means(values[n]) for n in COUNTS})
 
 
 def scr_score(original: float, clean: float, ablated: float) -> float:
@@ -106,20 +106,20 @@ def biases(ground: Ground, point: str, seed: int) -> list[Bias]:
                 [name for name in texts.labels if len(texts.classes(name)) == 2], 2
             )
         ]
-        made = [biased(texts, ground.pooled(texts, point), *pair, seed) for texts, pair in pairs]
-        return len(pairs), [one for one in made if one.clean - one.original >= ROOM]
+        probes = [biased(texts, ground.pooled(texts, point), *pair, seed) for texts, pair in pairs]
+        return len(pairs), [one for one in probes if one.clean - one.original >= ROOM]
 
-    asked, found = ground.once(("biases", point, seed), make)
-    if not asked:
+    pairs_there, usable = ground.once(("biases", point, seed), make)
+    if not pairs_there:
         raise NotMeasurable(
             "not measurable with these texts: SCR needs two columns of labels of two classes each"
         )
-    if not found:
+    if not usable:
         raise NotMeasurable(
             f"not measurable on this host: in {point} of {ground.host.name} no pair of attributes "
             "biases a probe that balanced texts would not"
         )
-    return found
+    return usable
 
 
 def biased(texts: TextSet, x: np.ndarray, first: str, second: str, seed: int) -> Bias:

@@ -33,8 +33,11 @@ COUNTS = (5, 20)
 CLAMPS = (0.5, 2.0)
 """What they are clamped to below zero, in mean lengths of an activation by the atom's length."""
 
-KEPT = 0.99
-"""Share of the retained questions that a setting must leave right, where settings are chosen."""
+KEPT = 0.95
+"""Share of the retained questions that a setting must leave right, where settings are chosen.
+
+SAEBench asks for 0.99 of hundreds of questions; of forty that would be all of them.
+"""
 
 LEAST = 20
 """Facts of each topic that the host has to know."""
@@ -60,7 +63,7 @@ class TopicUnlearning(BenchmarkTask):
         "Two topics of facts, each to be forgotten in turn while the other is kept. Of latents "
         "that are active on at most 1 or 5 % of the tokens of the kept topic's text, the 5 or 20 "
         "that are most active on the other's are clamped to a negative value where they are "
-        "active. Of the settings that leave 99 % of the kept topic's questions right the one that "
+        "active. Of the settings that leave 95 % of the kept topic's questions right the one that "
         "spoils most is taken: chosen on half of the questions, judged on the other half. Only "
         "questions that the host answers right count."
     )
@@ -70,14 +73,14 @@ class TopicUnlearning(BenchmarkTask):
     )
     main = ("forgotten", "kept")
     over = "questions"
-    version = 2
+    version = 3
 
     def premise(self, ground: Ground, point: str, seed: int) -> None:
         topics(ground, seed)
 
     def run(self, examined: Examined, ground: Ground, seed: int) -> Outcome:
         """Both topics forgotten in turn, by question."""
-        found: dict[str, dict[str, float]] = {one.name: {} for one in self.measures}
+        values: dict[str, dict[str, float]] = {one.name: {} for one in self.measures}
         pair = topics(ground, seed)
         for topic, other in (pair, pair[::-1]):
             edit = best_edit(examined, ground, topic, other, seed)
@@ -87,8 +90,8 @@ class TopicUnlearning(BenchmarkTask):
             ):
                 right = right_answers(ground.host, prompts, examined.point, edit)
                 for fact, one in zip(prompts.facts, right.tolist(), strict=True):
-                    found[name][f"{fact.entity}/{fact.attribute}"] = float(one != forgotten)
-        return Outcome({measure: means(units) for measure, units in found.items()})
+                    values[name][f"{fact.entity}/{fact.attribute}"] = float(one != forgotten)
+        return Outcome({measure: means(units) for measure, units in values.items()})
 
 
 def best_edit(
@@ -129,7 +132,7 @@ def right_answers(
 def topics(ground: Ground, seed: int) -> tuple[Topic, Topic]:
     """Both topics, their questions divided by the seed."""
     prompts, known = entities_asked(ground)
-    found = []
+    pair = []
     for name in DOMAINS:
         right = [i for i, fact in enumerate(prompts.facts) if fact.kind == name and known[i]]
         if len(right) < LEAST:
@@ -138,8 +141,8 @@ def topics(ground: Ground, seed: int) -> tuple[Topic, Topic]:
                 f"{name}, of {LEAST} needed"
             )
         order = np.random.default_rng([seed, 5000]).permutation(right)
-        found.append(Topic(name, (prompts.of(order[::2]), prompts.of(order[1::2]))))
-    return found[0], found[1]
+        pair.append(Topic(name, (prompts.of(order[::2]), prompts.of(order[1::2]))))
+    return pair[0], pair[1]
 
 
 def topic_text(ground: Ground, point: str, name: str) -> np.ndarray:
@@ -154,8 +157,8 @@ def topic_states(host: LanguageModel, point: str, name: str) -> np.ndarray:
     for _ in range(SENTENCES):
         subject = str(rng.choice(one.subjects))
         relation = str(rng.choice(list(one.told)))
-        told = one.told[relation][-1].format(subject=subject)
-        sentences.append(f"{told} {one.facts[subject][relation]}.")
+        beginning = one.told[relation][-1].format(subject=subject)
+        sentences.append(f"{beginning} {one.facts[subject][relation]}.")
         if rng.random() < 0.2:
             sentences.append(str(rng.choice(one.jargon)))
     documents = [
@@ -164,9 +167,9 @@ def topic_states(host: LanguageModel, point: str, name: str) -> np.ndarray:
     tokens = pack(documents, host.tokenizer, min(host.context, 256))
     special = torch.tensor(sorted(host.tokenizer.special), dtype=torch.int64)
     activations = Activations(host.module, [point])
-    found = []
+    states = []
     for start in range(0, len(tokens), 32):
         part = slice(start, start + 32)
         x = activations(tokens.ids[part], tokens.mask[part])[point]
-        found.append(x[tokens.mask[part] & ~torch.isin(tokens.ids[part], special)].float().cpu())
-    return torch.cat(found).numpy()
+        states.append(x[tokens.mask[part] & ~torch.isin(tokens.ids[part], special)].float().cpu())
+    return torch.cat(states).numpy()
