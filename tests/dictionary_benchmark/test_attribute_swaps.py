@@ -54,7 +54,7 @@ def test_a_basis_in_which_both_attributes_are_mixed_changes_both_or_none(place):
 
 
 def test_entities_are_chosen_on_and_judged_on_apart(place):
-    chosen, judged = questions(place, 0)
+    chosen, judged = questions(place, POINT, 0)
     first, second = (
         {fact.entity for question in part for swap in (question.change, question.stay)
          for fact in (*swap.base.facts, *swap.source.facts)}
@@ -73,6 +73,22 @@ def test_a_host_that_knows_nothing_is_not_measurable(tmp_path, monkeypatch):
     monkeypatch.setattr(entity_facts, "facts", planted_facts)
     place = ground(tmp_path, [], knowing(planted_facts(), carries=False))
     with pytest.raises(NotMeasurable, match="0 of 72 facts about entities"):
+        AttributeSwaps().premise(place, POINT, 0)
+
+
+def test_where_the_host_does_not_read_the_entity_nothing_can_be_measured(place, monkeypatch):
+    """Past the point the host goes by what it saw before: no activation there changes an answer."""
+    module = place.host.module
+
+    def deaf(tokens, attention_mask=None):
+        module.layers[0](module.embed(tokens))  # what is edited, and not read
+        x = module.embed(tokens)
+        return (x if attention_mask is None else x * attention_mask[..., None]).cumsum(
+            1
+        ) @ module.heads.T
+
+    monkeypatch.setattr(module, "forward", deaf)
+    with pytest.raises(NotMeasurable, match="0 attributes change with the whole activation"):
         AttributeSwaps().premise(place, POINT, 0)
 
 
@@ -98,6 +114,8 @@ def test_facts_are_asked_with_the_entity_where_it_ends():
     for row in range(0, len(prompts), 7):
         fact = prompts.facts[row]
         named = host.tokenizer.decode(prompts.ids[row, 1 : prompts.named[row] + 1].tolist())
+        before = host.tokenizer.decode(prompts.ids[row, 1 : prompts.begin[row]].tolist())
+        assert before == fact.prompt[: fact.prompt.index(fact.entity)].rstrip()
         whole = host.tokenizer.decode(prompts.ids[row, 1 : prompts.last[row] + 1].tolist())
         assert named.endswith(fact.entity)
         assert whole == fact.prompt

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from isthmus.activations import Activations
@@ -28,6 +29,13 @@ PAIRS = 24
 
 LEAST_ENTITIES, LEAST_ATTRIBUTES = 12, 3
 """Entities of which the host has to know an attribute, and attributes with as many."""
+
+
+READ = 0.3
+"""Share of answers that another entity's whole activation has to change, for an attribute to count.
+
+Where the host reads an attribute elsewhere, no latent of this point can change it.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +65,12 @@ class Question:
 class Entities:
     """Activations of a kind's training entities in all prompts, and their attributes' classes.
 
-    ``x`` ``(rows, width)``; ``labels`` ``(rows,)`` by attribute, "" where the host does not know.
+    ``x`` ``(tokens, width)``, of which ``row`` ``(tokens,)`` says the prompt; ``labels``
+    ``(prompts,)`` by attribute, "" where the host does not know.
     """
 
     x: np.ndarray
+    row: np.ndarray
     labels: Mapping[str, np.ndarray]
 
 
@@ -70,8 +80,9 @@ class AttributeSwaps(BenchmarkTask):
     name = "ravel"
     title = "Disentanglement of attributes"
     about = (
-        "Entities of which the host knows several attributes. At an entity's last token some "
-        "latents are given the values that they have for another entity, the error kept. Cause: "
+        "Entities of which the host knows several attributes. At an entity's tokens some latents "
+        "are given the values that they have for another entity, the error kept. Only attributes "
+        "count that another entity's whole activation changes. Cause: "
         "how often the host then answers with the other's attribute; isolation: how often it still "
         "answers with its own, where another attribute is asked. Latents are those whose values "
         "differ most between the attribute's classes rather than those of others; which and how "
@@ -84,14 +95,14 @@ class AttributeSwaps(BenchmarkTask):
     )
     main = ("disentanglement",)
     over = "attributes"
-    version = 2
+    version = 3
 
     def premise(self, ground: Ground, point: str, seed: int) -> None:
-        questions(ground, seed)
+        questions(ground, point, seed)
 
     def run(self, examined: Examined, ground: Ground, seed: int) -> Outcome:
         """Cause and isolation of each attribute, at the number of latents that did best before."""
-        before_all, after_all = questions(ground, seed)
+        before_all, after_all = questions(ground, examined.point, seed)
         host = ground.host
         values: dict[str, dict[str, float]] = {one.name: {} for one in self.measures}
         read = ground.once(
@@ -115,44 +126,58 @@ def swapped(
     host: LanguageModel, examined: Examined, question: Question, latents: np.ndarray
 ) -> tuple[float, float]:
     """Cause and isolation where these latents are swapped."""
-    changed = _answers(host, examined, question.change, latents)
-    stayed = _answers(host, examined, question.stay, latents)
-    cause = float((changed == question.change.source.right).double().mean())
-    return cause, float((stayed == question.stay.base.right).double().mean())
+    rows = torch.from_numpy(examined.atoms[latents]).float()
+
+    def change(x: Tensor, other: Tensor) -> Tensor:
+        codes = [
+            torch.from_numpy(examined.codes(y.numpy()).tocsc()[:, latents].toarray()).float()
+            for y in (x, other)
+        ]
+        return (codes[1] - codes[0]) @ rows
+
+    changed = answers(host, examined.point, question.change, change)
+    stayed = answers(host, examined.point, question.stay, change)
+    return _share(changed, question.change.source), _share(stayed, question.stay.base)
 
 
-def _answers(host: LanguageModel, examined: Examined, swap: Swap, latents: np.ndarray) -> Tensor:
-    """What is said of the base entities with the latents of the source entities."""
-    some = torch.from_numpy(latents.copy())
-    rows = torch.from_numpy(examined.atoms).float()[some]
-    states = [at_entity(host, one, examined.point) for one in (swap.base, swap.source)]
-    codes = [
-        torch.from_numpy(examined.codes(x.numpy()).tocsc()[:, latents].toarray()).float()
-        for x in states
-    ]
-    added = (codes[1] - codes[0]) @ rows
+def answers(
+    host: LanguageModel, point: str, swap: Swap, change: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """What is said of the base entities, ``(facts,)``, with something of the source entities.
+
+    ``change`` says what is added to activations of the former, given those of both.
+    """
+    x, row, place = at_entity(host, swap.base, point)
+    added = change(x, at_entity(host, swap.source, point)[0])
 
     def edits(part: slice) -> Mapping[str, Callable[[Tensor], Tensor]]:
-        def edit(x: Tensor) -> Tensor:
-            new = x.clone()
-            index = torch.arange(len(x), device=x.device)
-            new[index, swap.base.named[part].to(x.device)] += added[part].to(x)
+        mine = (row >= part.start) & (row < part.stop)
+
+        def edit(y: Tensor) -> Tensor:
+            new = y.clone()
+            new[row[mine] - part.start, place[mine]] += added[mine].to(y)
             return new
 
-        return {examined.point: edit}
+        return {point: edit}
 
     return said(host, swap.base, edits)
 
 
-def at_entity(host: LanguageModel, prompts: Prompts, point: str) -> Tensor:
-    """Activations at the last token of each entity, float32 ``(facts, width)``."""
+def at_entity(host: LanguageModel, prompts: Prompts, point: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Activations at the tokens of each entity, float32 ``(tokens, width)``, row by row.
+
+    And which row and place each is at, int64 ``(tokens,)``.
+    """
+    places = torch.arange(prompts.ids.shape[1])
+    inside = (places >= prompts.begin[:, None]) & (places <= prompts.named[:, None])
     activations = Activations(host.module, [point])
     states = []
     for start in range(0, len(prompts), AT_ONCE):
         part = slice(start, min(start + AT_ONCE, len(prompts)))
         x = activations(prompts.ids[part], prompts.mask[part])[point]
-        states.append(x[torch.arange(len(x)), prompts.named[part]].float().cpu())
-    return torch.cat(states)
+        states.append(x[inside[part].to(x.device)].float().cpu())
+    row, place = inside.nonzero(as_tuple=True)
+    return torch.cat(states), row, place
 
 
 def ranked(entities: Entities, examined: Examined, attribute: str) -> np.ndarray:
@@ -161,7 +186,11 @@ def ranked(entities: Entities, examined: Examined, attribute: str) -> np.ndarray
     By the component of variance between an attribute's classes, of what a latent adds to the
     activation; only those that vary more with this one.
     """
-    codes = examined.codes(entities.x.astype(np.float32))
+    summing = csr_array(
+        (np.ones(len(entities.row)), (entities.row, np.arange(len(entities.row)))),
+        shape=(len(entities.labels[attribute]), len(entities.row)),
+    )
+    codes = csr_array(summing @ examined.codes(entities.x))
     active = np.unique(codes.indices)
     dense = codes.tocsc()[:, active].toarray()
     dense *= np.linalg.norm(examined.atoms[active], axis=1)
@@ -195,9 +224,6 @@ def between(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def _entities(ground: Ground, point: str, seed: int) -> dict[str, Entities]:
     """By kind; of the training half alone."""
     prompts, known = entities_asked(ground)
-    x = ground.once(
-        ("at entities", point), lambda: at_entity(ground.host, prompts, point).double().numpy()
-    )
     answers = {
         (one.kind, one.entity, one.attribute): one.answer
         for one, right in zip(prompts.facts, known, strict=True)
@@ -213,7 +239,8 @@ def _entities(ground: Ground, point: str, seed: int) -> dict[str, Entities]:
             name: np.array([answers.get((kind, prompts.facts[i].entity, name), "") for i in rows])
             for name in attributes
         }
-        entities[kind] = Entities(x[rows], labels)
+        x, row, _ = at_entity(ground.host, prompts.of(rows), point)
+        entities[kind] = Entities(x.numpy(), row.numpy(), labels)
     return entities
 
 
@@ -229,17 +256,32 @@ def _halves(prompts: Prompts, seed: int) -> tuple[set[str], set[str]]:
     return {*order[::2].tolist()}, {*order[1::2].tolist()}
 
 
-def questions(ground: Ground, seed: int) -> tuple[list[Question], list[Question]]:
-    """Each attribute that the host knows of enough entities: to choose by, and to judge on."""
-    pair = ground.once(("swaps", seed), lambda: _questions(ground, seed))
+def questions(ground: Ground, point: str, seed: int) -> tuple[list[Question], list[Question]]:
+    """Each attribute that the host knows, and reads at a point: to choose by, and to judge on."""
+    pair = ground.once(("swaps", point, seed), lambda: _read(ground, point, seed))
     if len(pair[0]) < LEAST_ATTRIBUTES:
         known = entities_asked(ground)[1]
         raise NotMeasurable(
             f"not measurable on this host: {ground.host.name} knows {int(known.sum())} of "
-            f"{len(known)} facts about entities, which leaves {len(pair[0])} attributes that can "
-            f"be asked, of {LEAST_ATTRIBUTES} needed"
+            f"{len(known)} facts about entities, and {len(pair[0])} attributes change with the "
+            f"whole activation at {point}, of {LEAST_ATTRIBUTES} needed"
         )
     return pair
+
+
+def _read(ground: Ground, point: str, seed: int) -> tuple[list[Question], list[Question]]:
+    """The attributes that another entity's whole activation changes, asked to choose by."""
+    before, after = _questions(ground, seed)
+    kept = []
+    for place, one in enumerate(before):
+        whole = answers(ground.host, point, one.change, lambda x, other: other - x)
+        if _share(whole, one.change.source) >= READ:
+            kept.append(place)
+    return [before[i] for i in kept], [after[i] for i in kept]
+
+
+def _share(said_: Tensor, right: Prompts) -> float:
+    return float((said_ == right.right).double().mean())
 
 
 def _questions(ground: Ground, seed: int) -> tuple[list[Question], list[Question]]:
@@ -250,6 +292,7 @@ def _questions(ground: Ground, seed: int) -> tuple[list[Question], list[Question
         if one:
             right.setdefault((fact.kind, fact.attribute), []).append(fact.entity)
     large = {key: some for key, some in right.items() if len(some) >= LEAST_ENTITIES}
+    length = (prompts.named - prompts.begin).tolist()
     halves = _halves(prompts, seed)
     both_halves: tuple[list[Question], list[Question]] = ([], [])
     for number, (kind, attribute) in enumerate(sorted(large)):
@@ -270,6 +313,9 @@ def _questions(ground: Ground, seed: int) -> tuple[list[Question], list[Question
                 for b in sources if a != b and (kind, other, b) in place
                 if answer.get(a) != answer[b]
             ]  # fmt: skip
+            change, stay = (
+                [(a, b) for a, b in pairs if length[a] == length[b]] for pairs in (change, stay)
+            )
             if change and stay:
                 both.append(
                     Question(

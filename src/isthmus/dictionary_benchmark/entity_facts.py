@@ -98,7 +98,8 @@ class Prompts:
     """Facts as rows of tokens, padded behind, for one host.
 
     ``ids`` int64 and ``mask`` bool are ``(facts, places)``; ``last`` ``(facts,)`` is the place of
-    the prompt's last token, ``named`` that of its entity's. ``options`` are the first tokens of the
+    the prompt's last token, ``begin`` and ``named`` those of its entity's first and last.
+    ``options`` are the first tokens of the
     answers of each fact, of which ``right`` ``(facts,)`` is the place.
     """
 
@@ -106,6 +107,7 @@ class Prompts:
     ids: Tensor
     mask: Tensor
     last: Tensor
+    begin: Tensor
     named: Tensor
     options: tuple[Tensor, ...]
     right: Tensor
@@ -118,30 +120,35 @@ class Prompts:
         some = torch.as_tensor(np.asarray(index, np.int64))
         numbers = some.tolist()
         return Prompts(
-            tuple(self.facts[i] for i in numbers), self.ids[some], self.mask[some], self.last[some],
-            self.named[some], tuple(self.options[i] for i in numbers), self.right[some],
+            tuple(self.facts[i] for i in numbers), self.ids[some], self.mask[some],
+            self.last[some], self.begin[some], self.named[some],
+            tuple(self.options[i] for i in numbers), self.right[some],
         )  # fmt: skip
 
 
 def as_prompts(host: LanguageModel, some: Sequence[Fact]) -> Prompts:
-    """The facts whose options begin with different tokens, and whose entity ends where one ends."""
+    """The facts whose options begin with different tokens, and whose entity is whole tokens."""
     tokenizer = host.tokenizer
     first = [] if tokenizer.bos is None else [tokenizer.bos]
-    kept, rows, named, options, right = [], [], [], [], []
+    kept, rows, begin, named, options, right = [], [], [], [], [], []
     heads: dict[tuple[str, ...], list[int]] = {}
     for one in some:
         if one.options not in heads:
             heads[one.options] = [tokenizer.encode(option)[0] for option in one.options]
         starts = heads[one.options]
         whole = [*first, *tokenizer.encode(one.prompt)]
-        end = one.prompt.index(one.entity) + len(one.entity)
-        head = [*first, *tokenizer.encode(one.prompt[:end])]
+        place = one.prompt.index(one.entity)
+        before = [*first, *tokenizer.encode(one.prompt[:place].rstrip())]
+        head = [*first, *tokenizer.encode(one.prompt[: place + len(one.entity)])]
         if len(set(starts)) < len(starts) or whole[: len(head)] != head:
+            continue
+        if head[: len(before)] != before or len(before) == len(head):
             continue
         if len(whole) > host.context:
             continue
         kept.append(one)
         rows.append(whole)
+        begin.append(len(before))
         named.append(len(head) - 1)
         options.append(torch.tensor(starts))
         right.append(one.options.index(one.answer))
@@ -152,7 +159,8 @@ def as_prompts(host: LanguageModel, some: Sequence[Fact]) -> Prompts:
     last = torch.tensor([len(row) - 1 for row in rows], dtype=torch.int64)
     mask = torch.arange(longest) <= last[:, None]
     return Prompts(
-        tuple(kept), ids, mask, last, torch.tensor(named, dtype=torch.int64), tuple(options),
+        tuple(kept), ids, mask, last, torch.tensor(begin, dtype=torch.int64),
+        torch.tensor(named, dtype=torch.int64), tuple(options),
         torch.tensor(right, dtype=torch.int64),
     )  # fmt: skip
 
