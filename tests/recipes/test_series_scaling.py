@@ -25,7 +25,16 @@ def test_the_units_of_series_change_nothing(factor, offset):
     np.testing.assert_allclose(own, plain.reconstruct(WAVES.astype(np.float32)), atol=0.02)
 
 
-@pytest.mark.parametrize("X", [WAVES, WAVES * 10, (WAVES + 1) / 2])
-def test_series_that_look_standardised_are_left_as_they_are(X):
-    model = isthmus.fit("vae", X.astype(np.float32), **SMALL)
-    assert model.scaler.mode == "none"
+@pytest.mark.parametrize(
+    ("recipe", "X", "scaling"),
+    [
+        ("vae", WAVES, "none"),
+        ("vae", WAVES * 10, "none"),
+        ("plain", (WAVES + 1) / 2, "none"),
+        # Its likelihood has the deviation 1, beside which these would not vary.
+        ("vae", (WAVES + 1) / 2, "centred"),
+    ],
+)
+def test_series_that_look_standardised_are_left_as_they_are(recipe, X, scaling):
+    model = isthmus.fit(recipe, X.astype(np.float32), **SMALL)
+    assert model.scaler.mode == scaling
