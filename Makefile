@@ -4,11 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PEERS := $(VENV)/peers
 FORMATS := $(VENV)/peers-formats
+SAEBENCH := $(VENV)/peers-saebench
 SITE := $(VENV)/site
 STAMP := $(VENV)/.installed
 export ISTHMUS_DATA ?= $(abspath $(wildcard ../shared/data))
 
-.PHONY: demo test check slow fuzz bench fixtures docs site pictures wheel clean
+.PHONY: demo test check slow fuzz bench fixtures saebench docs site pictures wheel clean
 
 demo: $(STAMP)
 	$(BIN)/python -m isthmus.demo
@@ -63,6 +64,18 @@ $(FORMATS)/.installed: benchmarks/sparse/constraints.txt
 	$(FORMATS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		llamascopium==2.0.0b34 circuit-tracer==0.5.0 more-itertools==11.2.1
 	$(FORMATS)/bin/python -m pip uninstall --quiet --yes torchvision timm
+	touch $@
+
+# SAEBench wants NumPy below 2, so that it has an environment of its own: its evaluation of
+# dictionaries that are wrapped for it, beside the same measured with them as they are.
+saebench: $(SAEBENCH)/.installed
+	$(SAEBENCH)/bin/python -W ignore -m tools.fixtures.saebench
+
+$(SAEBENCH)/.installed:
+	$(PYTHON) -m venv $(SAEBENCH)
+	$(SAEBENCH)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(SAEBENCH)/bin/python -m pip install --quiet --disable-pip-version-check sae-bench==0.6.0
+	$(SAEBENCH)/bin/python -m pip uninstall --quiet --yes torchvision timm
 	touch $@
 
 docs: $(STAMP)

@@ -4,8 +4,11 @@ import json
 import struct
 import subprocess
 import sys
+from functools import partial
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 FIRST = """
 import json, resource, sys
@@ -21,6 +24,12 @@ before = peak()
 model = isthmus.from_pretrained({large!r})
 print(json.dumps([looked, peak() - before, float(model.W_dec[-1, -1]), float(model.W_enc[-1, -1])]))
 """
+
+SET = (
+    ("float(model.W_dec[-1, -1])", "float(model.decoder[model.decoder.names[-1]].weight[-1, -1])"),
+    ("float(model.W_enc[-1, -1])", "float(model.encoder[model.encoder.names[-1]].weight[-1, -1])"),
+)
+"""Where the last entries of a cross-layer set are."""
 
 
 def made(folder, d, f):
@@ -47,10 +56,30 @@ def made(folder, d, f):
     return at
 
 
-def measured(tmp_path, d, f):
-    made(tmp_path / "small", 8, 32)
-    size = made(tmp_path / "large", d, f)
-    code = FIRST.format(small=str(tmp_path / "small"), large=str(tmp_path / "large"))
+def across(folder, d, f, layers):
+    """A cross-layer set of circuit-tracer, of zeros but for the last entries."""
+    folder.mkdir()
+    size = 0
+    for i in range(layers):
+        encoder = {f"W_enc_{i}": torch.zeros(f, d), f"b_enc_{i}": torch.zeros(f),
+                   f"b_dec_{i}": torch.zeros(d)}  # fmt: skip
+        decoder = {f"W_dec_{i}": torch.zeros(f, layers - i, d)}
+        encoder[f"W_enc_{i}"][-1, -1], decoder[f"W_dec_{i}"][-1, -1, -1] = 3.0, 2.0
+        save_file(encoder, folder / f"W_enc_{i}.safetensors")
+        save_file(decoder, folder / f"W_dec_{i}.safetensors")
+        tensors = [*encoder.values(), *decoder.values()]
+        size += sum(4 * tensor.numel() for tensor in tensors)
+    return size
+
+
+def measured(tmp_path, d, f, layers=None):
+    if layers is None:
+        make, last = made, FIRST
+    else:
+        make, last = partial(across, layers=layers), FIRST.replace(*SET[0]).replace(*SET[1])
+    make(tmp_path / "small", 8, 32)
+    size = make(tmp_path / "large", d, f)
+    code = last.format(small=str(tmp_path / "small"), large=str(tmp_path / "large"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     looked, read, *last = json.loads(done.stdout.splitlines()[-1])
     assert last == [2.0, 3.0]
@@ -67,4 +96,13 @@ def test_reading_takes_little_more_than_the_file(tmp_path):
 def test_four_gigabytes(tmp_path):
     looked, read = measured(tmp_path, 4096, 128 * 1024)
     assert looked < 0.01
+    assert read < 1.2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", [2, 6])
+def test_a_cross_layer_set_takes_little_more_than_its_files(tmp_path, layers):
+    f = {2: 12_800, 6: 2048}[layers]  # 260 MB, 250 MB
+    looked, read = measured(tmp_path, 1024, f, layers)
+    assert looked < 0.05
     assert read < 1.2

@@ -1,11 +1,17 @@
 """A wrapped dictionary has what SAEBench asks of one, and rebuilds what the dictionary does."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 import torch
 
 import isthmus
 from isthmus.formats import saebench
 from peers import about, cases, place, read, recorded
+
+ROOT = Path(__file__).parents[2]
+PEER = ROOT / ".venv" / "peers-saebench" / "bin" / "python"
 
 NAMES = {"model_name": "pythia-70m-deduped", "hook_name": "blocks.3.hook_resid_post"}
 NORMALISED = {"saelens/layer-norm", "saelens/layer-norm-topk", "saelens/constant-norm",
@@ -123,3 +129,12 @@ def test_what_is_not_known_is_asked_for():
     vae = isthmus.fit("vae", torch.randn(64, 4), latent_dim=2, steps=1, progress=False)
     with pytest.raises(isthmus.IsthmusError, match="no linear dictionary"):
         saebench.wrap(vae, **NAMES)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PEER.exists(), reason="make saebench builds SAEBench's environment")
+def test_saebench_takes_them_and_measures_what_the_models_do():
+    words = [str(PEER), "-W", "ignore", "-m", "tools.fixtures.saebench"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout.split()[-1]) > 25, done.stdout

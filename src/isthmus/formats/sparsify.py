@@ -1,4 +1,8 @@
-"""sparsify (EleutherAI): ``cfg.json`` and ``sae.safetensors`` of one hookpoint."""
+"""sparsify (EleutherAI): ``cfg.json`` and ``sae.safetensors`` of one hookpoint.
+
+clt-training, which grew out of it, writes more settings; of what it writes, transcoders of one
+layer are read.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,6 +19,16 @@ from isthmus.formats.record import Record
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 _KNOWN = {"activation", "expansion_factor", "normalize_decoder", "num_latents", "k", "multi_topk",
           "skip_connection", "transcode", "d_in", "signed"}  # fmt: skip
+_ACROSS = {
+    "n_targets": 0, "n_sources": 0, "normalize_io": False, "post_encoder_scale": False,
+    "coalesce_topk": "none", "topk_coalesced": False, "divide_cross_layer": False,
+    "per_source_tied": False, "secondary_target_tied": False,
+}  # fmt: skip
+"""Settings of clt-training that change nothing where they have these values."""
+_TRAINING = {"dtype", "tp_output", "train_post_encoder", "use_fp8"}
+"""Settings of clt-training that change nothing afterwards."""
+_ADDED = "post_enc"
+"""What clt-training adds to latents that are on."""
 
 
 def recognises(place: Location) -> bool:
@@ -25,7 +39,14 @@ def recognises(place: Location) -> bool:
 def read(place: Location, ignore: Sequence[str] = ()) -> Found:
     """The dictionary or transcoder of a hookpoint, its weights not read yet."""
     cfg = place.settings(CONFIG)
-    only(place, _KNOWN, cfg, "settings", ignore)
+    only(place, {*_KNOWN, *_ACROSS, *_TRAINING}, cfg, "settings", ignore)
+    across = [f"{n}={cfg[n]!r}" for n, plain in _ACROSS.items() if cfg.get(n, plain) != plain]
+    if across:
+        raise IsthmusError(
+            f"{place} is a layer of EleutherAI's cross-layer transcoders ({', '.join(across)}), "
+            "which choose latents by value alone and change them for every layer that is written: "
+            "no recipe here does so, use clt-training for this one"
+        )
     activation = cfg.get("activation", "topk")
     if activation == "groupmax":
         raise IsthmusError(
@@ -40,7 +61,12 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
     file = place.opened(WEIGHTS)
     skip, transcode = bool(cfg.get("skip_connection")), bool(cfg.get("transcode"))
     names = {"encoder.weight", "encoder.bias", "W_dec", "b_dec"} | ({"W_skip"} if skip else set())
-    only(place, names, file.entries, "tensors", ignore)
+    only(place, {*names, _ADDED}, file.entries, "tensors", ignore)
+    if _ADDED in file and bool((file.read(_ADDED) != 0).any()):
+        raise IsthmusError(
+            f"{place} adds a trained number to every latent that is on ({_ADDED}), for which there "
+            "is no recipe here: use clt-training for this one"
+        )
     more = {"W_skip": "W_skip"} if skip else {}
     weights = linear(place, file, W_enc=("encoder.weight", False), b_enc="encoder.bias",
                      W_dec=("W_dec", False), b_dec="b_dec", **more)  # fmt: skip
