@@ -89,7 +89,7 @@ class AttributeSwaps(BenchmarkTask):
         "many is chosen on half of the entities, and judged on the other half."
     )
     measures = (
-        TaskMeasure("disentanglement", True, "mean of cause and isolation"),
+        TaskMeasure("disentanglement", True, "mean of cause and isolation; doing nothing has 0.5"),
         TaskMeasure("cause", True, "answers that change to the other entity's attribute"),
         TaskMeasure("isolation", True, "answers about other attributes that stay"),
     )
