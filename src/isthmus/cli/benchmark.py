@@ -138,5 +138,6 @@ def table(found: "BenchmarkResult", output: Path) -> RenderableType:
         for task in found.tasks
         for note in found.notes(task.name)
     ]
-    host = Text(f"{found.host}, {found.seeds} seeds; ↑ higher is better, ↓ lower is better")
+    draws = "1 seed" if found.seeds == 1 else f"{found.seeds} seeds"
+    host = Text(f"{found.host}, {draws}; ↑ higher is better, ↓ lower is better")
     return Group(host, grid, *notes, Text(f"written to {output / 'index.html'}"))
