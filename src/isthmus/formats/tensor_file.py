@@ -139,7 +139,8 @@ class Safetensors(TensorFile):
         with self.path.open("rb") as handle:
             handle.seek(entry.place)
             for rows, shape in _pieces(entry, dtype.itemsize):
-                content = bytearray(handle.read(rows * dtype.itemsize * math.prod(shape[1:])))
+                content = bytearray(rows * dtype.itemsize * math.prod(shape[1:]))
+                handle.readinto(content)
                 piece = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0)
                 yield piece.reshape(shape)
 
