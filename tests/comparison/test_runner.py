@@ -141,7 +141,7 @@ def test_gaps_are_paired_and_follow_the_direction(blobs):
         ({"recipes": []}, "no recipes to compare"),
         ({"task": "clusters"}, "did you mean 'cluster'"),
         ({"task": "anomaly"}, "needs labels"),
-        ({"seeds": 0}, "seeds is 0"),
+        ({"seeds": 0}, "seeds=0 is not allowed"),
         ({"options": {"vae": {}}}, "unknown compared recipe 'vae'"),
         ({"options": {"plain": {"k": 3}}}, "option of the recipe 'plain'"),
     ],
@@ -168,5 +168,18 @@ def test_minutes_bound_the_steps_of_each_fit(blobs, tmp_path):
     assert plan["bound"] == "minutes=0.001"
     assert plan["steps"] < 200
     assert "and 0.001 minutes a fit" in str(page(found))
-    with pytest.raises(IsthmusError, match="minutes is 0: pass the most"):
-        compare(x, ["plain"], "reconstruct", minutes=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("minutes", 0), ("minutes", float("inf")), ("minutes", "abc"), ("minutes", 10**400),
+        ("steps", 0), ("steps", "abc"), ("batch_size", 0), ("batch_size", -4), ("latents", 0),
+        ("latents", -5), ("latents", 2.5), ("width", -3), ("clusters", "abc"), ("clusters", 1),
+        ("seeds", 0),
+    ],
+)  # fmt: skip
+def test_numbers_of_a_budget_are_checked_before_anything_is_written(blobs, tmp_path, name, value):
+    with pytest.raises(IsthmusError, match=f"the option {name}=.* is not allowed: "):
+        compare(blobs[0], ["plain"], "reconstruct", out=tmp_path / "out", **{name: value})
+    assert not (tmp_path / "out").exists()

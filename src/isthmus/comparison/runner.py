@@ -18,6 +18,7 @@ from isthmus.comparison.examples import Examples
 from isthmus.comparison.method_names import fingerprint, named
 from isthmus.comparison.methods import Budget, Fitted, Model
 from isthmus.comparison.next_steps import data_of
+from isthmus.comparison.options import BudgetOptions
 from isthmus.comparison.prepared import TEST_SHARE, Prepared, Split, split
 from isthmus.comparison.prepared import prepare as ready
 from isthmus.comparison.recommendation import Verdict, verdict
@@ -26,6 +27,7 @@ from isthmus.comparison.winner import save_winner
 from isthmus.errors import IsthmusError, unknown
 from isthmus.evaluation.intervals import Estimate, over_seeds, paired
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
+from isthmus.recipes.signature import validated
 from isthmus.runs import write_atomically
 
 RESULTS = "results.json"
@@ -197,10 +199,11 @@ def compare(
     compared = named(recipes, BASELINES)
     if not compared:
         raise IsthmusError("no recipes to compare: name some, as in --recipes plain,vae")
-    if seeds < 1:
-        raise IsthmusError(f"seeds is {seeds}: pass a whole number of at least 1")
-    if minutes is not None and not minutes > 0:
-        raise IsthmusError(f"minutes is {minutes:g}: pass the most that a fit may take, above 0")
+    budgets = validated(
+        BudgetOptions,
+        {"seeds": seeds, "steps": steps, "batch_size": batch_size, "latents": latents,
+         "width": width, "minutes": minutes, "clusters": clusters},
+    )  # fmt: skip
     options = dict(options or {})
     for name, choices in options.items():
         if name not in compared:
@@ -215,17 +218,18 @@ def compare(
     if definition.name == "anomaly":
         prepared = _anomalous(prepared)
     elements = int(np.prod(prepared.shape))
-    latents = latents or min(32, max(2, elements // 4))
+    code_size = budgets.latents or min(32, max(2, elements // 4))
     budget = Budget(
-        steps,
-        min(batch_size, prepared.rows // 2),
-        latents,
-        width or min(4096, max(64, 4 * elements, 2 * latents)),
-        minutes,
+        budgets.steps,
+        min(budgets.batch_size, prepared.rows // 2),
+        code_size,
+        budgets.width or min(4096, max(64, 4 * elements, 2 * code_size)),
+        budgets.minutes,
     )
+    clusters = budgets.clusters
     if clusters is None:
         clusters = _clusters(prepared) if definition.name == "cluster" else 2
-    settings = ComparisonSettings(task, tuple(compared), seeds, budget, clusters, options)
+    settings = ComparisonSettings(task, tuple(compared), budgets.seeds, budget, clusters, options)
     folder = None if out is None else Path(out)
     state = {name: fingerprint(recipe) for name, recipe in compared.items()}
     runs = [] if folder is None else _kept(folder, prepared, settings, state)

@@ -35,7 +35,9 @@ class ParameterGroup(BaseModel):
 class TrainingOptions(BaseModel):
     """How to train. The same names serve Python, the command line and the configuration file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     steps: Annotated[int, Field(gt=0)] | None = Field(
         None, description="optimiser steps, exactly; wins over epochs"
