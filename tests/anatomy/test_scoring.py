@@ -264,3 +264,55 @@ def test_a_model_of_another_precision_is_saved_and_loaded(dtype, tmp_path):
     isthmus.save(model, tmp_path / "half")
     again = isthmus.load(tmp_path / "half")
     np.testing.assert_allclose(again.encode(X), model.encode(X), rtol=1e-5, atol=1e-6)
+
+
+# --- rows far from all that the model knows --------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", ["plain", "vae", "trimmed-linear-vae"])
+@pytest.mark.parametrize("size", [1e25, 1e30, 3e38])
+def test_a_huge_cell_has_a_finite_score_and_is_the_one_that_is_blamed(recipe, size):
+    X = np.random.default_rng(0).normal(size=(200, 3)).astype("f4")
+    options = {} if recipe == "trimmed-linear-vae" else {"steps": 5, "latent_dim": 2}
+    model = isthmus.fit(recipe, X, progress=False, **options)
+    plain = X[:4]
+    huge, large = plain.copy(), plain.copy()
+    huge[0, 1], large[0, 1] = size, 1e12  # what single precision holds: the same but for the size
+    scores, drivers = model.score(huge), model.drivers(huge)
+    assert np.isfinite(scores).all()
+    assert np.isfinite(drivers).all()
+    assert drivers[0].argmax() == 1
+    squared = (size / 1e12) ** 2
+    assert scores[0] == pytest.approx(squared * float(model.score(large)[0]), rel=1e-3)
+    # The rows beside it are what they were, to the bit.
+    np.testing.assert_array_equal(scores[1:], model.score(plain)[1:].astype(float))
+    np.testing.assert_array_equal(drivers[1:], model.drivers(plain)[1:].astype(float))
+    assert model.predict(huge, threshold=float(scores[0]) / 2)[0] == -1
+    assert isinstance(model.score(torch.from_numpy(huge)), torch.Tensor)
+
+
+def test_of_two_huge_cells_the_larger_scores_less():
+    X = rows()
+    model = isthmus.fit("vae", X, latent_dim=2, steps=3, batch_size=8, progress=False)
+    X[0, 0], X[1, 0] = 1e30, 1e32
+    scores = model.score(X)
+    assert scores[1] < scores[0] < scores[2:].min()
+
+
+def test_what_has_no_number_in_double_precision_is_least_normal_by_its_largest_deviation():
+    class Steep(nn.Linear):
+        """A decoder whose output no floating type holds for large codes."""
+
+        def forward(self, z):
+            return torch.exp(super().forward(z).square()) * 0.0 + 1.0
+
+    torch.manual_seed(0)
+    model = linear(decoder=Steep(L, D))
+    X = rows()
+    X[3, 4] = 1e6
+    scores, drivers = model.score(X), model.drivers(X)
+    assert scores[3] == -np.inf
+    assert np.isfinite(np.delete(scores, 3)).all()
+    assert drivers[3].argmax() == 4
+    np.testing.assert_allclose(drivers[3], 0.5 * X[3].astype(float) ** 2)
+    assert model.predict(X, threshold=-1e30)[3] == -1

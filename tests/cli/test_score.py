@@ -175,3 +175,20 @@ def test_the_run_says_what_its_training_rows_scored(places):
     kept = config["scores"]
     assert (kept["kind"], kept["rows"], kept["of"]) == ("bound", 150, 150)
     assert kept["quantiles"] == sorted(kept["quantiles"])
+
+
+@pytest.mark.parametrize("size", ["1e25", "1e30"])
+def test_a_huge_cell_is_blamed_on_its_own_column(places, tmp_path, size):
+    table = read(places / "train.csv")[:3]
+    table[0]["width"] = size
+    with open(tmp_path / "huge.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, NAMES)
+        writer.writeheader()
+        writer.writerows(table)
+    out = tmp_path / "s.csv"
+    command("score", str(places / "run"), str(tmp_path / "huge.csv"), "-o", str(out))
+    found = read(out)
+    assert found[0]["driver_1"] == "width"
+    assert found[0]["anomaly"] == "1"
+    assert -1e70 < float(found[0]["score"]) < -1e40
+    assert all(np.isfinite(float(found[0][f"weight_{i}"])) for i in (1, 2, 3))

@@ -1,6 +1,6 @@
 """What users call on a fitted model: encode, decode, reconstruct, score, sample."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
@@ -14,15 +14,25 @@ from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import code_of, decodes_latents
 from isthmus.anatomy.evaluation_mode import evaluating
 from isthmus.anatomy.layout import cut, like, named_rows, raw_rows, restored, shown_as
-from isthmus.anatomy.masks import check_rows, unmasked
+from isthmus.anatomy.masks import unmasked
 from isthmus.anatomy.output import View
+from isthmus.anatomy.overflow import Overflow
 from isthmus.anatomy.randomness import drawing
 from isthmus.anatomy.ranges import Extremes, check_units
-from isthmus.anatomy.scoring import DRAWS, Kind, Scoring, kind_of_score, surprise
+from isthmus.anatomy.scoring import (
+    DRAWS,
+    Kind,
+    Scoring,
+    beyond_all,
+    deviation,
+    kind_of_score,
+    surprise,
+)
 from isthmus.anatomy.shape_errors import Misfit
 from isthmus.anatomy.signal import Signal
-from isthmus.anatomy.source import Source
+from isthmus.anatomy.source import Source, check_mask
 from isthmus.anatomy.spread import Spread, flattened, reads_positions
+from isthmus.anatomy.thresholds import below
 from isthmus.anatomy.thresholds import threshold as threshold_of
 from isthmus.anatomy.tree import Tree
 from isthmus.errors import IsthmusError
@@ -243,13 +253,14 @@ class Inference:
         the deterministic reconstruction, in the model's units, of what is observed and of all
         parts; where an element is a class or a token the log-probability per element, in nats.
         ``kind="bound"`` is an :class:`IsthmusError` where there is no bound or density. A model
-        without a decoder has no score.
+        without a decoder has no score. Float32; float64 where that cannot hold a row's score.
         """
         model = self._model
         if model.decoder is None:
             kind_of_score(model, Code(torch.empty(0, 0)), kind)
         scoring = Scoring(model, kind, draws, seed)
-        return self._of_rows(scoring.of, X, batch_size, about, wide=False)
+        measure = Overflow(model, lambda m, b: scoring.by(m).of(b), beyond_all)
+        return self._of_rows(measure, X, batch_size, about, wide=False)
 
     def drivers(
         self,
@@ -269,25 +280,26 @@ class Inference:
         """
         model = self._model
         scoring = Scoring(model, kind, draws, seed)
-        return self._of_rows(lambda b: surprise(model, b, scoring), X, batch_size, about, wide=True)
+        measure = Overflow(model, lambda m, b: surprise(m, b, scoring.by(m)), deviation)
+        return self._of_rows(measure, X, batch_size, about, wide=True)
 
     def _of_rows(
         self,
-        measure: Callable[[Batch], Tensor],
+        measure: Overflow,
         X: Examples,
         batch_size: int,
         about: Mapping[str, Any],
         *,
         wide: bool,
     ) -> Array:
-        """What ``measure`` says of the rows of each batch, in the layout of ``X``."""
+        """What is measured of the rows of each batch, in the layout of ``X``."""
         if opening.is_name(X):
             source = opening.opened(self._model, X)
             values = self._of_rows(measure, source, batch_size, about, wide=wide)
             return cast(Array, opening.arrays(values))
         rows, spread = self._opened(X, about)
         with evaluating(self._model):
-            measures = [measure(b).cpu() for b in self._batches(rows, batch_size, **about)]
+            measures = [measure(b) for b in self._batches(rows, batch_size, **about)]
         return cast(
             Array,
             spread.each(torch.cat(measures), lambda array, part: like(array, part), wide=wide),
@@ -330,10 +342,7 @@ class Inference:
             threshold = self.threshold(contamination=contamination, quantile=quantile, kind=kind)
         elif contamination is not None or quantile is not None:
             raise IsthmusError("threshold= already says where anomalies begin: pass it alone")
-        scores = self.score(X, **scoring)
-        if isinstance(scores, Tensor):
-            return torch.where(scores < threshold, -1, 1)
-        return np.where(scores < threshold, -1, 1)
+        return cast(Array, 1 - 2 * below(self.score(X, **scoring), threshold))
 
     def sample(
         self,
@@ -419,7 +428,7 @@ class Inference:
             X, mask = unmasked(X, mask)
         total = _length(X)
         entries = None if given is None else all_entries(given, total)
-        _check_mask(X, mask, total)
+        check_mask(X, mask, total)
         extremes = Extremes()
         if isinstance(X, Source):
             check_units(X.signal, model.signal)
@@ -465,17 +474,6 @@ def _length(X: Examples) -> int:
     if total == 0:
         raise IsthmusError("the data are empty: pass at least one row")
     return total
-
-
-def _check_mask(X: Examples, mask: Any, rows: int) -> None:
-    """An error for a mask that would not be looked at, or not be one of these rows."""
-    if mask is not None and isinstance(X, (Source, Batch)):
-        raise IsthmusError(
-            f"a {type(X).__name__} has its own mask: make it with the mask, as in "
-            "isthmus.data.given_source(X, mask=mask)[0]"
-        )
-    for name, leaf in tree.leaves(mask):
-        check_rows(leaf, rows, name)
 
 
 def _cut(X: Any, start: int, stop: int) -> Any:

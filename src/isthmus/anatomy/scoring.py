@@ -90,8 +90,15 @@ class Scoring:
         self.seed = int(default) if seed is None else seed
         self._noise: Tensor | None = None
 
+    def by(self, model: "Autoencoder") -> "Scoring":
+        """The same scores by another copy of the model, in the precision of that."""
+        return self if model is self.model else Scoring(model, self.kind, self.draws, self.seed)
+
     def of(self, batch: Batch) -> Tensor:
-        """The score of each row of a checked batch, ``(rows,)``, higher is more normal."""
+        """The score of each row of a checked batch, ``(rows,)``, higher is more normal.
+
+        In double precision of a model in that, else float32.
+        """
         model = self.model
         x, code, params, target, mask = model.looked_at(batch)
         params, target = tree.wide(params), tree.wide(target)
@@ -100,9 +107,12 @@ class Scoring:
             return minus_error(model, params, target, mask)
         shift = self._shift(batch)
         if kind == "density":
-            return (log_prob(model, params, target, mask).double() + shift).float()
+            return self._narrow(log_prob(model, params, target, mask).double() + shift)
         view = View(x, mask=batch.mask)
-        return (self.bound(code, view, batch, target, mask) + shift).float()
+        return self._narrow(self.bound(code, view, batch, target, mask) + shift)
+
+    def _narrow(self, scores: Tensor) -> Tensor:
+        return scores if self.model.dtype == torch.float64 else scores.float()
 
     def _shift(self, batch: Batch) -> Tensor | float:
         """From the model's units to the user's, where that means something."""
@@ -247,6 +257,11 @@ def minus_error(model: "Autoencoder", params: Tree, target: Tree, mask: Tree) ->
     return -torch.stack([e for _, e in tree.leaves(errors)]).sum(0) / size
 
 
+def beyond_all(model: "Autoencoder", batch: Batch) -> Tensor:
+    """The score of rows for which double precision has no number, either: none is less normal."""
+    return torch.full((len(batch),), -math.inf)
+
+
 def log_jacobian(scaler: Scaler, signal: Signal, mask: Tree = None) -> Tensor | float:
     """What turns a log-density in the model's units into one in the user's, in nats.
 
@@ -326,6 +341,13 @@ def surprise(model: "Autoencoder", batch: Batch, scoring: Scoring) -> Tensor:
                 start += len(part.z)
         each = each if mask is None else tree.observed(each, mask)
         return each if shared is None else each + tree.wide(shared)
+
+
+def deviation(model: "Autoencoder", batch: Batch) -> Tensor:
+    """The squared distance of each element from the training mean in the model's units, halved."""
+    scaled = tree.wide(model.scaled(batch))
+    assert isinstance(scaled, Tensor)
+    return 0.5 * scaled.square()
 
 
 def _short(model: "Autoencoder", params: Any, target: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from isthmus.errors import IsthmusError
 
@@ -24,7 +25,7 @@ def summary(scores: np.ndarray, kind: str, total: int) -> dict[str, Any]:
     if len(points) > POINTS:
         points = np.quantile(points, np.linspace(0.0, 1.0, POINTS))
     # To float32, which is what scores are: short in the file, and exactly as compared.
-    quantiles = [float(value) for value in points.astype(np.float32)]
+    quantiles = [float(_single(value)) for value in points]
     return {"kind": kind, "rows": len(scores), "of": total, "quantiles": quantiles}
 
 
@@ -67,3 +68,23 @@ def threshold(
     if not 0.0 <= share <= 1.0:
         raise IsthmusError(f"quantile={share:g} is no quantile: use a number from 0 to 1")
     return float(np.quantile(np.asarray(kept["quantiles"], np.float64), share))
+
+
+def below(scores: Any, threshold: float) -> Any:
+    """1 for scores below a threshold and 0 for others, int64 ``(rows,)``, compared in float32.
+
+    Scores that float32 cannot hold come in double precision, as do those of their neighbours then;
+    all are compared alike.
+    """
+    limit = float(_single(threshold))
+    return (
+        scores.double().lt(limit).long()
+        if isinstance(scores, Tensor)
+        else (np.asarray(scores, np.float64) < limit).astype(np.int64)
+    )
+
+
+def _single(value: float) -> np.float32 | float:
+    """A number as float32 has it; itself where that has none so large."""
+    largest = float(np.finfo(np.float32).max)
+    return np.float32(value) if abs(value) <= largest else float(value)

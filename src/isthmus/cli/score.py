@@ -80,6 +80,7 @@ def run(
     import numpy as np
 
     from isthmus import notices, runs
+    from isthmus.anatomy.thresholds import below
     from isthmus.data.naming import column_names, row_names
     from isthmus.runs import write_atomically
     from isthmus.tables.writing import as_csv
@@ -115,8 +116,8 @@ def run(
         "score": [float(f"{value:.7g}") for value in scores.tolist()],
     }
     if limit is not None:
-        flags = scores < np.float32(limit)
-        table["anomaly"] = flags.astype(int).tolist()
+        flags = below(scores, limit)
+        table["anomaly"] = flags.tolist()
     else:
         notices.say(
             "no rows are flagged, since this run kept no scores of training rows: pass --threshold"

@@ -7,7 +7,7 @@ import torch
 
 from isthmus.anatomy import Autoencoder, Source, decodes_latents
 from isthmus.anatomy.scoring import kind_of_score
-from isthmus.anatomy.thresholds import suits
+from isthmus.anatomy.thresholds import below, suits
 from isthmus.data import Subset
 from isthmus.pages.codes import Codes
 from isthmus.pages.kit import number, short
@@ -82,7 +82,7 @@ def anomalies(table: "Table") -> list[Look]:
                 "low": number(float(edges[0])),
                 "high": number(float(edges[-1])),
                 "limit": number(limit),
-                "below": None if limit is None else int((scores < np.float32(limit)).sum()),
+                "below": None if limit is None else int(below(scores, limit).sum()),
             },
             "about": f"score: {kind}, higher is more normal",
         },
