@@ -82,4 +82,4 @@ def _taken(mask: Tensor | None, index: Tensor) -> Tensor | None:
 
 def _double(leaf: Tree) -> Tree:
     real = isinstance(leaf, Tensor) and leaf.is_floating_point()
-    return leaf.double() if real else leaf  # type: ignore[union-attr]
+    return leaf.double() if real else leaf
