@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_iris
@@ -82,3 +83,10 @@ def test_a_mapping_is_answered_in_one_sentence():
 )
 def test_classes_are_numbered_and_real_conditions_kept(y, numbers):
     np.testing.assert_array_equal(_numbers(y), numbers)
+
+
+def test_a_missing_label_is_no_class():
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    y = pd.Series(["a", "b", None, "a"] * 5)
+    with pytest.raises(IsthmusError, match="labels contain missing values"):
+        AutoencoderTransformer("plain", label="labels").fit(x, y)

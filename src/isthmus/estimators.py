@@ -16,6 +16,7 @@ from isthmus.anatomy import Autoencoder
 from isthmus.anatomy.layout import named_rows
 from isthmus.anatomy.scoring import Kind
 from isthmus.errors import IsthmusError, unknown
+from isthmus.evaluation.arrays import classes
 from isthmus.recipes import RecipeLike, as_recipe
 from isthmus.recipes.registry import REAL
 from isthmus.runs.fitting import fit
@@ -337,4 +338,4 @@ def _numbers(y: Any) -> np.ndarray:
     values = np.asarray(y)
     if values.dtype.kind == "f" and not (values == np.round(values)).all():
         return values
-    return np.asarray(np.unique(values, return_inverse=True)[1])
+    return classes(y, "labels")[1]

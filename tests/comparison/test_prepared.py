@@ -1,6 +1,7 @@
 """Any data made ready: what is done to them is noted, and nothing leaks from the test rows."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from isthmus.comparison.prepared import prepare, split
@@ -136,3 +137,30 @@ def test_labels_that_no_two_rows_share_are_one_sentence():
     X = np.random.default_rng(0).normal(size=(12, 3))
     with pytest.raises(IsthmusError, match="every class has one row"):
         split(prepare(X, np.arange(12)), 0)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pd.Series(["a", "b", None] * 20),
+        pd.Series(["a", "b", None] * 20, dtype="string"),
+        pd.Series(["a", "b", np.nan] * 20, dtype=object),
+        pd.Categorical(["a", "b", None] * 20),
+        pd.Series(pd.to_datetime(["2020", "2021", None] * 20)),
+        pd.Series([True, False, None] * 20, dtype="boolean"),
+        ["a", "b", float("nan")] * 20,
+        np.ma.masked_array([1, 2, 3] * 20, mask=[0, 0, 1] * 20),
+    ],
+    ids=lambda one: str(getattr(one, "dtype", type(one).__name__)),
+)
+def test_a_missing_label_is_no_class_whatever_holds_it(labels):
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    with pytest.raises(IsthmusError, match="some labels are missing: give every row a class"):
+        prepare(x, labels)
+
+
+def test_an_empty_line_of_a_file_of_labels_is_no_class(tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    (tmp_path / "labels.txt").write_text("a\nb\n\n" * 20)
+    with pytest.raises(IsthmusError, match="some labels are missing"):
+        prepare(x, tmp_path / "labels.txt")

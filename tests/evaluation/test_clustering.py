@@ -125,6 +125,9 @@ def test_misuse_is_one_sentence():
         ari([0.0, math.nan], [0, 1])
     with pytest.raises(IsthmusError, match="missing values"):
         ari([0, 1], np.array(["a", None], dtype=object))
+    for labels in (["a", math.nan], np.ma.masked_array([1, 2], mask=[0, 1])):
+        with pytest.raises(IsthmusError, match="missing values"):
+            ari([0, 1], labels)
     with pytest.raises(IsthmusError, match="mix types"):
         ari([0, 1], np.array(["a", 3], dtype=object))
     with pytest.raises(IsthmusError, match="2 assigned clusters and 3 labels"):

@@ -16,6 +16,7 @@ from isthmus.comparison.collection_columns import Layout
 from isthmus.data.files import located, opened_npz
 from isthmus.data.preparation import DataPreparation
 from isthmus.errors import IsthmusError, unknown
+from isthmus.evaluation.arrays import without_label
 from isthmus.tables import PrepareOptions
 from isthmus.tables.cells import number
 from isthmus.tables.files import values_of
@@ -418,18 +419,17 @@ def _labels(
             f"the labels have the shape {values.shape} and the data {rows} rows: pass one label "
             "for each row"
         )
+    missing = without_label(labels)
     if values.dtype.kind in "fiub":
-        numbers = values.astype(np.float64)
+        numbers = np.where(missing, np.nan, values.astype(np.float64))
         distinct = np.unique(numbers[~np.isnan(numbers)])
         if len(distinct) > CLASSES or (distinct != np.round(distinct)).any():
             notes.append("labels are numbers, taken as values to predict")
             return numbers, "numbers", ()
-        if np.isnan(numbers).any():
-            raise IsthmusError("some labels are missing: give every row a class, or leave rows out")
         values = numbers
-    elif values.dtype.kind == "O":
-        if any(one is None for one in values):
-            raise IsthmusError("some labels are missing: give every row a class, or leave rows out")
+    if missing.any():
+        raise IsthmusError("some labels are missing: give every row a class, or leave rows out")
+    if values.dtype.kind == "O":
         values = np.array([str(one) for one in values])
     names, codes = np.unique(values, return_inverse=True)
     if len(names) < 2:
@@ -460,5 +460,5 @@ def _parsed(cells: list[str]) -> np.ndarray:
     """Numbers where all cells are (missing ones NaN), else the texts."""
     numbers = [number(cell) for cell in cells]
     if any(one is None for one in numbers):
-        return np.array([cell.strip() for cell in cells])
+        return np.array([cell.strip() or None for cell in cells], object)
     return np.array(numbers, dtype=np.float64)

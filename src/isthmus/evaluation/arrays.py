@@ -1,5 +1,7 @@
 """What measures take in: arrays and tensors as checked float64 rows, and shared errors."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -76,7 +78,18 @@ def _finite(rows: np.ndarray, what: str) -> np.ndarray:
     return numbers
 
 
-def classes(labels: Array, what: str) -> tuple[np.ndarray, np.ndarray]:
+def without_label(labels: Any) -> np.ndarray:
+    """Which rows have no label, bool of the labels' shape: None, NaN, NaT, pandas' NA, masked."""
+    import pandas as pd
+
+    if isinstance(labels, (list, tuple)):  # NumPy would write NaN among words as "nan"
+        labels = np.asarray(labels, dtype=object)
+    if isinstance(labels, np.ma.MaskedArray):
+        labels = labels.astype(object).filled(np.nan)
+    return np.asarray(pd.isna(plain(labels)), bool)
+
+
+def classes(labels: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
     """The distinct labels, sorted, and the number of each row's label among them, ``(rows,)``.
 
     Labels are integers, booleans, strings or whole floats; missing ones are an error.
@@ -86,7 +99,7 @@ def classes(labels: Array, what: str) -> tuple[np.ndarray, np.ndarray]:
         rows = rows[:, 0]
     if rows.ndim != 1 or rows.size == 0:
         raise IsthmusError(f"the {what} have the shape {rows.shape}: pass one label for each row")
-    if (rows.dtype == object and any(v is None for v in rows)) or (rows != rows).any():
+    if without_label(labels).any():
         raise IsthmusError(f"the {what} contain missing values: leave those rows out")
     try:
         names, numbers = np.unique(rows, return_inverse=True)

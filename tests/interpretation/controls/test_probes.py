@@ -66,3 +66,10 @@ def test_groups_are_kept_on_one_side():
 def test_one_class_is_refused():
     with pytest.raises(IsthmusError, match="two classes"):
         read_out(np.zeros((8, 2)), [1] * 8)
+
+
+def test_a_missing_label_is_no_class():
+    found, labels = rows()
+    names = ["ab"[int(one)] for one in labels]
+    with pytest.raises(IsthmusError, match="labels of the probe contain missing values"):
+        read_out(found, [*names[:-10], *[float("nan")] * 10])

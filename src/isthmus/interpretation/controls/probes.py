@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from isthmus.activations import Activations
 from isthmus.errors import IsthmusError
+from isthmus.evaluation.arrays import classes
 from isthmus.language import LanguageModel
 
 
@@ -68,9 +69,10 @@ def read_out(
     """Cross-validated score of a logistic probe on standardised rows ``(n, width)``.
 
     ``groups``: rows of one group are never on both sides. ``strength`` is the inverse of the
-    penalty (sklearn's ``C``). Classes with fewer members than folds are left out.
+    penalty (sklearn's ``C``). Classes with fewer members than folds are left out, and missing
+    labels are an :class:`IsthmusError`.
     """
-    targets = np.asarray(labels)
+    targets = classes(labels, "labels of the probe")[1]
     names, counts = np.unique(targets, return_counts=True)
     keep = np.isin(targets, names[counts >= folds])
     rows, targets = rows[keep], targets[keep]
