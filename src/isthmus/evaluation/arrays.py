@@ -85,7 +85,7 @@ def without_label(labels: Any) -> np.ndarray:
     if isinstance(labels, (list, tuple)):  # NumPy would write NaN among words as "nan"
         labels = np.asarray(labels, dtype=object)
     if isinstance(labels, np.ma.MaskedArray):
-        labels = labels.astype(object).filled(np.nan)
+        labels = np.ma.filled(labels.astype(object), np.nan)
     return np.asarray(pd.isna(plain(labels)), bool)
 
 

@@ -1,7 +1,7 @@
 """What a cell of text says: a number, a truth value, a time, nothing, or words."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,13 +178,28 @@ def style_of_times(cells: Sequence[str]) -> str | None:
     return "month/day" if second > 12 and first <= 12 and second <= 31 else None
 
 
+OFFSETS = "offsets"
+"""The style of times in the standard form with different offsets from UTC."""
+
+
+def offsets_of(cells: Iterable[str]) -> set[str]:
+    """The offsets from UTC that times in the standard form have: "+09:00", "UTC", "" for none."""
+    written = {match[4] or "" for cell in cells if (match := _ISO.fullmatch(cell))}
+    return {one if one in ("", "UTC") else _offset(one) for one in written}
+
+
+def _offset(written: str) -> str:
+    hours, minutes = written[:3], written[-2:]
+    return "UTC" if written == "Z" or hours[1:] + minutes == "0000" else f"{hours}:{minutes}"
+
+
 def times(cells: Sequence[str], style: str) -> np.ndarray | None:
     """Times as datetime64[us], in UTC where a zone is written; None where one is no time."""
     import pandas as pd
 
     if not cells:
         return np.empty(0, "datetime64[us]")
-    if style != "iso":
+    if style not in ("iso", OFFSETS):
         order = (4, 3, 1) if style.startswith("day") else (4, 1, 3)
         texts = []
         for cell in cells:

@@ -11,9 +11,9 @@ import numpy as np
 
 from isthmus.errors import IsthmusError
 from isthmus.tables.arrow import in_order, table_of
-from isthmus.tables.cells import Marks
+from isthmus.tables.cells import OFFSETS, Marks
 from isthmus.tables.table import Column, Table, check_names
-from isthmus.tables.text_columns import KEPT, crowded, typed
+from isthmus.tables.text_columns import KEPT, crowded, typed, without_zone
 
 FRAME = "the data frame"
 
@@ -236,16 +236,15 @@ def _objects(column: Any, name: str, where: str, raw: str) -> Column:
             plain = plain.astype(float)
         return _crowded(_raw(series(plain, name, where), raw), column, name, where)
     if kinds == {"time"}:
-        zones = {getattr(one, "tzinfo", None) for one in distinct}
+        # Of all rows: of equal moments in two zones, one is distinct.
+        zones = {getattr(one, "tzinfo", None) for one in column.dropna().tolist()}
         if len(zones) > 1 and None in zones:
-            raise IsthmusError(
-                f"the column {name!r} of {where} has times with and without a time zone: give all "
-                "of them one"
-            )
+            raise IsthmusError(without_zone(name, where))
         # Of several zones, UTC is what they have in common.
         times = pd.to_datetime(column, utc=len(zones) > 1)
         dates = not any(isinstance(one, (datetime.datetime, np.datetime64)) for one in distinct)
-        return _raw(series(times, name, where), "date" if dates else raw)
+        moments = _raw(series(times, name, where), "date" if dates else raw)
+        return replace(moments, style=OFFSETS) if len(zones) > 1 else moments
     if kinds == {"duration"}:
         return _raw(series(pd.to_timedelta(column), name, where), raw)
     if "other" in kinds:

@@ -9,6 +9,7 @@ import numpy as np
 
 from isthmus import notices
 from isthmus.errors import IsthmusError
+from isthmus.tables.cells import OFFSETS
 from isthmus.tables.numbers import Numbers
 from isthmus.tables.one_hot import Levels, listed
 from isthmus.tables.options import PrepareOptions
@@ -282,6 +283,12 @@ class Preparation:
             notices.say(
                 f"centred in double precision, since float32 is too coarse: {listed(moved)} of "
                 f"{table.where}"
+            )
+        offsets = [one.name for one in numbers if one.style == OFFSETS]
+        if offsets:
+            notices.say(
+                f"times with an offset are given back in UTC, since their offsets differ: "
+                f"{listed(offsets)} of {table.where}"
             )
         still = [one.name for one in numbers if one.constant]
         if still:

@@ -36,6 +36,7 @@ class Gathering:
         self.done = 0
         self.typed: np.ndarray | None = None
         self.style = ""
+        self.offsets: set[str] = set()
         self.free = False
 
     def add(self, part: Sequence[str] | np.ndarray) -> None:
@@ -88,6 +89,7 @@ class Gathering:
             )
             if some is None:
                 return None
+            self.offsets |= cells.offsets_of(texts)
             values = np.full(len(texts), np.datetime64("NaT"), "datetime64[us]")
             values[np.array(present, bool)] = some
             return values
@@ -101,8 +103,9 @@ class Gathering:
         if self.free:
             return Column("free", np.empty(0, np.int32))
         if self.typed is not None:
-            kind = "time" if self.style else "number"
-            return Column(kind, self.typed, style=self.style, marks=self.marks)  # type: ignore[arg-type]
+            if self.style:
+                return _timely(self.typed, self.style, self.offsets, self.name, self.where)
+            return Column("number", self.typed, marks=self.marks)
         levels, about = list(self.places), (self.marks, self.name, self.where)
         return typed(levels, self.codes, *about, plain=self.plain, shown=self.shown)
 
@@ -122,9 +125,12 @@ def typed(
         if finding.doubt:
             stray = _in_doubt(finding.doubt, name, where)
         column = _as_numbers(levels, codes, marks) or _as_truths(levels, codes)
-        column = column or _as_times(levels, codes)
+        column = column or _as_times(levels, codes, name, where)
         if column is not None:
-            return replace(column, stray=crowded(levels, column, name, where), marks=marks)
+            column = replace(column, marks=marks)
+            return column if column.stray else replace(
+                column, stray=crowded(levels, column, name, where)
+            )  # fmt: skip
         stray = stray or _stray(levels, codes, marks, name, where)
     missing = np.array([level.lower() in cells.MISSING_TEXT for level in levels], bool)
     order = sorted((i for i in range(len(levels)) if not missing[i]), key=lambda i: levels[i])
@@ -188,7 +194,7 @@ def _as_truths(levels: Sequence[str], codes: np.ndarray) -> Column | None:
     return Column("boolean", values[codes], gaps[codes] if gaps.any() else None)
 
 
-def _as_times(levels: Sequence[str], codes: np.ndarray) -> Column | None:
+def _as_times(levels: Sequence[str], codes: np.ndarray, name: str, where: str) -> Column | None:
     gaps = np.array([level.lower() in cells.MISSING for level in levels], bool)
     entries = [level for level, gap in zip(levels, gaps, strict=True) if not gap]
     style = cells.style_of_times(entries) if entries else None
@@ -197,7 +203,27 @@ def _as_times(levels: Sequence[str], codes: np.ndarray) -> Column | None:
         return None
     values = np.full(len(levels), np.datetime64("NaT"), "datetime64[us]")
     values[~gaps] = times
-    return Column("time", values[codes], style="" if style == "iso" else style)
+    return _timely(values[codes], style, cells.offsets_of(entries), name, where)
+
+
+def _timely(values: np.ndarray, style: str, offsets: set[str], name: str, where: str) -> Column:
+    """Times in UTC, with the offset that all of them were written with."""
+    style, zone = "" if style == "iso" else style, ""
+    if len(offsets) > 1:
+        if "" in offsets:
+            return Column("time", values, stray=without_zone(name, where))
+        style, zone = cells.OFFSETS, "UTC"
+    elif offsets:
+        (zone,) = offsets
+    return Column("time", values, style=style, zone=zone)
+
+
+def without_zone(name: str, where: str) -> str:
+    """The sentence for times of which some have a zone and some none."""
+    return (
+        f"the column {name!r} of {where} has times with and without a time zone: give all of them "
+        "one"
+    )
 
 
 def numbers_of(column: Column, marks: cells.Marks) -> Column | None:
