@@ -56,7 +56,7 @@ def test_mistakes_are_one_sentence_with_exit_code_2(workplace):
         (["fit", "topk", "x.csv", "k=many", "-o", "o"], "k='many' is not allowed"),
         (["fit", "topk", "x.csv"], "add -o DIR"),
         (["fit", "topk", "missing.csv", "-o", "o"], "missing.csv"),
-        (["fit", "topk", "stray.csv", "-o", "o"], "row 8 of 'stray.csv' holds 'n.a.'"),
+        (["fit", "topk", "stray.csv", "-o", "o"], "row 7 of 'stray.csv' holds 'n.a.'"),
         (["fit", "topk", "words.csv", "-o", "o"], "no usable column"),
         (["fit", "topk", "cut.npy", "-o", "o"], "cut.npy"),
         (["fit", "bad.toml"], "TOML"),

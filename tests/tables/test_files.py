@@ -122,7 +122,7 @@ def test_missing_values_name_row_and_column(ending, tmp_path):
         ("a,b\n", "no rows"),
         ("a,b\n1,2\n3\n", "line 3 .* 1 cells instead of 2"),
         ("a,b\n1,2\n3,4,5\n", "line 3 .* 3 cells instead of 2"),
-        ("a,b\n1,2\n3,red\n4,5\n", r"row 2 of 't.csv' holds 'red' in the column 'b'"),
+        ("a,b\n1,2\n3,red\n4,5\n", r"row 1 of 't.csv' holds 'red' in the column 'b'"),
         ("a,b\nx,red\ny,blue\n", r"not numeric \('a', 'b'\)"),
     ],
 )

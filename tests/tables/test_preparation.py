@@ -151,7 +151,7 @@ def test_only_training_rows_teach():
         (lambda f: f.rename(columns={"city": "City"}), "rename 'City' to 'city'"),
         (lambda f: f.assign(x="word"), r"column 'x' .* holds text \('word', say\), .* numbers"),
         (lambda f: f.assign(t=3.5), "column 't' .* holds numbers.* fitted to times"),
-        (lambda f: f.assign(x=np.inf), "row 1 holds infinity in the column 'x'"),
+        (lambda f: f.assign(x=np.inf), "row 0 holds infinity in the column 'x'"),
         (lambda f: f.assign(x=1e300), "too far from what the model was fitted to"),
     ],
 )

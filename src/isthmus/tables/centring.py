@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from isthmus.anatomy import Signal, Source
+from isthmus.errors import IsthmusError
 from isthmus.tables.numbers import LOSS, deltas, rounding
 
 PART = 1 << 21
 """Elements that are looked at at once."""
 _LARGE, _SMALL = 1e15, 1e-15
+_WHOLE = 2**53
+"""From here on doubles miss whole numbers."""
 WIDE = ("float64", "longdouble", "float128", "int32", "int64", "uint32", "uint64")
 """Types that float32 may not hold."""
 
@@ -32,7 +35,7 @@ class Centring:
     def learn(cls, raw: Callable[[np.ndarray], np.ndarray], index: np.ndarray) -> "Centring | None":
         """From the rows ``index``, which ``raw`` reads in the type in which they are stored, their
         last axis being the features'; None where float32 holds them all."""
-        first = raw(index[:1])
+        first = _signed(raw(index[:1]))
         if first.dtype.name not in WIDE:
             return None
         width = first.shape[-1]
@@ -40,7 +43,8 @@ class Centring:
         losses, total, square = np.zeros(width), np.zeros(width), np.zeros(width)
         count, step = 0, max(1, PART // max(first.size, 1))
         for start in range(0, len(index), step):
-            part = raw(index[start : start + step]).reshape(-1, width)
+            part = _signed(raw(index[start : start + step])).reshape(-1, width)
+            _check_apart(part)
             losses = np.maximum(losses, rounding(part).max(0))
             off = deltas(part, base)
             total, square = total + off.sum(0), square + np.square(off).sum(0)
@@ -65,10 +69,15 @@ class Centring:
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Float32, of the same shape."""
-        return (deltas(values, self.offset) / self.scale).astype(np.float32)
+        return (deltas(_signed(values), self.offset) / self.scale).astype(np.float32)
 
     def restored(self, values: Any) -> Any:
-        """Back in double; a tensor for a tensor."""
+        """Back in double, and as whole numbers where doubles miss them; a tensor for a tensor."""
+        exact = self.offset.dtype.kind == "i" and bool((self.scale == 1.0).all())
+        if exact and int(np.abs(self.offset).max()) >= _WHOLE:
+            if isinstance(values, Tensor):
+                return values.round().long() + torch.from_numpy(self.offset).to(values.device)
+            return np.rint(np.asarray(values)).astype(np.int64) + self.offset
         if isinstance(values, Tensor):
             doubles = values.double() * torch.from_numpy(self.scale).to(values.device)
             return doubles + torch.from_numpy(self.offset.astype(np.float64)).to(values.device)
@@ -82,6 +91,25 @@ class Centring:
     def from_dict(cls, plain: Mapping[str, Any]) -> "Centring":
         """Read what :meth:`to_dict` wrote."""
         return cls(np.array(plain["offset"]), np.array(plain["scale"], np.float64))
+
+
+def _signed(values: np.ndarray) -> np.ndarray:
+    """Whole numbers without a sign as signed ones, whose differences are exact, where they fit."""
+    fits = values.dtype == np.uint64 and values.max(initial=0) <= np.iinfo(np.int64).max
+    return values.astype(np.int64) if fits else values
+
+
+def _check_apart(values: np.ndarray) -> None:
+    """An error for whole numbers that doubles do not tell apart, of columns ``(rows, width)``."""
+    if values.dtype != np.uint64:
+        return
+    for place, column in enumerate(values.T):
+        whole = np.unique(column)
+        if len(np.unique(whole.astype(np.float64))) < len(whole):
+            raise IsthmusError(
+                f"the column {place} of the data holds whole numbers too large to be told apart "
+                f"({whole[-1]}, say): subtract an offset, or leave the column out"
+            )
 
 
 class CentredSource(Source):

@@ -36,7 +36,17 @@ def deltas(values: np.ndarray, offset: Any) -> np.ndarray:
 
 
 def rounding(values: np.ndarray) -> np.ndarray:
-    """By how much float32 misses each value, float64; infinity where it has none so large."""
+    """By how much float32 misses each value, float64; infinity where it has none so large.
+
+    Of integers exactly, also where doubles would miss them.
+    """
+    if values.dtype.kind in "iu":
+        kind = np.dtype(np.uint64 if values.dtype == np.uint64 else np.int64)
+        whole = values.astype(kind)
+        top = np.nextafter(float(np.iinfo(kind).max) + 1.0, 0.0)  # the last double below the end
+        near = np.minimum(values.astype(np.float32).astype(np.float64), top).astype(kind)
+        with np.errstate(over="ignore"):
+            return np.where(whole > near, whole - near, near - whole).astype(np.float64)
     double = values.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         return np.abs(double - values.astype(np.float32).astype(np.float64))
@@ -181,7 +191,7 @@ class Numbers:
         odd = np.flatnonzero(~np.isfinite(into[:, 0]))
         if len(odd):
             raise IsthmusError(
-                f"row {odd[0] + 1} holds {column.values[odd[0]]} in the column {self.name!r}, "
+                f"row {odd[0]} holds {column.values[odd[0]]} in the column {self.name!r}, "
                 "which is too far from what the model was fitted to: correct or empty it"
             )
         return number
@@ -275,6 +285,6 @@ def _finite(name: str, column: Column, values: np.ndarray, gaps: np.ndarray) -> 
     odd = np.flatnonzero(np.isinf(values))
     if len(odd):
         raise IsthmusError(
-            f"row {odd[0] + 1} holds infinity in the column {name!r}: correct or empty it, or "
+            f"row {odd[0]} holds infinity in the column {name!r}: correct or empty it, or "
             "leave the row out"
         )

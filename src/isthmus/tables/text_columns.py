@@ -269,7 +269,7 @@ def _stray(
     row = int(np.flatnonzero(other[codes])[0])
     many = "" if strays == 1 else f", as do {strays - 1} other rows,"
     return (
-        f"row {row + 1} of {where} holds {levels[codes[row]]!r}{many} in the column {name!r}, "
+        f"row {row} of {where} holds {levels[codes[row]]!r}{many} in the column {name!r}, "
         "which is otherwise numbers: correct or empty the cell, leave the column out, or take it "
         f"as text with prepare={{'text': [{name!r}]}}"
     )
