@@ -70,6 +70,9 @@ def _gain(figures: Figures, ending: str = "") -> float:
     "detectors it is added to (relative, abstract; weights and neighbours tuned for each set). "
     "Beside it, the mean AUROC of PyOD's notebook over 17 ODDS sets: isolation forest 0.818, PCA "
     "0.781, LOF 0.691.",
+    reading="At one size and one rate for all sets the plain autoencoder detects worse than PCA, "
+    "by 0.08 in AUROC, so that what the mean shift adds to it (5 %, as far as it goes) is no "
+    "evidence on detectors that are worth lifting; to pae's weighted likelihood it adds nothing.",
     setting=f"The {len(SETS)} ADBench sets of at most 2,500 rows and 64 columns, standardised; "
     f"fitted to all rows without labels and scored on the same. Hidden layers of 64 and 32, "
     f"{LATENT} latents, at most {STEPS} steps of {BATCH} (or all rows), ending where a tenth of "
