@@ -192,3 +192,39 @@ def test_a_huge_cell_is_blamed_on_its_own_column(places, tmp_path, size):
     assert found[0]["anomaly"] == "1"
     assert -1e70 < float(found[0]["score"]) < -1e40
     assert all(np.isfinite(float(found[0][f"weight_{i}"])) for i in (1, 2, 3))
+
+
+def test_a_column_of_words_and_one_with_gaps_are_named_once(tmp_path):
+    rng = np.random.default_rng(0)
+    with open(tmp_path / "t.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "w", "gappy", "even"])
+        for i in range(120):
+            gap = "" if i % 7 == 0 else f"{rng.normal():.4f}"
+            writer.writerow([f"r{i:03}", "xyz"[rng.integers(3)], gap, f"{rng.normal():.4f}"])
+    run, data = tmp_path / "run", f"{tmp_path / 't.csv'}:-id"
+    model = isthmus.fit("plain", data, out=run, steps=3, latent_dim=2, progress=False)
+    command("score", str(run), data, "-o", str(tmp_path / "s.csv"))
+    columns = ["w", "gappy", "even"]
+    features = np.asarray(model.drivers(data, as_read=True))
+    assert features.shape == (120, 6)  # three words, the number and its gap, the number
+    parts = (features[:, :3], features[:, 3:5], features[:, 5:])
+    sums = np.stack([part.sum(1) for part in parts], 1)
+    np.testing.assert_allclose(model.drivers(data), sums, rtol=1e-5)
+    for row, own in zip(read(tmp_path / "s.csv"), sums, strict=True):
+        order = np.argsort(-own, kind="stable")
+        assert [row[f"driver_{i}"] for i in (1, 2, 3)] == [columns[j] for j in order]
+        assert float(row["weight_1"]) == pytest.approx(own[order[0]], rel=1e-3)
+
+
+def test_drivers_of_a_frame_have_its_columns_and_of_an_array_what_it_has():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(80, 3))
+    values[::6, 1] = np.nan
+    frame = pandas.DataFrame(values, columns=list("abc"))
+    model = isthmus.fit("plain", frame, steps=3, latent_dim=2, progress=False)
+    found = model.drivers(frame)
+    assert found.shape == (80, 3)
+    assert model.drivers(frame, as_read=True).shape == (80, 4)
+    np.testing.assert_allclose(model.drivers(values), found, rtol=1e-5)

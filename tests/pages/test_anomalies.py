@@ -46,7 +46,7 @@ def test_the_rows_are_those_of_the_lowest_scores_and_the_columns_those_that_driv
     assert look["rows"][0]["row"] == 17
     assert look["rows"][0]["cells"][0][0] in ("acid", "sugar")
     assert [row["score"] for row in look["rows"]] == pytest.approx(scores[order[:6]], rel=1e-3)
-    drivers = np.asarray(model.drivers(frame))[order[0]]
+    drivers = np.asarray(model.drivers(frame, as_read=True))[order[0]]
     # The features are acid, sugar, two of the cellar, sulphur, in the order of the columns.
     by_hand = np.array([drivers[0], drivers[1], drivers[2:-1].sum(), drivers[-1]])
     shares = {name: share for name, *_, share in look["rows"][0]["cells"]}

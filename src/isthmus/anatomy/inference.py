@@ -1,6 +1,6 @@
 """What users call on a fitted model: encode, decode, reconstruct, score, sample."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
@@ -13,6 +13,7 @@ from isthmus.anatomy.batch import Batch, Given, all_entries
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.dictionary import code_of, decodes_latents
 from isthmus.anatomy.evaluation_mode import evaluating
+from isthmus.anatomy.given_rows import check_mask, cut_rows, length
 from isthmus.anatomy.layout import cut, like, named_rows, raw_rows, restored, shown_as
 from isthmus.anatomy.masks import unmasked
 from isthmus.anatomy.output import View
@@ -30,7 +31,7 @@ from isthmus.anatomy.scoring import (
 )
 from isthmus.anatomy.shape_errors import Misfit
 from isthmus.anatomy.signal import Signal
-from isthmus.anatomy.source import Source, check_mask
+from isthmus.anatomy.source import Source
 from isthmus.anatomy.spread import Spread, flattened, reads_positions
 from isthmus.anatomy.thresholds import below
 from isthmus.anatomy.thresholds import threshold as threshold_of
@@ -270,10 +271,13 @@ class Inference:
         draws: int = DRAWS,
         seed: int | None = None,
         batch_size: int = ENCODE_BATCH,
+        as_read: bool = False,
         **about: Any,
     ) -> Array:
         """How much each element speaks against its row, ``(rows, *shape)``: what drives the score.
 
+        Of a table ``(rows, columns)``, the sums of the features that a column became (a 0/1 column
+        for each word, marks of gaps); with ``as_read`` these features, ``(rows, features)``.
         In nats where the score is a bound or a density, else squared errors in the model's units:
         :func:`isthmus.anatomy.scoring.surprise`. Rows without columns (texts, graphs, collections)
         are an :class:`IsthmusError`.
@@ -281,7 +285,9 @@ class Inference:
         model = self._model
         scoring = Scoring(model, kind, draws, seed)
         measure = Overflow(model, lambda m, b: surprise(m, b, scoring.by(m)), deviation)
-        return self._of_rows(measure, X, batch_size, about, wide=True)
+        found = self._of_rows(measure, X, batch_size, about, wide=True)
+        whole = as_read or model.preparation is None
+        return found if whole else model.preparation.by_column(found, X)  # type: ignore[union-attr]
 
     def _of_rows(
         self,
@@ -426,7 +432,7 @@ class Inference:
             raise IsthmusError(f"data of type {type(X).__name__} cannot be read here: pass {way}")
         if isinstance(X, np.ma.MaskedArray):
             X, mask = unmasked(X, mask)
-        total = _length(X)
+        total = length(X)
         entries = None if given is None else all_entries(given, total)
         check_mask(X, mask, total)
         extremes = Extremes()
@@ -442,7 +448,9 @@ class Inference:
             else:
                 if isinstance(X, (np.ndarray, Tensor)) and X.ndim < 2:
                     Signal.infer(X)
-                ready = model.signal.batch(_cut(X, start, stop), mask=_cut(mask, start, stop))
+                ready = model.signal.batch(
+                    cut_rows(X, start, stop), mask=cut_rows(mask, start, stop)
+                )
             if entries is not None:
                 new = {name: v[start:stop] for name, v in entries.items()}
                 ready.given = Given({**ready.given, **new})
@@ -467,23 +475,6 @@ class Inference:
         if not bool(torch.isfinite(rows).all()):
             raise IsthmusError("the latents contain NaN or infinity: drop these rows first")
         return (code_of(model, part.to(model.device)) for part in rows.split(batch_size))
-
-
-def _length(X: Examples) -> int:
-    total = tree.count(X) if isinstance(X, Mapping) else len(X)
-    if total == 0:
-        raise IsthmusError("the data are empty: pass at least one row")
-    return total
-
-
-def _cut(X: Any, start: int, stop: int) -> Any:
-    if X is None:
-        return None
-    if isinstance(X, Mapping):
-        return {name: _cut(part, start, stop) for name, part in X.items()}
-    if isinstance(X, (np.ndarray, Tensor, Sequence)):
-        return X[start:stop]
-    return X.take(torch.arange(start, stop))
 
 
 def _given_batch(given: Given | None, start: int, rows: int, model: "Autoencoder") -> Batch | None:

@@ -26,5 +26,11 @@ class Preparation(Protocol):
         what ``rows`` are. ``part`` is the part of a collection that a model rebuilds alone.
         """
 
+    def by_column(self, values: Any, X: Any) -> Any:
+        """What was found of each feature of ``X``, ``(rows, features)``, summed to its columns.
+
+        As it is where ``X`` was given as features, or is no table.
+        """
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""

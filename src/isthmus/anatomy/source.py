@@ -5,12 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
-from isthmus.anatomy import tree
 from isthmus.anatomy.batch import Batch
-from isthmus.anatomy.masks import check_rows
 from isthmus.anatomy.signal import Signal
 from isthmus.anatomy.tree import Tree
-from isthmus.errors import IsthmusError
 
 
 class Source:
@@ -74,14 +71,3 @@ class Source:
     def given_names(self) -> tuple[str, ...]:
         """Names of what is given with each row."""
         return ()
-
-
-def check_mask(X: Any, mask: Any, rows: int) -> None:
-    """An error for a mask that would not be looked at, or not be one of these rows."""
-    if mask is not None and isinstance(X, (Source, Batch)):
-        raise IsthmusError(
-            f"a {type(X).__name__} has its own mask: make it with the mask, as in "
-            "isthmus.data.given_source(X, mask=mask)[0]"
-        )
-    for name, leaf in tree.leaves(mask):
-        check_rows(leaf, rows, name)

@@ -35,10 +35,11 @@ def as_strings(names: Any) -> np.ndarray:
 
 
 def column_names(model: Any, source: Any, number: int) -> list[str]:
-    """The names of a row's elements, or their numbers from 0 where they have none."""
+    """The names of a row's columns or elements, or their numbers from 0 where they have none."""
     preparation = (getattr(model.preparation, "parts", None) or {}).get("")
     base, _ = source.base(torch.arange(0))
-    for names in (getattr(preparation, "features", None), source.columns, base.columns):
+    read = (getattr(preparation, name, None) for name in ("columns", "features"))
+    for names in (*read, source.columns, base.columns):
         if names is not None and len(names) == number:
             return [str(name) for name in names]
     return [str(i) for i in range(number)]

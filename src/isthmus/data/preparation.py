@@ -110,6 +110,20 @@ class DataPreparation:
             return rows
         return _restored(rows, preparation, _part(X, part) if part else X)
 
+    def by_column(self, values: Any, X: Any) -> Any:
+        """See :class:`isthmus.anatomy.Preparation`."""
+        part = self.parts.get("")
+        if not isinstance(part, OfTable) or isinstance(X, Batch):
+            return values
+        if isinstance(X, (list, tuple)) and not is_framed(X):
+            X = np.asarray(X)
+        given_as_features = (
+            isinstance(X, (np.ndarray, Tensor))
+            and not is_framed(X)
+            and X.shape[-1] != len(part.columns)
+        )
+        return values if given_as_features else part.by_column(values)
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary; :func:`recorded` reads it back."""
         return {name: part.to_dict() for name, part in self.parts.items()}

@@ -161,6 +161,7 @@ class Table:
         self.model, self.source = model, source
         inner, _ = source.base(torch.arange(0))
         preparation = (getattr(model.preparation, "parts", None) or {}).get("")
+        self.preparation: Any = preparation
         self.encoders = list(getattr(preparation, "encoders", ()))
         self.encoders = [one for one in self.encoders if one.features]
         self.restored = getattr(preparation, "restored", None)
@@ -177,7 +178,7 @@ class Table:
 
     def drivers(self, places: np.ndarray) -> np.ndarray:
         """How much each column speaks against these rows, ``(rows, columns)``."""
-        contributions = np.asarray(self.model.drivers(self._some(places)))
+        contributions = np.asarray(self.model.drivers(self._some(places), as_read=True))
         return self.by_column(contributions.reshape(len(places), -1))
 
     def values(self, places: np.ndarray) -> tuple[list[list[Any]], list[list[Any]]]:
@@ -207,8 +208,8 @@ class Table:
         """Sums of what features have, ``(rows, features)``, over those of each column."""
         if not self.encoders:
             return features
-        bounds = np.cumsum([0] + [len(one.features) for one in self.encoders])
-        return np.asarray(np.add.reduceat(features, bounds[:-1], axis=1))
+        kept = [bool(one.features) for one in self.preparation.encoders]
+        return np.asarray(self.preparation.by_column(features))[:, kept]
 
     def _some(self, places: np.ndarray) -> Source:
         return Subset(self.source, torch.from_numpy(np.asarray(places, np.int64)))

@@ -6,6 +6,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
+import torch
 
 from isthmus import notices
 from isthmus.errors import IsthmusError
@@ -223,6 +224,15 @@ class Preparation:
             f"the column {one.name!r} of {table.where} holds {kinds.get(column.kind, 'numbers')}"
             f"{example}, and the model was fitted to {what} there: convert it"
         )
+
+    def by_column(self, values: Any) -> Any:
+        """Sums of what features have, ``(rows, features)``, over those of each column that is read.
+
+        ``(rows, columns)``, an array or a tensor as ``values`` are; 0 of a column without features.
+        """
+        ends = np.cumsum([len(one.features) for one in self.encoders]).tolist()
+        sums = [values[:, a:b].sum(1) for a, b in zip([0, *ends], ends, strict=False)]
+        return torch.stack(sums, 1) if isinstance(values, torch.Tensor) else np.stack(sums, 1)
 
     def restored(self, rows: np.ndarray) -> Table:
         """The table of features ``(rows, features)``: numbers in their units, values, times."""
