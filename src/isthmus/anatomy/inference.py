@@ -285,9 +285,9 @@ class Inference:
         model = self._model
         scoring = Scoring(model, kind, draws, seed)
         measure = Overflow(model, lambda m, b: surprise(m, b, scoring.by(m)), deviation)
-        found = self._of_rows(measure, X, batch_size, about, wide=True)
+        weights = self._of_rows(measure, X, batch_size, about, wide=True)
         whole = as_read or model.preparation is None
-        return found if whole else model.preparation.by_column(found, X)  # type: ignore[union-attr]
+        return weights if whole else model.preparation.by_column(weights, X)  # type: ignore[union-attr]
 
     def _of_rows(
         self,
