@@ -65,3 +65,17 @@ def test_what_is_not_there_is_one_sentence():
     for verb in (model.encode, model.reconstruct, model.score, model.predict):
         with pytest.raises(IsthmusError, match=r"nowhere\.csv"):
             verb("./nowhere.csv")
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo"])
+def test_a_sparse_matrix_is_read_as_fit_reads_it(layout):
+    sparse = pytest.importorskip("scipy.sparse")
+    X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    X[X < 0] = 0.0
+    S = sparse.csr_matrix(X).asformat(layout)
+    model = isthmus.fit("plain", S, latent_dim=2, steps=3, progress=False)
+    for method in ("encode", "score", "reconstruct", "drivers", "predict"):
+        dense = getattr(model, method)(S)
+        assert isinstance(dense, np.ndarray)
+        np.testing.assert_array_equal(dense, getattr(model, method)(X))
+    assert len(model.encode(S, code=True)) == 30

@@ -107,3 +107,26 @@ def test_a_threshold_of_other_scores_is_refused():
         model.predict(X, kind="error")
     assert (model.predict(X, kind="bound", contamination=0.1) == -1).mean() == pytest.approx(0.1)
     assert (model.predict(X, kind="error", threshold=-1e9) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [
+        ("predict", {"contamination": "0.1"}),
+        ("predict", {"quantile": "0.1"}),
+        ("predict", {"threshold": "low"}),
+        ("predict", {"threshold": float("nan")}),
+        ("predict", {"seed": "abc"}),
+        ("score", {"seed": "abc"}),
+        ("score", {"seed": 1.5}),
+        ("drivers", {"seed": "abc"}),
+        ("reconstruct", {"seed": "abc"}),
+        ("encode", {"batch_size": "many"}),
+    ],
+)
+def test_what_is_no_number_is_one_sentence(method, option):
+    X = np.random.default_rng(0).normal(size=(40, 4)).astype("f4")
+    model = isthmus.fit("vae", X, latent_dim=2, steps=2, progress=False)
+    ((name, value),) = option.items()
+    with pytest.raises(IsthmusError, match=f"{name}=.*{value}.* is no"):
+        getattr(model, method)(X, **option)

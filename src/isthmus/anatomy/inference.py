@@ -1,6 +1,7 @@
 """What users call on a fitted model: encode, decode, reconstruct, score, sample."""
 
 from collections.abc import Iterator, Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
@@ -18,7 +19,7 @@ from isthmus.anatomy.layout import cut, like, named_rows, raw_rows, restored, sh
 from isthmus.anatomy.masks import unmasked
 from isthmus.anatomy.output import View
 from isthmus.anatomy.overflow import Overflow
-from isthmus.anatomy.randomness import drawing
+from isthmus.anatomy.randomness import checked_seed, drawing
 from isthmus.anatomy.ranges import Extremes, check_units
 from isthmus.anatomy.scoring import (
     DRAWS,
@@ -84,7 +85,7 @@ class Inference:
         With ``code=True`` the :class:`Code` itself, so that a sparse code stays sparse.
         """
         model = self._model
-        if opening.is_name(X):
+        if opening.is_closed(X):
             source = opening.opened(model, X)
             latents = self.encode(source, code=code, batch_size=batch_size, **about)  # type: ignore[call-overload]
             return cast(Array | Code, opening.arrays(latents))
@@ -129,7 +130,7 @@ class Inference:
             )
         codes = [Z] if isinstance(Z, Code) else self._dense_codes(Z, batch_size)
         entries = None if given is None else all_entries(given, len(Z))
-        generator = torch.Generator(model.device).manual_seed(seed)
+        generator = torch.Generator(model.device).manual_seed(checked_seed(seed))
         recon, start = [], 0
         try:
             with evaluating(model):
@@ -172,12 +173,12 @@ class Inference:
         what is given, and never the rows.
         """
         model = self._model
-        if opening.is_name(X):
+        if opening.is_closed(X):
             how = {"batch_size": batch_size, "seed": seed, "as_read": as_read, **about}
             output = self.reconstruct(opening.opened(model, X), **how)
             return opening.arrays(output if as_read else self._restored(output, None))
         rows, spread = self._opened(X, about)
-        generator = torch.Generator(model.device).manual_seed(seed)
+        generator = torch.Generator(model.device).manual_seed(checked_seed(seed))
         with evaluating(model):
             batches = self._batches(rows, batch_size, **about)
             parts = [_cpu(self.rebuilt(batch, generator=generator)) for batch in batches]
@@ -299,7 +300,7 @@ class Inference:
         wide: bool,
     ) -> Array:
         """What is measured of the rows of each batch, in the layout of ``X``."""
-        if opening.is_name(X):
+        if opening.is_closed(X):
             source = opening.opened(self._model, X)
             values = self._of_rows(measure, source, batch_size, about, wide=wide)
             return cast(Array, opening.arrays(values))
@@ -370,7 +371,7 @@ class Inference:
             z = model.prior.sample(n).to(model.device, model.dtype)
             entries = None if given is None else all_entries(given, n)
             about = _given_batch(entries, 0, n, model)
-            generator = torch.Generator(model.device).manual_seed(seed)
+            generator = torch.Generator(model.device).manual_seed(checked_seed(seed))
             params = model.decode_code(Code(z), batch=about, generator=generator)
             recon = _cpu(model.unscaled(model.likelihood.mean(params)))
             output = like(None, self._as_raw(recon, as_read), model.signal)
@@ -421,7 +422,7 @@ class Inference:
         mask: Any = None,
     ) -> Iterator[Batch]:
         model = self._model
-        if batch_size < 1:
+        if not isinstance(batch_size, Integral) or batch_size < 1:
             raise IsthmusError(f"batch_size={batch_size} is no number of rows: pass 1 or more")
         if not (
             isinstance(X, (np.ndarray, Tensor, Mapping, list, tuple, Source, tree.Rows, Batch))

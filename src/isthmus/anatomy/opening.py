@@ -1,6 +1,7 @@
 """Data by name or path, for a fitted model. Opening files is no matter of this package: whoever can
 open them says how."""
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from isthmus.errors import IsthmusError
 if TYPE_CHECKING:
     from isthmus.anatomy.autoencoder import Autoencoder
 
-Opener = Callable[["Autoencoder", str | Path], Source]
+Opener = Callable[["Autoencoder", Any], Source]
 _openers: list[Opener] = []
 
 
@@ -24,13 +25,16 @@ def register(opener: Opener) -> Opener:
     return opener
 
 
-def is_name(X: Any) -> bool:
-    """Whether data are the name of a set, or the path of a file or folder."""
-    return isinstance(X, (str, Path))
+def is_closed(X: Any) -> bool:
+    """Whether data have to be opened: a set's name, the path of a file or folder, or a sparse
+    matrix of SciPy, which whoever has one has imported."""
+    sparse_matrices = sys.modules.get("scipy.sparse")
+    sparse = sparse_matrices is not None and bool(sparse_matrices.issparse(X))
+    return sparse or isinstance(X, (str, Path))
 
 
-def opened(model: "Autoencoder", name: str | Path) -> Source:
-    """What a name or path means, read as the model's training data were."""
+def opened(model: "Autoencoder", name: Any) -> Source:
+    """What a name, a path or a sparse matrix means, read as the model's training data were."""
     if not _openers:
         raise IsthmusError(
             f"{str(name)!r} is a name, which nothing opens here: import isthmus, or pass the rows"

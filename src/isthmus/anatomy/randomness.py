@@ -9,12 +9,24 @@ at that very moment nobody can keep apart.)
 
 import os
 import time
+from numbers import Integral
 from threading import RLock
 from types import TracebackType
+from typing import Any
 
 import torch
 
 from isthmus.errors import IsthmusError
+
+
+def checked_seed(seed: Any) -> int:
+    """A seed as a whole number; anything else is an error."""
+    if not isinstance(seed, Integral) or isinstance(seed, bool):
+        raise IsthmusError(f"seed={seed} is no seed: pass a whole number")
+    if not -(1 << 63) <= seed < 1 << 64:
+        raise IsthmusError(f"seed is {seed}, which is too large: pass one below 2**64")
+    return int(seed)
+
 
 _alone = RLock()
 _waiting = 0
@@ -30,9 +42,7 @@ class drawing:
     __slots__ = ("_before", "_device", "_seed")
 
     def __init__(self, device: torch.device, seed: int) -> None:
-        if not -(1 << 63) <= seed < 1 << 64:
-            raise IsthmusError(f"seed is {seed}, which is too large: pass one below 2**64")
-        self._device, self._seed = device, seed
+        self._device, self._seed = device, checked_seed(seed)
 
     def __enter__(self) -> None:
         global _waiting

@@ -21,6 +21,7 @@ from isthmus.anatomy.batch import Batch
 from isthmus.anatomy.code import Code
 from isthmus.anatomy.each import Each, EachScaler
 from isthmus.anatomy.output import View
+from isthmus.anatomy.randomness import checked_seed
 from isthmus.anatomy.scaler import Scaler
 from isthmus.anatomy.signal import Signal
 from isthmus.anatomy.tree import Tree
@@ -87,7 +88,7 @@ class Scoring:
             raise IsthmusError(f"draws={draws} is no number of draws: pass 1 or more")
         self.model, self.kind, self.draws = model, kind, draws
         default = (model.config.get("training") or {}).get("seed") or 0
-        self.seed = int(default) if seed is None else seed
+        self.seed = int(default) if seed is None else checked_seed(seed)
         self._noise: Tensor | None = None
 
     def by(self, model: "Autoencoder") -> "Scoring":
@@ -299,7 +300,8 @@ def surprise(model: "Autoencoder", batch: Batch, scoring: Scoring) -> Tensor:
     (half the squared residual in units of sigma, of a Gaussian one), averaged over the draws of
     the code; what is not observed has 0. Of rows of numbers with a Gaussian code the KL
     divergence is shared out, too, by ``x_j / 2`` times its derivative: with a linear encoder that
-    adds up to its part that depends on the row. Without a bound, the squared error per element.
+    adds up to its quadratic part and to half of its linear one, which is there where the encoder
+    sends the training mean elsewhere than to 0. Without a bound, the squared error per element.
     """
     if not isinstance(model.signal.shape, tuple) or model.signal.kind in ("collection", "tokens"):
         raise IsthmusError(

@@ -5,6 +5,7 @@ them, sorted, where there are at most :data:`POINTS`, else as many evenly spaced
 """
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,8 @@ def threshold(
         )
     if (contamination is None) == (quantile is None):
         raise IsthmusError("a threshold is by contamination or by quantile: pass one of the two")
+    for name, share in (("contamination", contamination), ("quantile", quantile)):
+        check_number(name, share)
     if contamination is not None and not 0.0 < contamination <= 0.5:
         raise IsthmusError(
             f"contamination={contamination:g} is no share of anomalies: use a number above 0 and "
@@ -70,12 +73,20 @@ def threshold(
     return float(np.quantile(np.asarray(kept["quantiles"], np.float64), share))
 
 
+def check_number(name: str, value: Any) -> None:
+    """An error for what is neither left out nor a number."""
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    if value is not None and (not real or value != value):
+        raise IsthmusError(f"{name}={value!r} is no number: pass one such as 0.05")
+
+
 def below(scores: Any, threshold: float) -> Any:
     """1 for scores below a threshold and 0 for others, int64 ``(rows,)``, compared in float32.
 
     Scores that float32 cannot hold come in double precision, as do those of their neighbours then;
     all are compared alike.
     """
+    check_number("threshold", threshold)
     limit = float(_single(threshold))
     return (
         scores.double().lt(limit).long()

@@ -89,8 +89,8 @@ def kind_of(model: Autoencoder | None) -> Asked:
 
 
 @register
-def opened_for(model: Autoencoder, name: str | Path) -> Source:
-    """The rows of a name or path, read as those that a model was fitted to."""
+def opened_for(model: Autoencoder, name: Any) -> Source:
+    """The rows of a name, a path or a sparse matrix, read as those that a model was fitted to."""
     return opened(name, None, None, model.config, kind=kind_of(model))[0]
 
 
