@@ -23,9 +23,10 @@ def checked_seed(seed: Any) -> int:
     """A seed as a whole number; anything else is an error."""
     if not isinstance(seed, Integral) or isinstance(seed, bool):
         raise IsthmusError(f"seed={seed} is no seed: pass a whole number")
-    if not -(1 << 63) <= seed < 1 << 64:
-        raise IsthmusError(f"seed is {seed}, which is too large: pass one below 2**64")
-    return int(seed)
+    number = int(seed)
+    if not -(1 << 63) <= number < 1 << 64:
+        raise IsthmusError(f"seed is {number}, which is too large: pass one below 2**64")
+    return number
 
 
 _alone = RLock()

@@ -299,9 +299,9 @@ def surprise(model: "Autoencoder", batch: Batch, scoring: Scoring) -> Tensor:
     In nats: by how much the likelihood of the element falls short of that of its reconstruction
     (half the squared residual in units of sigma, of a Gaussian one), averaged over the draws of
     the code; what is not observed has 0. Of rows of numbers with a Gaussian code the KL
-    divergence is shared out, too, by ``x_j / 2`` times its derivative: with a linear encoder that
-    adds up to its quadratic part and to half of its linear one, which is there where the encoder
-    sends the training mean elsewhere than to 0. Without a bound, the squared error per element.
+    divergence is shared out, too: ``x_j`` times the mean of its derivatives at the training mean
+    and at the row; with a linear encoder that adds up to its part that depends on the row.
+    Without a bound, the squared error per element.
     """
     if not isinstance(model.signal.shape, tuple) or model.signal.kind in ("collection", "tokens"):
         raise IsthmusError(
@@ -317,10 +317,7 @@ def surprise(model: "Autoencoder", batch: Batch, scoring: Scoring) -> Tensor:
         kind = kind_of_score(model, code, scoring.kind)
         shared = None
         if kind == "bound" and model.target is None:
-            divergence = scoring._divergence(code)
-            if divergence is not None and divergence.requires_grad:
-                (slope,) = torch.autograd.grad(divergence.sum(), x, retain_graph=False)
-                shared = 0.5 * x.detach() * slope
+            shared = _shared(model, batch, x, code, scoring)
     with torch.no_grad():
         _, code, params, target, mask = model.looked_at(batch)
         params, target = tree.wide(params), tree.wide(target)
@@ -343,6 +340,27 @@ def surprise(model: "Autoencoder", batch: Batch, scoring: Scoring) -> Tensor:
                 start += len(part.z)
         each = each if mask is None else tree.observed(each, mask)
         return each if shared is None else each + tree.wide(shared)
+
+
+def _shared(
+    model: "Autoencoder", batch: Batch, x: Tensor, code: Any, scoring: Scoring
+) -> Tensor | None:
+    """What each element adds to the KL divergence, from the training mean on to the row.
+
+    ``x_j`` times the mean of the derivatives at both ends; None where it has no closed form.
+    """
+    divergence = scoring._divergence(code)
+    if divergence is None or not divergence.requires_grad:
+        return None
+    mean = torch.zeros_like(x).requires_grad_(True)
+    at_mean = scoring._divergence(
+        model._code_of(View(mean, mask=batch.mask), batch, None, sample=False)
+    )
+    assert at_mean is not None
+    (slope,) = torch.autograd.grad(divergence.sum(), x)
+    if at_mean.requires_grad:
+        slope = slope + torch.autograd.grad(at_mean.sum(), mean)[0]
+    return 0.5 * x.detach() * slope
 
 
 def deviation(model: "Autoencoder", batch: Batch) -> Tensor:
