@@ -64,6 +64,8 @@ def test_mistakes_are_one_sentence_with_exit_code_2(workplace):
         (["fit", "topk", "x.csv", "-o", "run"], "already holds a run"),
         (["evaluate", "nowhere"], "there is no run"),
         (["encode", "run", "x.npy", "-o", "codes.txt"], ".npz"),
+        (["fit", "topk", "x.csv", "start=", "-o", "o"], "start is empty: name the run's folder"),
+        (["decode", "run", "x.npy", "-o", "back.csv"], "'x.npy' holds no codes that can be read"),
         (["show", "topkk"], "did you mean 'topk'"),
         (["recipes", "zzzz"], "zzzz"),
     ]

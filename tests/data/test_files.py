@@ -118,10 +118,12 @@ def test_pickles_are_refused_and_not_run(name, tmp_path):
         ("missing.npy", "no file"),
         ("missing.npz:x", "no file"),
         ("note.doc", "no known type"),
+        ("rows.feather", r"write it as parquet, by pandas\.read_feather\("),
+        ("rows.jsonl", r"write it as parquet, by pandas\.read_json\(\.\.\., lines=True\)"),
     ],
 )
 def test_other_files_are_errors_with_a_remedy(name, said, tmp_path):
-    for present in ("note.doc", "one.png"):
+    for present in ("note.doc", "one.png", "rows.feather", "rows.jsonl"):
         (tmp_path / present).write_bytes(b"x")
     with pytest.raises(IsthmusError, match=said):
         as_source(str(tmp_path / name))

@@ -135,7 +135,9 @@ def test_a_folder_that_has_files_is_left_alone(tmp_path):
 
 def test_what_is_no_dictionary_is_not_written(tmp_path):
     model = isthmus.fit("vae", rows(), latent_dim=2, steps=2, progress=False)
-    with pytest.raises(isthmus.IsthmusError, match="no linear dictionary"):
+    with pytest.raises(
+        isthmus.IsthmusError, match=r"no linear dictionary, and other .* write it as format="
+    ):
         write(model, tmp_path / "out")
     with pytest.raises(isthmus.IsthmusError, match="did you mean 'saelens'"):
         write(fitted("topk"), tmp_path / "out", "saelense")

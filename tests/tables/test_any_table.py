@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pandas as pd
+import polars
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -185,3 +186,9 @@ def test_an_array_is_not_taken_for_prepared_rows_where_it_may_be_the_columns():
     seconds = np.stack([frame["a"], hours.astype("datetime64[s]").astype("int64")], 1)
     with pytest.raises(IsthmusError, match="times among them"):
         model.encode(seconds)
+
+
+def test_whole_numbers_of_128_bits_are_one_sentence():
+    frame = polars.DataFrame({"a": [1, 2, 3]}, schema={"a": polars.Int128})
+    with pytest.raises(IsthmusError, match="'a' of the data frame holds whole numbers of 128 bits"):
+        as_table(frame)

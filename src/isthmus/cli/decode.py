@@ -103,6 +103,11 @@ def _codes(path: Path) -> Any:
                 f"{str(path)!r} has no member 'z': sparse codes are decoded in Python, by "
                 "model.decode(code), or from the .csv that encode writes"
             )
+    if not tables.is_table(path):
+        raise IsthmusError(
+            f"{str(path)!r} holds no codes that can be read: pass the .npz or .csv that encode "
+            "wrote"
+        )
     table = tables.read(path)
     latents = [name for name in table.names if name.startswith("latent_")]
     numeric = latents or [name for name in table.names if table[name].is_number]

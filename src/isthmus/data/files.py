@@ -27,6 +27,11 @@ MEMBERS = ("x_train", "x", "X", "data")
 """Members of an archive that are taken for the data, in this order."""
 
 TEXT = ".txt"
+_CONVERTIBLE = {
+    ".feather": "read_feather(...)", ".json": "read_json(...)", ".xlsx": "read_excel(...)",
+    ".jsonl": "read_json(..., lines=True)", ".ndjson": "read_json(..., lines=True)",
+}  # fmt: skip
+"""Endings of tables that are not read, and what in pandas reads them."""
 _PICKLES = frozenset({".pkl", ".pickle", ".joblib", ".dill"})
 _DAMAGE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
@@ -108,6 +113,11 @@ def open_file(name: str | Path, kind: Asked = None) -> Source:
         return _archive(path, choice, kind)
     reader = _READERS.get(suffix)
     if reader is None:
+        if suffix in _CONVERTIBLE:
+            raise IsthmusError(
+                f"{str(path)!r} is not read as it is: write it as parquet, by "
+                f"pandas.{_CONVERTIBLE[suffix]}.to_parquet({path.stem + '.parquet'!r})"
+            )
         endings = ", ".join(sorted([*_READERS, ".npz", TEXT, *tables.SUFFIXES]))
         raise IsthmusError(
             f"{str(path)!r} is of no known type: pass one of {endings}, or a folder of images"

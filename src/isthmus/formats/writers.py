@@ -60,9 +60,10 @@ def taken_apart(model: Autoencoder) -> tuple[Record, dict[str, Tensor]]:
     """
     try:
         cfg = model.cfg
-    except AttributeError as problem:
+    except AttributeError:
         raise IsthmusError(
-            f"this model is no linear dictionary ({problem}): only such are written for others"
+            "this model is no linear dictionary, and other libraries' layouts hold only such: "
+            "write it as format='isthmus'"
         ) from None
     rule = model.part_as("bottleneck", Ruled, "a file of a dictionary").rule()
     about = Record.from_dict(cfg.metadata) if cfg.metadata else None

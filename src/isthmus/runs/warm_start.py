@@ -40,6 +40,10 @@ def meant(start: Any, recipe: Recipe, options: dict[str, Any]) -> Any:
 
     It is put among ``options`` then, and None comes back.
     """
+    if start == "":
+        raise IsthmusError(
+            "start is empty: name the run's folder to go on with, or leave start= out"
+        )
     if start is None or "start" not in recipe.model_options.model_fields:
         return start
     if isinstance(start, (Autoencoder, Path)):

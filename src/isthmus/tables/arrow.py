@@ -21,6 +21,17 @@ def pyarrow(purpose: str) -> Any:
     return pyarrow
 
 
+def of_polars(frame: Any, where: str) -> Table:
+    """A frame of polars as ours; an error for whole numbers of 128 bits, which Arrow has not."""
+    if any(str(kind) in ("Int128", "UInt128") for kind in frame.dtypes):
+        wide = next(n for n, k in frame.schema.items() if str(k) in ("Int128", "UInt128"))
+        raise IsthmusError(
+            f"the column {wide!r} of {where} holds whole numbers of 128 bits: cast it to Int64, or "
+            "to Float64 where they are larger"
+        )
+    return table_of(frame.to_arrow(), where, "polars")
+
+
 def table_of(found: Any, where: str, like: str, *, whole: bool = False) -> Table:
     """An Arrow table as ours."""
     names = [str(name) for name in found.schema.names]

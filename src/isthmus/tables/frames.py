@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from isthmus.errors import IsthmusError
-from isthmus.tables.arrow import in_order, table_of
+from isthmus.tables.arrow import in_order, of_polars, table_of
 from isthmus.tables.cells import OFFSETS, Marks
 from isthmus.tables.table import Column, Table, check_names
 from isthmus.tables.text_columns import KEPT, crowded, typed, without_zone
@@ -43,7 +43,7 @@ def as_table(X: Any) -> Table | None:
     if home == "pandas":
         return _pandas(X, "pandas")
     if home == "polars":
-        return table_of((X.collect() if hasattr(X, "collect") else X).to_arrow(), FRAME, "polars")
+        return of_polars(X.collect() if hasattr(X, "collect") else X, FRAME)
     if home == "pyarrow":
         return _arrow(X)
     if isinstance(X, np.ndarray):
