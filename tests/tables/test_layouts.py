@@ -114,7 +114,7 @@ def test_a_first_row_without_values_holds_no_units(tmp_path):
     assert table.rows == 3
     with notices.collected(quiet=True):
         table = read(written(tmp_path, "a,b\nx,red\n1,blue\n2,red\n"))
-    assert "row 1" in table["a"].stray  # one odd cell alone is no line of units
+    assert "row 0" in table["a"].stray  # one odd cell alone is no line of units
 
 
 def test_rows_of_a_long_file_of_blanks_are_all_read(tmp_path):

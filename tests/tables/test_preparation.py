@@ -245,3 +245,12 @@ def test_times_are_python_values_whatever_their_unit(unit):
     first, second = column.objects()
     assert str(first).startswith("2024-10-26")
     assert second is None
+
+
+def test_dates_that_may_begin_with_day_or_month_are_left_out_with_the_remedy():
+    frame = pd.DataFrame({"x": RNG.normal(size=60)})
+    frame["seen"] = [f"{1 + n % 12:02}/{1 + n // 12:02}/2020" for n in range(60)]
+    with notices.collected(quiet=True) as said:
+        made = Preparation.learn(as_table(frame), None, PrepareOptions())
+    assert [one.name for one in made.encoders] == ["x"]
+    assert any("'01/01/2020', may begin with the day or the month: write them" in s for s in said)

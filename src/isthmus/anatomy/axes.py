@@ -5,9 +5,10 @@ The rules, in order, for rows of shape ``shape`` (without the axis of rows):
 - one axis: vectors;
 - two axes of bytes: grey images; of other numbers grey images where they look like some
   (:func:`looks_like_images`), else series ``(steps, channels)``;
-- three axes: images. The channels are first where the first axis is 1 to 4, last where only the
-  last is (and the middle is another number: those are small maps); else the two equal sides are
-  height and width, and channels come first if that says nothing;
+- three axes: images. The channels are first where the first axis is 1 to 4 (which is said where the
+  last is, too), last where only the last is (and the middle is another number: those are small
+  maps); else the two equal sides are height and width, and channels come first if that says
+  nothing;
 - of a recipe that reads rows of features (a dictionary), every other axis is one of positions,
   each a row of its own: two axes that do not look like images, three axes without 1 to 4 channels
   (the features are where the channels would be), and more than three (the features are last).
@@ -297,10 +298,9 @@ def _image(shape: tuple[int, ...], axis: int | None) -> Axes:
         raise IsthmusError("axis=2 lies between height and width: the channels are axis=1 or -1")
     last, sentence = axis == 3, ""
     if axis is None:
-        if _begins_with_channels(shape) or _ends_in_channels(shape):
-            last = not _begins_with_channels(shape)
-        else:
-            last = first == second != third
+        begins, ends = _begins_with_channels(shape), _ends_in_channels(shape)
+        last = ends and not begins if begins or ends else first == second != third
+        if begins == ends and shape != (1, 1, 1):
             count, where = (third, "last") if last else (first, "first")
             sentence = (
                 f"rows of shape {shape} are read as images of {count} channels, which come {where} "

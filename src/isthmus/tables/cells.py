@@ -158,6 +158,12 @@ def truth(cell: str) -> bool | None:
     return _WORDS.get(cell.strip().lower())
 
 
+def order_is_unclear(cells: Sequence[str]) -> bool:
+    """Whether these are dates that may begin with the day as well as with the month."""
+    matches = [_LOCAL.fullmatch(cell) for cell in cells]
+    return all(m is not None and m[2] == "/" and max(int(m[1]), int(m[3])) <= 12 for m in matches)
+
+
 def style_of_times(cells: Sequence[str]) -> str | None:
     """How times are written, all in one way: "iso", or "day.month", "day/month", "month/day".
 

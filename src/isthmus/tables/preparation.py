@@ -10,7 +10,7 @@ import torch
 
 from isthmus import notices
 from isthmus.errors import IsthmusError
-from isthmus.tables.cells import OFFSETS
+from isthmus.tables.cells import OFFSETS, order_is_unclear
 from isthmus.tables.numbers import Numbers
 from isthmus.tables.one_hot import Levels, listed
 from isthmus.tables.options import PrepareOptions
@@ -353,6 +353,12 @@ def _too_many(levels: Levels, column: Column, options: PrepareOptions) -> str:
     """Why a column of text is not read; empty where it is."""
     different = len(np.unique(column.values[column.values >= 0]))
     if len(levels.levels) > options.levels or not levels.levels:
+        texts = [level for level in column.levels if isinstance(level, str)]
+        if texts and len(texts) == len(column.levels) and order_is_unclear(texts):
+            return (
+                f"its dates, such as {texts[0]!r}, may begin with the day or the month: write them "
+                "as 2020-12-31, or pass a frame in which they are times"
+            )
         hint = f"prepare={{'levels': {different}, 'rare': 0}} keeps it"
         return f"it is text with {different} different values; {hint}"
     return ""
