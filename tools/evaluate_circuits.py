@@ -260,7 +260,7 @@ starts without them none formed within a million tokens; **that it copies was la
 training has kept and sharpened it**, so nothing here is evidence on how such heads form. All
 else was learnt. The rates and the mix of rows of the first 1,060 steps were changed by hand on
 the way, so that another run gives another model; the others are one run, `--further --seed 1
---steps 1500 --matrix-rate 0.008 --embedding-rate 0.0015`, an hour of one core.
+--steps 1500 --matrix-rate 0.008 --embedding-rate 0.0015`, an hour of one core with AMX.
 
 {training[steps]:,} steps, {training[tokens_seen]:,} tokens seen: {kinds[english]:,} of the
 English that the small one reads, with the same held-out parts ({training[epochs]} epochs);

@@ -323,3 +323,12 @@ def test_what_has_no_number_in_double_precision_is_least_normal_by_its_largest_d
     assert drivers[3].argmax() == 4
     np.testing.assert_allclose(drivers[3], 0.5 * X[3].astype(float) ** 2)
     assert model.predict(X, threshold=-1e30)[3] == -1
+
+
+@pytest.mark.parametrize("measure", ["score", "drivers"])
+def test_weights_that_are_no_numbers_are_not_blamed_on_rows(measure):
+    model = isthmus.fit("vae", rows(), latent_dim=2, steps=3, batch_size=8, progress=False)
+    with torch.no_grad():
+        next(model.decoder.parameters()).view(-1)[0] = torch.nan
+    with pytest.raises(IsthmusError, match="weights hold NaN or infinity, in decoder"):
+        getattr(model, measure)(rows())

@@ -58,10 +58,20 @@ def test_it_prints_a_table_and_writes_page_picture_and_figures(place):
 
 def test_what_the_host_does_not_know_is_said(place):
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(asked(place, "absorption", controls=False))
+    console.print(asked(place, "core,absorption", controls=False))
     text = console.export_text()
     assert "not measurable on this host" in text
     assert "absorption" in text
+    with pytest.raises(IsthmusError, match="nothing could be measured: not measurable on this"):
+        asked(place, "absorption", controls=False)
+
+
+@pytest.mark.parametrize("name", ["config.json", "index.html"])
+def test_what_is_no_folder_of_results_is_left_alone(place, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(IsthmusError, match="holds something else than results"):
+        run([str(place / "run")], tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize(

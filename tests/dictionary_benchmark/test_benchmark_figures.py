@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,3 +63,12 @@ def test_the_table_says_direction_interval_and_why_nothing_was_measured():
     probing = next(r for r in rows if r["measure"] == "accuracy_1")
     assert (probing["value"], probing["better"]) == ("", "higher")
     assert probing["note"] == "not measurable on this host: why"
+
+
+def test_a_reason_says_with_how_many_seeds_where_others_gave_a_number():
+    found = result()
+    task = next(one for one in found.tasks if one.name == "core")
+    lost = TaskRun("core", found.rows[0].name, 1, {}, "not measurable on this host: why")
+    mixed = replace(found, seeds=2, runs=[*found.runs, lost])
+    sentence = "with 1 of 2 seeds not measurable on this host: why"
+    assert mixed.notes(task.name) == [sentence, "a note"]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from isthmus import notices
 from isthmus.dictionary_benchmark.concept_probes import asked_classes, balanced, one_against_rest
 from isthmus.dictionary_benchmark.labelled_texts import (
     LEAST,
@@ -61,6 +62,11 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path):
     (tmp_path / "own.txt").write_text("text")
     with pytest.raises(IsthmusError, match="no rows with columns"):
         user_texts(tmp_path / "own.txt", "text", ["label"], 5)
+    with pytest.raises(IsthmusError, match="a column is named twice"):
+        user_texts(path, "text", ["label", "label"], 5)
+    path.write_text("text,label\n")
+    with pytest.raises(IsthmusError, match="has no rows"):
+        user_texts(path, "text", ["label"], 5)
 
 
 def test_of_two_classes_one_question_is_asked_and_of_three_three():
@@ -71,3 +77,17 @@ def test_of_two_classes_one_question_is_asked_and_of_three_three():
     assert texts.of("three", "y")[split.index].tolist() == split.on.tolist()
     again = balanced(split.index[split.on], split.index[~split.on], 0, 0)
     assert sorted(again.index.tolist()) == sorted(split.index.tolist())
+
+
+def test_rows_that_lack_something_or_repeat_a_text_are_left_out_and_counted(tmp_path):
+    path = tmp_path / "own.jsonl"
+    rows = [f'{{"text": "text {i}", "label": "{"ab"[i % 2]}"}}' for i in range(40)]
+    gaps = ['{"text": "x", "label": NaN}', '{"text": "  ", "label": "a"}']
+    path.write_text("\n".join([*rows, *gaps, rows[0], rows[1], rows[1]]))
+    with notices.collected(quiet=True) as said:
+        read = user_texts(path, "text", ["label"], 50)
+    assert sorted(read.texts) == sorted(f"text {i}" for i in range(40))
+    assert said == [
+        "2 of 45 rows of own.jsonl lack the text or a label: left out",
+        "3 of 45 rows of own.jsonl repeat the text of another: left out",
+    ]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import isthmus
+from isthmus.dictionary_benchmark import opened_dictionaries
 from isthmus.dictionary_benchmark.opened_dictionaries import open_dictionaries
 from isthmus.errors import IsthmusError
 from isthmus.formats import save_pretrained
@@ -50,6 +51,17 @@ def test_hosts_are_not_mixed_and_points_have_to_be_there(folder):
     with pytest.raises(IsthmusError, match="name them with --host"):
         open_dictionaries({"x": dictionary(random_atoms())}, None, POINT)
     assert resident().name != host().name
+
+
+def test_a_dictionary_is_not_taken_to_another_point_than_its_own(folder, monkeypatch):
+    run = folder / "a" / "run"
+    about = {**opened_dictionaries.read_config(run), "data": {"spec": f"lm:x@{POINT}?tokens=9"}}
+    monkeypatch.setattr(opened_dictionaries, "read_config", lambda _: about)
+    _, (one,) = open_dictionaries([run], host(), POINT)
+    assert one.point.startswith(POINT)
+    about["data"] = {"spec": "lm:x@embed"}
+    with pytest.raises(IsthmusError, match="says that it reads embed, and --at"):
+        open_dictionaries([run], host(), POINT)
 
 
 def test_transcoders_and_scaled_rows_are_refused():

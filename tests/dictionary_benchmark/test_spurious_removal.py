@@ -119,3 +119,12 @@ def test_texts_with_one_attribute_are_not_measurable(tmp_path):
     with pytest.raises(NotMeasurable, match="two columns of labels of two classes"):
         SpuriousRemoval().premise(place, POINT, 0)
     assert {one.name for one in SpuriousRemoval.measures} == {f"scr_{n}" for n in COUNTS}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_attribute_that_nothing_tells_is_not_taken_for_the_one_that_is_meant(tmp_path, seed):
+    texts = two_attributes(each=30)
+    coins = np.random.default_rng(seed).choice(["p", "q"], len(texts))
+    noise = TextSet("noise", texts.texts, {"first": texts.labels["first"], "coin": tuple(coins)})
+    with pytest.raises(NotMeasurable, match="no pair of attributes"):
+        SpuriousRemoval().premise(ground(tmp_path, [noise]), POINT, seed)

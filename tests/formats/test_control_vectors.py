@@ -98,6 +98,9 @@ def test_safetensors_have_the_same_names(tmp_path):
 REFUSED = {
     "layer 0": ({0: torch.ones(4)}, "a.gguf", "leave layer 0 out"),
     "none": ({}, "a.gguf", "leave layer 0 out"),
+    "half a layer": ({1.5: torch.ones(4)}, "a.gguf", "number layers"),
+    "too large": ({1: torch.full((4,), 1e300, dtype=torch.float64)}, "a.gguf", "no numbers"),
+    "empty": ({1: torch.ones(0)}, "a.safetensors", "shapes"),
     "shapes": ({1: torch.ones(4), 2: torch.ones(5)}, "a.gguf", "shapes"),
     "nan": ({1: torch.full((4,), torch.nan)}, "a.gguf", "no numbers"),
     "ending": ({1: torch.ones(4)}, "a.bin", "end it in"),
@@ -117,3 +120,9 @@ def test_latents_that_do_not_exist_are_refused():
     for latents, said in (({}, "no latent"), ({999: 1.0}, "no latent 999"), ({-1: 1.0}, "-1")):
         with pytest.raises(isthmus.IsthmusError, match=said):
             control_vectors.direction(model, latents)
+
+
+@pytest.mark.parametrize("latents", [{1.5: 1.0}, {1: float("nan")}, [1, 2]])
+def test_what_is_no_latent_or_no_amount_is_refused(latents):
+    with pytest.raises(isthmus.IsthmusError, match="latent"):
+        control_vectors.direction(read("saelens/standard"), latents)

@@ -74,6 +74,12 @@ def changed(how):
         return [(tokens, codes), (tokens[:, :5], codes[:, :5])]
     if how == "large":
         return [(tokens, codes * 1e6)]
+    if how == "half a token":
+        return [(tokens + 0.5, codes)]
+    if how == "below":
+        return [(tokens - 10_000, codes)]
+    if how == "no row":
+        return [(tokens[:0], codes[:0])]
     if how == "nan":
         codes[0, 1, 2] = torch.nan
         return [(tokens, codes)]
@@ -81,7 +87,8 @@ def changed(how):
 
 
 REFUSED = {"shape": "do not fit", "lengths": "one length", "large": "half precision",
-           "nan": "not finite", "nothing": "no text"}  # fmt: skip
+           "nan": "not finite", "nothing": "no text", "half a token": "whole and from 0",
+           "below": "whole and from 0", "no row": "no text"}  # fmt: skip
 
 
 @pytest.mark.parametrize("how", REFUSED)
@@ -97,3 +104,10 @@ def test_a_cache_that_is_there_and_too_many_files_are_refused(tmp_path):
     delphi.write_cache(batches(), tmp_path, **ABOUT)
     with pytest.raises(isthmus.IsthmusError, match="there already"):
         delphi.write_cache(batches(), tmp_path, **ABOUT)
+
+
+@pytest.mark.parametrize("module", ["../out", "/out", "..", ""])
+def test_a_module_is_a_name_and_no_other_place(module, tmp_path):
+    with pytest.raises(isthmus.IsthmusError, match="is no name of a module"):
+        delphi.write_cache(batches(), tmp_path / "in", **{**ABOUT, "module": module})
+    assert not (tmp_path / "out").exists()

@@ -174,3 +174,19 @@ def test_what_is_no_place_is_refused():
     with pytest.raises(isthmus.IsthmusError, match="is no point"):
         names_of("model.layers.0:sideways", "llama")
     assert len(LENS) == len({*LENS.values()})
+
+
+@pytest.mark.parametrize("path", ["model..layers.3", " model.layers.3", "model.layers.-3",
+                                  "model.layers.003", "layers[3"])  # fmt: skip
+def test_what_can_be_no_path_has_no_names(path):
+    with pytest.raises(isthmus.IsthmusError, match="is no point"):
+        names_of(path, "llama")
+
+
+@pytest.mark.parametrize(
+    ("name", "tool"),
+    [("path.", "interp_engine"), ("layers[3.output", "nnsight"), ("resid_post.²", "interp_engine")],
+)
+def test_what_no_tool_calls_so_is_no_point(name, tool):
+    with pytest.raises(isthmus.IsthmusError):
+        point_of(name, tool, "llama")

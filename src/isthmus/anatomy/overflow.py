@@ -16,6 +16,7 @@ from isthmus.anatomy import tree
 from isthmus.anatomy.batch import Batch
 from isthmus.anatomy.evaluation_mode import evaluating
 from isthmus.anatomy.tree import Tree
+from isthmus.errors import IsthmusError
 
 if TYPE_CHECKING:
     from isthmus.anatomy.autoencoder import Autoencoder
@@ -50,8 +51,17 @@ class Overflow:
 
     @property
     def twin(self) -> "Autoencoder":
-        """The model in double precision, on the CPU: not every accelerator has doubles."""
+        """The model in double precision, on the CPU: not every accelerator has doubles.
+
+        An error where its own weights are no numbers: then no row is to blame.
+        """
         if self._twin is None:
+            for name, weight in self.model.named_parameters():
+                if not torch.isfinite(weight).all():
+                    raise IsthmusError(
+                        f"the model's weights hold NaN or infinity, in {name}: fit it again, or "
+                        "load another file"
+                    )
             self._twin = copy.deepcopy(self.model).cpu().double()
         return self._twin
 

@@ -89,11 +89,19 @@ def run(
     from isthmus.dictionary_benchmark import benchmark as measured
     from isthmus.dictionary_benchmark.benchmark_figures import as_csv
     from isthmus.dictionary_benchmark.benchmark_page import benchmark_page, picture
+    from isthmus.dictionary_benchmark.benchmark_runs import RESULTS
     from isthmus.dictionary_benchmark.score_chart import standalone
     from isthmus.runs import write_atomically
+    from isthmus.training.checkpoint import CONFIG
 
     if output.exists() and not output.is_dir():
         raise IsthmusError(f"{output} is a file: name a folder for the results")
+    if (output / CONFIG).exists() or (
+        (output / "index.html").exists() and not (output / RESULTS).is_dir()
+    ):
+        raise IsthmusError(
+            f"{output} holds something else than results of a benchmark: name another folder"
+        )
     method, colon, model = explainer.partition(":")
     if bool(colon and model) != (method in ("endpoint", "local")):
         raise IsthmusError(
@@ -111,6 +119,9 @@ def run(
         with_controls=controls,
         progress=progress,
     )  # fmt: skip
+    if not result.main():
+        reasons = {reason for one in result.tasks for reason in result.notes(one.name)}
+        raise IsthmusError(f"nothing could be measured: {'; '.join(sorted(reasons))}")
     write_atomically(output / "index.html", benchmark_page(result).encode())
     write_atomically(output / "results.csv", as_csv(result).encode())
     write_atomically(output / "picture.svg", standalone(picture(result)).encode())

@@ -169,5 +169,5 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        print(f"\nisthmus: {stop or 'stopped'}", file=sys.stderr)
+        print(f"\nisthmus: {str(stop) or 'stopped'}", file=sys.stderr)
         raise typer.Exit(130) from None

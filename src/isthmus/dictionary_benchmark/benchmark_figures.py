@@ -89,11 +89,20 @@ class BenchmarkResult:
 
     def notes(self, task: str) -> list[str]:
         """Sentences about a task, each once: why numbers are missing, and what they rest on."""
-        sentences: dict[str, None] = {}
+        seeds: dict[str, set[int]] = {}
+        notes: dict[str, None] = {}
         for run in self.runs:
             if run.task == task:
-                sentences.update(dict.fromkeys((run.reason, *run.notes)))
-        return [sentence for sentence in sentences if sentence]
+                notes.update(dict.fromkeys(run.notes))
+                if run.reason:
+                    seeds.setdefault(run.reason, set()).add(run.seed)
+        reasons = [
+            reason
+            if len(which) == self.seeds
+            else f"with {len(which)} of {self.seeds} seeds {reason}"
+            for reason, which in seeds.items()
+        ]
+        return [*reasons, *notes]
 
     def seconds(self, task: str) -> float:
         """How long the task took, all dictionaries and seeds together."""
@@ -149,8 +158,9 @@ def as_csv(found: BenchmarkResult) -> str:
                     writer.writerow((*head, "", "", "", 0, task.over, found.seeds, reason))
                     continue
                 low, high = result.interval or ("", "")
+                measured = sum(not run.reason for run in found.of(task.name, row.name))
                 writer.writerow(
-                    (*head, repr(result.value), low, high, result.n, task.over, found.seeds,
+                    (*head, repr(result.value), low, high, result.n, task.over, measured,
                      result.note)
                 )  # fmt: skip
     return text.getvalue()

@@ -104,7 +104,7 @@ def _legend(result: BenchmarkResult) -> Html:
         [tag("b", task.title), f": {note}"]
         for task in result.tasks
         for note in result.notes(task.name)
-        if note.startswith("not measurable")
+        if "not measurable" in note
     ]
     return Html(tag("p", note) + kit.listed([*controls, *missing]))
 

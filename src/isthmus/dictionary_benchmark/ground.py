@@ -121,10 +121,13 @@ class Ground:
         """The rows of the running text of a seed, of so many times ``settings.tokens``."""
         texts = documents(self.text)
         order = np.random.default_rng([seed, 70]).permutation(len(texts))
-        context = min(self.host.context, 256)
-        return pack(
-            [texts[i] for i in order], self.host.tokenizer, context, times * self.settings.tokens
-        )
+        context, most = min(self.host.context, 256), times * self.settings.tokens
+        tokens = pack([texts[i] for i in order], self.host.tokenizer, context, most)
+        count = int(tokens.mask.sum())
+        if count < 0.99 * most:
+            sentence = f"{self.text!r} has {count:,} tokens, of {most:,} asked for: all are read"
+            self.once(sentence, lambda: notices.say(sentence))
+        return tokens
 
     def pooled(self, texts: TextSet, point: str) -> np.ndarray:
         """Mean activation of each text, float64 ``(texts, width)``."""

@@ -7,9 +7,11 @@ table of texts and labels.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from isthmus import notices
 from isthmus.data import catalogue
 from isthmus.dictionary_benchmark.attributed_texts import ATTRIBUTES, attributed_texts
 from isthmus.errors import IsthmusError, unknown
@@ -87,21 +89,31 @@ def user_texts(
     """The texts of a table (.csv, .tsv, .jsonl), in the column ``text``, with columns of labels.
 
     ``each`` texts of each class of the first attribute, drawn by ``seed``; rows that lack the text
-    or a label are left out.
+    or a label, and texts that stood before, are left out, which is said.
     """
     place = Path(path).expanduser()
     if not place.is_file():
         raise IsthmusError(f"there is no file {str(path)!r}: name a table of texts and labels")
     if not labels:
         raise IsthmusError(f"no column of labels was named: pass those of {str(path)!r}")
+    if len({text, *labels}) < 1 + len(labels):
+        raise IsthmusError("a column is named twice: name the text and each column of labels once")
     rows = read_rows(place)
+    if not rows:
+        raise IsthmusError(f"{str(path)!r} has no rows: name a table of texts and labels")
     columns = [name for name in rows[0] if isinstance(name, str)] if rows else []
     for name in (text, *labels):
         if name not in columns:
             raise unknown(f"column of {str(path)!r}", name, columns)
-    whole = [
-        row for row in rows if all(row.get(name) not in (None, "") for name in (text, *labels))
-    ]
+    whole = [row for row in rows if not any(_is_gap(row.get(name)) for name in (text, *labels))]
+    distinct = list({str(row[text]): row for row in reversed(whole)}.values())[::-1]
+    for number, why in (
+        (len(rows) - len(whole), "lack the text or a label"),
+        (len(whole) - len(distinct), "repeat the text of another"),
+    ):
+        if number:
+            notices.say(f"{number:,} of {len(rows):,} rows of {place.name} {why}: left out")
+    whole = distinct
     return chosen_texts(
         place.name.partition(".")[0],
         [str(row[text]) for row in whole],
@@ -109,6 +121,11 @@ def user_texts(
         each,
         seed,
     )
+
+
+def _is_gap(cell: Any) -> bool:
+    """Nothing, blanks, or a NaN."""
+    return cell is None or cell != cell or not str(cell).strip()
 
 
 def chosen_texts(

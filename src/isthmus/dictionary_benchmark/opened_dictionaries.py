@@ -52,7 +52,12 @@ def open_dictionaries(
                 "dictionaries of one host, or name it with --host"
             )
         common = its_host
-        opened.append(Examined(name, model, one_point(its_host.module, where).name))
+        point_name = one_point(its_host.module, where).name
+        if point is not None and one_point(its_host.module, point).name != point_name:
+            raise IsthmusError(
+                f"{name} says that it reads {point}, and --at {point_name}: leave --at out"
+            )
+        opened.append(Examined(name, model, point_name))
     assert common is not None
     for examined in opened:
         _check(examined)
@@ -88,12 +93,20 @@ def _opened(
     if (folder / CONFIG).is_file() and "data" in read_config(folder):
         model = runs.load(folder)
         spec = (read_config(folder).get("data") or {}).get("spec")
-        if look and spec is not None and spec.startswith(("lm:", "store:")):
+        if spec is not None and spec.startswith(("lm:", "store:")):
+            if not look:
+                return model, None, _point_in(spec)
             host, points = model_behind(relocated(spec, folder))
             return model, host, points[0] if len(points) == 1 else None
     else:
         model = from_pretrained(str(one))
     return model, *_published(model.config.get("published") or {}, look)
+
+
+def _point_in(spec: str) -> str | None:
+    """The one point that a spec names, without opening its model; None where it names several."""
+    _, at, points = spec.partition("?")[0].rpartition("@")
+    return points if at and not {",", "*"} & {*points} else None
 
 
 def _published(record: Mapping[str, Any], look: bool) -> tuple[LanguageModel | None, str | None]:

@@ -50,8 +50,7 @@ class ProbePerturbation(BenchmarkTask):
         for group in groups(ground, examined.point, seed):
             x = ground.pooled(group[0].texts, examined.point)
             codes = ground.pooled_codes(examined, group[0].texts)
-            probes = [ConceptProbe.fit(x[known.split.fitted[0]], known.split.fitted[1])
-                      for known in group]  # fmt: skip
+            probes = [probe_of(ground, examined.point, seed, known) for known in group]
             effects = [
                 targeted_effects(difference(codes, *known.split.fitted), examined.atoms, probe)
                 for known, probe in zip(group, probes, strict=True)
@@ -93,6 +92,16 @@ def groups(ground: Ground, point: str, seed: int) -> list[list[Known]]:
             f"{point} of {ground.host.name}"
         )
     return large
+
+
+def probe_of(ground: Ground, point: str, seed: int, known: Known) -> ConceptProbe:
+    """The probe of a class, fitted once for all dictionaries."""
+
+    def fit() -> ConceptProbe:
+        index, on = known.split.fitted
+        return ConceptProbe.fit(ground.pooled(known.texts, point)[index], on)
+
+    return ground.once(("probe", point, seed, known.name), fit)
 
 
 def _accuracies(group: list[Known], probes: list[ConceptProbe], x: np.ndarray) -> np.ndarray:

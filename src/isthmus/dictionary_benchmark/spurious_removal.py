@@ -12,7 +12,7 @@ from isthmus.dictionary_benchmark.ablated_probes import (
     spurious_effects,
     without,
 )
-from isthmus.dictionary_benchmark.concept_probes import TRAIN, ConceptProbe
+from isthmus.dictionary_benchmark.concept_probes import KNOWN, TRAIN, ConceptProbe, are_told
 from isthmus.dictionary_benchmark.examined import Examined
 from isthmus.dictionary_benchmark.ground import Ground
 from isthmus.dictionary_benchmark.labelled_texts import TextSet
@@ -62,14 +62,15 @@ class SpuriousRemoval(BenchmarkTask):
         "of balanced texts again: S = (ablated - original) / (clean - original), its gain over "
         "that of a probe of balanced texts. Of the two attributes the one that the biased probe "
         "tells worse is meant. 1: the bias is gone; 0: nothing was done; below: harm. Pairs whose "
-        f"clean probe is not better by {ROOM:g} have no room for it and are left out."
+        f"clean probe is not better by {ROOM:g} have no room for it and are left out, as are those "
+        f"of which an attribute is told right of fewer than {KNOWN:.0%} of training texts."
     )
     measures = tuple(
         TaskMeasure(f"scr_{n}", True, f"S with {n} latents set to zero", "fraction") for n in COUNTS
     )
     main = ("scr_10",)
     over = "pairs of attributes"
-    version = 1
+    version = 2
 
     def premise(self, ground: Ground, point: str, seed: int) -> None:
         biases(ground, point, seed)
@@ -107,7 +108,9 @@ def biases(ground: Ground, point: str, seed: int) -> list[Bias]:
             )
         ]
         probes = [biased(texts, ground.pooled(texts, point), *pair, seed) for texts, pair in pairs]
-        return len(pairs), [one for one in probes if one.clean - one.original >= ROOM]
+        return len(pairs), [
+            one for one in probes if one is not None and one.clean - one.original >= ROOM
+        ]
 
     pairs_there, usable = ground.once(("biases", point, seed), make)
     if not pairs_there:
@@ -122,8 +125,12 @@ def biases(ground: Ground, point: str, seed: int) -> list[Bias]:
     return usable
 
 
-def biased(texts: TextSet, x: np.ndarray, first: str, second: str, seed: int) -> Bias:
-    """The biased probe of two attributes, fitted to mean activations ``x`` ``(texts, width)``."""
+def biased(texts: TextSet, x: np.ndarray, first: str, second: str, seed: int) -> Bias | None:
+    """The biased probe of two attributes, fitted to mean activations ``x`` ``(texts, width)``.
+
+    None where the activations of training texts do not tell both: the attribute that is told worse
+    would be one that nothing tells, and the score a ratio of chances.
+    """
     on = [texts.of(name, texts.classes(name)[0]) for name in (first, second)]
     rng = np.random.default_rng([seed, 2000])
     cells = [
@@ -134,6 +141,9 @@ def biased(texts: TextSet, x: np.ndarray, first: str, second: str, seed: int) ->
     cut = round(TRAIN * least)
     train = np.concatenate([cell[:cut] for cell in drawn])
     test = np.concatenate([cell[cut:] for cell in drawn])
+    mixed = train[rng.permutation(len(train))]
+    if not all(are_told(x[mixed], one[mixed]) for one in on):
+        return None
     together = train[on[0][train] == on[1][train]]
     probe = ConceptProbe.fit(x[together], on[0][together])
     original = [probe.accuracy(x[test], one[test]) for one in on]

@@ -5,8 +5,10 @@ llama.cpp (and what is built on it) reads control vectors from a GGUF file of ar
 added to, from 1 on. Servers over vLLM take such files or safetensors of the same names.
 """
 
+import math
 import struct
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
+from isthmus.runs import write_atomically
 
 ENDINGS = (".gguf", ".safetensors")
 _MAGIC, _VERSION, _ALIGNED = 0x46554747, 3, 32
@@ -27,7 +30,7 @@ def direction(model: Autoencoder, latents: Mapping[int, float]) -> Tensor:
 
     Adding it is :class:`~isthmus.interpretation.Steering` with ``add``.
     """
-    if not latents:
+    if not latents or not isinstance(latents, Mapping):
         raise IsthmusError("no latent is named: pass {latent: how much}")
     try:
         atoms = model.W_dec
@@ -35,12 +38,14 @@ def direction(model: Autoencoder, latents: Mapping[int, float]) -> Tensor:
         raise IsthmusError(
             f"this model is no linear dictionary ({problem}), whose latents have one direction each"
         ) from None
-    for latent in latents:
-        if not 0 <= latent < len(atoms):
+    for latent, amount in latents.items():
+        if not isinstance(latent, Integral) or not 0 <= latent < len(atoms):
             raise IsthmusError(f"there is no latent {latent}: they go from 0 to {len(atoms) - 1}")
+        if not math.isfinite(amount):
+            raise IsthmusError(f"latent {latent} is to be added {amount} times: pass a number")
     total = torch.zeros(atoms.shape[1], dtype=torch.float64)
     for latent, amount in latents.items():
-        total += amount * atoms[latent].double().cpu()
+        total += amount * atoms[int(latent)].double().cpu()
     return total.float()
 
 
@@ -63,27 +68,32 @@ def write_control_vectors(
         raise IsthmusError(
             f"{target} does not say in which format: end it in .gguf or .safetensors"
         )
-    if not directions or any(layer < 1 for layer in directions):
+    whole = all(isinstance(layer, Integral) for layer in directions)
+    if not directions or not whole or any(layer < 1 for layer in directions):
         raise IsthmusError(
             f"control vectors are added behind layers from 1 on, and these are of "
-            f"{', '.join(map(str, sorted(directions))) or 'none'}: leave layer 0 out"
+            f"{', '.join(map(str, directions)) or 'none'}: number layers, and leave layer 0 out"
         )
     shapes = {tuple(vector.shape) for vector in directions.values()}
-    if len(shapes) > 1 or len(next(iter(shapes))) != 1:
+    if len(shapes) > 1 or len(next(iter(shapes))) != 1 or shapes == {(0,)}:
         raise IsthmusError(f"directions have shapes {sorted(shapes)}: pass one (d,) a layer")
-    for layer, vector in directions.items():
-        if not bool(vector.isfinite().all()):
-            raise IsthmusError(f"the direction of layer {layer} has entries that are no numbers")
+    if not isinstance(model_hint, str) or not model_hint:
+        raise IsthmusError(
+            f"model_hint={model_hint!r} is no architecture: pass one such as 'llama'"
+        )
     vectors = {
         f"direction.{layer}": directions[layer].detach().cpu().float().contiguous()
         for layer in sorted(directions)
     }
+    for name, vector in vectors.items():
+        if not bool(vector.isfinite().all()):
+            raise IsthmusError(f"{name} has entries that are no numbers of single precision")
     if target.suffix == ".gguf":
-        target.write_bytes(_gguf(vectors, model_hint, max(directions) + 1))
+        write_atomically(target, _gguf(vectors, model_hint, max(directions) + 1))
         return
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    save_file(vectors, target, metadata={"model_hint": model_hint})
+    write_atomically(target, save(vectors, metadata={"model_hint": model_hint}))
 
 
 def _gguf(vectors: Mapping[str, Tensor], hint: str, layers: int) -> bytes:

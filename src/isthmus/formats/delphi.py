@@ -67,6 +67,10 @@ def write_cache(
                 f"texts of {tokens[0].shape[1]} and of {ids.shape[1]} tokens do not go into one "
                 "cache of delphi: cut them to one length"
             )
+        if ids.is_floating_point() or bool((ids < 0).any()):
+            raise IsthmusError(
+                "tokens are numbers of a vocabulary, whole and from 0 on: pass those"
+            )
         at = (codes.abs() > LEAST).nonzero()
         active = codes[tuple(at.T)].float()
         if not bool((active.abs() <= MOST).all()) or not bool(codes.isfinite().all()):
@@ -79,10 +83,16 @@ def write_cache(
         tokens.append(ids.cpu().to(torch.int64))
         places.append(at.cpu())
         values.append(active.cpu())
-    if not tokens:
+    if not texts:
         raise IsthmusError("there is no text to write of: pass batches of tokens and codes")
-    if not 1 <= splits <= width:
-        raise IsthmusError(f"{width} latents cannot be divided into {splits}: pass splits between")
+    if not isinstance(splits, int) or not 1 <= splits <= width:
+        raise IsthmusError(
+            f"{width} latents cannot be divided into {splits}: pass splits from 1 to {width}"
+        )
+    if not module or set(module) & {"/", "\\"} or module in (".", ".."):
+        raise IsthmusError(
+            f"module={module!r} is no name of a module: pass one such as layers.3.mlp"
+        )
     path = new_folder(Path(folder) / module)
     path.mkdir(parents=True, exist_ok=True)
     text = torch.cat(tokens).contiguous().numpy()

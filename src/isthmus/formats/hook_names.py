@@ -175,14 +175,14 @@ def point_of(name: str, tool: Tool, model_type: str) -> str:
         match = re.fullmatch(r"([\w.\[\]]+)\.(input|output)(\[0\])?", name)
         if match is not None:
             path = re.sub(r"\[(\d+)\]", r".\1", match[1])
-            return f"{path}:{'in' if match[2] == 'input' else 'out'}"
+            return ":".join(_divided(f"{path}:{'in' if match[2] == 'input' else 'out'}"))
     elif tool == "interp_engine":
         if name.startswith("path."):
-            return f"{name.removeprefix('path.')}:out"
+            return ":".join(_divided(f"{name.removeprefix('path.')}:out"))
         kind, _, number = name.rpartition(".")
         for family in stacks:
             kinds = {_engine(one, family): one for one in family.places} if family.engine else {}
-            if kind in kinds and number.isdigit():
+            if kind in kinds and number.isdecimal():
                 return _point(family, int(number), kinds[kind])
     else:
         for family in stacks:
@@ -210,9 +210,13 @@ def _point(family: Family, layer: int, kind: str) -> str:
     return f"{family.stack}.{layer}{'.' if inner else ''}{inner}:{side}"
 
 
+_PATH = re.compile(r"[A-Za-z_]\w*(\.([A-Za-z_]\w*|0|[1-9][0-9]*))*")
+"""A module's path: names and numbers, apart by points."""
+
+
 def _divided(point: str) -> tuple[str, str]:
     path, _, side = point.partition(":")
-    if side not in ("", "in", "out") or not path:
+    if side not in ("", "in", "out") or not _PATH.fullmatch(path):
         raise IsthmusError(f"{point!r} is no point: write a module's path, with :in or :out behind")
     return path, side or "out"
 

@@ -7,7 +7,7 @@ weights are not.
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -64,20 +64,8 @@ def _hyper(place: Location, ignore: Sequence[str]) -> Found:
     scale = factor(place, d_in, mean)
     theta = float(setting(place, cfg, "jump_relu_threshold", float)) * scale
     weights["threshold"] = Given(torch.tensor(theta, dtype=torch.float64))
-    record = Record(
-        format="llama-scope",
-        activation="jumprelu",
-        threshold="one",
-        d_in=d_in,
-        d_sae=d_sae,
-        d_out=d_in,
-        input_scale=scale,
-        output_scale=scale,
-        hook_name=cfg.get("hook_point_in"),
-        model_name="meta-llama/Llama-3.1-8B",
-        tokens={"prepend_bos": True},
-        metadata=dict(cfg),
-    )
+    record = _llama(cfg, "one", d_in, d_sae)
+    record.input_scale = record.output_scale = scale
     for name, value in (("d_model", d_in), ("d_sae", d_sae)):
         if cfg.get(name) not in (None, value):
             raise IsthmusError(
@@ -87,14 +75,14 @@ def _hyper(place: Location, ignore: Sequence[str]) -> Found:
     return Found(record, weights)
 
 
-def _distilled(place: Location, file: TensorFile, cfg: Mapping[str, Any]) -> Found:
-    weights = _four(place, file)
-    weights["threshold"] = Stored(file, _LOGGED, change=torch.exp)
-    d_sae, d_in = weights["W_enc"].shape
-    record = Record(
+def _llama(
+    cfg: Mapping[str, Any], threshold: Literal["one", "per latent"], d_in: int, d_sae: int
+) -> Record:
+    """What all dictionaries of Llama Scope share."""
+    return Record(
         format="llama-scope",
         activation="jumprelu",
-        threshold="per latent",
+        threshold=threshold,
         d_in=d_in,
         d_sae=d_sae,
         d_out=d_in,
@@ -103,6 +91,13 @@ def _distilled(place: Location, file: TensorFile, cfg: Mapping[str, Any]) -> Fou
         tokens={"prepend_bos": True},
         metadata=dict(cfg),
     )
+
+
+def _distilled(place: Location, file: TensorFile, cfg: Mapping[str, Any]) -> Found:
+    weights = _four(place, file)
+    weights["threshold"] = Stored(file, _LOGGED, change=torch.exp)
+    d_sae, d_in = weights["W_enc"].shape
+    record = _llama(cfg, "per latent", d_in, d_sae)
     mean = cfg.get("dataset_average_activation_norm")
     mean = mean.get("in") if isinstance(mean, Mapping) else mean
     dictionary = Found(record, weights)
