@@ -1,9 +1,10 @@
-"""Kills harvests: ``kill.py FOLDER KILLS SEED`` prints a JSON object.
+"""Kills harvests: ``kill.py FOLDER KILLS SEED [PARTS]`` prints a JSON object.
 
 Each harvest is a process of its own, forked from this one (so that nothing is imported again), and
 killed with SIGKILL after a random time, again and again, until one was killed KILLS times; then it
 is left to end. Half of the kills come by the clock and half at a random operation on files, so
-that they also hit the moments between writing, renaming and listing.
+that they also hit the moments between writing, renaming and listing. With PARTS the store is made
+by so many processes, each of which is killed, the last of them also as it merges.
 """
 
 import json
@@ -27,12 +28,17 @@ TEXTS = [tiny.tokens(60, seed=1, names=("one",)), tiny.tokens(37, seed=2, names=
 HOST = tiny.language()
 
 
-def go_on(folder, slow=0.0):
-    """Both texts, as a user would harvest them who starts over with the same commands."""
+def go_on(folder, slow=0.0, part=None):
+    """Both texts, as a user would harvest them who starts over with the same commands.
+
+    The first alone, where it is harvested in parts.
+    """
     if slow:
         HOST.module.embed.register_forward_pre_hook(lambda *_: time.sleep(slow))
-    for text in TEXTS:
-        harvest(HOST, text, AT, folder, dtype="float32", batch=4, shard=37, progress=False)
+    for text in TEXTS[: None if part is None else 1]:
+        harvest(
+            HOST, text, AT, folder, dtype="float32", batch=4, shard=37, part=part, progress=False
+        )
 
 
 def killed_at(operation):
@@ -53,7 +59,7 @@ def killed_at(operation):
         setattr(os, name, counted(getattr(os, name)))
 
 
-def in_a_process(folder, draw):
+def in_a_process(folder, draw, part=None):
     """Whether it was killed; with no ``draw`` it is left to end."""
     by_operation = draw is not None and draw.random() < 0.5
     operation = draw.randint(1, 60) if by_operation else None
@@ -62,7 +68,7 @@ def in_a_process(folder, draw):
         try:
             if by_operation:
                 killed_at(operation)
-            go_on(folder, slow=0.0 if draw is None or by_operation else 0.002)
+            go_on(folder, 0.0 if draw is None or by_operation else 0.002, part)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
@@ -86,24 +92,30 @@ def files(folder):
     }
 
 
-def main(folder, kills, seed):
+def main(folder, kills, seed, parts=0):
     torch.set_num_threads(1)
-    go_on(folder / "whole")
+    if parts:
+        harvest(HOST, TEXTS[0], AT, folder / "whole", dtype="float32", batch=4, shard=37,
+                progress=False)  # fmt: skip
+    else:
+        go_on(folder / "whole")
     expected = files(folder / "whole")
     draw = random.Random(seed)
     landed, same, runs, partly = 0, True, 0, 0
     while landed < kills:
         runs += 1
         place = folder / f"run-{runs}"
-        for _ in range(6):
-            if not in_a_process(place, draw):
-                break
-            landed += 1
-            partly += (place / "provenance.json").exists()
-        in_a_process(place, None)
+        numbers = draw.sample(range(1, parts + 1), parts)
+        for part in [f"{n}/{parts}" for n in numbers] or [None]:
+            for _ in range(2 if parts else 6):
+                if not in_a_process(place, draw, part):
+                    break
+                landed += 1
+                partly += bool(list(place.rglob("provenance.json")))
+            in_a_process(place, None, part)
         same &= files(place) == expected
     print(json.dumps({"kills": landed, "partly": partly, "runs": runs, "same": same}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -49,3 +49,26 @@ def test_from_text_to_a_labelled_page(tmp_path):
 def test_a_mistake_is_one_sentence(tmp_path, words, said):
     assert said in run(*words, cwd=tmp_path, code=2)
     assert not list(tmp_path.iterdir())
+
+
+def test_parts_from_the_command_line(tmp_path, monkeypatch):
+    words = ("harvest", "resident", "--at", "layers.0", "--text", "samples", "--tokens", "3000",
+             "--dtype", "int8", "-q", "-o")  # fmt: skip
+    run(*words, "one", cwd=tmp_path)
+    assert "part 2 of 2" in run(*words, "acts", "--part", "2/2", cwd=tmp_path)
+    assert "number 1" in run("store", "merge", "acts", cwd=tmp_path, code=2)
+    monkeypatch.setenv("RANK", "0")  # as torchrun sets them
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "store:" in run(*words, "acts", cwd=tmp_path)
+    one, both = (
+        {p.relative_to(tmp_path / name): p.read_bytes()
+         for p in (tmp_path / name).rglob("*") if p.is_file()}
+        for name in ("one", "acts")
+    )  # fmt: skip
+    assert one == both
+    assert "store:" in run("store", "merge", "acts", cwd=tmp_path)
+    assert "as they were written" in run("store", "check", "acts", cwd=tmp_path)
+    assert "is no part" in run(*words, "other", "--part", "3/2", cwd=tmp_path, code=2)
+    shard = next((tmp_path / "acts").glob("shard-*"))
+    (shard / "where.npy").write_bytes(b"")
+    assert "is damaged" in run("store", "check", "acts", cwd=tmp_path, code=2)

@@ -10,11 +10,11 @@ import json
 import os
 import re
 import shutil
+import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,9 @@ from torch import Tensor
 from isthmus.activations import formats, provenance
 from isthmus.activations.duplicates import HASHES, row_hashes
 from isthmus.activations.feed_factory import Feed, RowFeed, TextFeed
+from isthmus.activations.means import Means
 from isthmus.activations.norms import MaxNorm, default_norm
+from isthmus.activations.parts import NORMS, Part, facts_of, sums_folder
 from isthmus.activations.provenance import HarvestRun, PointFacts, Provenance, Shard
 from isthmus.activations.shards import ArrayWriter, sync_folder
 from isthmus.activations.store import NAMES, TOKEN_FILES, WHERE
@@ -64,6 +66,8 @@ class Appender:
         skip_special: bool,
         shard_tokens: int,
         max_norm: MaxNorm = None,
+        part: Part | None = None,
+        batch: int = 0,
     ) -> None:
         self.folder, self.feed = folder, feed
         fresh = Provenance(
@@ -76,18 +80,26 @@ class Appender:
             if max_norm == "auto":  # a store stays as it was begun
                 fresh.max_norm = self.facts.max_norm
             _check_same(folder, self.facts, fresh)
+            if part is None and self.facts.part is not None:
+                raise IsthmusError(
+                    f"{folder} holds a part of a store: go on with it by the command that began it"
+                )
         elif any(path.name != LOCK for path in _listed(folder)) and not _is_started(folder):
             raise IsthmusError(
                 f"{folder} holds other files and is no store: choose another folder, or delete it"
             )
+        if part is not None:
+            whole = facts_of(part, int(feed.counts.sum()), self.facts.shard_tokens, batch)
+            if self.facts.part is None:
+                self.facts.part = whole
+            if (self.facts.part.batch, self.facts.part.end) != (batch, whole.end):
+                raise IsthmusError(
+                    f"{folder} was begun with batches of {self.facts.part.batch} rows and up to "
+                    f"token {self.facts.part.end:,}: go on with the command that began it"
+                )
         self.dtype = self.facts.dtype
-        self._tokens = self.facts.tokens
-        self._sums = {
-            point: torch.tensor(facts.mean or [0.0] * facts.width, dtype=torch.float64)
-            * self._tokens
-            for point, facts in self.facts.points.items()
-        }
-        self._norms = {p: f.mean_norm * self._tokens for p, f in self.facts.points.items()}
+        self._means = Means(self.facts)
+        self._pieces: list[Piece] = []
         self._writer: ArrayWriter | None = None
         self.done = self.missing = self.room = 0
         self._fed = 0
@@ -111,6 +123,8 @@ class Appender:
             self._commit()
         self.done = self.facts.done(self._run)
         self.missing = run.tokens - self.done
+        if self.facts.part is not None:
+            self.missing = self.facts.part.end - self.done
         self.room = min(self.facts.shard_tokens, self.missing)
         self._planned = self.missing
 
@@ -162,11 +176,10 @@ class Appender:
             self._writer = ArrayWriter(self.folder / PARTIAL, self._layout(), rows)
         if piece.kept:
             self._writer.write({**piece.arrays, WHERE: piece.where})
-        self._tokens += piece.kept
         self._fed += piece.tokens
-        for point in self.facts.points:
-            self._sums[point] += piece.sums[point]
-            self._norms[point] += piece.norms[point]
+        self._means.add(piece.kept, piece.sums, piece.norms)
+        if self.facts.part is not None:
+            self._pieces.append(replace(piece, arrays={}))
         if self._fed == self._writer.rows:
             self._finish_shard()
         self._failed = False
@@ -182,26 +195,24 @@ class Appender:
         checksums, tokens = self._writer.finish(), self._writer.written
         dropped = self._fed - tokens
         self._writer, self._fed = None, 0
-        name = f"shard-{len(self.facts.shards):05d}"
+        part = self.facts.part
+        first = 0 if part is None else part.first
+        name = f"shard-{first + len(self.facts.shards):05d}"
+        if part is not None:
+            place = self.folder / sums_folder(name)
+            part.sums[name] = _write_sums(place, self._pieces, self.facts)
+            self._pieces = []
         os.rename(self.folder / PARTIAL, self.folder / name)
         sync_folder(self.folder)
         self.facts.shards.append(Shard(name, self._run, tokens, checksums, dropped))
         if dropped:
             self.run.left_out["norm"] = self.run.left_out.get("norm", 0) + dropped
-        for point, facts in self.facts.points.items():
-            facts.mean = (self._sums[point] / max(1, self._tokens)).tolist()
-            facts.mean_norm = self._norms[point] / max(1, self._tokens)
-            # From what is noted, as a harvest does that goes on here: it ends on the same bits.
-            self._sums[point] = torch.tensor(facts.mean, dtype=torch.float64) * self._tokens
-            self._norms[point] = facts.mean_norm * self._tokens
+        self._means.settle()
         self.missing -= tokens + dropped
         self._commit()
 
     def _commit(self) -> None:
-        notes = {WHERE: "row of the text and place in it, counted from 0 in each run"}
-        if self.dtype in formats.NOTES:
-            notes[self.dtype] = formats.NOTES[self.dtype]
-        provenance.write(self.folder, self.facts, notes)
+        provenance.write(self.folder, self.facts, notes_of(self.dtype))
 
     def _layout(self) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
         layout: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
@@ -214,14 +225,20 @@ class Appender:
         """Remove what a killed harvest left behind."""
         counts = {shard.folder for shard in self.facts.shards}
         counts |= {folder for run in self.facts.runs for folder in (run.folder, run.hashes)}
+        if self.facts.part is not None:
+            counts |= {sums_folder(shard.folder) for shard in self.facts.shards}
         for path in _listed(self.folder):
             if _is_ours(path) and path.name not in counts:
                 shutil.rmtree(path)
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other harvests out of the folder, where the system has locks that die with a process."""
+def locked(folder: Path, wait: float = 0.0) -> Iterator[None]:
+    """Keep other harvests out of the folder, where the system has locks that die with a process.
+
+    Another one is waited for ``wait`` seconds.
+    """
+    until = time.monotonic() + wait
     folder.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl
@@ -229,12 +246,17 @@ def locked(folder: Path) -> Iterator[None]:
         yield
         return
     with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise IsthmusError(
-                f"another harvest is writing to {folder}: wait for it, or choose another folder"
-            ) from None
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise IsthmusError(
+                        f"another harvest is writing to {folder}: wait for it, or choose another "
+                        "folder"
+                    ) from None
+                time.sleep(0.05)
         yield
 
 
@@ -256,32 +278,35 @@ def _facts(feed: Feed, dtype: str) -> dict[str, PointFacts]:
 def _check_same(folder: Path, present: Provenance, fresh: Provenance) -> None:
     """An error where what comes does not fit what is there."""
 
-    new_revision = fresh.model["revision"]  # the same weights may have another name by now
-
-    def traits(facts: Provenance) -> dict[str, Any]:
-        return {
-            "model": facts.model["name"] if present.model["revision"] != new_revision else "",
-            "weights": facts.model["revision"],
-            "dtype of the host": facts.model.get("dtype", "float32"),
-            "points": [(point, facts.points[point].width) for point in facts.points],
-            "dtype": facts.dtype,
-            "skip_special": facts.skip_special,
-            "max_norm": facts.max_norm,
-        }
-
-    old, new = traits(present), traits(fresh)
+    old, new = present.traits(), fresh.traits()
+    if old["weights"] == new["weights"]:  # the same weights may have another name by now
+        new["model"] = old["model"]
     for what in old:
         if old[what] != new[what]:
             raise IsthmusError(
-                f"{folder} holds a store with other {what} ({_short(old[what])}, not "
-                f"{_short(new[what])}): choose another folder, or delete it and harvest again"
+                f"{folder} holds a store with other {what} ({old[what]}, not {new[what]}): choose "
+                "another folder, or delete it and harvest again"
             )
 
 
-def _short(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(f"{point} of width {width}" for point, width in value)
-    return str(value)
+def notes_of(dtype: str) -> dict[str, str]:
+    """What the index says of the files to whoever reads them without this library."""
+    notes = {WHERE: "row of the text and place in it, counted from 0 in each run"}
+    if dtype in formats.NOTES:
+        notes[dtype] = formats.NOTES[dtype]
+    return notes
+
+
+def _write_sums(folder: Path, pieces: list[Piece], facts: Provenance) -> dict[str, str]:
+    """What the pieces of a shard add to the means, in their order; the checksums."""
+    arrays: dict[str, np.ndarray] = {}
+    for point, about in facts.points.items():
+        arrays[f"{about.file}.npy"] = torch.stack([p.sums[point] for p in pieces]).numpy()
+        arrays[f"{about.file}{NORMS}.npy"] = np.array([p.norms[point] for p in pieces])
+    layout = {name: (array.dtype, array.shape[1:]) for name, array in arrays.items()}
+    writer = ArrayWriter(folder, layout, len(pieces))
+    writer.write(arrays)
+    return writer.finish()
 
 
 def _write_tokens(folder: Path, feed: TextFeed) -> dict[str, str]:
@@ -321,7 +346,7 @@ def _write_hashes(folder: Path, feed: Feed) -> dict[str, str]:
 
 
 def _is_ours(path: Path) -> bool:
-    return bool(re.fullmatch(rf"{PARTIAL}|(shard|text|rows)-\d+", path.name)) and path.is_dir()
+    return bool(re.fullmatch(rf"{PARTIAL}|(shard|sums|text|rows)-\d+", path.name)) and path.is_dir()
 
 
 def _is_started(folder: Path) -> bool:

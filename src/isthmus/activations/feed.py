@@ -1,5 +1,6 @@
 """What every feed of a model has in common."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,6 +38,13 @@ class Feed(Protocol):
 
     def run(self, rows: Tensor) -> Kept:
         """One forward pass over the rows ``rows``, int64."""
+        ...
+
+    def settle(self, batches: Iterable[Tensor]) -> None:
+        """Find out what is found out on the way, from the first of the batches that tells it.
+
+        For who does not begin with the first batch, and has to end on the same bits.
+        """
         ...
 
     def about(self) -> dict[str, Any]:

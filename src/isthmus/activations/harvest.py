@@ -16,9 +16,11 @@ from isthmus.activations.appender import Appender, Piece, locked
 from isthmus.activations.axes import Axis
 from isthmus.activations.duplicates import leave_out_stored
 from isthmus.activations.feed_factory import Feed, Kept, RowFeed, TextFeed, make_feed
+from isthmus.activations.merge import merge_if_complete
 from isthmus.activations.norms import MaxNorm, checked_norm, medians, within
+from isthmus.activations.parts import Part, part_named
 from isthmus.activations.points import Side
-from isthmus.activations.provenance import HarvestRun
+from isthmus.activations.provenance import FILE, PARTS, HarvestRun
 from isthmus.activations.store import Store
 from isthmus.anatomy import Source
 from isthmus.errors import IsthmusError
@@ -49,6 +51,7 @@ def harvest(
     name: str | None = None,
     axis: Axis = None,
     max_norm: MaxNorm = "auto",
+    part: str | Part | None = None,
     progress: Show = "auto",
 ) -> Store:
     """Run ``data`` through ``model`` and store its activations at the points ``at`` in ``out``.
@@ -72,18 +75,32 @@ def harvest(
     :class:`IsthmusError`. What is lost by a kill is at most
     the last shard of ``shard`` tokens (by default as many as fit into 128 MB, at most 262,144).
 
+    ``part`` is the share of this process where several make one store: ``"3/16"``, or ``"rank"``
+    of those that torchrun starts. It is written to a folder in ``out/parts``, and returned as a
+    store of its own; the part that ends last puts them together (as
+    :func:`isthmus.activations.merge.merge` does), and returns the whole, which is byte for byte
+    that of one process.
+
     Beside the tokens, which are given, memory is taken for a few batches only.
     """
     formats.check(dtype)
     if batch < 1 or (shard is not None and shard < 1):
         raise IsthmusError(f"batch={batch} and shard={shard} count rows: use 1 or more")
     norm = checked_norm(max_norm)
+    share = part_named(part)
     feed = make_feed(model, data, at, side, skip_special, name, axis)
-    folder = Path(out)
+    folder = Path(out) if share is None else share.folder(Path(out))
+    if share is not None and (Path(out) / FILE).exists():
+        return _merged_before(Path(out), feed)
+    if share is None and (folder / PARTS).is_dir() and not (folder / FILE).exists():
+        raise IsthmusError(
+            f"{folder} is being harvested in parts: name the part, run isthmus store merge "
+            f"{folder}, or choose another folder"
+        )
     fresh = not folder.exists()
     with _writing_to(folder), locked(folder):
         size = shard or shard_tokens(feed, dtype)
-        appender = Appender(folder, feed, dtype, skip_special, size, norm)
+        appender = Appender(folder, feed, dtype, skip_special, size, norm, share, batch)
         fingerprint = feed.fingerprint()
         number = appender.number(fingerprint)
         repeats, rows = _leave_out(appender, feed, number)
@@ -108,7 +125,19 @@ def harvest(
             _say_norms(appender)
         elif number is not None and not fresh:
             say(f"all of {what} is in {folder} already: nothing was added")
-    return Store(folder)
+    merged = None if share is None else merge_if_complete(Path(out))
+    return merged or Store(folder)
+
+
+def _merged_before(folder: Path, feed: Feed) -> Store:
+    """The store, where a part of the same data is asked for that went into it long ago."""
+    store = Store(folder)
+    if feed.fingerprint() not in [run.fingerprint for run in store.provenance.runs]:
+        raise IsthmusError(
+            f"{folder} holds a store already, and parts make a new one: choose another folder"
+        )
+    say(f"the parts of {folder} were merged before: nothing was added")
+    return store
 
 
 def _leave_out(appender: Appender, feed: TextFeed | RowFeed, number: int | None) -> tuple[int, int]:
@@ -174,6 +203,8 @@ def _fill(appender: Appender, feed: Feed, batch: int, progress: Show) -> None:
     """Harvest what is missing; a thread of its own writes and computes checksums meanwhile."""
     done, total = appender.done, appender.done + appender.missing
     first = done
+    if done:
+        _settle(appender, feed, batch, done)
     waiting: deque[Future[None]] = deque()
     with (
         ThreadPoolExecutor(1) as writer,
@@ -189,15 +220,28 @@ def _fill(appender: Appender, feed: Feed, batch: int, progress: Show) -> None:
                 done += piece.tokens
             if bar.due or done == total:
                 bar.draw(done, done - first, ", ".join(feed.points))
+            if done == total:
+                break
         while waiting:
             waiting.popleft().result()
+
+
+def _settle(appender: Appender, feed: Feed, batch: int, done: int) -> None:
+    """Find out of the first batches what who begins with them finds: all ends on the same bits."""
+    feed.settle(rows for rows, _ in batches(feed.counts, batch))
+    before = 0
+    for rows, _ in batches(feed.counts, batch):
+        if appender.facts.max_norm is None or appender.limits or before >= done:
+            return
+        appender.limit(medians(feed.run(rows)))
+        before += int(feed.counts[rows].sum())
 
 
 def _pieces(kept: Kept, skip: int, appender: Appender) -> Iterator[Piece]:
     """A batch as stored arrays, cut where shards end."""
     begin, total = skip, len(kept.row)
     inside = within(kept, appender.limits)
-    while begin < total:
+    while begin < total and appender.room:
         end = min(total, begin + appender.room)
         places = inside[begin:end].nonzero().flatten() + begin
         arrays: dict[str, np.ndarray] = {}

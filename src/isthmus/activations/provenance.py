@@ -13,6 +13,8 @@ from isthmus.activations.shards import sync_folder
 from isthmus.errors import IsthmusError
 
 FILE = "provenance.json"
+PARTS = "parts"
+"""Where the parts of a store are that is harvested by several processes."""
 FORMAT = 2
 _SELF = b',\n "self": "'
 """The last entry: the SHA-256 of all that stands before it."""
@@ -71,10 +73,30 @@ class Shard:
 
 
 @dataclass
+class PartFacts:
+    """Which part of a store a folder holds: ``number`` of ``of``, counted from 1.
+
+    That are the tokens from ``begin`` to ``end`` of its one run, before any is left out for its
+    norm, in whole shards of which the first is number ``first`` of the store. ``batch`` is how many
+    rows went through the model at once, on which the last bits depend. ``sums`` are the checksums
+    of what the means are made of, by shard.
+    """
+
+    number: int
+    of: int
+    begin: int
+    end: int
+    first: int
+    batch: int
+    sums: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass
 class Provenance:
     """All of it. ``shard_tokens`` is the size of a full shard.
 
-    Rows with a norm beyond ``max_norm`` times the median are left out; None keeps all.
+    Rows with a norm beyond ``max_norm`` times the median are left out; None keeps all. ``part`` is
+    None for a whole store.
     """
 
     model: dict[str, Any]
@@ -86,6 +108,7 @@ class Provenance:
     shards: list[Shard] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     max_norm: float | None = None
+    part: PartFacts | None = None
 
     @property
     def tokens(self) -> int:
@@ -93,8 +116,24 @@ class Provenance:
         return sum(shard.tokens for shard in self.shards)
 
     def done(self, run: int) -> int:
-        """Tokens of a run that have been dealt with: stored, or left out for their norm."""
-        return sum(shard.tokens + shard.dropped for shard in self.shards if shard.run == run)
+        """Tokens of a run that have been dealt with: stored, or left out for their norm.
+
+        Those before a part count as such.
+        """
+        before = 0 if self.part is None else self.part.begin
+        return before + sum(s.tokens + s.dropped for s in self.shards if s.run == run)
+
+    def traits(self) -> dict[str, Any]:
+        """What has to be the same for tokens to be in one store, by what it is."""
+        return {
+            "model": self.model["name"],
+            "weights": self.model["revision"],
+            "dtype of the host": self.model.get("dtype", "float32"),
+            "points": ", ".join(f"{p} of width {f.width}" for p, f in self.points.items()),
+            "dtype": self.dtype,
+            "skip_special": self.skip_special,
+            "max_norm": self.max_norm,
+        }
 
     def offsets(self) -> Iterator[tuple[int, int]]:
         """Rows and documents before each run."""
@@ -112,6 +151,8 @@ def write(folder: Path, provenance: Provenance, notes: dict[str, str]) -> None:
         **asdict(provenance),
         "notes": notes,
     }
+    if provenance.part is None:
+        del plain["part"]
     # Lists of numbers on one line; a string of JSON holds no line break that this could touch.
     text = _IN_NUMBERS.sub("", json.dumps(plain, indent=1)).removesuffix("\n}").encode()
     content = text + _SELF + _sha256(text) + b'"\n}\n'
@@ -135,6 +176,11 @@ def read(folder: Path) -> Provenance:
         plain = json.loads(content)
         newer = plain["format"] > FORMAT
     except FileNotFoundError:
+        if (folder / PARTS).is_dir():
+            raise IsthmusError(
+                f"{folder} holds parts of a store: harvest those that are missing, then run "
+                f"isthmus store merge {folder}"
+            ) from None
         raise IsthmusError(
             f"{folder} is no store of activations (it has no {FILE}): make one with isthmus harvest"
         ) from None
@@ -154,6 +200,7 @@ def read(folder: Path) -> Provenance:
         [Shard(**shard) for shard in plain["shards"]],
         plain["versions"],
         plain.get("max_norm"),
+        PartFacts(**plain["part"]) if plain.get("part") else None,
     )
 
 

@@ -1,7 +1,7 @@
 """Rows of a source, images say, through any module."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,9 @@ class RowFeed:
         values = {point: value.flatten(0, 1).cpu() for point, value in tensors.items()}
         row = rows.repeat_interleave(self.places)
         return Kept(values, row, torch.arange(self.places).repeat(len(rows)))
+
+    def settle(self, batches: Iterable[Tensor]) -> None:
+        """All is found out before the first batch."""
 
     # --- what is found out before ------------------------------------------------------------
 

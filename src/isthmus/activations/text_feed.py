@@ -1,7 +1,7 @@
 """Token rows through a language model."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -81,6 +81,15 @@ class TextFeed:
         self.counts = self.keep.sum(1)
         self.left_out[reason] = self.left_out.get(reason, 0) + number
         return number
+
+    def settle(self, batches: Iterable[Tensor]) -> None:
+        if self._apart is not None:
+            return
+        lengths = self.tokens.mask.sum(1)
+        for rows in batches:
+            if int(lengths[rows].min()) < int(lengths[rows].max()):
+                self.run(rows)
+                return
 
     def run(self, rows: Tensor) -> Kept:
         ids, visible, order = packed(self.tokens.ids[rows], self.tokens.mask[rows])

@@ -33,6 +33,7 @@ from isthmus.cli import (
     score,
     show,
     steer,
+    store,
     traverse,
 )
 from isthmus.errors import IsthmusError
@@ -84,6 +85,7 @@ _add(LOOK, benchmark.benchmark)
 _add(LOOK, inspect.inspect)
 app.add_typer(data.app, name="data", rich_help_panel=DATA)
 _add(DATA, harvest.harvest)
+app.add_typer(store.app, name="store", rich_help_panel=DATA)
 _add(DATA, encode.encode)
 _add(DATA, decode.decode)
 _add(DATA, score.score)

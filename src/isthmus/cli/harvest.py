@@ -64,6 +64,14 @@ def harvest(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="rows of a forward pass")] = 32,
     keep_special: Annotated[bool, typer.Option(help="keep tokens that are no text")] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="make this part of the store, where several processes share the work; by default "
+            "that of the rank under torchrun",
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="the store")] = Path(
         "activations"
     ),
@@ -80,7 +88,8 @@ def harvest(
         summary = run(
             model, at or [], output, text=text, data=data, tokens=tokens, every=every,
             context=context, dtype=dtype, host_dtype=host_dtype, device=device, axis=axis or [],
-            max_norm=max_norm, batch=batch, keep_special=keep_special, progress=not quiet,
+            max_norm=max_norm, batch=batch, keep_special=keep_special, part=part,
+            progress=not quiet,
         )  # fmt: skip
     out.print(summary)
 
@@ -102,6 +111,7 @@ def run(
     max_norm: str | None = None,
     batch: int = 32,
     keep_special: bool = False,
+    part: str | None = None,
     progress: bool = True,
 ) -> Table:
     """Harvest, and say what is in the store.
@@ -114,11 +124,14 @@ def run(
     """
     from isthmus.activations.harvest import harvest, text_tokens
     from isthmus.activations.modules import open_module
+    from isthmus.activations.parts import device_of_rank, part_named, part_of_rank
     from isthmus.activations.spec import TOKENS, absolute, norm_named
     from isthmus.data import as_source
     from isthmus.language import default_text, open_model
 
     points = [point for entry in at for point in entry.split(",") if point]
+    share, device = part_named(part) or part_of_rank(), device_of_rank(device)
+    progress = progress and (part is not None or share is None or share.number == 1)
     if data is not None and text is not None:
         raise IsthmusError("both a text and data were given: choose one of --text and --data")
     if data is not None:
@@ -131,7 +144,8 @@ def run(
         store = harvest(
             module, as_source(data), points, output, dtype=dtype, batch=batch,
             text=absolute(data), name=absolute(model), axis=_axes(axis),
-            max_norm=None if max_norm is None else norm_named(max_norm), progress=progress,
+            max_norm=None if max_norm is None else norm_named(max_norm), part=share,
+            progress=progress,
         )  # fmt: skip
         return summary(store)
     if axis:
@@ -144,7 +158,7 @@ def run(
     store = harvest(
         host, rows, points or [host.layers], output, dtype=dtype, batch=batch,
         skip_special=not keep_special, text=absolute(source), max_norm=norm_named(max_norm),
-        progress=progress,
+        part=share, progress=progress,
     )  # fmt: skip
     return summary(store)
 
@@ -189,5 +203,10 @@ def summary(store: "Store") -> Table:
         f"{size / 1e6:,.0f} MB in {escape(str(store.path))}; train on it as "
         f"{escape(f'store:{store.path}@{first}')}"
     )
+    if facts.part is not None:
+        table.caption = (
+            f"part {facts.part.number} of {facts.part.of}: {size / 1e6:,.0f} MB in "
+            f"{escape(str(store.path))}; the part that ends last puts them together"
+        )
     table.caption_justify, table.caption_style = "left", ""
     return table
