@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 PEERS := $(VENV)/peers
 FORMATS := $(VENV)/peers-formats
 SAEBENCH := $(VENV)/peers-saebench
+CIRCUITS := $(VENV)/peers-circuits
 SITE := $(VENV)/site
 STAMP := $(VENV)/.installed
 export ISTHMUS_DATA ?= $(abspath $(wildcard ../shared/data))
 
-.PHONY: demo test check slow fuzz bench fixtures saebench docs site pictures wheel clean
+.PHONY: demo test check slow fuzz bench fixtures saebench graphs docs site pictures wheel clean
 
 demo: $(STAMP)
 	$(BIN)/python -m isthmus.demo
@@ -76,6 +77,20 @@ $(SAEBENCH)/.installed:
 	$(SAEBENCH)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(SAEBENCH)/bin/python -m pip install --quiet --disable-pip-version-check sae-bench==0.6.0
 	$(SAEBENCH)/bin/python -m pip uninstall --quiet --yes torchvision timm
+	touch $@
+
+# circuit-tracer pins an old client of the hub and an old transformers: transcoders that are fitted
+# and exported here, and the graphs that it makes of them.
+graphs: $(STAMP) $(CIRCUITS)/.installed
+	$(BIN)/python -m tools.fixtures.traced_sets
+	$(CIRCUITS)/bin/python -W ignore -m tools.fixtures.graphs
+
+$(CIRCUITS)/.installed:
+	$(PYTHON) -m venv $(CIRCUITS)
+	$(CIRCUITS)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(CIRCUITS)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 \
+		circuit-tracer==0.5.0
+	$(CIRCUITS)/bin/python -m pip uninstall --quiet --yes torchvision timm
 	touch $@
 
 docs: $(STAMP)

@@ -19,7 +19,7 @@ PLACES = {
 def test_blocks_that_need_no_tool_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     values, _ = run()
-    assert len(BLOCK.findall(PAGE.read_text("utf-8"))) == 12
+    assert len(BLOCK.findall(PAGE.read_text("utf-8"))) == 13
     for name in ("for-saelens/cfg.json", "for-tracer/config.yaml", "steer.gguf",
                  "latents/layers.3/config.json"):  # fmt: skip
         assert (tmp_path / name).exists()

@@ -172,7 +172,7 @@ def test_a_splice_of_transcoders_writes_what_the_trace_says():
         with spliced(HOST.module, {"layers.1.mlp": edit}):
             HOST.module(ROW[None])
     look.remove()
-    torch.testing.assert_close((kept[0] - kept[1]).double(), trace._errors[1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close((kept[0] - kept[1]).double(), trace.errors[1], atol=1e-4, rtol=1e-4)
 
 
 def skipping(layer, **options):
@@ -234,7 +234,7 @@ def test_latents_that_write_to_several_layers_add_up(layers, scaling):
         torch.testing.assert_close(trace.values[layer], z[number], atol=1e-4, rtol=1e-4)
         recon = made.reconstruct(rows)[f"layers.{layer}.mlp"].double()
         missed = rows[f"layers.{layer}.mlp"].double() - recon
-        torch.testing.assert_close(trace._errors[layer], missed, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(trace.errors[layer], missed, atol=1e-4, rtol=1e-4)
     u = trace.pre_activations(2, 9)
     reading = trace.reading(2, 3, 9)
     parts = trace.parts(reading)

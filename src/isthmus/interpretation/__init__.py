@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from isthmus.interpretation import (
         attribution,
+        attribution_graph,
         encoding,
         features,
         fidelity,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         steering,
     )
     from isthmus.interpretation.attribution import Trace, edges
+    from isthmus.interpretation.attribution_graph import AttributionGraph, direct_effects
     from isthmus.interpretation.encoding import coded, decoded
     from isthmus.interpretation.features import (
         Example,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "attribution": ("Trace", "edges"),
+    "attribution_graph": ("AttributionGraph", "direct_effects"),
     "encoding": ("coded", "decoded"),
     "features": (
         "Example",
@@ -124,6 +127,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "AttributionGraph",
     "Batch",
     "Edit",
     "ErrorParts",
@@ -141,10 +145,12 @@ __all__ = [
     "Steering",
     "Trace",
     "attribution",
+    "attribution_graph",
     "behaviour",
     "coded",
     "decoded",
     "direct_attribution",
+    "direct_effects",
     "direction_clusters",
     "edges",
     "encoding",

@@ -143,18 +143,19 @@ class Trace:
             if layer not in layers:
                 raise IsthmusError(f"there is no layer {layer}: name one from 0 to {layers[-1]}")
         self.module = module
-        points = ["embed"]
+        points = ["embed", f"layers.{layers[-1]}"]
         for i in layers:
             points += [f"layers.{i}:in", f"layers.{i}.attention:in", f"layers.{i}.mlp_norm:in"]
             points += [f"layers.{i}.mlp:in", f"layers.{i}.mlp"]
         with evaluating(module, gradients=True):
             captures = Activations(module, points)(tokens[None])
-        self._taken = {point: tensor[0] for point, tensor in captures.items()}
+        self.taken = {point: tensor[0] for point, tensor in captures.items()}
+        """What was at the points of the model, ``(places, width)`` each."""
         self.places = len(tokens)
         self.values: dict[int, Tensor] = {}
-        self._errors: dict[int, Tensor] = {}
+        self.errors: dict[int, Tensor] = {}
         with torch.no_grad():
-            inputs = [self._taken[f"layers.{i}.attention:in"] for i in layers]
+            inputs = [self.taken[f"layers.{i}.attention:in"] for i in layers]
             self.patterns = torch.stack(
                 [attention_pattern(module, i, x) for i, x in zip(layers, inputs, strict=True)]
             )
@@ -165,29 +166,30 @@ class Trace:
     @torch.no_grad()
     def pre_activations(self, layer: int, place: int) -> Tensor:
         """Those of a transcoder's latents at one place, float64 ``(latents,)``."""
-        rows, bias = self._reads(layer)
-        x = self._taken[f"layers.{layer}.mlp:in"][place]
+        rows, bias = self.read_by(layer)
+        x = self.taken[f"layers.{layer}.mlp:in"][place]
         return rows.double() @ x.double() + bias.double()
 
     @torch.no_grad()
     def reading(self, layer: int, latent: int, place: int) -> Reading:
         """A latent's pre-activation as a readout of the residual stream."""
-        rows, bias = self._reads(layer)
+        rows, bias = self.read_by(layer)
         if not 0 <= latent < len(bias):
             raise IsthmusError(f"there is no latent {latent}: name one from 0 to {len(bias) - 1}")
-        stream = self._taken[f"layers.{layer}.mlp_norm:in"][place]
-        gain = _gain(self._block(layer).mlp_norm, stream)
+        stream = self.taken[f"layers.{layer}.mlp_norm:in"][place]
+        gain = gain_of(self.block(layer).mlp_norm, stream)
         vector = rows[latent].double() * gain
         return Reading(vector, layer, place, True, float(bias[latent]))
 
     @torch.no_grad()
     def through_head(self, reading: Reading, layer: int, head: int, source: int) -> Reading:
         """What a head brings from ``source`` to a reading, as a readout of the stream there."""
-        stream = self._taken[f"layers.{layer}:in"][source]
-        block = self._block(layer)
+        stream = self.taken[f"layers.{layer}:in"][source]
+        block = self.block(layer)
         weight = self.patterns[layer, head, reading.place, source]
         vector = head_map(block.attention, head).double() @ reading.vector
-        return Reading(weight * _gain(block.attention_norm, stream) * vector, layer, source, False)
+        gain = gain_of(block.attention_norm, stream)
+        return Reading(weight * gain * vector, layer, source, False)
 
     @torch.no_grad()
     def through_latent(self, reading: Reading, layer: int, latent: int) -> Reading:
@@ -207,10 +209,10 @@ class Trace:
             raise IsthmusError(
                 f"the transcoder of layer {layer} has no skip: fit it with skip=True"
             )
-        stream = self._taken[f"layers.{layer}.mlp_norm:in"][reading.place]
+        stream = self.taken[f"layers.{layer}.mlp_norm:in"][reading.place]
         back = reading.vector @ self.replacement.skips[layer].double()
         return Reading(
-            back * _gain(self._block(layer).mlp_norm, stream), layer, reading.place, True
+            back * gain_of(self.block(layer).mlp_norm, stream), layer, reading.place, True
         )
 
     # --- what it is made of ------------------------------------------------------------------
@@ -222,8 +224,8 @@ class Trace:
         attending = reading.layer + int(reading.after_attention)
         heads = torch.zeros(len(self.module.layers), self.patterns.shape[1], self.places).double()
         for i in range(attending):
-            attention = self._block(i).attention
-            inputs = self._taken[f"layers.{i}.attention:in"].double()
+            attention = self.block(i).attention
+            inputs = self.taken[f"layers.{i}.attention:in"].double()
             for head in range(attention.heads):
                 contributions = inputs @ (head_map(attention, head).double() @ vector)
                 heads[i, head] = self.patterns[i, head, place] * contributions
@@ -231,16 +233,16 @@ class Trace:
         replaced = self.replacement
         for i in range(reading.layer):
             if i not in replaced.reads:
-                plain[i] = float(self._taken[f"layers.{i}.mlp"][place].double() @ vector)
+                plain[i] = float(self.taken[f"layers.{i}.mlp"][place].double() @ vector)
                 continue
             written = replaced.up_to(i, reading.layer).double()
             latents[i] = self.values[i][place] * (written @ vector)
             bias[i] = float(replaced.biases[i].double() @ vector)
-            error[i] = float(self._errors[i][place] @ vector)
+            error[i] = float(self.errors[i][place] @ vector)
             if i in replaced.skips:
-                x = self._taken[f"layers.{i}.mlp:in"][place].double()
+                x = self.taken[f"layers.{i}.mlp:in"][place].double()
                 skip[i] = float(replaced.skips[i].double() @ x @ vector)
-        embed = float(self._taken["embed"][place].double() @ vector)
+        embed = float(self.taken["embed"][place].double() @ vector)
         return Parts(reading.constant, embed, heads, latents, bias, skip, error, plain)
 
     def paths(
@@ -292,12 +294,14 @@ class Trace:
 
     # --- the model's run ---------------------------------------------------------------------
 
-    def _block(self, layer: int) -> DecoderBlock:
+    def block(self, layer: int) -> DecoderBlock:
+        """A layer of the model."""
         block = self.module.layers[layer]
         assert isinstance(block, DecoderBlock)
         return block
 
-    def _reads(self, layer: int) -> tuple[Tensor, Tensor]:
+    def read_by(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Rows and bias of a layer's pre-activations, see :class:`Replacement`."""
         known = self.replacement.reads
         if layer not in known:
             named = ", ".join(map(str, known))
@@ -307,10 +311,10 @@ class Trace:
     def _encode(self) -> None:
         replaced = self.replacement
         layers = list(replaced.reads)
-        codes = replaced.codes({i: self._taken[f"layers.{i}.mlp:in"] for i in layers})
+        codes = replaced.codes({i: self.taken[f"layers.{i}.mlp:in"] for i in layers})
         self.values = {i: codes[i].double() for i in layers}
         for i in layers:
-            x, out = (self._taken[f"layers.{i}.mlp{side}"] for side in (":in", ""))
+            x, out = (self.taken[f"layers.{i}.mlp{side}"] for side in (":in", ""))
             width = len(replaced.biases[i])
             if width != out.shape[1]:
                 raise IsthmusError(
@@ -323,10 +327,10 @@ class Trace:
                     recon = recon + self.values[layer] @ written[i].double()
             if i in replaced.skips:
                 recon = recon + x.double() @ replaced.skips[i].double().T
-            self._errors[i] = out.double() - recon
+            self.errors[i] = out.double() - recon
 
 
-def _gain(norm: RMSNorm, stream: Tensor) -> Tensor:
+def gain_of(norm: RMSNorm, stream: Tensor) -> Tensor:
     """What a normalisation multiplies this stream with, float64 ``(width,)``."""
     scale = torch.rsqrt(stream.double().square().mean() + 1e-6)
     return norm.weight.double() * scale
