@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,9 @@ class Part(nn.Module):
 
     passes: float = 1.0
     """What one call costs, in forward passes through a network of its size."""
+    by_latent: ClassVar[tuple[str, ...] | None] = None
+    """Names of its tensors with one row a latent, of a part that computes with some of the latents
+    as with all: see :mod:`isthmus.ranks`. A class says it of itself, not of those that inherit."""
 
     def prepare(self, model: "Autoencoder", look: Look) -> None:
         """Set up from a sample of the data, before the first step."""

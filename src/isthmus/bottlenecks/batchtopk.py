@@ -24,6 +24,7 @@ from isthmus.bottlenecks.dictionary_start import fit_scale, sampled, start_at_me
 from isthmus.bottlenecks.firing import FiringCounter
 from isthmus.bottlenecks.topk import check_order
 from isthmus.kernels import Preactivations
+from isthmus.ranks import anywhere, counted, dealt, kth_largest, lowest
 
 _SAMPLE = 128
 _SLACK = (1.25, 2.5)
@@ -42,6 +43,8 @@ class BatchTopK(Ruled, Part):
     With ``weigh`` values are multiplied by the lengths of the decoder's atoms where they are
     compared (not where they are used): in the batch, and with the threshold.
     """
+
+    by_latent = ()
 
     threshold: Tensor
     batches: Tensor
@@ -156,10 +159,11 @@ def top_of_batch(h: Preactivations, k: int, lengths: Tensor | None = None) -> Co
             break
         cutoff = torch.full_like(h.bias.detach(), guess)
         entries = h.above(cutoff if lengths is None else _cutoff(cutoff, lengths))
-        if entries is None:
+        if anywhere(entries is None):
             break
+        assert entries is not None
         values, indices = entries
-        if int((values != 0).sum()) < total and guess > 0.0:
+        if counted(int((values != 0).sum())) < total and guess > 0.0:
             continue
         key = values.detach()
         kept = _cut(key if lengths is None else key * lengths[indices], total)
@@ -171,7 +175,7 @@ def top_of_batch(h: Preactivations, k: int, lengths: Tensor | None = None) -> Co
 
 def smallest_of(entries: Tensor) -> Tensor:
     """The smallest positive entry, a scalar; 0 where none is."""
-    least = torch.where(entries > 0, entries, torch.inf).min()
+    least = lowest(torch.where(entries > 0, entries, torch.inf).min())
     return torch.where(least.isinf(), 0.0, least)
 
 
@@ -190,9 +194,9 @@ def _guess(h: Preactivations, k: int, slack: float, lengths: Tensor | None) -> f
     u = h.take(rows).dense()
     sample = (u if lengths is None else u * lengths).flatten()
     place = math.ceil(slack * k * len(rows))
-    if place >= len(sample):
+    if place >= counted(len(sample)):
         return None
-    return max(0.0, float(_kth_largest(sample, place)))
+    return max(0.0, float(kth_largest(sample, place)))
 
 
 def _cut(values: Tensor, total: int) -> Tensor:
@@ -201,15 +205,11 @@ def _cut(values: Tensor, total: int) -> Tensor:
     At most ``total`` stay, and only positive ones.
     """
     positive = values[values > 0]
-    if len(positive) <= total:
+    if counted(len(positive)) <= total:
         return values > 0
-    cut = _kth_largest(positive, total)
+    cut = kth_largest(positive, total)
     kept = values > cut
     # In half precision many values equal the cut: without this, far too many would stay.
     ties = (values == cut).flatten().nonzero().flatten()
-    kept.view(-1)[ties[: total - int(kept.sum())]] = True
+    kept.view(-1)[ties[: dealt(len(ties), total - counted(int(kept.sum())))]] = True
     return kept
-
-
-def _kth_largest(values: Tensor, k: int) -> Tensor:
-    return values.kthvalue(len(values) - k + 1).values

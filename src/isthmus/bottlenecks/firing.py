@@ -14,6 +14,8 @@ class FiringCounter(Part):
     ``dead_after`` rows.
     """
 
+    by_latent = ("silent_rows",)
+
     silent_rows: Tensor
 
     def __init__(self, width: int, dead_after: int) -> None:

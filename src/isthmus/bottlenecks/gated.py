@@ -21,6 +21,8 @@ class Gated(Ruled, Penalised):
     terms that read the code's ``gates``, which are ``(ReLU(pi),)``, train it.
     """
 
+    by_latent = ("log_scale", "bias")
+
     def __init__(self, width: int, dead_after: int, *, control: Control | None = None) -> None:
         super().__init__(width, dead_after, control)
         self.log_scale = nn.Parameter(torch.zeros(width))

@@ -73,6 +73,8 @@ class JumpReLUBottleneck(Ruled, Penalised):
     of error costs: 1 for a summed squared error, 1 / elements for a mean one.
     """
 
+    by_latent = ("log_threshold",)
+
     bandwidth: Tensor
 
     def __init__(

@@ -22,6 +22,8 @@ class ReLU(Ruled, Penalised):
     active latent: 2 for a summed squared error, 2 / elements for a mean one.
     """
 
+    by_latent = ()
+
     def __init__(
         self,
         width: int,

@@ -23,6 +23,7 @@ from isthmus.bottlenecks.dictionary_start import fit_scale, sampled, start_at_me
 from isthmus.bottlenecks.firing import FiringCounter
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
+from isthmus.ranks import cut_among, shard_held
 
 ANNEALED = 0.1
 """Share of the run over which k falls to its end."""
@@ -65,6 +66,8 @@ class TopK(Ruled, Part):
         spoil the atoms as well.
     """
 
+    by_latent = ()
+
     def __init__(
         self,
         width: int,
@@ -103,13 +106,12 @@ class TopK(Ruled, Part):
         lengths = self._norms(model)
         values, indices = self._top(h, most, lengths)
         if sample and self.wide is not None:
-            best = _strongest(values.detach(), indices, k, lengths)
             code: SparseCode = WideSparseCode(
-                values.gather(1, best), indices.gather(1, best), self.width, h,
+                *_strongest(values, indices, k, lengths), h.width, h,
                 wide_values=values, wide_indices=indices,
             )  # fmt: skip
         else:
-            code = SparseCode(values, indices, self.width, h if sample else None)
+            code = SparseCode(values, indices, h.width, h if sample else None)
         return code
 
     def rule(self) -> Rule:
@@ -152,8 +154,15 @@ def check_order(factors: Tensor, weighed: bool) -> None:
         )
 
 
-def _strongest(values: Tensor, indices: Tensor, k: int, lengths: Tensor | None) -> Tensor:
-    """Places of the k largest of each row's entries, ``(rows, k)``."""
-    key = values.abs()
+def _strongest(
+    values: Tensor, indices: Tensor, k: int, lengths: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The k largest of each row's entries, and their latents: of all ranks those held here."""
+    key = values.detach().abs()
     key = key if lengths is None else key * lengths[indices]
-    return key.topk(k, dim=1, sorted=False).indices
+    shard = shard_held()
+    best = key.topk(min(k, key.shape[1]), dim=1, sorted=shard is not None).indices
+    values, latents = values.gather(1, best), indices.gather(1, best)
+    if shard is not None:
+        values = torch.where(cut_among(key.gather(1, best), k, shard), values, 0.0)
+    return values, latents

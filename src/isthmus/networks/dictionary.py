@@ -18,8 +18,10 @@ from isthmus.kernels import (
     Preactivations,
     RowGradient,
     adaptive_decode,
+    preactivations_of,
     residual,
 )
+from isthmus.ranks import once, shard_held, summed
 
 
 class Dictionary(LinearDecoder, Part):
@@ -29,6 +31,8 @@ class Dictionary(LinearDecoder, Part):
     each update, and the row is normalised after it (Gao et al. 2024, section 2.2, after
     Bricken et al. 2023). A :class:`SparseCode` is decoded without building it densely.
     """
+
+    by_latent = ("weight",)
 
     def __init__(self, width: int, shape: tuple[int, ...], *, unit: bool = True) -> None:
         super().__init__()
@@ -43,7 +47,9 @@ class Dictionary(LinearDecoder, Part):
     def decode(self, code: Code) -> Tensor:
         """The reconstruction, ``(rows, *shape)``, in the model's units."""
         if isinstance(code, SparseCode):
-            flat = adaptive_decode(code.values, code.indices, self.weight) + self.bias
+            flat = summed(adaptive_decode(code.values, code.indices, self.weight)) + once(self.bias)
+        elif shard_held() is not None:
+            flat = summed(code.z @ self.weight) + once(self.bias)
         else:
             flat = torch.addmm(self.bias, code.z, self.weight)
         return flat.unflatten(1, self.shape)
@@ -70,7 +76,7 @@ class Dictionary(LinearDecoder, Part):
 
     def error(self, code: Code, target: Tensor) -> Residual | None:
         """The error of the reconstruction, computed as it is decoded, where that is faster."""
-        if not isinstance(code, SparseCode):
+        if not isinstance(code, SparseCode) or shard_held() is not None:
             return None
         fields = residual(code.values, code.indices, self.weight, self.bias, target.flatten(1))
         return None if fields is None else Residual(*fields)
@@ -109,6 +115,8 @@ class DictionaryEncoder(LinearEncoder, Part):
     :class:`~isthmus.kernels.Preactivations`: the bottleneck says which of them it needs.
     """
 
+    by_latent = ("weight", "bias")
+
     def __init__(
         self, dictionary: Dictionary, *, subtract_bias: bool = True, inputs: int | None = None
     ) -> None:
@@ -145,4 +153,4 @@ class DictionaryEncoder(LinearEncoder, Part):
 
     def forward(self, x: Tensor, *, model: Autoencoder) -> Preactivations:
         centre = linear_decoder(model).offset if self.subtract_bias else None
-        return Preactivations(x.flatten(1), self.weight, self.bias, centre)
+        return preactivations_of(x.flatten(1), self.weight, self.bias, centre)

@@ -6,6 +6,7 @@ from torch import Tensor
 from isthmus.anatomy import AnySparseCode, Autoencoder, Output, SparseCode, Term, norms
 from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck
 from isthmus.kernels import take_at
+from isthmus.ranks import summed
 
 
 class NormTanh(Term):
@@ -17,6 +18,7 @@ class NormTanh(Term):
 
     name = "tanh"
     unit = "active latents, as far as the hyperbolic tangent counts them"
+    by_latent = ()
     rebuilds = False
 
     def __init__(self, scale: float) -> None:
@@ -29,7 +31,7 @@ class NormTanh(Term):
         sizes = torch.where(code.entries < 0, -code.entries, code.entries)
         if isinstance(code, SparseCode):
             lengths = take_at(lengths, code.indices)
-        return torch.tanh(self.scale * sizes * lengths).sum(1)
+        return summed(torch.tanh(self.scale * sizes * lengths).sum(1))
 
 
 class PreActivation(Term):
@@ -41,6 +43,7 @@ class PreActivation(Term):
 
     name = "preactivation"
     unit = "sum of what latents lack, times the lengths of their atoms, in the model's units"
+    by_latent = ()
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
@@ -48,4 +51,4 @@ class PreActivation(Term):
         u, cutoff = code.preactivations.dense(), torch.zeros(())
         if isinstance(model.bottleneck, JumpReLUBottleneck):
             cutoff = model.bottleneck.log_threshold.exp()
-        return torch.relu(cutoff.to(u) - u) @ norms(model).to(u)
+        return summed(torch.relu(cutoff.to(u) - u) @ norms(model).to(u))

@@ -19,6 +19,7 @@ from isthmus.anatomy import (
 )
 from isthmus.bottlenecks.penalised import Penalised
 from isthmus.errors import IsthmusError
+from isthmus.ranks import summed
 
 INTEGRAL = 0.05
 """Steps of the logarithm of the coefficient, per unit of error."""
@@ -59,6 +60,8 @@ class L0Control(Part):
     ``Held(control)`` as its weight. All state is saved with the model, and stays on its device: no
     step waits for a number.
     """
+
+    by_latent = ()
 
     integral: Tensor
     start: Tensor
@@ -162,7 +165,7 @@ class Held(Schedule):
 def count_active(code: Code) -> Tensor:
     """How many latents of each row are active, ``(rows,)``."""
     code = expect(code, AnySparseCode, "code", "the number of active latents")
-    return (code.entries != 0).sum(1)
+    return summed((code.entries != 0).sum(1))
 
 
 class ActiveLatents(Term):
@@ -170,6 +173,7 @@ class ActiveLatents(Term):
 
     name = "l0"
     unit = "active latents"
+    by_latent = ()
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
@@ -181,6 +185,7 @@ class Coefficient(Term):
 
     name = "coefficient"
     unit = "loss per unit of the penalty"
+    by_latent = ()
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:

@@ -10,6 +10,7 @@ class MSE(Term):
 
     name = "mse"
     unit = "squared error per element, in the model's units"
+    by_latent = ()
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return out.squared_error() / out.elements()
@@ -20,6 +21,7 @@ class SquaredError(Term):
 
     name = "squared_error"
     unit = "squared error per example, in the model's units"
+    by_latent = ()
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return out.squared_error()

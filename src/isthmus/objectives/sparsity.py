@@ -19,6 +19,7 @@ from isthmus.bottlenecks.firing import FiringCounter
 from isthmus.bottlenecks.jumprelu import HeavisideStep, JumpReLUBottleneck
 from isthmus.kernels import Preactivations, adaptive_decode, take_at, take_rows
 from isthmus.networks.dictionary import Dictionary
+from isthmus.ranks import counted, shard_held, summed
 
 
 class L1(Term):
@@ -26,10 +27,11 @@ class L1(Term):
 
     name = "l1"
     unit = "sum of the latents, in the model's units"
+    by_latent = ()
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
-        return out.code_as(AnySparseCode, self).entries.abs().sum(1)
+        return summed(out.code_as(AnySparseCode, self).entries.abs().sum(1))
 
 
 class NormL1(Term):
@@ -41,13 +43,14 @@ class NormL1(Term):
 
     name = "l1"
     unit = "sum of the latents times the lengths of their atoms, in the model's units"
+    by_latent = ()
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         code, lengths = out.code_as(AnySparseCode, self), norms(model)
         if isinstance(code, SparseCode):
-            return (code.values.abs() * take_at(lengths, code.indices)).sum(1)
-        return code.z.abs() @ lengths
+            return summed((code.values.abs() * take_at(lengths, code.indices)).sum(1))
+        return summed(code.z.abs() @ lengths)
 
 
 class L0(Term):
@@ -58,6 +61,7 @@ class L0(Term):
 
     name = "l0"
     unit = "active latents"
+    by_latent = ()
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
@@ -65,7 +69,7 @@ class L0(Term):
         bottleneck = model.part_as("bottleneck", JumpReLUBottleneck, self)
         assert code.gates is not None
         active: Tensor = HeavisideStep.apply(*code.gates, bottleneck.width_of_kernel)  # type: ignore[no-untyped-call]
-        return active.sum(1)
+        return summed(active.sum(1))
 
 
 class GateL1(Term):
@@ -76,6 +80,7 @@ class GateL1(Term):
 
     name = "l1"
     unit = "sum of the gates, in the model's units"
+    by_latent = ()
     rebuilds = False
 
     def __init__(self, *, weigh: bool = False) -> None:
@@ -84,11 +89,11 @@ class GateL1(Term):
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         gate = _gate(out, self)
         if not self.weigh:
-            return gate.sum(1)
+            return summed(gate.sum(1))
         lengths = norms(model)
         if isinstance(out.code, SparseCode):
-            return (gate * take_at(lengths, out.code.indices)).sum(1)
-        return gate @ lengths
+            return summed((gate * take_at(lengths, out.code.indices)).sum(1))
+        return summed(gate @ lengths)
 
 
 class GateError(Term):
@@ -100,13 +105,16 @@ class GateError(Term):
 
     name = "gate_error"
     unit = "squared error per example, in the model's units"
+    by_latent = ()
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         dictionary, gate = model.part_as("decoder", Dictionary, self), _gate(out, self)
         weight, bias = dictionary.weight.detach(), dictionary.bias.detach()
         if isinstance(out.code, SparseCode):
-            flat = adaptive_decode(gate, out.code.indices, weight) + bias
+            flat = summed(adaptive_decode(gate, out.code.indices, weight)) + bias
+        elif shard_held() is not None:
+            flat = summed(gate @ weight) + bias
         else:
             flat = torch.addmm(bias, gate, weight)
         return (out.target.flatten(1) - flat).square().sum(1)
@@ -151,6 +159,7 @@ class AuxK(Term):
 
     name = "auxk"
     unit = "squared error per element, in the model's units or as a share of the residual's"
+    by_latent = ()
 
     def __init__(
         self, k_aux: int, *, magnitude: bool = False, weigh: bool = False, relative: bool = False
@@ -162,9 +171,10 @@ class AuxK(Term):
         code = out.code_as(AnySparseCode, self)
         counter = model.part_as("bottleneck.counter", FiringCounter, self)
         dead = counter.dead(out.clock).nonzero().flatten()
-        if len(dead) == 0 or not isinstance(code.preactivations, Preactivations):
+        count = counted(len(dead))
+        if count == 0 or not isinstance(code.preactivations, Preactivations):
             return torch.zeros(out.rows, device=out.device)
-        k = min(self.k_aux, len(dead))
+        k = min(self.k_aux, count)
         among = norms(model).detach()[dead] if self.weigh else None
         values, indices = code.preactivations.of(dead).top(
             k, magnitude=self.magnitude, priority=among
@@ -172,13 +182,17 @@ class AuxK(Term):
         values = values if self.magnitude else torch.relu(values)
         error, left, whole = out.error(), [], []
         for name, dictionary in dictionaries(model).items():
-            explained = adaptive_decode(values, indices, take_rows(dictionary.atoms(), dead))
             residual = -branch(error, name).detach().flatten(1)
+            if len(dead):
+                part = adaptive_decode(values, indices, take_rows(dictionary.atoms(), dead))
+            else:  # the other ranks' alone
+                part = torch.zeros_like(residual)
+            explained = summed(part)
             left.append((residual - explained).square())
             whole.append(residual)
         rows = left[0].mean(1) if len(left) == 1 else torch.cat(left, 1).mean(1)
         if not self.relative:
             return rows
         size = (whole[0] if len(whole) == 1 else torch.cat(whole, 1)).square().mean()
-        share = min(1.0, len(dead) / self.k_aux)
+        share = min(1.0, count / self.k_aux)
         return share * rows / size.clamp_min(torch.finfo(size.dtype).tiny)

@@ -228,10 +228,7 @@ class Stepper:
                 )
             (losses.total if parts == 1 else losses.total / parts).backward()
             done.append(losses)
-        if self.options.clip_value is not None:
-            nn.utils.clip_grad_value_(self.parameters[player], self.options.clip_value)
-        if self.options.clip is not None:
-            nn.utils.clip_grad_norm_(self.parameters[player], self.options.clip)
+        self._limit(player)
         about: dict[str, Any] = {"model": self.model, "step": at}
         for part_ in self.before[player]:
             ask(part_.before_update, **about)
@@ -241,6 +238,13 @@ class Stepper:
         for part_ in self.after[player]:
             ask(part_.after_update, **about)
         return done[0] if parts == 1 else _mean(done)
+
+    def _limit(self, player: str) -> None:
+        """Clip a player's gradients, where the options ask for it."""
+        if self.options.clip_value is not None:
+            nn.utils.clip_grad_value_(self.parameters[player], self.options.clip_value)
+        if self.options.clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters[player], self.options.clip)
 
     @torch.no_grad()
     def _observe(self, seen: Sequence[Output], step: Step) -> None:

@@ -17,7 +17,7 @@ from isthmus.anatomy import (
     linear_decoder,
 )
 from isthmus.errors import IsthmusError
-from isthmus.kernels import Preactivations
+from isthmus.kernels import Preactivations, preactivations_of
 from isthmus.networks import Dictionary
 from isthmus.objectives import SquaredError
 from isthmus.recipes.options import ActiveLatents, DictionaryDim, check_active
@@ -30,12 +30,14 @@ SIGMA = 0.01
 class TiedEncoder(LinearEncoder, nn.Module):
     """``x W + b`` with the weight of the model's decoder; ``bias`` is ``(width,)``."""
 
+    by_latent = ("bias",)
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor, *, model: Autoencoder) -> Preactivations:
-        return Preactivations(x.flatten(1), *self.read_rows(model), None)
+        return preactivations_of(x.flatten(1), *self.read_rows(model), None)
 
     def read_rows(self, model: Autoencoder) -> tuple[Tensor, Tensor]:
         """The decoder's weight, and ``b``."""
@@ -49,6 +51,8 @@ class KSparse(nn.Module):
     of the run; in evaluation ``alpha k``, rounded. ``alpha`` may be set at any time and is saved
     with the model.
     """
+
+    by_latent = ()
 
     _alpha: Tensor
 
@@ -80,7 +84,7 @@ class KSparse(nn.Module):
 
     def _largest(self, h: Preactivations, k: int) -> SparseCode:
         values, indices = h.top(min(self.width, max(1, k)))
-        return SparseCode(values, indices, self.width)
+        return SparseCode(values, indices, h.width)
 
 
 @recipe(

@@ -29,6 +29,8 @@ class EvenTopK(TopK):
     many times as fast as the other, relative to its size.
     """
 
+    by_latent = ()
+
     @torch.no_grad()
     def prepare(self, model: Autoencoder, look: Look) -> None:
         """Start at the geometric median and the best scale, dealt to both halves alike."""

@@ -14,6 +14,7 @@ from isthmus.errors import IsthmusError
 from isthmus.kernels import adaptive_decode
 from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives.dead_latents import with_help
+from isthmus.ranks import once, shard_held, summed
 from isthmus.recipes.options import (
     ActiveLatents,
     AuxLatents,
@@ -63,6 +64,7 @@ class PrefixMSE(Term):
 
     name = "prefix_mse"
     unit = "squared error per element, in the model's units"
+    by_latent = ()
 
     def __init__(self, ends: list[int], *, drawn: bool = False) -> None:
         self.ends, self.drawn = ends, drawn
@@ -72,7 +74,7 @@ class PrefixMSE(Term):
         ends = self.ends
         if self.drawn and model.training:
             ends = random_ends(len(ends), ends[-1])
-        left = out.target.flatten(1) - dictionary.bias
+        left = out.target.flatten(1) - once(dictionary.bias)
         total = left.square().mean(1) + out.squared_error() / left.shape[1]
         for start, end in zip([0, *ends], ends[:-1], strict=False):
             left = left - decode_group(out.code, dictionary.weight, start, end)
@@ -82,10 +84,13 @@ class PrefixMSE(Term):
 
 def decode_group(code: Code, weight: Tensor, start: int, end: int) -> Tensor:
     """What latents ``start`` to ``end`` (without it) contribute, ``(rows, d)``."""
+    shard = shard_held()
+    if shard is not None:  # by their numbers here
+        start, end = max(0, start - shard.start), max(0, end - shard.start)
     if isinstance(code, SparseCode):
         inside = (code.indices >= start) & (code.indices < end)
-        return adaptive_decode(torch.where(inside, code.values, 0.0), code.indices, weight)
-    return code.z[:, start:end] @ weight[start:end]
+        return summed(adaptive_decode(torch.where(inside, code.values, 0.0), code.indices, weight))
+    return summed(code.z[:, start:end] @ weight[start:end])
 
 
 @recipe(

@@ -34,6 +34,7 @@ class MultiTopK(Term):
 
     name = "multi_topk"
     unit = "squared error per element, in the model's units"
+    by_latent = ()
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
