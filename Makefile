@@ -68,9 +68,12 @@ $(FORMATS)/.installed: benchmarks/sparse/constraints.txt
 	touch $@
 
 # SAEBench wants NumPy below 2, so that it has an environment of its own: its evaluation of
-# dictionaries that are wrapped for it, beside the same measured with them as they are.
-saebench: $(SAEBENCH)/.installed
+# dictionaries that are wrapped for it, beside the same measured with them as they are; and of two
+# that are fitted here and come to it through SAELens.
+saebench: $(STAMP) $(SAEBENCH)/.installed
 	$(SAEBENCH)/bin/python -W ignore -m tools.fixtures.saebench
+	$(BIN)/python -m tools.fixtures.trained
+	$(SAEBENCH)/bin/python -W ignore -m tools.fixtures.evaluated
 
 $(SAEBENCH)/.installed:
 	$(PYTHON) -m venv $(SAEBENCH)
