@@ -29,7 +29,7 @@ FLOORS = [
     ["cli", "demo"],
     ["__main__"],
 ]
-ANYWHERE = {"errors", "notices", "shapes", "spelling"}
+ANYWHERE = {"errors", "notices", "shapes", "spelling", "threads"}
 FRIENDLY = {3}
 """Floors whose packages may use each other: parts of models."""
 

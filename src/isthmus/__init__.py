@@ -11,7 +11,10 @@ Every package is an attribute, imported when it is first named: ``isthmus.interp
 
 from typing import TYPE_CHECKING
 
+from isthmus import threads
 from isthmus.errors import IsthmusError
+
+threads.settle()  # before anything imports PyTorch
 
 if TYPE_CHECKING:
     from isthmus import activations as activations
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from isthmus import objectives as objectives
     from isthmus import pages as pages
     from isthmus import pictures as pictures
+    from isthmus import ranks as ranks
     from isthmus import recipes as recipes
     from isthmus import reproduction as reproduction
     from isthmus import runs as runs
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
     from isthmus import studies as studies
     from isthmus import tables as tables
     from isthmus import testing as testing
+    from isthmus import threads as threads
     from isthmus import training as training
     from isthmus.anatomy import Autoencoder, Signal
     from isthmus.comparison import compare

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from isthmus.cli.common import out
 from isthmus.errors import IsthmusError
+from isthmus.threads import waiting
 
 
 def doctor(
@@ -48,6 +49,7 @@ def findings() -> dict[str, str]:
         "selection": screening() if path == "native" else "exact products in blocks",
         "freed memory": "kept for the next step" if keep_freed_memory() else "left to the system",
         "PyTorch": f"{torch.__version__}, {torch.get_num_threads()} threads",
+        "threads wait": waiting(),
         "accelerator": accelerator,
         "processor": f"{platform.machine()}, {os.cpu_count()} cores",
         "data folder": data or "none (set ISTHMUS_DATA to read the named data sets)",
