@@ -6,7 +6,7 @@ from unittest import mock
 import torch
 from hypothesis import strategies as st
 
-from isthmus.kernels import library, preactivations, select, using
+from isthmus.kernels import library, native_backend, preactivations, using
 
 LEVELS = [] if library.native() is None else list(range(library.native().best_level() + 1))
 NATIVE = [f"native {level}" for level in LEVELS]
@@ -29,7 +29,7 @@ def engine(name):
     native.set_level(int(level))
     try:
         with (
-            mock.patch.object(select, "_has_bf16_tiles", return_value=kind == "bf16"),
+            mock.patch.object(native_backend, "has_bf16_tiles", return_value=kind == "bf16"),
             using("native"),
         ):
             yield

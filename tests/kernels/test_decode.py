@@ -5,8 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.kernels import adaptive_decode, sparse_decode
-from isthmus.kernels import decode as decode_module
+from isthmus.kernels import adaptive_decode, sparse_decode, torch_backend
 
 from .cases import ENGINES, close, engine
 
@@ -67,7 +66,7 @@ def test_gradcheck():
 def test_the_backward_pass_in_chunks_is_the_same(monkeypatch):
     arguments = case(23, 4, 9, 5, 1, distinct=False)
     whole = gradients(sparse_decode, *arguments)
-    monkeypatch.setattr(decode_module, "_CHUNK", 3 * 4 * 5 + 1)  # three rows at a time
+    monkeypatch.setattr(torch_backend, "_CHUNK", 3 * 4 * 5 + 1)  # three rows at a time
     for a, b in zip(whole, gradients(sparse_decode, *arguments), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 

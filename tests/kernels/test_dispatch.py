@@ -10,7 +10,7 @@ import torch
 import isthmus
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations, library, path_in_use, sparse_decode, use, using
-from isthmus.kernels.dispatch import is_reference, native_for
+from isthmus.kernels.dispatch import backend_for, is_reference
 
 from .cases import NATIVE
 
@@ -45,15 +45,15 @@ def test_a_path_is_put_back_whatever_happens():
 @pytest.mark.skipif(not NATIVE, reason="no native library")
 def test_what_the_library_serves():
     single, double = torch.zeros(2), torch.zeros(2, dtype=torch.float64)
-    assert native_for(single, None) is library.native()
-    assert native_for(single, double) is None
-    assert native_for(torch.zeros(2, device="meta")) is None
+    assert backend_for(single, None).library is library.native()
+    assert backend_for(single, double).name == "torch"
+    assert backend_for(torch.zeros(2, device="meta")).name == "torch"
     for path in ("torch", "reference"):
         with using(path):
-            assert native_for(single) is None
+            assert backend_for(single).name == path
     with using("native"):
         assert path_in_use() == "native"
-        assert native_for(single) is not None
+        assert backend_for(single).name == "native"
 
 
 def test_everything_works_without_the_library(without):

@@ -32,21 +32,25 @@ def findings() -> dict[str, str]:
     from isthmus.kernels import path_in_use
     from isthmus.kernels.allocator import keep_freed_memory
     from isthmus.kernels.library import explain, native
-    from isthmus.kernels.select import screening
+    from isthmus.kernels.native_backend import NativeBackend
 
-    path = path_in_use()
+    path, library = path_in_use(), native()
     why = {
         "native": f"compiled kernels, {explain()}",
         "torch": f"PyTorch alone: {explain()}; isthmus doctor --build compiles the kernels",
         "reference": "plain dense PyTorch, as chosen by isthmus.kernels.use",
     }
-    if native() is not None and path == "torch":
+    if library is not None and path == "torch":
         why["torch"] = "PyTorch alone, as chosen by isthmus.kernels.use"
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     data = os.environ.get("ISTHMUS_DATA")
     return {
         "sparse kernels": f"{path} ({why[str(path)]})",
-        "selection": screening() if path == "native" else "exact products in blocks",
+        "selection": (
+            NativeBackend(library).screening()
+            if path == "native" and library is not None
+            else "exact products in blocks"
+        ),
         "freed memory": "kept for the next step" if keep_freed_memory() else "left to the system",
         "PyTorch": f"{torch.__version__}, {torch.get_num_threads()} threads",
         "threads wait": waiting(),

@@ -1,28 +1,36 @@
-"""Which implementation serves: the reference, torch alone, or the native library."""
+"""Which implementation serves: the reference, torch alone, the native library, or triton."""
 
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from functools import cache
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from isthmus.errors import IsthmusError, unknown
-from isthmus.kernels.library import Library, explain, native
+from isthmus.kernels.backend import Backend
+from isthmus.kernels.library import explain, native
+from isthmus.kernels.native_backend import NativeBackend
+from isthmus.kernels.reference_backend import ReferenceBackend
+from isthmus.kernels.torch_backend import TorchBackend
 
-Path = Literal["auto", "reference", "torch", "native"]
+Path = Literal["auto", "reference", "torch", "native", "triton"]
+Kinds = tuple[tuple[str, torch.dtype], ...]
+"""Device and type of each tensor that an implementation has to take."""
 
 _chosen: Path = "auto"
 _portable: ContextVar[bool] = ContextVar("portable", default=False)
 _dense: ContextVar[bool] = ContextVar("dense", default=False)
+_REFERENCE, _TORCH = ReferenceBackend(), TorchBackend()
 
 
 def use(path: Path) -> None:
     """Choose for the whole process: ``reference`` (plain dense PyTorch), ``torch`` (sparse, no
-    compiled code), ``native``, or ``auto``: the fastest there is.
+    compiled code), ``native`` (main memory), ``triton`` (CUDA), or ``auto``: the fastest there is.
 
-    ``native`` without the library is an :class:`IsthmusError`.
+    ``native`` without the library and ``triton`` without Triton are an :class:`IsthmusError`.
     """
     global _chosen
     if path not in get_args(Path):
@@ -68,21 +76,74 @@ def dense() -> Iterator[None]:
 
 def path_in_use() -> Path:
     """What serves float32 tensors in main memory: never ``auto``."""
-    if _chosen != "auto":
+    if _chosen not in ("auto", "triton"):
         return _chosen
     return "torch" if native() is None else "native"
 
 
-def native_for(*tensors: Tensor | None) -> Library | None:
-    """The native library where it may serve these tensors, else None."""
-    if _chosen not in ("auto", "native") or _portable.get() or _dense.get():
-        return None
-    for tensor in tensors:
-        if tensor is not None and (tensor.device.type != "cpu" or tensor.dtype != torch.float32):
-            return None
-    return native()
+def backend_for(*tensors: Tensor | None) -> Backend:
+    """The implementation that serves these tensors."""
+    return _backend_of(_kinds(tensors))
 
 
+def _kinds(tensors: tuple[Tensor | None, ...]) -> Kinds:
+    return tuple((t.device.type, t.dtype) for t in tensors if t is not None)
+
+
+def _backend_of(kinds: Kinds) -> Backend:
+    if _dense.get():
+        return _REFERENCE
+    if _portable.get() or _chosen == "torch":
+        return _TORCH
+    if _chosen == "reference":
+        return _REFERENCE
+    if _chosen != "triton" and all(kind == ("cpu", torch.float32) for kind in kinds):
+        library = native()
+        if library is not None:
+            return _native(library)
+    return _TORCH
+
+
+@cache
+def _native(library: object) -> NativeBackend:
+    return NativeBackend(library)  # type: ignore[arg-type]
+
+
+@torch.compiler.assume_constant_result
+def _settled(kinds: Kinds) -> tuple[int, bool, bool, bool]:
+    backend = _backend_of(kinds)
+    return backend.sparse_from, backend.fused_error, backend.by_rows, backend.exact_rows
+
+
+def sparse_pays(width: int, k: int, *tensors: Tensor | None) -> bool:
+    """Whether ``k`` of ``width`` latents are few enough for the sparse products to be faster."""
+    if is_reference():
+        return False
+    return width >= _settled(_kinds(tensors))[0] * k
+
+
+def fuses_error(*tensors: Tensor | None) -> bool:
+    """Whether decoding and comparing are faster as one."""
+    return _settled(_kinds(tensors))[1]
+
+
+def takes_rows(*tensors: Tensor | None) -> bool:
+    """Whether an optimiser's step over rows is one pass over the weight."""
+    return _settled(_kinds(tensors))[2]
+
+
+def exact_rows(*tensors: Tensor | None) -> bool:
+    """Whether the last bits of what is selected do not depend on the other rows."""
+    return _settled(_kinds(tensors))[3]
+
+
+@torch.compiler.assume_constant_result
+def is_portable() -> bool:
+    """Whether each operation is to be PyTorch's own, so that it can be counted or traced."""
+    return _portable.get() or _dense.get()
+
+
+@torch.compiler.assume_constant_result
 def is_reference() -> bool:
     """Whether everything is to be computed densely, by PyTorch's own derivatives."""
     return _chosen == "reference" or _dense.get()

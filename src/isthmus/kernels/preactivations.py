@@ -8,9 +8,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from isthmus.kernels.decode import sparse_pays, weighted_rows
-from isthmus.kernels.dispatch import is_reference, native_for
-from isthmus.kernels.library import pointer
+from isthmus.kernels import operators
+from isthmus.kernels.dispatch import exact_rows, is_reference, sparse_pays
 from isthmus.kernels.row_gradient import RowGradient, beside, sparse_gradient
 from isthmus.kernels.select import select_above, select_top
 from isthmus.shapes import Float, Int
@@ -70,8 +69,12 @@ class Preactivations:
             key = key if priority is None else key * priority.detach()
             indices = key.topk(k, dim=1, sorted=False).indices
             return u.gather(1, indices), indices
+        fixed = None if priority is None else priority.detach()
+        if torch.compiler.is_compiling():
+            return select_top(
+                self._centred_x(), self.weight, self.bias, k, magnitude=magnitude, priority=fixed
+            )
         with torch.no_grad():
-            fixed = None if priority is None else priority.detach()
             values, indices = select_top(
                 self._inner(), self.weight, self.bias, k, magnitude=magnitude, priority=fixed
             )
@@ -86,7 +89,8 @@ class Preactivations:
         leaves, at latent 0. They come last.
         """
         room = self.width // _MOST
-        if room == 0 or self._stay_dense(1):
+        if room == 0 or self._stay_dense(1) or torch.compiler.is_compiling():
+            # How many there are is not known while a graph is traced.
             return None
         with torch.no_grad():
             entries = select_above(self._inner(), self.weight, self.bias, cutoff.detach(), room)
@@ -128,7 +132,7 @@ class Preactivations:
             return True
         if torch.is_autocast_enabled(self.x.device.type):
             return True
-        if not torch.is_grad_enabled() and native_for(self.x, self.weight) is not None:
+        if not torch.is_grad_enabled() and exact_rows(self.x, self.weight):
             # Without gradients to scatter it pays earlier; and the last bits of what is selected
             # natively do not depend on the other rows.
             return self.width < 4 * k
@@ -137,8 +141,11 @@ class Preactivations:
     def _inner(self) -> Tensor:
         if self._centred is None:
             with torch.no_grad():
-                self._centred = self.x if self.centre is None else self.x - self.centre
+                self._centred = self._centred_x()
         return self._centred
+
+    def _centred_x(self) -> Tensor:
+        return self.x if self.centre is None else self.x - self.centre
 
     def _differentiable(self, values: Tensor, indices: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
@@ -179,21 +186,13 @@ class _Selected(Function):
         if need_weight:
             to_weight = sparse_gradient(weight, ctx.collector, gradient, indices, inner)
         if need_x:
-            to_x = weighted_rows(gradient, indices, weight)
+            to_x = operators.decode(gradient, indices, weight)
         return to_x, to_centre, to_weight, to_bias if need_bias else None, None, None, None
 
 
 def sum_by_latent(values: Tensor, indices: Tensor, width: int) -> Tensor:
     """``sum of values[n, j] over indices[n, j] == i`` for each latent i, ``(width,)``."""
-    if native_for(values) is None:
-        sums = values.new_zeros(width)
-        return sums.index_add_(0, indices.flatten(), values.flatten())
-    library = native_for(values)
-    assert library is not None
-    sums = torch.zeros(width, dtype=torch.float64)
-    values, indices = values.contiguous(), indices.contiguous()
-    library.sum_by_latent(pointer(values), pointer(indices), values.numel(), pointer(sums))
-    return sums
+    return operators.sum_by_latent(values, indices, width)
 
 
 def take_at(parameter: Float[Tensor, " width"], indices: Int[Tensor, "rows k"]) -> Tensor:

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from isthmus.kernels.decode import products_at, sparse_pays
-from isthmus.kernels.dispatch import native_for
-from isthmus.kernels.library import pointer, threads
+from isthmus.kernels import operators
+from isthmus.kernels.dispatch import fuses_error, sparse_pays
 from isthmus.kernels.row_gradient import RowGradient, sparse_gradient
 
 
@@ -25,13 +24,16 @@ def residual(
     """The residual of ``values`` at ``indices`` ``(rows, k)`` of the dictionary ``rows``.
 
     Each atom is read once for the reconstruction and for the gradient of a squared error. None
-    where only decoding and comparing one after the other will do: without the native library, where
+    where only decoding and comparing one after the other will do: without compiled kernels, where
     many latents are active, or where the target needs a gradient.
     """
     k = indices.shape[1]
-    fits = native_for(values, rows, bias, target) is not None and not target.requires_grad
+    fits = fuses_error(values, rows, bias, target) and not target.requires_grad
     if not fits or not torch.is_grad_enabled() or not sparse_pays(len(rows), k, values, rows):
         return None
+    if torch.compiler.is_compiling():
+        error, squares, _ = operators.decode_error(values, indices, rows, bias, target)
+        return Residual(error, squares)
     error, squares = _Residual.apply(  # type: ignore[no-untyped-call]
         values, indices, rows, bias, target
     )
@@ -43,19 +45,7 @@ class _Residual(Function):
     def forward(
         ctx: Any, values: Tensor, indices: Tensor, rows: Tensor, bias: Tensor, target: Tensor
     ) -> tuple[Tensor, Tensor]:
-        library = native_for(values)
-        assert library is not None
-        n, k = indices.shape
-        d = rows.shape[1]
-        values, indices, target = values.contiguous(), indices.contiguous(), target.contiguous()
-        dictionary, offset = rows.contiguous(), bias.contiguous()
-        error, squares = target.new_empty(n, d), target.new_empty(n)
-        products = values.new_empty(n, k)
-        library.decode_error(
-            pointer(values), pointer(indices), pointer(dictionary), pointer(offset),
-            pointer(target), n, k, d, pointer(error), pointer(squares), pointer(products),
-            threads(),
-        )  # fmt: skip
+        error, squares, products = operators.decode_error(values, indices, rows, bias, target)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(values, indices, rows, error, products)
         ctx.collector = RowGradient.of(rows)
@@ -78,7 +68,11 @@ class _Residual(Function):
             dense = to_error.contiguous()
             if to_squares is not None:
                 dense = torch.addcmul(dense, error, to_squares[:, None], value=2.0)
-            to_values, weights, to_bias = products_at(dense, indices, rows), values, dense.sum(0)
+            to_values, weights, to_bias = (
+                operators.at_places(dense, indices, rows),
+                values,
+                dense.sum(0),
+            )
         need_values, _, need_rows, need_bias, _ = ctx.needs_input_grad
         to_rows = (
             sparse_gradient(rows, ctx.collector, weights, indices, dense) if need_rows else None

@@ -4,31 +4,16 @@ With k active latents the gradient of a ``(width, d)`` weight is a sparse matrix
 a dense one. An optimiser that takes it in that form reads and writes each row of the weight once.
 """
 
-import ctypes
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from isthmus.kernels.dispatch import native_for
-from isthmus.kernels.library import Factor, Library, RowUpdate, pointer, threads
+from isthmus.kernels import operators
+from isthmus.kernels.backend import SparseFactor
+from isthmus.kernels.dispatch import backend_for
 
 _ATTRIBUTE = "_isthmus_row_gradient"
-
-
-@dataclass(frozen=True, eq=False)
-class SparseFactor:
-    """``sum_n sum_j values[n, j] dense[n]`` to row ``indices[n, j]``.
-
-    ``values``, ``indices`` ``(rows, k)``; ``dense`` ``(rows, d)``.
-    """
-
-    values: Tensor
-    indices: Tensor
-    dense: Tensor
 
 
 class RowGradient:
@@ -111,99 +96,11 @@ def sparse_gradient(
     if collector is not None:
         collector.add(SparseFactor(values, indices, dense))
         return None
-    return dense_gradient(weight, [SparseFactor(values, indices, dense)])
+    return operators.row_gradient(values, indices, dense, len(weight), weight.dtype)
 
 
 def dense_gradient(weight: Tensor, factors: Iterable[SparseFactor]) -> Tensor:
     """The sum of the factors as a tensor like ``weight``."""
     parts = list(factors)
-    library = native_for(weight, *(t for part in parts for t in (part.values, part.dense)))
-    if library is None:
-        total = torch.zeros_like(weight)
-        for part in parts:
-            total += _by_compressed_product(part, weight)
-        return total
-    out = torch.empty_like(weight, memory_format=torch.contiguous_format)
-    with RowPass(library, weight, parts) as update:
-        library.row_gradient(update, pointer(out))
-    return out
-
-
-def _by_compressed_product(part: SparseFactor, weight: Tensor) -> Tensor:
-    n, k = part.indices.shape
-    width = weight.shape[0]
-    flat = part.indices.flatten()
-    order = torch.argsort(flat, stable=True)
-    offsets = F.pad(torch.bincount(flat, minlength=width).cumsum(0), (1, 0))
-    # PyTorch's compressed product knows no half precision.
-    half = part.dense.dtype in (torch.bfloat16, torch.float16)
-    dense = part.dense.float() if half else part.dense
-    matrix = torch.sparse_csr_tensor(
-        offsets,
-        torch.div(order, k, rounding_mode="floor"),
-        part.values.flatten()[order].to(dense.dtype),
-        size=(width, n),
-        check_invariants=False,
-    )
-    return (matrix @ dense).to(weight.dtype)
-
-
-class RowPass:
-    """The structure of one native pass over a weight's rows; keeps alive what it points to."""
-
-    def __init__(
-        self,
-        library: Library,
-        weight: Tensor,
-        factors: Iterable[SparseFactor] = (),
-        *,
-        mean: Tensor | None = None,
-        square: Tensor | None = None,
-        gradient: Tensor | None = None,
-        rows: tuple[Tensor, Tensor] | None = None,
-        **numbers: float | int,
-    ) -> None:
-        width, d = weight.shape
-        parts = list(factors)
-        self._alive: list[Any] = [weight, mean, square, gradient]
-        array = (Factor * max(1, len(parts)))()
-        for place, part in enumerate(parts):
-            values, indices = part.values.contiguous(), part.indices.contiguous()
-            dense = part.dense.contiguous()
-            n, k = indices.shape
-            order = torch.empty(n * k, dtype=torch.int64)
-            offsets = torch.empty(width + 1, dtype=torch.int64)
-            library.by_latent(
-                pointer(values), pointer(indices), n, k, width, pointer(order), pointer(offsets)
-            )
-            array[place] = Factor(
-                pointer(values), pointer(order), pointer(offsets), pointer(dense), k
-            )
-            self._alive += [values, indices, dense, order, offsets]
-        places = extra = None
-        if rows is not None:
-            latents, extra = rows[0], rows[1].contiguous()
-            places = torch.full((width,), -1, dtype=torch.int64)
-            places[latents] = torch.arange(len(latents))
-            self._alive += [places, extra]
-        self._alive.append(array)
-        self.update = RowUpdate(
-            pointer(weight),
-            pointer(mean),
-            pointer(square),
-            pointer(gradient),
-            ctypes.cast(array, ctypes.c_void_p),
-            pointer(places),
-            pointer(extra),
-            len(parts),
-            width,
-            d,
-            threads=threads(),
-            **numbers,
-        )
-
-    def __enter__(self) -> Any:
-        return ctypes.byref(self.update)
-
-    def __exit__(self, *problem: Any) -> None:
-        self._alive.clear()
+    backend = backend_for(weight, *(t for part in parts for t in (part.values, part.dense)))
+    return backend.row_gradient(weight, parts)

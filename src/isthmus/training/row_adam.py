@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 from isthmus.anatomy.part import parts_with
 from isthmus.kernels import RowGradient
-from isthmus.kernels.dispatch import native_for
-from isthmus.kernels.library import native, pointer
-from isthmus.kernels.row_gradient import RowPass
+from isthmus.kernels.backend import AdamStep, Backend
+from isthmus.kernels.dispatch import backend_for, takes_rows
+from isthmus.kernels.operators import row_adam
 
 RowWeights = dict[int, bool]
 """``id`` of a parameter whose gradient comes by rows: whether its rows are kept at norm 1."""
 
 
 class RowAdam(torch.optim.Adam):
-    """``torch.optim.Adam`` whose step on some ``(width, d)`` weights is one native pass over rows.
+    """``torch.optim.Adam`` whose step on some ``(width, d)`` weights is one pass over rows.
 
     The pass gathers a row's gradient, removes its part along a unit row, takes Adam's step (Kingma,
     Ba 2015, algorithm 1, in PyTorch's order of operations) and brings the row back to norm 1. With
@@ -32,7 +32,10 @@ class RowAdam(torch.optim.Adam):
         super().__init__(params, **options)
         self._unit = rows
         self._collectors: dict[int, RowGradient] = {}
+        self._backends: dict[int, Backend] = {}
         for parameter in self._row_parameters():
+            # Kept: what collected a gradient also takes the step, whatever is in use by then.
+            self._backends[id(parameter)] = backend_for(parameter)
             self._collectors[id(parameter)] = RowGradient(collecting=collect)
             self._collectors[id(parameter)].attach(parameter)
 
@@ -63,38 +66,28 @@ class RowAdam(torch.optim.Adam):
         gradient, parameter.grad = parameter.grad, None
         if gradient is None and not collector:
             return
-        library = native_for(parameter) or native()
-        assert library is not None
         state = self.state[parameter]
         if not state:
             state["step"] = torch.zeros((), dtype=torch.float32)
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
         state["step"] += 1
-        step, (beta1, beta2) = float(state["step"]), group["betas"]
-        rows = collector.rows[0] if collector.rows else None
-        for latents, more in collector.rows[1:]:
-            gradient = torch.zeros_like(parameter) if gradient is None else gradient
-            gradient.index_add_(0, latents, more)
-        update = RowPass(
-            library,
-            parameter,
-            collector.factors,
-            mean=state["exp_avg"],
-            square=state["exp_avg_sq"],
-            gradient=None if gradient is None else gradient.contiguous(),
-            rows=rows,
+        step, beta1, beta2 = float(state["step"]), *map(float, group["betas"])
+        numbers = AdamStep(
             lr=float(group["lr"]),
             beta1=beta1,
             beta2=beta2,
-            eps=group["eps"],
+            eps=float(group["eps"]),
             correction1=1.0 - beta1**step,
             correction2=1.0 - beta2**step,
-            weight_decay=group["weight_decay"],
-            unit=int(self._unit[id(parameter)]),
+            weight_decay=float(group["weight_decay"]),
+            unit=self._unit[id(parameter)],
         )
-        with update as structure:
-            library.row_adam(structure)
+        moments = (state["exp_avg"], state["exp_avg_sq"])
+        row_adam(
+            self._backends[id(parameter)], parameter, *moments, collector.factors, numbers,
+            gradient=gradient, rows=collector.rows,
+        )  # fmt: skip
 
 
 def row_weights(model: nn.Module, parameters: Iterable[nn.Parameter]) -> RowWeights:
@@ -109,9 +102,4 @@ def row_weights(model: nn.Module, parameters: Iterable[nn.Parameter]) -> RowWeig
 
 
 def _fits(parameter: Tensor) -> bool:
-    return (
-        parameter.ndim == 2
-        and parameter.is_contiguous()
-        and native_for(parameter) is not None
-        and pointer(parameter) is not None
-    )
+    return parameter.ndim == 2 and parameter.is_contiguous() and takes_rows(parameter)
