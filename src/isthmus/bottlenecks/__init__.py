@@ -6,6 +6,7 @@ from isthmus.bottlenecks.gated import Gated
 from isthmus.bottlenecks.gaussian import GaussianBottleneck, StandardNormal
 from isthmus.bottlenecks.identity import Identity
 from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck
+from isthmus.bottlenecks.matching_pursuit import MatchingPursuit, matching_pursuit
 from isthmus.bottlenecks.mixture import GaussianMixturePrior
 from isthmus.bottlenecks.projection import Projection
 from isthmus.bottlenecks.relu import ReLU
@@ -15,6 +16,6 @@ from isthmus.bottlenecks.vector_quantiser import VectorQuantiser
 
 __all__ = [
     "BatchTopK", "FiringCounter", "Gated", "GaussianBottleneck", "GaussianMixturePrior", "Identity",
-    "JumpReLUBottleneck", "Projection", "ReLU", "Resampling", "StandardNormal", "TopK",
-    "VectorQuantiser",
+    "JumpReLUBottleneck", "MatchingPursuit", "Projection", "ReLU", "Resampling", "StandardNormal",
+    "TopK", "VectorQuantiser", "matching_pursuit",
 ]  # fmt: skip
