@@ -86,6 +86,7 @@ SETTINGS: dict[str, Setting] = {
     "miwae": Setting("digits", DRAWS),
     "mmvae": Setting("halves", HALVES),
     "mopoe": Setting("halves", HALVES),
+    "mp-sae": Setting("digits", {**ATOMS, "k": 8}),
     "msae": Setting("digits", {**ATOMS, "k": 8}),
     "mvae": Setting("halves", HALVES),
     "pae": Setting("breast-cancer", {"latent_dim": 4, "steps": 500, "batch_size": 64}),

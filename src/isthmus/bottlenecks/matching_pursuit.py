@@ -50,9 +50,12 @@ def matching_pursuit(
         raise IsthmusError(
             f"orthogonal pursuit takes at most {min(atoms.shape)} of these atoms: lower k={k}"
         )
-    with torch.no_grad():
-        indices = _pursued(x.detach(), atoms.detach(), k, orthogonal, tolerance)
-    values: Tensor = _Coefficients.apply(x, atoms, indices, orthogonal)  # type: ignore[no-untyped-call]
+    with torch.autocast(x.device.type, enabled=False):  # steps would add up roundings
+        with torch.no_grad():
+            indices = _pursued(x.detach(), atoms.detach(), k, orthogonal, tolerance)
+        values: Tensor = _Coefficients.apply(  # type: ignore[no-untyped-call]
+            x, atoms, indices, orthogonal
+        )
     if not orthogonal:
         values, indices = _merged(values, indices)
     return values, indices.clamp_min(0)
@@ -113,6 +116,7 @@ class _Coefficients(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, atoms: Tensor, indices: Tensor, orthogonal: bool) -> Tensor:
+        x = x.to(atoms.dtype)
         values = [
             _solved(x[start:stop], taken, orthogonal)[0]
             for start, stop, taken in _blocks(atoms, indices)
@@ -124,13 +128,18 @@ class _Coefficients(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        with torch.autocast(gradients[0].device.type, enabled=False):
+            return (*_Coefficients._derived(ctx, gradients[0]), None, None)
+
+    @staticmethod
+    def _derived(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, atoms, indices, values = ctx.saved_tensors
         need_x, need_atoms = ctx.needs_input_grad[:2]
         to_x = torch.zeros_like(x) if need_x else None
         to_atoms = torch.zeros_like(atoms) if need_atoms else None
         for start, stop, taken in _blocks(atoms, indices):
             c = values[start:stop]
-            _, y = _solved(x[start:stop], taken, ctx.orthogonal, gradients[0][start:stop])
+            _, y = _solved(x[start:stop], taken, ctx.orthogonal, gradient[start:stop])
             assert y is not None
             if to_x is not None:
                 to_x[start:stop] = torch.bmm(taken.mT, y[:, :, None]).squeeze(2)
@@ -143,7 +152,7 @@ class _Coefficients(Function):
             place = indices[start:stop]
             to_taken = to_taken * (place >= 0)[:, :, None]
             to_atoms.index_add_(0, place.clamp_min(0).flatten(), to_taken.flatten(0, 1))
-        return to_x, to_atoms, None, None
+        return to_x, to_atoms
 
 
 def _blocks(atoms: Tensor, indices: Tensor) -> Any:
