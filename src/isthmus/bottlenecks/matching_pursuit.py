@@ -118,8 +118,8 @@ class _Coefficients(Function):
     def forward(ctx: Any, x: Tensor, atoms: Tensor, indices: Tensor, orthogonal: bool) -> Tensor:
         x = x.to(atoms.dtype)
         values = [
-            _solved(x[start:stop], taken, orthogonal)[0]
-            for start, stop, taken in _blocks(atoms, indices)
+            _solved(x[start:stop], used_atoms, orthogonal)[0]
+            for start, stop, used_atoms in _blocks(atoms, indices)
         ]
         ctx.orthogonal = orthogonal
         whole = torch.cat(values) if values else x.new_zeros(indices.shape)
@@ -137,21 +137,21 @@ class _Coefficients(Function):
         need_x, need_atoms = ctx.needs_input_grad[:2]
         to_x = torch.zeros_like(x) if need_x else None
         to_atoms = torch.zeros_like(atoms) if need_atoms else None
-        for start, stop, taken in _blocks(atoms, indices):
+        for start, stop, used_atoms in _blocks(atoms, indices):
             c = values[start:stop]
-            _, y = _solved(x[start:stop], taken, ctx.orthogonal, gradient[start:stop])
+            _, y = _solved(x[start:stop], used_atoms, ctx.orthogonal, gradient[start:stop])
             assert y is not None
             if to_x is not None:
-                to_x[start:stop] = torch.bmm(taken.mT, y[:, :, None]).squeeze(2)
+                to_x[start:stop] = torch.bmm(used_atoms.mT, y[:, :, None]).squeeze(2)
             if to_atoms is None:
                 continue
             pairs = y[:, :, None] * c[:, None, :]
             pairs = pairs if ctx.orthogonal else pairs.tril(-1)
-            to_taken = y[:, :, None] * x[start:stop, None, :]
-            to_taken = to_taken - torch.bmm(pairs + pairs.mT, taken)
+            to_used = y[:, :, None] * x[start:stop, None, :]
+            to_used = to_used - torch.bmm(pairs + pairs.mT, used_atoms)
             place = indices[start:stop]
-            to_taken = to_taken * (place >= 0)[:, :, None]
-            to_atoms.index_add_(0, place.clamp_min(0).flatten(), to_taken.flatten(0, 1))
+            to_used = to_used * (place >= 0)[:, :, None]
+            to_atoms.index_add_(0, place.clamp_min(0).flatten(), to_used.flatten(0, 1))
         return to_x, to_atoms
 
 
@@ -161,16 +161,16 @@ def _blocks(atoms: Tensor, indices: Tensor) -> Any:
     block = max(1, _BLOCK // (k * atoms.shape[1]))
     for start in range(0, rows, block):
         place = indices[start : start + block]
-        taken = atoms[place.clamp_min(0)] * (place >= 0)[:, :, None]
-        yield start, start + len(place), taken
+        used_atoms = atoms[place.clamp_min(0)] * (place >= 0)[:, :, None]
+        yield start, start + len(place), used_atoms
 
 
 def _solved(
-    x: Tensor, taken: Tensor, orthogonal: bool, gradient: Tensor | None = None
+    x: Tensor, used_atoms: Tensor, orthogonal: bool, gradient: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """The coefficients ``L^-1 A x``, or with a ``gradient`` of them ``L^-T`` times it."""
-    gram = torch.bmm(taken, taken.mT)
-    right = torch.bmm(taken, x[:, :, None]) if gradient is None else gradient[:, :, None]
+    gram = torch.bmm(used_atoms, used_atoms.mT)
+    right = torch.bmm(used_atoms, x[:, :, None]) if gradient is None else gradient[:, :, None]
     if orthogonal:
         # The ridge is too small to be seen, but for atoms that the others span, and for none.
         ridge = _RIDGE * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
