@@ -76,6 +76,7 @@ SETTINGS: dict[str, Setting] = {
     "denoising": Setting("digits", {**DENSE, "latent_dim": 16}),
     "depict": Setting("digits", {"clusters": 10, "steps": 300}, plane=True),
     "gated": Setting("digits", L0),
+    "gba": Setting("digits", {**ATOMS, "rates": 4, "every": 10, "steps": 800}),
     "gon": Setting("digits", {"latent_dim": 16, "steps": 250, "batch_size": 64}),
     "iwae": Setting("digits", DRAWS),
     "jumprelu": Setting("digits", L0),
@@ -99,12 +100,14 @@ SETTINGS: dict[str, Setting] = {
     "swae": Setting("digits", DENSE),
     "text-vae": Setting("texts", TEXTS),
     "topk": Setting("digits", TOP),
+    "top-afa": Setting("digits", {**ATOMS, "k_aux": 32}),
     "topological": Setting("digits", {**DENSE, "latent_dim": 2}, plane=True),
     "transcoder": Setting("in and out", {**LAYERS, "k": 8}),
     "trimmed-linear-vae": Setting("breast-cancer", {"latent_dim": 4}),
     "two-stage-vae": Setting("digits", STAGES),
     "vae": Setting("digits", {**DENSE, **SHARP}),
     "vq-vae": Setting("digits", {"latent_dim": 8, "entries": 32, "steps": 250, "batch_size": 128}),
+    "vsae": Setting("digits", {**TOP, "sigma": 0.3}),
 }
 ROWS = {
     "digits": "scikit-learn's digits, 8 x 8 pixels",

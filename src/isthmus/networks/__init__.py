@@ -10,6 +10,7 @@ from isthmus.networks.patches import Patches
 from isthmus.networks.positions import sincos
 from isthmus.networks.projector import Projector
 from isthmus.networks.recurrent import Ended, TokenDecoder, TokenEncoder
+from isthmus.networks.tied_encoder import TiedEncoder
 from isthmus.networks.transformer import (
     PatchDecoder,
     PatchEncoder,
@@ -22,7 +23,8 @@ __all__ = [
     "ACTIVATIONS", "NETWORKS", "ConvDecoder", "ConvEncoder", "Dictionary", "DictionaryEncoder",
     "Ended", "GridDecoder", "GridEncoder",
     "MLPDecoder", "MLPEncoder", "PatchDecoder", "PatchEncoder", "Patches", "Projector",
-    "ResidualStack", "TokenDecoder", "TokenEncoder", "TransformerDecoder", "TransformerEncoder",
+    "ResidualStack", "TiedEncoder", "TokenDecoder", "TokenEncoder", "TransformerDecoder",
+    "TransformerEncoder",
     "VisibleTokens", "decoder_for", "encoder_for", "grid_shape", "network_name", "numbers_last",
     "sincos",
 ]  # fmt: skip

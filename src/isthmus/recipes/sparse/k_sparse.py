@@ -10,38 +10,19 @@ from torch import Tensor, nn
 from isthmus.anatomy import (
     Autoencoder,
     Linear,
-    LinearEncoder,
     Signal,
     SparseCode,
     Step,
-    linear_decoder,
 )
 from isthmus.errors import IsthmusError
-from isthmus.kernels import Preactivations, preactivations_of
-from isthmus.networks import Dictionary
+from isthmus.kernels import Preactivations
+from isthmus.networks import Dictionary, TiedEncoder
 from isthmus.objectives import SquaredError
 from isthmus.recipes.options import ActiveLatents, DictionaryDim, check_active
 from isthmus.recipes.registry import recipe
 
 SIGMA = 0.01
 """Standard deviation of each weight at the start, as published, whatever the number of elements."""
-
-
-class TiedEncoder(LinearEncoder, nn.Module):
-    """``x W + b`` with the weight of the model's decoder; ``bias`` is ``(width,)``."""
-
-    by_latent = ("bias",)
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(width))
-
-    def forward(self, x: Tensor, *, model: Autoencoder) -> Preactivations:
-        return preactivations_of(x.flatten(1), *self.read_rows(model), None)
-
-    def read_rows(self, model: Autoencoder) -> tuple[Tensor, Tensor]:
-        """The decoder's weight, and ``b``."""
-        return linear_decoder(model).atoms(), self.bias
 
 
 class KSparse(nn.Module):

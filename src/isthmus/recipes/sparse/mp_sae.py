@@ -4,33 +4,15 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
 
-from isthmus.anatomy import Autoencoder, LinearEncoder, Signal, linear_decoder
+from isthmus.anatomy import Autoencoder, Signal
 from isthmus.anatomy.randomness import drawing
 from isthmus.bottlenecks import MatchingPursuit
 from isthmus.errors import IsthmusError
-from isthmus.kernels import Preactivations, preactivations_of
-from isthmus.networks import Dictionary
+from isthmus.networks import Dictionary, TiedEncoder
 from isthmus.objectives import MSE
 from isthmus.recipes.options import ActiveLatents, DeadAfter, DictionaryDim, NonNegative
 from isthmus.recipes.registry import get_recipe, recipe
-
-
-class AtomsEncoder(LinearEncoder, nn.Module):
-    """``(x - b) W^T`` with the weight and the bias of the model's decoder, and none of its own."""
-
-    by_latent = ()
-
-    def forward(self, x: Tensor, *, model: Autoencoder) -> Preactivations:
-        decoder = linear_decoder(model)
-        atoms = decoder.atoms()
-        return preactivations_of(x.flatten(1), atoms, atoms.new_zeros(len(atoms)), decoder.offset)
-
-    def read_rows(self, model: Autoencoder) -> tuple[Tensor, Tensor]:
-        """The decoder's weight, and ``-W b``."""
-        decoder = linear_decoder(model)
-        return decoder.atoms(), -(decoder.atoms() @ decoder.offset)
 
 
 @recipe(
@@ -95,7 +77,7 @@ def mp_sae(
         )
     return Autoencoder(
         signal,
-        encoder=AtomsEncoder(),
+        encoder=TiedEncoder(latent_dim, held=True, subtract_bias=True),
         bottleneck=MatchingPursuit(
             latent_dim, k, dead_after, orthogonal=orthogonal, tolerance=tolerance
         ),
