@@ -83,8 +83,23 @@ def test_latents_fire_at_most_about_as_often_as_their_group_may():
 
 
 def test_a_bias_moves_every_so_many_steps_only():
-    assert (fitted(steps=4, every=5).encoder.bias == 0).all()
-    assert (fitted(steps=5, every=5).encoder.bias != 0).any()
+    before, after, later = (
+        fitted(steps=n, every=5, length="published").encoder.bias for n in (1001, 1004, 1005)
+    )
+    assert torch.equal(before, after)
+    assert not torch.equal(before, later)
+
+
+def test_a_short_run_moves_them_more_often():
+    start, moved = (fitted(steps=n, every=50).encoder.bias for n in (1, 20))
+    assert not torch.equal(start, moved)
+
+
+def test_it_starts_where_each_latent_fires_as_often_as_its_group_may():
+    model = fitted(steps=1, every=1000, fall=1e-12, rise=1e-12)
+    rate = torch.from_numpy(model.encode(X) != 0).float().mean(0)
+    held = model.encoder.bias > LEAST
+    torch.testing.assert_close(rate[held], model.bottleneck.target[held], atol=0.02, rtol=0.1)
 
 
 def test_what_cannot_be_is_one_sentence():

@@ -18,10 +18,11 @@ from isthmus.anatomy import (
     SparseCode,
     Step,
     ThresholdCode,
+    View,
 )
 from isthmus.bottlenecks import FiringCounter
 from isthmus.bottlenecks.batchtopk import over
-from isthmus.bottlenecks.dictionary_start import start_at_median
+from isthmus.bottlenecks.dictionary_start import best_scale, sample_of, start_at_median
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
 from isthmus.kernels.preactivations import take_at
@@ -32,6 +33,10 @@ from isthmus.recipes.registry import recipe
 
 SILENT = 1e-6
 """A latent that fires on a smaller share of the rows is dead to the rule."""
+MOVES = 200
+"""A run moves its biases so many times at least, where it is long enough."""
+_LOOKED_AT = 1 << 22
+"""Pre-activations that the start is found from."""
 LEAST = -1.0
 """Biases end there: rows have length 1, and so has the product of a row with its own atom."""
 
@@ -41,10 +46,10 @@ class GroupBiases(Part):
     sets (paper, algorithm 1).
 
     Latents are dealt into groups of equal size, the m-th with a target rate ``rates[m]``. Every
-    ``every`` steps, from what was counted since: a latent that fires more often than its target
-    has ``fall`` times its largest pre-activation taken off its bias, down to -1; a latent that is
-    silent gets ``rise`` times the mean of those maxima over the group's latents that fired, up to
-    0. No gradient reaches a bias.
+    ``every`` steps (at most a 200th of the run), from what was counted since: a latent that fires
+    more often than its target has ``fall`` times its largest pre-activation taken off its bias,
+    down to -1; a latent that is silent gets ``rise`` times the mean of those maxima over the
+    group's latents that fired, up to 0. No gradient reaches a bias.
     """
 
     by_latent = ("length",)
@@ -100,7 +105,8 @@ class GroupBiases(Part):
     @torch.no_grad()
     def after_update(self, *, model: Autoencoder, step: Step) -> None:
         """Move the biases, every so many steps."""
-        if (step.clock.step + 1) % self.every or not int(self.rows):
+        every = min(self.every, max(1, step.clock.total // MOVES))
+        if (step.clock.step + 1) % every or not int(self.rows):
             return
         bias = model.part_as("encoder", TiedEncoder, "group bias adaptation").bias
         self.adapt(bias)
@@ -124,8 +130,23 @@ class GroupBiases(Part):
 
     @torch.no_grad()
     def prepare(self, model: Autoencoder, look: Look) -> None:
-        """Start the decoder's bias at the geometric median of the data."""
+        """Start where the rule would lead: each latent fires as often as its target.
+
+        The decoder's bias starts at the geometric median of the data, and all lengths at the number
+        with which the first reconstruction is best.
+        """
         start_at_median(model, look.x)
+        encoder = model.part_as("encoder", TiedEncoder, "group bias adaptation")
+        some = sample_of(look.tensor, max(64, _LOOKED_AT // len(encoder.bias)))
+        u = model.encode_view(View(some)).dense()
+        place = ((1.0 - self.target.double()) * (len(u) - 1)).round().long()
+        cutoffs = u.sort(0).values.gather(0, place[None, :])[0]
+        encoder.bias.copy_((-cutoffs).clamp(LEAST, 0.0))
+        z = torch.relu(u + encoder.bias)
+        decoder = model.part_as("decoder", Dictionary, "group bias adaptation")
+        scale = best_scale(z @ decoder.weight, some.flatten(1) - decoder.bias)
+        if scale > 0.0:
+            self.length.fill_(scale)
 
 
 @recipe(
@@ -160,7 +181,10 @@ def gba(
     lowest: Annotated[
         float, Field(gt=0, lt=1, description="rate of the last group; between, a geometric series")
     ] = 0.001,
-    every: Annotated[int, Field(gt=0, description="steps between two moves of the biases")] = 50,
+    every: Annotated[
+        int,
+        Field(gt=0, description="steps between two moves of the biases (at most a 200th of a run)"),
+    ] = 50,
     fall: Annotated[
         Positive, Field(description="share of its largest pre-activation that a bias falls by")
     ] = 0.01,
@@ -179,12 +203,12 @@ def gba(
 
     Published: inputs of norm 1, about ten groups with rates from 0.1 down, steps of 0.01 and a
     silence of 1e-6; the steps between two moves, the optimiser's rate and the lowest rate are not
-    certain, and are ours, as is the start of b at the geometric median of the data (the paper's is
-    zero). Here no gradient reaches b through the encoder: b would run away until the biases, which
-    end at -1, cannot hold any rate (on 40 planted features it then has a length of 5 in place of
-    0.2, and their mean cosine with the nearest atom is 0.64 in place of 0.85). Rows are divided by
-    one factor so that their mean squared norm is 1 (``scaling=norm``); ``scaling=rows`` gives each
-    row norm 1 after its mean was taken off.
+    certain, and are ours, as is the start: b at the geometric median of the data, and biases at
+    which each latent fires as often as its group may. Here no gradient reaches b through the
+    encoder: b would run away until the biases, which end at -1, cannot hold any rate (on 40 planted
+    features it then has a length of 5 in place of 0.2, and their mean cosine with the nearest atom
+    is 0.64 in place of 0.85). Rows are divided by one factor so that their mean squared norm is 1
+    (``scaling=norm``); ``scaling=rows`` gives each row norm 1 after its mean was taken off.
     """
     if lowest > highest:
         raise IsthmusError(
