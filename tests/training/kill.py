@@ -113,7 +113,7 @@ def killed(folder: Path, recipe: str, kills: int, seed: int) -> dict[str, object
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    journal._sync = lambda path: None  # no power is cut: what was written outlives the process
+    journal.synced = lambda path: None  # no power is cut: what was written outlives the process
     place, number, start = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     names = sys.argv[4:]
     print(json.dumps({name: killed(place / name, name, number, start) for name in names}))

@@ -249,7 +249,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 
 def test_files_are_synced_before_the_marker_is_made(tmp_path, monkeypatch):
     log = []
-    monkeypatch.setattr(journal, "_sync", lambda path: log.append(path.name))
+    monkeypatch.setattr(journal, "synced", lambda path: log.append(path.name))
     touch = Path.touch
     monkeypatch.setattr(Path, "touch", lambda p, *a, **k: (log.append(p.name), touch(p))[1])
     commit(tmp_path, writers("new"))

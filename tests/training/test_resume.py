@@ -40,7 +40,7 @@ OPTIMISERS = ["sgd", "adam", "adamw", "rmsprop", "adagrad", "nadam", "radam", "a
 @pytest.fixture(autouse=True)
 def unsynced(monkeypatch):
     """No power is cut here, and waiting for the disk is most of the time."""
-    monkeypatch.setattr(journal, "_sync", lambda path: None)
+    monkeypatch.setattr(journal, "synced", lambda path: None)
 
 
 class Keep(Callback):

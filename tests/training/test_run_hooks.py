@@ -20,7 +20,7 @@ from isthmus.training.seeding import mix
 
 @pytest.fixture(autouse=True)
 def unsynced(monkeypatch):
-    monkeypatch.setattr(journal, "_sync", lambda path: None)
+    monkeypatch.setattr(journal, "synced", lambda path: None)
 
 
 # --- every epoch, and at the end ---------------------------------------------------------------

@@ -15,7 +15,7 @@ from isthmus.training import Callback, journal, read_checkpoint
 
 @pytest.fixture(autouse=True)
 def unsynced(monkeypatch):
-    monkeypatch.setattr(journal, "_sync", lambda path: None)
+    monkeypatch.setattr(journal, "synced", lambda path: None)
 
 
 def two(first=None, second=None, **more) -> Autoencoder:

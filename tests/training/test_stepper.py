@@ -16,7 +16,7 @@ from isthmus.training.non_finite_loss import NonFiniteLoss
 
 @pytest.fixture(autouse=True)
 def unsynced(monkeypatch):
-    monkeypatch.setattr(journal, "_sync", lambda path: None)
+    monkeypatch.setattr(journal, "synced", lambda path: None)
 
 
 # --- by hand -----------------------------------------------------------------------------------

@@ -44,7 +44,8 @@ def fit(
     Options are the recipe's and the trainer's, as NAME=VALUE: latent_dim=32 epochs=5 lr=1e-3
     (isthmus show RECIPE lists them). Without steps= or epochs= a run ends when nothing is gained
     any more; length=published is the recipe's page, minutes=5 a budget. start=RUN trains on from
-    the weights of a run.
+    the weights of a run. ranks=8 trains by so many processes, and so does torchrun
+    (docs/many-ranks.md).
 
     kind=, axis=, size= and mode= say how data are read (docs/data.md), prepare.quantiles=true and
     its like how a table is (docs/tables.md). Several arrays of an archive, or parts of a table,
@@ -73,6 +74,7 @@ def fit(
     settings = settled(settings, pairs, given)
     if "recipe" in settings:
         raise IsthmusError("recipe is no option of a run: name it first")
+    settings.setdefault("ranks", "auto")
     with interruptible():
         model = isthmus.fit(
             recipe, data, out=output, overwrite=overwrite, progress=not quiet, **settings

@@ -22,7 +22,7 @@ def resume(
     """Go on with an interrupted run, or the runs of fit-many, exactly where it was saved.
 
     By default the data are those of the run. steps=N or epochs=N make a run longer, a finished one
-    too, to so many in all.
+    too, to so many in all. ranks=N goes on with so many processes, whatever it began with.
     """
     import isthmus
     from isthmus.training.many import read_manifest
@@ -31,9 +31,10 @@ def resume(
     if data is not None and "=" in data and not Path(data.partition(":")[0]).exists():
         pairs, data = [data, *pairs], None
     longer = parse_options(pairs)
+    ranks = longer.pop("ranks", "auto")
     with interruptible():
         if read_manifest(folder) is None:
-            isthmus.resume(folder, data, progress=not quiet, **longer)
+            isthmus.resume(folder, data, progress=not quiet, ranks=ranks, **longer)
         elif longer:
             raise IsthmusError(
                 f"{folder} holds several runs of one pass: make each longer by its own folder"

@@ -22,6 +22,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd import Function
 
+from isthmus.ranks.processes import exchanging
+
 
 @dataclass(frozen=True, eq=False)
 class Shard:
@@ -56,13 +58,15 @@ class Shard:
 
     def reduce(self, tensor: Tensor, op: Any = dist.ReduceOp.SUM) -> Tensor:
         """``tensor`` with that of all ranks, in place."""
-        dist.all_reduce(tensor, op=op, group=self.group)
+        with exchanging():
+            dist.all_reduce(tensor, op=op, group=self.group)
         return tensor
 
     def gather(self, tensor: Tensor) -> Tensor:
         """The tensors of all ranks, which have one shape, on a leading axis ``(ranks, ...)``."""
         out = [torch.empty_like(tensor) for _ in range(self.count)]
-        dist.all_gather(out, tensor.contiguous(), group=self.group)
+        with exchanging():
+            dist.all_gather(out, tensor.contiguous(), group=self.group)
         return torch.stack(out)
 
 

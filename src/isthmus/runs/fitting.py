@@ -14,14 +14,14 @@ from isthmus.recipes import RecipeLike, as_recipe
 from isthmus.runs import planning
 from isthmus.runs import warm_start as starting
 from isthmus.runs.data import DataLike, asked_of, check_given, opened, whole, within_norm
-from isthmus.runs.folder import fresh_folder
+from isthmus.runs.launching import Ranks, by_ranks
 from isthmus.runs.loading import load
 from isthmus.runs.record import config_of, described
+from isthmus.runs.team import folder_for, run_of
 from isthmus.training import (
     Batches,
     Callback,
     Checkpoint,
-    Trainer,
     TrainingOptions,
     write_checkpoint,
 )
@@ -35,6 +35,7 @@ from isthmus.training.seeding import seeded
 from isthmus.training.session import session
 
 
+@by_ranks
 @session
 def fit(
     recipe: RecipeLike,
@@ -49,6 +50,7 @@ def fit(
     overwrite: bool = False,
     prepare: Mapping[str, Any] | None = None,
     start: str | Path | Autoencoder | None = None,
+    ranks: Ranks = None,
     **options: Any,
 ) -> Autoencoder:
     """Fit a recipe, or an autoencoder of your own parts, to data.
@@ -87,6 +89,9 @@ def fit(
     chosen is said, and recorded in the run. With ``out`` the run is saved there as it goes and can
     be resumed.
 
+    ``ranks`` is how many processes hold a sparse dictionary together, each its latents, or
+    ``"auto"``: those that ``torchrun`` started (``docs/many-ranks.md``).
+
     Whatever is read, scaled, filled, dropped or chosen on your behalf is said in one line each, and
     listed in ``model.config["notes"]`` and in the run.
 
@@ -111,7 +116,7 @@ def fit(
         given = {**own_given, **(given or {})}
     source, columns = opened(X, given, mask, kind=how.reading)
     check_given(method, source)
-    folder = None if out is None else fresh_folder(Path(out), overwrite)
+    folder = folder_for(out, overwrite)
     if len(source) < 2:
         raise IsthmusError("the data have 1 row: nothing can be learnt from fewer than 2")
     every = source
@@ -137,7 +142,7 @@ def fit(
         model.config["start"] = "a fitted model" if isinstance(start, Autoencoder) else str(start)
     if model.solver is not None:
         return _solve(model, ready.rows.train, training, folder, method.name, progress)
-    trainer = Trainer(
+    trainer = run_of(
         model,
         ready.rows.train,
         training,

@@ -10,21 +10,24 @@ from isthmus import notices
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.data import options as data_options
 from isthmus.errors import IsthmusError
+from isthmus.ranks import team
 from isthmus.recipes import RecipeLike
 from isthmus.recipes.registry import validated
 from isthmus.runs.building import rebuilt
 from isthmus.runs.data import DataLike, opened, parts
+from isthmus.runs.launching import Ranks, by_ranks
 from isthmus.runs.loading import load
 from isthmus.runs.record import described, title_of
+from isthmus.runs.team import claim_for, run_of
 from isthmus.training import Callback, Checkpoint, Trainer, TrainingOptions, read_checkpoint
 from isthmus.training.checkpoint import read_config
 from isthmus.training.extension import check_longer
-from isthmus.training.lock import claim
 from isthmus.training.many import read_manifest
 from isthmus.training.progress import Show
 from isthmus.training.session import session
 
 
+@by_ranks
 @session
 def resume(
     path: str | Path,
@@ -39,6 +42,7 @@ def resume(
     progress: Show = "auto",
     steps: int | None = None,
     epochs: float | None = None,
+    ranks: Ranks = None,
     **modules: Any,
 ) -> Autoencoder:
     """Go on with a run from its last checkpoint, to the same weights as if it had never stopped.
@@ -48,6 +52,9 @@ def resume(
     schedule over the whole run that cannot be, and is an error (``fit`` with ``start`` trains on
     from the weights); parts that read the length go on as in the longer run, which is said. The
     look at the held-out rows after the former last step counts for early stopping.
+
+    ``ranks`` is as in ``fit``, and need not be as many as before: a run of four processes goes on
+    with two or with one, to the same weights but for the rounding.
 
     ``X`` is needed where the data were not a name or a file, and so are ``given`` and ``mask``
     where they were arrays; other data than the run began with are an :class:`IsthmusError`.
@@ -64,8 +71,8 @@ def resume(
     finished = config["progress"].get("finished")
     if not longer and (finished or finished is None):
         return load(folder, model, recipe=recipe, device="cpu", **modules)
-    claim(folder)
-    checkpoint = read_checkpoint(folder, state=True)
+    claim_for(folder)
+    checkpoint = read_checkpoint(folder, state=True, parts=team() is not None)
     config = checkpoint.config
     config["notes"] = notices.heard(config.get("notes", ()))
     source = reopened(config, folder, X, validation_data, given, mask)
@@ -76,10 +83,11 @@ def resume(
     train, held = parts(source, training, validation_data, config)
     restored = rebuilt(config, folder, model, modules, recipe)
     restored.config = config
-    trainer = Trainer(
+    trainer = run_of(
         restored,
         train,
         training,
+        checkpoint=checkpoint,
         validation=held,
         folder=folder,
         config=config,
@@ -87,7 +95,6 @@ def resume(
         progress=progress,
         title=title_of(config),
     )
-    trainer.restore(checkpoint)
     if longer:
         _extend(trainer, checkpoint, training, str(folder))
     return trainer.run()

@@ -7,7 +7,8 @@
 ``reference.safetensors``
     a few inputs with their codes and reconstructions.
 ``training/state.safetensors``
-    what resuming needs.
+    what resuming needs; of a run of several ranks in their parts (:mod:`.state_parts`), and
+    ``model.safetensors`` is then written at the end only.
 ``metrics.jsonl``
     the log.
 """
@@ -30,7 +31,8 @@ from torch import Tensor
 
 from isthmus.errors import IsthmusError
 from isthmus.training.format1 import from_format_1
-from isthmus.training.journal import Writer, commit, located
+from isthmus.training.journal import Writer, commit, located, sha256_of
+from isthmus.training.state_parts import FOLDER, START, StateParts, drop_others
 
 CONFIG, MODEL, REFERENCE = "config.json", "model.safetensors", "reference.safetensors"
 STATE, METRICS = "training/state.safetensors", "metrics.jsonl"
@@ -39,13 +41,17 @@ FORMAT = 2
 
 @dataclass
 class Checkpoint:
-    """What a folder holds. ``state`` and ``progress`` are empty for a model saved by itself."""
+    """What a folder holds. ``state`` and ``progress`` are empty for a model saved by itself.
+
+    ``parts`` is the state where it was asked for in parts, and ``state`` then is empty.
+    """
 
     config: dict[str, Any]
     weights: dict[str, Tensor]
     reference: dict[str, Tensor]
     state: dict[str, Tensor] = field(default_factory=dict)
     progress: dict[str, Any] = field(default_factory=dict)
+    parts: StateParts | None = None
 
 
 def versions() -> dict[str, str]:
@@ -64,12 +70,23 @@ def versions() -> dict[str, str]:
     }
 
 
-def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, log: str | None = None) -> None:
-    """Write the folder as one (see :mod:`isthmus.training.journal`), with ``log`` where given."""
+def write_checkpoint(
+    folder: Path,
+    checkpoint: Checkpoint,
+    *,
+    log: str | None = None,
+    parts: Mapping[str, str] | None = None,
+) -> None:
+    """Write the folder as one (see :mod:`isthmus.training.journal`), with ``log`` where given.
+
+    ``parts`` are files of the state that are there already, with their SHA-256.
+    """
     tensors = {MODEL: checkpoint.weights, REFERENCE: checkpoint.reference}
+    if not checkpoint.weights:  # of several ranks, which have not ended
+        del tensors[MODEL]
     if checkpoint.state:
         tensors[STATE] = checkpoint.state
-    written: dict[str, str] = {}
+    written: dict[str, str] = dict(parts or {})
 
     def writer(name: str, content: Mapping[str, Tensor]) -> Writer:
         def write(path: Path) -> None:
@@ -77,7 +94,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, log: str | None = 
                 save_file({k: v.detach().cpu().contiguous() for k, v in content.items()}, path)
             except SafetensorError as problem:
                 raise OSError(str(problem)) from problem
-            written[name] = _sha256(path)
+            written[name] = sha256_of(path)
 
         return write
 
@@ -95,6 +112,10 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, log: str | None = 
     if log is not None:
         files[METRICS] = lambda path: path.write_text(log)
     commit(folder, {**files, CONFIG: write_config})
+    drop_others(folder, written)
+    if parts is not None:
+        for name in {MODEL, STATE} - {*written}:
+            (folder / name).unlink(missing_ok=True)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -128,16 +149,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def read_checkpoint(folder: Path, *, state: bool = False) -> Checkpoint:
-    """Read and verify the folder; the training state only where asked for.
+def read_checkpoint(folder: Path, *, state: bool = False, parts: bool = False) -> Checkpoint:
+    """Read and verify the folder; the training state only where asked for, whole or in ``parts``.
 
     Raises :class:`IsthmusError` for a folder that is none, or a missing, truncated or altered file.
     """
     config = read_config(folder)
     sums: dict[str, str] = config.pop("sha256")
     progress = config.pop("progress")
-    if state and STATE not in sums:
+    pieces = {n: s for n, s in sums.items() if n == STATE or n.startswith(f"{FOLDER}/{START}")}
+    if state and not pieces:
         raise IsthmusError(f"{folder} was saved without training state: it cannot be resumed")
+    if not state and MODEL not in sums:
+        raise IsthmusError(
+            f"{folder} is a run of several ranks that has not ended, and has its weights in parts: "
+            f"go on with isthmus resume {folder}"
+        )
 
     def tensors(name: str) -> dict[str, Tensor]:
         path = located(folder, name)
@@ -154,17 +181,16 @@ def read_checkpoint(folder: Path, *, state: bool = False) -> Checkpoint:
                 "the model again"
             ) from None
 
-    weights, training = tensors(MODEL), tensors(STATE) if state else {}
+    weights = tensors(MODEL) if MODEL in sums else {}
+    in_parts = StateParts(folder, pieces) if state and (parts or STATE not in sums) else None
+    training = {} if in_parts is None or parts else in_parts.all()
+    if state and in_parts is None:
+        training = tensors(STATE)
     reference = tensors(REFERENCE)
     if config["format"] == 1:
         from_format_1(config, progress, weights, training, reference=reference, where=str(folder))
         config["format"] = FORMAT  # as which it is written, should it be saved again
-    return Checkpoint(config, weights, reference, training, progress)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return Checkpoint(config, weights, reference, training, progress, in_parts if parts else None)
 
 
 def _own_hash(config: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ into place and the marker goes. A reader that finds the marker reads the staged 
 next writer finishes the renames; a staging folder without the marker is rubbish.
 """
 
+import hashlib
 import os
 import shutil
 import stat
@@ -30,7 +31,7 @@ def commit(folder: Path, files: Mapping[str, Writer]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         recover(folder)
     except OSError as problem:  # what an earlier commit staged stays: it is decided
-        raise _cannot_save(folder, problem) from problem
+        raise cannot_save(folder, problem) from problem
     try:
         staging.mkdir()
         for name, write in files.items():
@@ -38,14 +39,14 @@ def commit(folder: Path, files: Mapping[str, Writer]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             write(path)
             as_umask_says(path)
-            _sync(path)
-            _sync(path.parent)
-        _sync(staging)
+            synced(path)
+            synced(path.parent)
+        synced(staging)
         (staging / MARKER).touch()
-        _sync(staging)
+        synced(staging)
     except OSError as problem:
         _discard(staging)
-        raise _cannot_save(folder, problem) from problem
+        raise cannot_save(folder, problem) from problem
     except BaseException:
         _discard(staging)
         raise
@@ -68,8 +69,8 @@ def recover(folder: Path) -> None:
             place = folder / path.relative_to(staging)
             place.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, place)
-            _sync(place.parent)
-        _sync(folder)
+            synced(place.parent)
+        synced(folder)
         (staging / MARKER).unlink()
     shutil.rmtree(staging)
 
@@ -101,14 +102,23 @@ def _discard(staging: Path) -> None:
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def _cannot_save(folder: Path, problem: OSError) -> IsthmusError:
+def cannot_save(folder: Path, problem: Exception) -> IsthmusError:
+    """What to say where a folder cannot be written."""
+    why = getattr(problem, "strerror", None) or problem
     return IsthmusError(
-        f"cannot save to {folder}: {problem.strerror or problem}; free some space or choose "
+        f"cannot save to {folder}: {why}; free some space or choose "
         "another folder (what was saved before is intact)"
     )
 
 
-def _sync(path: Path) -> None:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def synced(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -99,7 +99,7 @@ def _cause(
 
     Empty where all of these are finite, so that it is the term itself.
     """
-    at = _in_data(batch, numbers)
+    at = place_in_data(batch, numbers)
     if at:
         return f"the data hold NaN or infinity in {at}: drop or fill it"
     weights = [name for name, p in model.named_parameters() if not _finite(p)]
@@ -122,7 +122,7 @@ def _cause(
     return f"{_UNKNOWN}{also}" if half else ""
 
 
-def _in_data(batch: Batch, numbers: Tensor) -> str:
+def place_in_data(batch: Batch, numbers: Tensor) -> str:
     """Where in the rows as they came there is one, of what is observed: ``row 7, column 2``."""
     masks = dict(tree.leaves(batch.mask)) if batch.mask is not None else {}
     for name, leaf in tree.leaves(batch.x):

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ class Run:
     """
 
     stepper: Stepper
+    _stepper: Callable[..., Stepper] = Stepper
     _held: Held
 
     def __init__(
@@ -135,7 +136,7 @@ class Run:
         leg = self.leg
         if leg.options.patience is not None:
             self.settled, self.steady = settled(self.model, leg), steady(leg)
-        self.stepper = Stepper(
+        self.stepper = self._stepper(
             self.model,
             leg.options,
             total=leg.steps,
@@ -176,7 +177,7 @@ class Run:
             self._held = claim(self.folder)
         for callback in self.callbacks:
             callback.on_start(self)
-        if not self.begun and self.folder is not None:
+        if not self.begun and self.saves:
             self._replace_run()
         self.begun = True
         self._first, self._since = self.step, time.monotonic()
@@ -337,9 +338,14 @@ class Run:
     # --- saving, resuming, stopping ----------------------------------------------------------
 
     @property
+    def saves(self) -> bool:
+        """Whether checkpoints of the run are written."""
+        return self.folder is not None
+
+    @property
     def save_due(self) -> bool:
         """Whether it is time for a checkpoint; the last one is :meth:`finish`'s."""
-        if self.folder is None or not self.running:
+        if not self.saves or not self.running:
             return False
         if self.options.save_every:
             return self.step % self.options.save_every == 0
@@ -375,8 +381,14 @@ class Run:
         """A checkpoint of the run's ``live`` state, and of the ``weights`` to be used."""
         assert self.folder is not None
         self._held.check()
+        state, progress = self._state(live)
+        write_checkpoint(self.folder, Checkpoint(self.config, weights, reference, state, progress))
+        self._have_saved()
+
+    def _state(self, live: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What resuming needs besides ``config.json``: tensors by name, and the rest as JSON."""
         state = {f"model.{name}": tensor for name, tensor in live.items()}
-        progress: dict[str, Any] = {
+        return state, {
             "step": self.step,
             "total": self.total,
             "stage": self.model.stage,
@@ -386,8 +398,11 @@ class Run:
             "best_weights": flatten(self.best_weights, "best", state),
             **self.stepper.state(state),
         }
-        write_checkpoint(self.folder, Checkpoint(self.config, weights, reference, state, progress))
+
+    def _have_saved(self) -> None:
         self._saved_step, self._saved = self.step, time.monotonic()
+        if self.folder is None:
+            return
         for callback in self.callbacks:
             callback.on_save(self, self.folder)
 
@@ -414,9 +429,9 @@ class Run:
 
     def _replace_run(self) -> None:
         """A checkpoint of the start, from which a run killed early goes on; an earlier run goes."""
-        assert self.folder is not None
         self.save()
-        (self.folder / METRICS).unlink(missing_ok=True)
+        if self.folder is not None:
+            (self.folder / METRICS).unlink(missing_ok=True)
 
     def _settle(self) -> None:
         """The weights that the options promise: the best where the run keeps them, the average."""
@@ -431,14 +446,18 @@ class Run:
             return
         self._finished = True
         self.stepper.finite.look()
-        due = self.folder is not None and self._saved_step != self.step
+        due = self.saves and self._saved_step != self.step
         live = copied(self.model) if due else {}
         self._settle()
+        self._look_back()
+        if due:
+            self._write(live, copied(self.model), self._reference())
+
+    def _look_back(self) -> None:
+        """What is done once the weights are final."""
         tell_finished(self.model, self.source, self.device, self.options.seed)
         diagnostics.look(self)
         keep_training_scores(self.model, self.source, self.model.config, self._sample)
-        if due:
-            self._write(live, copied(self.model), self._reference())
 
     def end(self) -> None:
         """Leave the model as users meet it, however the run ended."""

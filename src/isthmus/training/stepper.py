@@ -186,7 +186,7 @@ class Stepper:
         clock = self.clock(step)
         losses: dict[str, Losses] = {}
         observed = False
-        with seeded(self.device, self.options.seed, 4, step), self._once:
+        with self._drawn(step), self._once:
             for player in self.players:
                 if clock.step % player.every:
                     continue
@@ -213,13 +213,15 @@ class Stepper:
         at = Step(clock, player, parts, batch)
         for i in range(parts):
             part = batch if parts == 1 else batch.part(i * size, (i + 1) * size)
-            with self.autocast(), _explained():
-                out = self.model(part, at)
+
+            def look(out: Output, last: bool = i == parts - 1) -> None:
                 if not observed and self.observers:
                     seen.append(out if parts == 1 else _kept(out))
-                    if i == parts - 1:
+                    if last:
                         self._observe(seen, at)
-                losses: Losses = self.model.objective(self.model, out, player)
+
+            with self.autocast(), _explained():
+                out, losses = self._through(part, at, player, look)
             self.finite.see(losses, out, player, part)
             if not losses.total.requires_grad:
                 raise IsthmusError(
@@ -238,6 +240,18 @@ class Stepper:
         for part_ in self.after[player]:
             ask(part_.after_update, **about)
         return done[0] if parts == 1 else _mean(done)
+
+    def _through(
+        self, batch: Batch, at: Step, player: str, look: Callable[[Output], None]
+    ) -> tuple[Output, Losses]:
+        """The forward pass and the loss; ``look`` is shown the output before the loss is taken."""
+        out: Output = self.model(batch, at)
+        look(out)
+        return out, self.model.objective(self.model, out, player)
+
+    def _drawn(self, step: int) -> contextlib.AbstractContextManager[Any]:
+        """A block that draws as a function of the seed and the step."""
+        return seeded(self.device, self.options.seed, 4, step)
 
     def _limit(self, player: str) -> None:
         """Clip a player's gradients, where the options ask for it."""
