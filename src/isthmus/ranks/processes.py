@@ -126,10 +126,10 @@ class Team:
         except BaseException as problem:
             if self.first and not isinstance(problem, _SAID):
                 traceback.print_exc()
-            told = self._tell(problem)
-            if told["kind"] == "interrupted":
-                raise RanksInterrupted(told["text"]) from problem
-            raise RanksFailed(told["text"]) from problem
+            ending = self._tell(problem)
+            if ending["kind"] == "interrupted":
+                raise RanksInterrupted(ending["text"]) from problem
+            raise RanksFailed(ending["text"]) from problem
         finally:
             _team.reset(token)
             if dist.is_initialized():
@@ -148,10 +148,10 @@ class Team:
                     time.sleep(_POLL)
             if not self.store.check([_FAILURE]) and self.store.add(_FAILURES, 1) == 1:
                 self.store.set(_FAILURE, json.dumps(mine))
-            told: dict[str, str] = json.loads(self.store.get(_FAILURE))
+            ending: dict[str, str] = json.loads(self.store.get(_FAILURE))
         except RuntimeError:  # the store went with the rank that kept it
             return mine
-        return told
+        return ending
 
     @contextlib.contextmanager
     def _quiet(self) -> Iterator[None]:

@@ -35,7 +35,6 @@ from isthmus.ranks import (
     told_in,
 )
 from isthmus.training.checkpoint import read_log
-from isthmus.training.progress import Show
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -140,12 +139,12 @@ def _together(work: Callable[[], None], count: int, meeting: Path) -> None:
                 "recipe package.module:function, or call it under torchrun with ranks='auto'"
             ) from None
         _watch(processes)
-    told = told_in(store)
-    if all(process.exitcode == 0 for process in processes) and told is None:
+    ending = told_in(store)
+    if all(process.exitcode == 0 for process in processes) and ending is None:
         return
-    if told is None:
+    if ending is None:
         raise RanksFailed(_silent(processes))
-    raise (RanksInterrupted if told["kind"] == "interrupted" else RanksFailed)(told["text"])
+    raise (RanksInterrupted if ending["kind"] == "interrupted" else RanksFailed)(ending["text"])
 
 
 def _watch(processes: list[BaseProcess]) -> None:
@@ -228,9 +227,3 @@ def _end_with_parent() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-def shown(progress: Show) -> Show:
-    """Whether this process shows a run's progress."""
-    here = team()
-    return progress if here is None or here.first else False

@@ -21,14 +21,16 @@ def folder_for(out: str | Path | None, overwrite: bool) -> Path | None:
     """The folder of a new run, which of several ranks the first one holds."""
     if out is None:
         return None
-    here = team()
-    return Path(out) if here is not None and not here.first else fresh_folder(Path(out), overwrite)
+    ranks = team()
+    return (
+        Path(out) if ranks is not None and not ranks.first else fresh_folder(Path(out), overwrite)
+    )
 
 
 def claim_for(folder: Path) -> None:
     """Hold the folder of a run that goes on, of several ranks by the first one."""
-    here = team()
-    if here is None or here.first:
+    ranks = team()
+    if ranks is None or ranks.first:
         claim(folder)
 
 
@@ -46,28 +48,28 @@ def run_of(
     dictionary is cut by latents; of any other model each rank has the whole, and a part of every
     batch.
     """
-    here = team()
-    if here is None:
+    ranks = team()
+    if ranks is None:
         run = Run(model, source, training, **about)
     else:
-        run = _ranked(here, model, source, training, **about)
+        run = _ranked(ranks, model, source, training, **about)
         if about.get("folder") is not None:
-            here.log_in(about["folder"])
+            ranks.log_in(about["folder"])
         step = 0 if checkpoint is None else checkpoint.progress["step"]
-        here.agree(_facts(run, step))
-        here.connect(resolve_device(training.device))
+        ranks.agree(_facts(run, step))
+        ranks.connect(resolve_device(training.device))
     if checkpoint is not None:
         run.restore(checkpoint)
     return run
 
 
 def _ranked(
-    here: Team, model: Autoencoder, source: Source, training: TrainingOptions, **about: Any
+    ranks: Team, model: Autoencoder, source: Source, training: TrainingOptions, **about: Any
 ) -> Run:
     if not isinstance(model.decoder, LinearDecoder):
-        return DataParallelRun(model, source, training, team=here, **about)
+        return DataParallelRun(model, source, training, team=ranks, **about)
     split = not data_options.is_array(source) and not source.given_names
-    return ShardedRun(model, source, training, team=here, split_rows=split, **about)
+    return ShardedRun(model, source, training, team=ranks, split_rows=split, **about)
 
 
 def _facts(run: Run, step: int) -> dict[str, str]:
