@@ -23,6 +23,9 @@ def inspect(
         list[str] | None,
         typer.Option("--ignore", metavar="NAME", help="a setting or tensor that changes nothing"),
     ] = None,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", help="the checksum that one of its files must have")
+    ] = None,
 ) -> None:
     """Say what a published dictionary is and what reading it would fold, from its headers alone.
 
@@ -32,7 +35,7 @@ def inspect(
     """
     from isthmus.formats import inspection
 
-    inspected = inspection.inspect(path, format=format, ignore=ignore or ())
+    inspected = inspection.inspect(path, format=format, ignore=ignore or (), sha256=sha256)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column()

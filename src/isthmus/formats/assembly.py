@@ -159,21 +159,8 @@ def _signal(record: Record) -> Signal:
 
 
 def _tensors(dictionary: Found) -> dict[str, Tensor]:
-    """The parameters by their names in the model; shapes are checked before anything is read."""
+    """The parameters by their names in the model."""
     record, weights = dictionary.record, dictionary.weights
-    f, d, o = record.d_sae, record.d_in, record.d_out
-    shapes = {"W_enc": (f, d), "W_dec": (f, o), "b_enc": (f,), "b_dec": (o,), "r_mag": (f,),
-              "b_mag": (f,), "W_skip": (o, d)}  # fmt: skip
-    for name, stored in weights.items():
-        if name in shapes and stored.shape != shapes[name]:
-            raise IsthmusError(
-                f"{record.source} has {stored.name} of shape {stored.shape} where {shapes[name]} "
-                f"is wanted, for {f} latents, {d} elements read and {o} written: encoder and "
-                "decoder may be swapped or transposed"
-            )
-    record.dtype = weights["W_enc"].dtype
-    if record.dtype in ("float16", "bfloat16"):
-        record.notes.append(f"weights are stored in {record.dtype} and computed with in float32")
     encoder = "encoder.each.in" if record.transcoder else "encoder"
     names = {
         "W_enc": f"{encoder}.weight",
@@ -201,6 +188,12 @@ def _tensors(dictionary: Found) -> dict[str, Tensor]:
 
 def _note_lengths(record: Record, lengths: Tensor) -> None:
     """Atoms of one length that is not 1 are what a scale leaves that was folded in."""
+    none = int((lengths == 0).sum())
+    if none:
+        record.notes.append(
+            f"{none} {'atom has' if none == 1 else 'atoms have'} no length: the latents write "
+            "nothing"
+        )
     mean = float(lengths.mean())
     alike = bool(((lengths - mean).abs() < UNIT * mean).all())
     if alike and record.decoder_norm == "free" and record.input_scale != 1.0:
@@ -212,11 +205,6 @@ def _note_lengths(record: Record, lengths: Tensor) -> None:
 
 def _threshold(dictionary: Found) -> dict[str, Tensor]:
     record, stored = dictionary.record, dictionary.weights["threshold"]
-    if stored.dtype in ("float16", "bfloat16"):
-        record.notes.append(
-            f"thresholds are stored in {stored.dtype}: latents within its rounding of them may be "
-            "on or off"
-        )
     threshold = stored.read(torch.float64)
     if not bool(threshold.isfinite().all()):
         raise IsthmusError(f"{record.source} has thresholds that are no numbers: fetch it again")
@@ -225,11 +213,6 @@ def _threshold(dictionary: Found) -> dict[str, Tensor]:
         # As many batches as the average remembers, so that training on does not throw it away.
         return {"bottleneck.threshold": value, "bottleneck.batches": torch.tensor(100)}
     threshold = threshold.expand(record.d_sae) if threshold.numel() == 1 else threshold
-    if threshold.shape != (record.d_sae,):
-        raise IsthmusError(
-            f"{record.source} has thresholds of shape {tuple(threshold.shape)} for {record.d_sae} "
-            "latents: fetch it again"
-        )
     if bool((threshold < 0).any()):
         count = int((threshold < 0).sum())
         record.notes.append(f"{count} thresholds are negative and count as zero: latents are not")

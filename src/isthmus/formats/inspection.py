@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.formats.found import Found
+from isthmus.formats.header_check import check_headers
 from isthmus.formats.location import Location, locate
 from isthmus.formats.recognition import format_of
 from isthmus.formats.record import NORMS, Record
@@ -47,26 +48,40 @@ class Inspection:
             "would fold": "; ".join(self.folded) or "nothing",
             "needs": self.lacking,
             "notes": "; ".join(one.notes),
+            "not looked at": self._unread(),
         }
         return [(name, str(value)) for name, value in values.items() if value]
 
+    def _unread(self) -> str:
+        """What only the weights tell."""
+        one, unread = self.record, "whether all weights are numbers"
+        if one.d_in == one.d_sae == one.d_out:
+            unread += ", and which axis of square ones is that of the latents"
+        return unread
+
 
 def inspect(
-    where: str | Path, *, format: str | None = None, ignore: Sequence[str] = ()
+    where: str | Path,
+    *,
+    format: str | None = None,
+    ignore: Sequence[str] = (),
+    sha256: str | None = None,
 ) -> Inspection:
     """Look at a folder, a file or ``hf:owner/repository/path@revision`` without reading weights.
 
     Headers, settings and single numbers are read; errors are those of
-    :func:`isthmus.from_pretrained`, as far as they show there.
+    :func:`isthmus.from_pretrained`, as far as they show there. With ``sha256`` files are read, too,
+    for their checksum.
     """
     place: Location = locate(where)
     layout = format_of(place, format)
     dictionary = layout.read(place, ignore)
     record = dictionary.record
     record.source, record.revision = str(place), place.revision
+    place.check(sha256)
     if isinstance(dictionary, Several):
         return Inspection(layout.title, record, (), None, dictionary.parameters)
-    record.dtype = dictionary.weights["W_enc"].dtype
+    check_headers(dictionary)
     count = sum(math.prod(stored.shape) for stored in dictionary.weights.values())
     return Inspection(layout.title, record, _folded(dictionary), _lacking(dictionary), count)
 

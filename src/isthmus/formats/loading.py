@@ -12,6 +12,7 @@ from isthmus.anatomy import Array, Autoencoder, Source
 from isthmus.errors import IsthmusError
 from isthmus.formats.assembly import assembled
 from isthmus.formats.found import Found
+from isthmus.formats.header_check import check_headers
 from isthmus.formats.location import Location, locate
 from isthmus.formats.orientation import check_orientation
 from isthmus.formats.recognition import format_of
@@ -76,10 +77,7 @@ def opened(
     record = dictionary.record
     record.source, record.revision = str(place), place.revision
     record.sha256 = place.hashes()
-    if sha256 is not None and sha256 not in record.sha256.values():
-        raise IsthmusError(
-            f"{place} has another checksum than {sha256[:12]}...: it is another revision or damaged"
-        )
+    place.check(sha256)
     if isinstance(dictionary, Several):
         if k is not None or calibrate is not None:
             raise IsthmusError(
@@ -91,6 +89,7 @@ def opened(
             say(f"{place}: {note}")
         return several.to(resolve_device(device))
     _counted(dictionary, k)
+    check_headers(dictionary)
     rows = None if calibrate is None else _rows(calibrate, record.d_in)
     if dictionary.calibrated is not None and rows is None:
         raise IsthmusError(_LACKING[dictionary.calibrated].format(place=place))

@@ -80,6 +80,14 @@ class Location:
                 checksums[name] = hashlib.file_digest(handle, "sha256").hexdigest()
         return checksums
 
+    def check(self, sha256: str | None) -> None:
+        """An error where no file that was used has this checksum; None asks for none."""
+        if sha256 is not None and sha256 not in self.hashes().values():
+            raise IsthmusError(
+                f"{self} has another checksum than {sha256[:12]}...: it is another revision or "
+                "damaged"
+            )
+
     def __str__(self) -> str:
         return self.name
 
