@@ -9,6 +9,7 @@ from isthmus.dictionary_benchmark.opened_dictionaries import open_dictionaries
 from isthmus.errors import IsthmusError
 from isthmus.formats import save_pretrained
 from isthmus.language import resident
+from isthmus.notices import collected
 
 from .planted_host import POINT, WIDTH, dictionary, host, random_atoms
 
@@ -31,8 +32,14 @@ def test_folders_of_one_name_have_their_paths(folder):
     assert [one.name for one in found] == [str(name) for name in names]
     assert model.name == "planted"
     assert found[0].fingerprint != found[1].fingerprint or found[0].latents == 16
-    with pytest.raises(IsthmusError, match="named twice"):
-        open_dictionaries([names[0], str(names[0])], host(), POINT)
+
+
+def test_one_folder_under_two_names_is_one_dictionary(folder, monkeypatch):
+    monkeypatch.chdir(folder / "a")
+    with collected(quiet=True) as said:
+        _, found = open_dictionaries(["run", "./run", folder / "b" / "run"], host(), POINT)
+    assert [one.name for one in found] == ["run", str(folder / "b" / "run")]
+    assert said == ["./run is run again: it is measured once"]
 
 
 def test_a_dictionary_of_another_library_is_read(folder, tmp_path):

@@ -131,6 +131,21 @@ def test_what_is_not_known_is_asked_for():
         saebench.wrap(vae, **NAMES)
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ({"hook_name": "blocks.3.hook_resid_pots"}, "did you mean 'hook_resid_post'"),
+        ({"hook_name": "blocks.3.nothing"}, "unknown hook"),
+        ({"hook_name": "layers.3"}, "pass hook_name="),
+        ({"context_size": 1}, "context_size=1"),
+        ({"context_size": "many"}, "context_size='many'"),
+    ],
+)
+def test_names_and_sizes_that_are_none_are_refused(names, said):
+    with pytest.raises(isthmus.IsthmusError, match=said):
+        saebench.wrap(gated(), **{**NAMES, **names})
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not PEER.exists(), reason="make saebench builds SAEBench's environment")
 def test_saebench_takes_them_and_measures_what_the_models_do():

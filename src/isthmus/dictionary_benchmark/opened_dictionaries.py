@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from isthmus import runs
+from isthmus import notices, runs
 from isthmus.activations.spec import model_behind, relocated
 from isthmus.anatomy import Autoencoder
 from isthmus.dictionary_benchmark.examined import Examined
@@ -64,19 +64,30 @@ def open_dictionaries(
     return common, opened
 
 
+def _each_once(dictionaries: Sequence[str | Path]) -> list[str | Path]:
+    """Without those that are one folder under another name."""
+    places: dict[Path, str | Path] = {}
+    for one in dictionaries:
+        place = Path(one).expanduser().resolve()
+        if place in places:
+            notices.say(f"{one} is {places[place]} again: it is measured once")
+        else:
+            places[place] = one
+    return list(places.values())
+
+
 def _named(dictionaries: Dictionaries) -> dict[str, Autoencoder | str | Path]:
     if isinstance(dictionaries, (str, Path)):
         raise IsthmusError("one name was given where a list is wanted: write [name]")
     if isinstance(dictionaries, Mapping):
         named = {str(name): one for name, one in dictionaries.items()}
     else:
+        dictionaries = _each_once(dictionaries)
         short = [str(one).rstrip("/").rpartition("/")[2] for one in dictionaries]
         names = [
             str(one) if short.count(name) > 1 else name
             for name, one in zip(short, dictionaries, strict=True)
         ]
-        if len(set(names)) < len(names):
-            raise IsthmusError("a dictionary is named twice: name each once")
         named = dict(zip(names, dictionaries, strict=True))
     if not named:
         raise IsthmusError("no dictionary was named: give the folder of a run")

@@ -14,11 +14,15 @@ from torch import Tensor, nn
 
 from isthmus.anatomy import Autoencoder
 from isthmus.anatomy.rule import Activation
-from isthmus.errors import IsthmusError
+from isthmus.errors import IsthmusError, unknown
+from isthmus.formats.hook_names import LENS
 from isthmus.formats.record import Record
 from isthmus.formats.writers import taken_apart
 
-_LAYER = re.compile(r"blocks\.(\d+)\.")
+_HOOK = re.compile(r"blocks\.(\d+)\.(.+)")
+_HOOKS = {*LENS.values(), "hook_attn_in", "hook_mlp_in", "mlp.hook_pre", "attn.hook_q",
+          "attn.hook_k", "attn.hook_v", "attn.hook_result"}  # fmt: skip
+"""Those of a block of TransformerLens that a dictionary may read."""
 
 
 @dataclass
@@ -176,7 +180,7 @@ def wrap(
         )
     name = (model_name or record.model_name or "").rpartition("/")[2]
     hook = hook_name or record.hook_name or ""
-    layer = _LAYER.match(hook)
+    layer = _HOOK.fullmatch(hook)
     for argument, known in (("model_name", name), ("hook_name", layer)):
         if not known:
             raise IsthmusError(
@@ -184,6 +188,13 @@ def wrap(
                 f"{argument}=, as TransformerLens calls it"
             )
     assert layer is not None
+    if layer[2] not in _HOOKS:
+        raise unknown("hook of a block of TransformerLens", layer[2], sorted(_HOOKS))
+    if not isinstance(context_size, int) or context_size < 2:
+        raise IsthmusError(
+            f"context_size={context_size!r}: a text has two tokens or more, so that there is one "
+            "to predict"
+        )
     settings = Settings(
         model_name=name,
         d_in=record.d_in,

@@ -125,11 +125,11 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
     dictionary = Found(record, weights)
     _normalisation(place, cfg, dictionary)
     _selection(place, cfg, file, dictionary)
-    kind, own = str(cfg.get("dtype", "")).removeprefix("torch."), weights["W_enc"].dtype
-    if kind not in ("", "None", own):
+    dtype, stored_in = str(cfg.get("dtype", "")).removeprefix("torch."), weights["W_enc"].dtype
+    if dtype not in ("", "None", stored_in):
         record.notes.append(
-            f"its settings say dtype={kind}, in which SAELens computes, and weights are stored in "
-            f"{own}: they are computed with in float32"
+            f"its settings say dtype={dtype}, in which SAELens computes, and weights are stored in "
+            f"{stored_in}: they are computed with in float32"
         )
     if cfg.get("reshape_activations", "none") == "hook_z":
         record.notes.append("it reads all heads of hook_z side by side: pass rows that are flat")
