@@ -11,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from isthmus.formats.tensor_file import open_tensors
+
 STATUS = Path("/proc/self/clear_refs")
 pytestmark = pytest.mark.skipif(not STATUS.exists(), reason="only Linux tells the peak anew")
 FIRST = """
@@ -107,10 +109,21 @@ def measured(tmp_path, d, f, layers=None, make=made):
     return looked / size, read / size, whole / size
 
 
-def test_reading_takes_little_more_than_the_file(tmp_path):
-    looked, read, _ = measured(tmp_path, 1024, 48 * 1024)  # 400 MB
+@pytest.mark.parametrize("make", [made, archived], ids=["saelens", "dictionary_learning"])
+def test_reading_takes_little_more_than_the_file(make, tmp_path):
+    looked, read, _ = measured(tmp_path, 1024, 48 * 1024, make=make)  # 400 MB
     assert looked < 0.05
     assert read < 1.2
+
+
+def test_a_mapped_file_is_read_again_after_its_pages_were_given_back(tmp_path):
+    value = torch.randn(3000, 257, generator=torch.Generator().manual_seed(0))
+    torch.save({"a": value, "b": value[1]}, tmp_path / "ae.pt")
+    file = open_tensors(tmp_path / "ae.pt")
+    for _ in range(2):
+        assert torch.equal(file.read("a"), value)
+        assert torch.equal(file.read("a", transposed=True), value.T)
+        assert torch.equal(file.read("b"), value[1])
 
 
 @pytest.mark.slow

@@ -5,10 +5,13 @@ straight to where they belong, so that reading takes the memory of the result an
 PyTorch file is mapped; one of the old kind, which is no archive, is read at once.)
 """
 
+import ctypes
 import json
 import math
+import mmap
 import pickle
 import struct
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -198,7 +201,8 @@ class Pickled(TensorFile):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._tensors: dict[str, Tensor] = {}
-        self._spread("", _loaded(path))
+        content, self._mapped = _loaded(path)
+        self._spread("", content)
         for name, tensor in self._tensors.items():
             self.entries[name] = Entry(tuple(tensor.shape), _named(tensor.dtype))
 
@@ -223,7 +227,10 @@ class Pickled(TensorFile):
             yield tensor
             return
         each = max(1, _BLOCK // max(1, tensor[:1].numel() * tensor.element_size()))
-        yield from tensor.split(each)
+        for block in tensor.split(each):
+            yield block
+            if self._mapped:
+                _give_back(block)
 
 
 def open_tensors(path: Path) -> TensorFile:
@@ -240,14 +247,31 @@ def open_tensors(path: Path) -> TensorFile:
     raise IsthmusError(f"{path} is no file of tensors: these end in {', '.join(ENDINGS)}")
 
 
-def _loaded(path: Path) -> Any:
+def _give_back(block: Tensor) -> None:
+    """Take the pages of a block that is mapped out of memory; the file has them.
+
+    They count as memory of the process until the file is closed, and reading would take twice what
+    a model does. Whole pages alone: those at the ends hold what else is needed.
+    """
+    if sys.platform != "linux" or not block.is_contiguous():
+        return
+    begin = -(-block.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    end = (block.data_ptr() + block.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if end > begin:
+        ctypes.CDLL(None).madvise(
+            ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED
+        )
+
+
+def _loaded(path: Path) -> tuple[Any, bool]:
+    """What a file holds, and whether it is mapped."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other protocols, which are read or refused
             try:
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True), True
             except RuntimeError:  # the old kind, which is no archive and cannot be mapped
-                return torch.load(path, map_location="cpu", weights_only=True)
+                return torch.load(path, map_location="cpu", weights_only=True), False
     except pickle.UnpicklingError:
         raise IsthmusError(
             f"{path} holds more than tensors and plain values, and such a pickle can run code: "
