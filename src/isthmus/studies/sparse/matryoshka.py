@@ -27,9 +27,6 @@ claim(
         tree=TREE, geometry="orthogonal",
         about="6 parents on in 20 % of the rows, 24 children in 5 %, only with their parents",
     ),
-    reading="On two of five seeds four latents miss one of four independent features even at the "
-    "best of four starts, just short of the premise. The silence itself is complete on four seeds, "
-    "and never there without a hierarchy.",
     setting="Width 120, prefixes of 1/16, 1/8, 1/4, 1/2 and all of it, k = 2 of the 2.4 features "
     "that are on in the mean row; 4000 steps of 1024 rows. Known truth stands in for the paper's "
     "first-letter task.",
