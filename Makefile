@@ -10,13 +10,19 @@ SITE := $(VENV)/site
 STAMP := $(VENV)/.installed
 export ISTHMUS_DATA ?= $(abspath $(wildcard ../shared/data))
 
-.PHONY: demo test check slow fuzz bench fixtures saebench graphs docs site pictures wheel clean
+.PHONY: demo test test-triton check slow fuzz bench fixtures saebench graphs docs site pictures wheel clean
 
 demo: $(STAMP)
 	$(BIN)/python -m isthmus.demo
 
-test: check
+test: check test-triton
 	$(BIN)/python -m pytest -n 2
+
+# Triton reads the variable when its programs are defined, so these tests have processes of their own:
+# in the interpreter, and compiled for devices that are not there.
+test-triton: $(STAMP)
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 tests/kernels/test_backends.py tests/kernels/test_triton.py
+	ISTHMUS_TEST_TRITON=compile $(BIN)/python -m pytest -n 2 tests/kernels/test_triton_compiled.py
 
 check: $(STAMP)
 	$(BIN)/ruff check .

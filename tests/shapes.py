@@ -8,7 +8,18 @@ from beartype import beartype
 from jaxtyping import AbstractArray, install_import_hook
 
 ROOT = Path(find_spec("isthmus").origin).parent
-PACKAGES = ("isthmus.kernels", "isthmus.networks", "isthmus.bottlenecks", "isthmus.objectives")
+PACKAGES = (
+    # Not kernels.triton: its programs are compiled from their source, which a wrapper would hide.
+    *(
+        f"isthmus.kernels.{path.stem}"
+        for path in sorted((ROOT / "kernels").glob("*.py"))
+        if path.stem != "__init__"
+    ),
+    "isthmus.kernels.native",
+    "isthmus.networks",
+    "isthmus.bottlenecks",
+    "isthmus.objectives",
+)
 """Parts of models: every annotation is checked, with shapes or without."""
 
 STATING = [

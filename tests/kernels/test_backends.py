@@ -30,6 +30,8 @@ TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3}
 def served(request):
     """An implementation in use, and the type it is asked in."""
     name, dtype = request.param
+    if name == "triton" and dispatch.triton() is None:
+        pytest.skip("Triton cannot be installed here")
     with engine(name):
         backend = dispatch.backend_for(torch.zeros(1, dtype=dtype))
         assert backend.name == name.partition(" ")[0].replace("bf16", "native")
@@ -60,7 +62,7 @@ def drawn(*shape, seed, dtype):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
-SHAPES = [(5, 12, 300, 3), (1, 1, 1, 1), (7, 17, 65, 40), (3, 33, 130, 130)]
+SHAPES = [(5, 12, 300, 3), (1, 1, 1, 1), (3, 17, 65, 20), (2, 33, 40, 40)]
 """rows, d, width, k"""
 
 

@@ -52,7 +52,7 @@ def test_the_rules_of_adam_by_rows(path):
     numbers = (1e-3, 0.9, 0.999, 1e-8, 0.1, 1e-3, 0.0, True)
     with using(path):
         torch.library.opcheck(
-            operators._ROW_ADAM.overload, (*state, *lists, None, torch.zeros(()), *numbers)
+            operators._ROW_ADAM.overload, (*state, *lists, None, torch.zeros(()), None, *numbers)
         )
 
 

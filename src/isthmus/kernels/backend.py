@@ -122,10 +122,12 @@ class Backend(ABC):
         gradient: Tensor | None = None,
         rows: "Rows" = (),
         skip: Tensor | None = None,
+        half: Tensor | None = None,
     ) -> None:
         """Adam's step on the weight and its moments, in place, from the gradient by its parts.
 
-        ``skip`` is a number on the device: where it is not zero nothing is changed.
+        ``skip`` is a number on the device: where it is not zero nothing is changed. ``half`` is a
+        copy of the weight in another type, which is written with it.
         """
 
     @abstractmethod

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from isthmus.kernels import operators
-from isthmus.kernels.dispatch import sparse_pays
+from isthmus.kernels.dispatch import half_type, sparse_pays
+from isthmus.kernels.half_copy import lowered
 from isthmus.kernels.row_gradient import RowGradient, sparse_gradient
 from isthmus.shapes import Float, Int
 
@@ -44,7 +45,8 @@ class _SparseDecode(Function):
     def forward(ctx: Any, values: Tensor, indices: Tensor, rows: Tensor) -> Tensor:
         ctx.save_for_backward(values, indices, rows)
         ctx.collector = RowGradient.of(rows)
-        return operators.decode(values, indices, rows)
+        ctx.atoms = lowered(rows, half_type(rows.device) or rows.dtype)
+        return operators.decode(values, indices, ctx.atoms)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
@@ -52,7 +54,7 @@ class _SparseDecode(Function):
         gradient = gradients[0].contiguous()
         to_values = to_rows = None
         if ctx.needs_input_grad[0]:
-            to_values = operators.at_places(gradient, indices, rows).to(values.dtype)
+            to_values = operators.at_places(gradient, indices, ctx.atoms).to(values.dtype)
         if ctx.needs_input_grad[2]:
             to_rows = sparse_gradient(rows, ctx.collector, values, indices, gradient)
         return to_values, None, to_rows

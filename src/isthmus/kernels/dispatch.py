@@ -1,6 +1,7 @@
 """Which implementation serves: the reference, torch alone, the native library, or triton."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import cache
@@ -40,6 +41,10 @@ def use(path: Path) -> None:
             f"the native kernels are not there ({explain()}): run isthmus doctor --build, or use "
             "the path auto"
         )
+    if path == "triton" and triton() is None:
+        raise IsthmusError(
+            "Triton is not installed: it comes with PyTorch for CUDA on Linux; use the path auto"
+        )
     _chosen = path
 
 
@@ -78,7 +83,7 @@ def path_in_use() -> Path:
     """What serves float32 tensors in main memory: never ``auto``."""
     if _chosen not in ("auto", "triton"):
         return _chosen
-    return "torch" if native() is None else "native"
+    return "torch" if native() is None or _chosen == "triton" else "native"
 
 
 def backend_for(*tensors: Tensor | None) -> Backend:
@@ -97,11 +102,32 @@ def _backend_of(kinds: Kinds) -> Backend:
         return _TORCH
     if _chosen == "reference":
         return _REFERENCE
+    if _chosen in ("auto", "triton") and all(_for_triton(*kind) for kind in kinds):
+        backend = triton()
+        if backend is not None:
+            return backend
     if _chosen != "triton" and all(kind == ("cpu", torch.float32) for kind in kinds):
         library = native()
         if library is not None:
             return _native(library)
     return _TORCH
+
+
+def _for_triton(device: str, dtype: torch.dtype) -> bool:
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        # In the interpreter, which runs in main memory and knows no bfloat16, only where asked for.
+        return _chosen == "triton" and dtype in (torch.float32, torch.float16)
+    return device == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
+
+
+@cache
+def triton() -> Backend | None:
+    """The programs in Triton, or None where it is not installed; PyTorch for CUDA brings it."""
+    try:
+        from isthmus.kernels.triton_backend import TritonBackend
+    except ImportError:
+        return None
+    return TritonBackend()
 
 
 @cache
@@ -113,6 +139,20 @@ def _native(library: object) -> NativeBackend:
 def _settled(kinds: Kinds) -> tuple[int, bool, bool, bool]:
     backend = _backend_of(kinds)
     return backend.sparse_from, backend.fused_error, backend.by_rows, backend.exact_rows
+
+
+def half_type(device: torch.device) -> torch.dtype | None:
+    """The type of the large matrices under autocast where sparse products take it: on CUDA."""
+    if device.type != "cuda" or not torch.is_autocast_enabled("cuda"):
+        return None
+    return torch.get_autocast_dtype("cuda")
+
+
+def stays_dense(device: torch.device) -> bool:
+    """Whether everything is computed densely: by the reference, and under autocast without CUDA."""
+    if is_reference():
+        return True
+    return torch.is_autocast_enabled(device.type) and half_type(device) is None
 
 
 def sparse_pays(width: int, k: int, *tensors: Tensor | None) -> bool:

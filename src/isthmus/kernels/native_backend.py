@@ -133,6 +133,7 @@ class NativeBackend(Backend):
         gradient: Tensor | None = None,
         rows: Rows = (),
         skip: Tensor | None = None,
+        half: Tensor | None = None,
     ) -> None:
         if skip is not None and bool(skip):
             return
@@ -151,6 +152,8 @@ class NativeBackend(Backend):
         )
         with update as structure:
             self.library.row_adam(structure)
+        if half is not None:
+            half.copy_(weight)
 
     def sum_by_latent(self, values: Tensor, indices: Tensor, width: int) -> Tensor:
         sums = torch.zeros(width, dtype=torch.float64)

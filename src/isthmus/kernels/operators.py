@@ -13,6 +13,7 @@ from torch import Tensor
 
 from isthmus.kernels.backend import AdamStep, Backend, Rows, SparseFactor
 from isthmus.kernels.dispatch import backend_for, is_portable
+from isthmus.kernels.half_copy import copy_of, is_current
 
 _LIBRARY = torch.library.Library("isthmus", "DEF")
 Gradients = tuple[Tensor | None, ...]
@@ -46,7 +47,7 @@ class Operator:
         )
 
     def in_half_on(self, *places: int) -> None:
-        """Under CUDA's autocast, take the arguments at these places in its type."""
+        """Under CUDA's autocast, take these arguments, which are large matrices, in its type."""
 
         def lowered(*arguments: Any) -> Any:
             dtype = torch.get_autocast_dtype("cuda")
@@ -81,7 +82,8 @@ def _select_top(
 def _select_top_empty(
     x: Tensor, weight: Tensor, bias: Tensor, k: int, magnitude: bool, priority: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape[0], k), x.new_empty(x.shape[0], k, dtype=torch.int64)
+    dtype = torch.promote_types(x.dtype, bias.dtype)
+    return x.new_empty(x.shape[0], k, dtype=dtype), x.new_empty(x.shape[0], k, dtype=torch.int64)
 
 
 def _selected_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -111,7 +113,7 @@ select_top = Operator(
     _select_top_empty,
 )
 select_top.differentiate(_selected_backward, _selected_save)
-select_top.in_half_on(0, 1, 2)
+select_top.in_half_on(0, 1)
 
 
 def _select_above(
@@ -125,7 +127,7 @@ def _select_above_empty(
 ) -> tuple[Tensor, Tensor, Tensor]:
     most = torch.library.get_ctx().new_dynamic_size()
     rows = x.shape[0]
-    values = x.new_empty(rows, most)
+    values = x.new_empty(rows, most, dtype=torch.promote_types(x.dtype, bias.dtype))
     return (
         values,
         values.new_empty(rows, most, dtype=torch.int64),
@@ -140,7 +142,7 @@ select_above = Operator(
     _select_above_empty,
 )
 select_above.differentiate(_selected_backward, _selected_save)
-select_above.in_half_on(0, 1, 2)
+select_above.in_half_on(0, 1)
 
 # --- with the active latents -----------------------------------------------------------------
 
@@ -168,7 +170,7 @@ decode = Operator(
     lambda values, indices, atoms: atoms.new_empty(values.shape[0], atoms.shape[1]),
 )
 decode.differentiate(_decode_backward, _keep_inputs)
-decode.in_half_on(0, 2)
+decode.in_half_on(2)
 
 
 def _decode_error(
@@ -221,7 +223,7 @@ decode_error = Operator(
     _decode_error_empty,
 )
 decode_error.differentiate(_decode_error_backward, _decode_error_save)
-decode_error.in_half_on(0, 2, 3, 4)
+decode_error.in_half_on(2)
 
 
 def _at_places(left: Tensor, indices: Tensor, atoms: Tensor) -> Tensor:
@@ -244,7 +246,7 @@ at_places = Operator(
     lambda left, indices, atoms: left.new_empty(indices.shape),
 )
 at_places.differentiate(_at_places_backward, _keep_inputs)
-at_places.in_half_on(0, 2)
+at_places.in_half_on(2)
 
 # --- by latent -------------------------------------------------------------------------------
 
@@ -296,7 +298,6 @@ row_gradient = Operator(
     _row_gradient_empty,
 )
 row_gradient.differentiate(_row_gradient_backward, _keep_inputs)
-row_gradient.in_half_on(0, 2)
 
 
 def _sum_by_latent(values: Tensor, indices: Tensor, width: int) -> Tensor:
@@ -327,20 +328,21 @@ def _row_adam(
     rows: list[Tensor],
     gradient: Tensor | None,
     skip: Tensor | None,
+    half: Tensor | None,
     *numbers: Any,
 ) -> None:
     factors = [SparseFactor(*parts) for parts in zip(values, indices, dense, strict=True)]
     backend_for(weight, gradient).row_adam(
         weight, mean, square, factors, AdamStep(*numbers), gradient=gradient,
-        rows=list(zip(latents, rows, strict=True)), skip=skip,
+        rows=list(zip(latents, rows, strict=True)), skip=skip, half=half,
     )  # fmt: skip
 
 
 _ROW_ADAM = Operator(
     "row_adam(Tensor(a!) weight, Tensor(b!) mean, Tensor(c!) square, Tensor[] values,"
     " Tensor[] indices, Tensor[] dense, Tensor[] latents, Tensor[] rows, Tensor? gradient,"
-    " Tensor? skip, float lr, float beta1, float beta2, float eps, float correction1,"
-    " float correction2, float weight_decay, bool unit) -> ()",
+    " Tensor? skip, Tensor(d!)? half, float lr, float beta1, float beta2, float eps,"
+    " float correction1, float correction2, float weight_decay, bool unit) -> ()",
     _row_adam,
     lambda *arguments: None,
 )
@@ -358,14 +360,21 @@ def row_adam(
     rows: Rows = (),
     skip: Tensor | None = None,
 ) -> None:
-    """:meth:`Backend.row_adam` as an operator; ``backend`` where operations are counted."""
+    """:meth:`Backend.row_adam` as an operator; ``backend`` where operations are counted.
+
+    A copy of the weight in half precision, where there is one, goes along.
+    """
     if is_portable():
         backend.row_adam(
             weight, mean, square, factors, step, gradient=gradient, rows=rows, skip=skip
         )
         return
+    half = copy_of(weight)
     _ROW_ADAM(
         weight, mean, square, [f.values for f in factors], [f.indices for f in factors],
-        [f.dense for f in factors], [latents for latents, _ in rows], [part for _, part in rows],
-        gradient, skip, *vars(step).values(),
+        [f.dense for f in factors], [latents for latents, _ in rows],
+        [part for _, part in rows],
+        gradient, skip, half, *vars(step).values(),
     )  # fmt: skip
+    if half is not None:
+        is_current(weight, half)

@@ -9,7 +9,8 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from isthmus.kernels import operators
-from isthmus.kernels.dispatch import exact_rows, is_reference, sparse_pays
+from isthmus.kernels.dispatch import exact_rows, half_type, sparse_pays, stays_dense
+from isthmus.kernels.half_copy import lowered
 from isthmus.kernels.row_gradient import RowGradient, beside, sparse_gradient
 from isthmus.kernels.select import select_above, select_top
 from isthmus.shapes import Float, Int
@@ -76,7 +77,7 @@ class Preactivations:
             )
         with torch.no_grad():
             values, indices = select_top(
-                self._inner(), self.weight, self.bias, k, magnitude=magnitude, priority=fixed
+                self._inner(), self._factor(), self.bias, k, magnitude=magnitude, priority=fixed
             )
         return self._differentiable(values, indices), indices
 
@@ -93,7 +94,7 @@ class Preactivations:
             # How many there are is not known while a graph is traced.
             return None
         with torch.no_grad():
-            entries = select_above(self._inner(), self.weight, self.bias, cutoff.detach(), room)
+            entries = select_above(self._inner(), self._factor(), self.bias, cutoff.detach(), room)
         if entries is None:
             return None
         values, indices, counts = entries
@@ -128,9 +129,7 @@ class Preactivations:
         return cls(torch.cat([part.x for part in parts], 1), weight, bias, centre)
 
     def _stay_dense(self, k: int) -> bool:
-        if self._dense is not None or is_reference():
-            return True
-        if torch.is_autocast_enabled(self.x.device.type):
+        if self._dense is not None or stays_dense(self.x.device):
             return True
         if not torch.is_grad_enabled() and exact_rows(self.x, self.weight):
             # Without gradients to scatter it pays earlier; and the last bits of what is selected
@@ -141,8 +140,12 @@ class Preactivations:
     def _inner(self) -> Tensor:
         if self._centred is None:
             with torch.no_grad():
-                self._centred = self._centred_x()
+                self._centred = self._centred_x().to(half_type(self.x.device) or self.x.dtype)
         return self._centred
+
+    def _factor(self) -> Tensor:
+        """The weight as it is multiplied with, without derivatives."""
+        return lowered(self.weight, half_type(self.x.device) or self.weight.dtype)
 
     def _centred_x(self) -> Tensor:
         return self.x if self.centre is None else self.x - self.centre

@@ -89,9 +89,12 @@ class ReferenceBackend(Backend):
         gradient: Tensor | None = None,
         rows: Rows = (),
         skip: Tensor | None = None,
+        half: Tensor | None = None,
     ) -> None:
         total = self.row_gradient(weight, factors, rows)
         adam(weight, mean, square, total if gradient is None else total + gradient, step, skip)
+        if half is not None:
+            half.copy_(weight)
 
     def sum_by_latent(self, values: Tensor, indices: Tensor, width: int) -> Tensor:
         return self._code(values, indices, width).sum(0)

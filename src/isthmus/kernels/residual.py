@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from isthmus.kernels import operators
-from isthmus.kernels.dispatch import fuses_error, sparse_pays
+from isthmus.kernels.dispatch import fuses_error, half_type, sparse_pays
+from isthmus.kernels.half_copy import lowered
 from isthmus.kernels.row_gradient import RowGradient, sparse_gradient
 
 
@@ -45,10 +46,11 @@ class _Residual(Function):
     def forward(
         ctx: Any, values: Tensor, indices: Tensor, rows: Tensor, bias: Tensor, target: Tensor
     ) -> tuple[Tensor, Tensor]:
-        error, squares, products = operators.decode_error(values, indices, rows, bias, target)
+        atoms = lowered(rows, half_type(rows.device) or rows.dtype)
+        error, squares, products = operators.decode_error(values, indices, atoms, bias, target)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(values, indices, rows, error, products)
-        ctx.collector = RowGradient.of(rows)
+        ctx.collector, ctx.atoms = RowGradient.of(rows), atoms
         return error, squares
 
     @staticmethod
@@ -69,7 +71,7 @@ class _Residual(Function):
             if to_squares is not None:
                 dense = torch.addcmul(dense, error, to_squares[:, None], value=2.0)
             to_values, weights, to_bias = (
-                operators.at_places(dense, indices, rows),
+                operators.at_places(dense, indices, ctx.atoms),
                 values,
                 dense.sum(0),
             )

@@ -123,6 +123,8 @@ def rows_at_once(x: Tensor, width: int) -> int:
 def blocks(x: Tensor, weight: Tensor, bias: Tensor) -> list[Tensor]:
     """The pre-activations of all rows, few rows at a time."""
     step = rows_at_once(x, weight.shape[0])
+    if bias.dtype != x.dtype:  # a product in half precision, and what is added to it in full
+        return [part @ weight.T + bias for part in x.split(step)]
     return [torch.addmm(bias, part, weight.T) for part in x.split(step)]
 
 

@@ -71,6 +71,8 @@ class RowAdam(torch.optim.Adam):
             state["step"] = torch.zeros((), dtype=torch.float32)
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
+        if state["step"].device.type != "cpu":  # restored: kept where no step waits for it
+            state["step"] = state["step"].cpu()
         state["step"] += 1
         step, beta1, beta2 = float(state["step"]), *map(float, group["betas"])
         numbers = AdamStep(
