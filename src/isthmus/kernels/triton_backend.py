@@ -53,10 +53,12 @@ class TritonBackend(Backend):
         values = x.new_empty(len(x), k, dtype=torch.promote_types(x.dtype, bias.dtype))
         indices = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
         by = (bias.contiguous(), bias if priority is None else priority.contiguous())
-        flags = {"magnitude": magnitude, "weighted": priority is not None}
         with _on(x):
             for place, u in _products(x, weight):
-                pick(u, *by, values[place], indices[place], k, **flags)
+                pick(
+                    u, *by, values[place], indices[place], k, magnitude=magnitude,
+                    weighted=priority is not None,
+                )  # fmt: skip
         return values, indices
 
     def select_above(
@@ -299,25 +301,27 @@ class _Entries(NamedTuple):
     @classmethod
     def of(cls, factors: Sequence[SparseFactor], rows: Rows, width: int) -> "_Entries | None":
         parts = [f for f in factors if f.indices.numel()]
-        for latents, part in rows:
-            if len(latents):
-                parts.append(SparseFactor(part.new_ones(len(part), 1), latents[:, None], part))
+        for some, part in rows:
+            if len(some):
+                parts.append(SparseFactor(part.new_ones(len(part), 1), some[:, None], part))
         if not parts:
             return None
-        values, latents, places = [], [], []
+        values: list[Tensor] = []
+        latents: list[Tensor] = []
+        places: list[Tensor] = []
         dense: list[Tensor] = []
         starts: dict[int, int] = {}
         total = 0
-        for part in parts:
-            n, k = part.indices.shape
-            start = starts.get(id(part.dense))
-            if start is None:  # parts of one matrix, as the encoder's are, share it
-                start = starts[id(part.dense)] = total
-                dense.append(part.dense)
+        for factor in parts:
+            n, k = factor.indices.shape
+            start = starts.get(id(factor.dense))
+            if start is None:  # factors of one matrix, as the encoder's are, share it
+                start = starts[id(factor.dense)] = total
+                dense.append(factor.dense)
                 total += n
-            values.append(part.values.flatten().float())
-            latents.append(_latents(part.values, part.indices, width))
-            entry = torch.arange(n * k, dtype=torch.int32, device=part.values.device)
+            values.append(factor.values.flatten().float())
+            latents.append(_latents(factor.values, factor.indices, width))
+            entry = torch.arange(n * k, dtype=torch.int32, device=factor.values.device)
             places.append(torch.div(entry, k, rounding_mode="floor") + start)
         ordered, order, offsets = _sorted(torch.cat(latents), width)
         kind = dense[0].dtype
