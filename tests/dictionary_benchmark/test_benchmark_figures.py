@@ -56,6 +56,14 @@ def test_one_unit_and_equal_units_have_no_interval():
     assert over_units(ABOUT, {"a": (1.0, 2.0), "b": (1.0, 2.0)}, "classes").interval is None
 
 
+def test_an_interval_over_few_units_says_so():
+    units = {str(i): (float(i), 1.0) for i in range(9)}
+    assert over_units(ABOUT, units, "documents").note == ""
+    few = over_units(ABOUT, dict(list(units.items())[:3]), "documents")
+    assert few.interval is not None
+    assert few.note == "only 3 of the documents: the interval is too narrow"
+
+
 def test_the_table_says_direction_interval_and_why_nothing_was_measured():
     rows = list(csv.DictReader(io.StringIO(as_csv(result()))))
     first = next(r for r in rows if r["measure"] == "l0")

@@ -15,6 +15,8 @@ from isthmus.evaluation.intervals import STILL, percentile, resampled_ratios
 
 DRAWS = 2000
 """Resamples of units for an interval."""
+ENOUGH = 8
+"""So many units at least stand for others: with fewer, resampling them has too little to draw."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,10 @@ def over_units(about: TaskMeasure, units: Mapping[str, Sequence[float]], over: s
         draws = resampled_ratios(above, below, DRAWS, 0)
     interval = percentile(draws, value) if len(above) > 1 and math.isfinite(value) else None
     how = f"95 % percentile bootstrap over {len(above)} {over}, {DRAWS} resamples"
-    note = "" if interval else STILL if len(above) > 1 else f"one of the {over}: no interval"
+    few = f"only {len(above)} of the {over}: the interval is too narrow"
+    note = "" if len(above) >= ENOUGH else few
+    if not interval:
+        note = STILL if len(above) > 1 else f"one of the {over}: no interval"
     estimator = f"{about.what}; {how if interval else 'no interval'}"
     return Result(
         about.name, value, about.higher_is_better, interval, len(above), estimator, about.unit,

@@ -93,7 +93,7 @@ def benchmark(
     with ExitStack() as stack:
         place = stack.enter_context(tempfile.TemporaryDirectory(prefix="isthmus-"))
         folder = Path(place) if out is None else Path(out)
-        ground = Ground(model, points, folder / ACTIVATIONS, settings, sets)
+        ground = Ground(model, points, folder / ACTIVATIONS, settings, sets, progress)
         rows = [*examined, *(controls(ground, examined) if with_controls else [])]
         runs = _measured(ground, rows, selected, seeds, folder, progress)
         if out is not None:

@@ -21,6 +21,7 @@ from isthmus.dictionary_benchmark.examined import Examined
 from isthmus.dictionary_benchmark.labelled_texts import TextSet
 from isthmus.errors import IsthmusError
 from isthmus.language import LanguageModel, Tokens, default_text, documents, pack
+from isthmus.training.progress import Show
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ class Running:
 class Ground:
     """A host with the points that are examined, and the texts that all tasks draw on.
 
-    ``sets`` are labelled texts; ``own`` says that they are the user's.
+    ``sets`` are labelled texts. ``progress`` is shown while activations are collected.
     """
 
     def __init__(
@@ -80,7 +81,9 @@ class Ground:
         folder: Path,
         settings: BenchmarkSettings,
         sets: Sequence[TextSet],
+        progress: Show = False,
     ) -> None:
+        self.progress = progress
         self.host, self.points, self.settings = host, tuple(points), settings
         self.folder, self.sets = folder, tuple(sets)
         self._stores: dict[str, Store] = {}
@@ -191,6 +194,6 @@ class Ground:
             with notices.collected(quiet=True):  # what is kept is the benchmark's own affair
                 self._stores[name] = harvest(
                     self.host, tokens, self.points, place, dtype="float32", max_norm=None,
-                    progress=False,
+                    progress=self.progress,
                 )  # fmt: skip
         return self._stores[name]
