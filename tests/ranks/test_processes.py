@@ -7,11 +7,23 @@ import time
 import numpy as np
 import pytest
 
+import isthmus
 from isthmus.errors import IsthmusError
 from isthmus.ranks import team
 from isthmus.runs import team as run_team
 from isthmus.training import state_parts
-from ranks.troubled import OPTIONS, STRUCK, Rows, at, fitted, gone_on, kill, press_ctrl_c, spoil
+from ranks.troubled import (
+    OPTIONS,
+    STRUCK,
+    TABLE,
+    Rows,
+    at,
+    fitted,
+    gone_on,
+    kill,
+    press_ctrl_c,
+    spoil,
+)
 
 
 def _sentence(folder, what=Exception, **about):
@@ -133,6 +145,19 @@ def test_what_several_ranks_cannot(tmp_path, options, sentence):
         fitted(tmp_path / "run", **options)
 
 
+def test_a_run_without_a_folder_leaves_nothing_to_go_on_with():
+    with pytest.raises(KeyboardInterrupt) as raised:
+        fitted(None, at(1, 2, press_ctrl_c))
+    assert str(raised.value) == (
+        "stopped at step 2 of 12; nothing was saved, since no folder was given"
+    )
+
+
+def test_what_is_fitted_in_closed_form_has_one_process():
+    with pytest.raises(IsthmusError, match="in closed form, by one process"):
+        isthmus.fit("trimmed-linear-vae", TABLE.astype(np.float32), ranks=2, progress=False)
+
+
 def test_ranks_auto_outside_torchrun_is_one_process(tmp_path, monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     model = fitted(tmp_path / "run", ranks="auto", steps=2)
@@ -142,9 +167,6 @@ def test_ranks_auto_outside_torchrun_is_one_process(tmp_path, monkeypatch):
 
 def test_an_array_is_read_by_every_rank(tmp_path):
     """No rows are exchanged: the same weights as where each rank reads its share."""
-    import isthmus
-    from ranks.troubled import TABLE
-
     shared = fitted(tmp_path / "shared", steps=3)
     read = isthmus.fit("topk", TABLE.astype(np.float32), ranks=2, **{**OPTIONS, "steps": 3})
     assert np.array_equal(shared.decoder.weight.detach(), read.decoder.weight.detach())

@@ -17,7 +17,7 @@ from isthmus.runs.data import DataLike, asked_of, check_given, opened, whole, wi
 from isthmus.runs.launching import Ranks, by_ranks
 from isthmus.runs.loading import load
 from isthmus.runs.record import config_of, described
-from isthmus.runs.team import folder_for, run_of
+from isthmus.runs.team import check_alone, folder_for, run_of
 from isthmus.training import (
     Batches,
     Callback,
@@ -140,6 +140,7 @@ def fit(
     data_preparation.attached(model, ready.rows.preparation)
     if start is not None:
         model.config["start"] = "a fitted model" if isinstance(start, Autoencoder) else str(start)
+    check_alone(model)
     if model.solver is not None:
         return _solve(model, ready.rows.train, training, folder, method.name, progress)
     trainer = run_of(

@@ -83,13 +83,27 @@ def launched(function: Callable[..., Any], count: int, arguments: dict[str, Any]
     named.pop("ranks", None)
     with tempfile.TemporaryDirectory(prefix="isthmus-ranks-") as scratch:
         place = "path" if "path" in named else "out"
-        if named.get(place) is None:
+        kept = named.get(place) is not None
+        if not kept:
             named[place] = str(Path(scratch) / "run")
         folder = Path(named[place])
-        _together(functools.partial(_call, function, named), count, Path(scratch) / "meeting")
+        try:
+            _together(functools.partial(_call, function, named), count, Path(scratch) / "meeting")
+        except (RanksFailed, RanksInterrupted) as end:
+            if kept:
+                raise
+            raise type(end)(_without(str(end), folder)) from None
         model = load(folder, **_as_built(named))
         model.history = read_log(folder)
     return model
+
+
+def _without(text: str, folder: Path) -> str:
+    """What ended a run of which nothing is kept: there is nothing to go on with."""
+    for onward in (f" and saved; go on with: isthmus resume {folder}",
+                   f": go on with isthmus resume {folder}"):  # fmt: skip
+        text = text.replace(onward, "; nothing was saved, since no folder was given")
+    return text
 
 
 def _call(function: Callable[..., Any], named: Mapping[str, Any]) -> None:

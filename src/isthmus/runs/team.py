@@ -7,6 +7,7 @@ from typing import Any
 
 from isthmus.anatomy import Autoencoder, LinearDecoder, Source
 from isthmus.data import options as data_options
+from isthmus.errors import IsthmusError
 from isthmus.ranks import Team, team
 from isthmus.runs.folder import fresh_folder
 from isthmus.training import Checkpoint, Run, TrainingOptions
@@ -61,6 +62,12 @@ def run_of(
     if checkpoint is not None:
         run.restore(checkpoint)
     return run
+
+
+def check_alone(model: Autoencoder) -> None:
+    """An error where several ranks would fit a model in closed form, each all of it."""
+    if model.solver is not None and team() is not None:
+        raise IsthmusError("this model is fitted in closed form, by one process: leave out ranks=")
 
 
 def _ranked(

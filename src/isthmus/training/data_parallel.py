@@ -1,6 +1,7 @@
 """A run in which every rank has the whole model and a part of each batch: PyTorch's own DDP."""
 
 import contextlib
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -44,17 +45,27 @@ class _Pass(nn.Module):
 
 
 class DataParallelStepper(Stepper):
-    """As :class:`Stepper` on a rank's rows; gradients are the means over ranks."""
+    """As :class:`Stepper` on a rank's rows; gradients are the means over ranks.
+
+    ``sample`` are a few rows of the data, on which it is seen whether all weights get gradients.
+    """
 
     def __init__(
-        self, model: Autoencoder, options: TrainingOptions, team: Team, **about: Any
+        self,
+        model: Autoencoder,
+        options: TrainingOptions,
+        team: Team,
+        sample: Batch,
+        **about: Any,
     ) -> None:
         super().__init__(model, options, **about)
         self.team = team
         device = [self.device] if self.device.type == "cuda" else None
         with _peers():
             self.wrapped = DistributedDataParallel(
-                _Pass(model), device_ids=device, find_unused_parameters=True
+                _Pass(model),
+                device_ids=device,
+                find_unused_parameters=has_unused(model, sample.to(self.device)),
             )
 
     def step(self, batch: Batch, step: int) -> dict[str, Losses]:
@@ -121,7 +132,7 @@ class DataParallelRun(RankedRun):
     def _stepper(
         self, model: Autoencoder, options: TrainingOptions, **about: Any
     ) -> DataParallelStepper:
-        return DataParallelStepper(model, options, self.team, **about)
+        return DataParallelStepper(model, options, self.team, self._sample, **about)
 
     def share(self, index: Tensor) -> Tensor:
         part = len(index) // self.team.count
@@ -167,6 +178,17 @@ class DataParallelRun(RankedRun):
             dist.all_reduce(values)
         total, *terms = (values / self.team.count).unbind()
         return Losses(total, dict(zip(loss.terms, terms, strict=True)))
+
+
+def has_unused(model: Autoencoder, rows: Batch) -> bool:
+    """Whether some weights get no gradient from a loss of a few rows: DDP then looks each time."""
+    trial = copy.deepcopy(model).train()
+    with seeded(model.device, 0):
+        try:
+            trial.objective(trial, trial(rows, Step())).total.backward()
+        except Exception:  # of a few rows alone, say: to look each time is always right
+            return True
+    return any(p.grad is None for p in trial.parameters() if p.requires_grad)
 
 
 def local_figures(model: Autoencoder) -> list[str]:
