@@ -3,7 +3,10 @@
 import pytest
 import torch
 
-from ranks.kinds import KINDS, STEPS, WIDTH, built, trained
+from isthmus.ranks import Shard, holding
+from isthmus.training.sharded_stepper import ShardedStepper
+from isthmus.training.sharding import shard_model
+from ranks.kinds import FEATURES, KINDS, STEPS, WIDTH, built, data, trained
 from ranks.pool import every_rank
 
 ONE_OF_EACH = ["topk", "abstopk", "batchtopk", "matryoshka", "jumprelu", "gated", "relu-l1"]
@@ -86,3 +89,28 @@ def test_a_rank_may_hold_fewer_latents_than_a_row_has():
     theirs, their_state = every_rank(4, _few)[0]
     assert theirs[-1]["loss"] == pytest.approx(losses[-1]["loss"], rel=1e-12)
     assert torch.allclose(their_state["decoder.weight"], state["decoder.weight"], atol=1e-12)
+
+
+def _numbers_kept(rank, count):
+    """How many numbers a rank keeps in weights and in the memory of its optimiser."""
+    model, training = built("topk")
+    shard = Shard(rank, count, WIDTH)
+    shard_model(model, shard)
+    stepper = ShardedStepper(model, training, shard, total=STEPS, rows=4096)
+    with holding(shard):
+        stepper.train()
+        stepper.step(data(0), 0)
+    moments = [
+        tensor.numel()
+        for memory in stepper.optimisers["model"].state.values()
+        for tensor in memory.values()
+    ]
+    return sum(p.numel() for p in model.parameters()) + sum(moments)
+
+
+def test_weights_and_moments_are_divided_by_the_ranks():
+    every = every_rank(2, _numbers_kept)
+    rows = WIDTH * (2 * FEATURES + 1)  # both weights and the encoder's bias
+    whole = 3 * FEATURES + 4  # the decoder's bias with its moments, and a count of steps each
+    assert sum(every) == 3 * rows + 2 * whole
+    assert max(every) - min(every) == 3 * (2 * FEATURES + 1)

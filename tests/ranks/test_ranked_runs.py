@@ -3,6 +3,7 @@
 import json
 import random
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 import isthmus
 from isthmus.errors import IsthmusError
 from isthmus.training.checkpoint import read_checkpoint
-from ranks.troubled import STEPS, at, fitted, gone_on, kill, press_ctrl_c, same
+from ranks.troubled import OPTIONS, STEPS, TABLE, at, fitted, gone_on, kill, press_ctrl_c, same
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +105,30 @@ def test_what_one_process_began_several_end(tmp_path):
     gone_on(tmp_path / "by one", ranks=None, steps=STEPS)
     assert _close(*(tmp_path / name / "model.safetensors" for name in ("by two", "by one")))
     assert torch.equal(model.decoder.weight, isthmus.load(tmp_path / "by two").decoder.weight)
+
+
+@pytest.mark.parametrize("harm", ["altered", "missing"])
+def test_a_part_of_the_state_that_is_not_as_it_was_written(tmp_path, harm):
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        fitted(folder, at(0, 4, press_ctrl_c))
+    part = next(folder.glob("training/state-*-00001-of-00002.safetensors"))
+    if harm == "missing":
+        part.unlink()
+    else:
+        content = bytearray(part.read_bytes())
+        content[-3] ^= 1
+        part.write_bytes(content)
+    with pytest.raises(IsthmusError, match="is missing" if harm == "missing" else "is damaged"):
+        gone_on(folder, ranks=None)
+
+
+@pytest.mark.slow
+def test_ranks_of_several_threads_are_started_afresh(never_stopped, tmp_path, monkeypatch):
+    """A forked process could not use them."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    table = TABLE.astype(np.float32)
+    model = isthmus.fit("topk", table, ranks=2, out=tmp_path / "run", **{**OPTIONS, "steps": 3})
+    monkeypatch.undo()
+    forked = isthmus.fit("topk", table, ranks=2, **{**OPTIONS, "steps": 3})
+    assert torch.allclose(model.decoder.weight, forked.decoder.weight, atol=1e-6)

@@ -88,7 +88,8 @@ def launched(function: Callable[..., Any], count: int, arguments: dict[str, Any]
             named[place] = str(Path(scratch) / "run")
         folder = Path(named[place])
         try:
-            _together(functools.partial(_call, function, named), count, Path(scratch) / "meeting")
+            work = functools.partial(_call, function.__name__, named)
+            _together(work, count, Path(scratch) / "meeting")
         except (RanksFailed, RanksInterrupted) as end:
             if kept:
                 raise
@@ -106,8 +107,10 @@ def _without(text: str, folder: Path) -> str:
     return text
 
 
-def _call(function: Callable[..., Any], named: Mapping[str, Any]) -> None:
-    function(**named)
+def _call(name: str, named: Mapping[str, Any]) -> None:
+    import isthmus
+
+    getattr(isthmus, name)(**named)
 
 
 def _as_built(named: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,7 +160,7 @@ def _together(work: Callable[[], None], count: int, meeting: Path) -> None:
     if all(process.exitcode == 0 for process in processes) and ending is None:
         return
     if ending is None:
-        raise RanksFailed(_silent(processes))
+        raise RanksFailed(_silent(processes, forks))
     raise (RanksInterrupted if ending["kind"] == "interrupted" else RanksFailed)(ending["text"])
 
 
@@ -181,12 +184,15 @@ def _end(processes: list[BaseProcess]) -> None:
             process.kill()
 
 
-def _silent(processes: list[BaseProcess]) -> str:
+def _silent(processes: list[BaseProcess], forked: bool) -> str:
     """What to say of ranks that ended without a word."""
     killed = [(i, p.exitcode) for i, p in enumerate(processes) if p.exitcode]
     rank, code = killed[0] if killed else (0, 1)
     how = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
-    return f"rank {rank} ended {how} before its first step: start again with fewer ranks"
+    remedy = "start again with fewer ranks"
+    if not forked:
+        remedy = f'{remedy}, and call it in a script under if __name__ == "__main__"'
+    return f"rank {rank} ended {how} before its first step: {remedy}"
 
 
 @contextlib.contextmanager
