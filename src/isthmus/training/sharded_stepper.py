@@ -55,7 +55,6 @@ class ShardedStepper(Stepper):
 
 def _square(gradients: list[Tensor], device: torch.device) -> Tensor:
     """The sum of all squares, a float64 scalar."""
-    total = torch.zeros((), dtype=torch.float64, device=device)
-    for gradient in gradients:
-        total += torch.linalg.vector_norm(gradient, dtype=torch.float64).square()
-    return total
+    if not gradients:
+        return torch.zeros((), dtype=torch.float64, device=device)
+    return nn.utils.get_total_norm(gradients).double().square()
