@@ -36,7 +36,7 @@ FRIENDLY = {3}
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
 HEAVY = [
     "pandas", "matplotlib", "PIL", "pyarrow", "tensorboard", "polars", "seaborn", "transformers",
-    "datasets", "pooch", "requests", "platformdirs",
+    "datasets", "pooch", "requests", "platformdirs", "triton", "torch._dynamo",
 ]  # fmt: skip
 CORE = {"torch", "numpy", "scipy", "sklearn", "safetensors", "pydantic", "typer", "rich"}
 CORE |= {"pydantic_core", "annotated_types", "jaxtyping"}
@@ -117,12 +117,17 @@ def test_packages_of_one_floor_do_not_go_in_circles():
     assert not circles, f"these packages import each other in a circle: {circles}"
 
 
+PROGRAMS = [ROOT / "kernels" / "triton_backend.py", *(ROOT / "kernels" / "triton").glob("*.py")]
+"""What is defined by Triton's decorators, and imported when tensors on CUDA ask for it."""
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_core_needs_only_what_is_always_installed(path):
+    allowed = CORE | {"triton"} if path in PROGRAMS else CORE
     for module, line, top in imports(path):
         outer = module.split(".")[0]
         if top and outer != "isthmus" and outer not in sys.stdlib_module_names:
-            assert outer in CORE, (
+            assert outer in allowed, (
                 f"{path}:{line} imports {outer} at the top: do it where it is used"
             )
 

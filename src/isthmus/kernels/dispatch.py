@@ -2,10 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import cache
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from isthmus.kernels.reference_backend import ReferenceBackend
 from isthmus.kernels.torch_backend import TorchBackend
 
 Path = Literal["auto", "reference", "torch", "native", "triton"]
+_F = TypeVar("_F", bound=Callable[..., Any])
 Kinds = tuple[tuple[str, torch.dtype], ...]
 """Device and type of each tensor that an implementation has to take."""
 
@@ -120,6 +121,15 @@ def _for_triton(device: str, dtype: torch.dtype) -> bool:
     return device == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
 
 
+def _constant(function: _F) -> _F:
+    """Have a compiler take the result for a constant of the graph.
+
+    As ``torch.compiler.assume_constant_result`` does, which imports the whole compiler.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
 @cache
 def triton() -> Backend | None:
     """The programs in Triton, or None where it is not installed; PyTorch for CUDA brings it."""
@@ -135,7 +145,7 @@ def _native(library: object) -> NativeBackend:
     return NativeBackend(library)  # type: ignore[arg-type]
 
 
-@torch.compiler.assume_constant_result
+@_constant
 def _settled(kinds: Kinds) -> tuple[int, bool, bool, bool]:
     backend = _backend_of(kinds)
     return backend.sparse_from, backend.fused_error, backend.by_rows, backend.exact_rows
@@ -177,13 +187,13 @@ def exact_rows(*tensors: Tensor | None) -> bool:
     return _settled(_kinds(tensors))[3]
 
 
-@torch.compiler.assume_constant_result
+@_constant
 def is_portable() -> bool:
     """Whether each operation is to be PyTorch's own, so that it can be counted or traced."""
     return _portable.get() or _dense.get()
 
 
-@torch.compiler.assume_constant_result
+@_constant
 def is_reference() -> bool:
     """Whether everything is to be computed densely, by PyTorch's own derivatives."""
     return _chosen == "reference" or _dense.get()

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.kernels import portable
@@ -54,7 +53,10 @@ class Counter(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.work = Work()
+        # Imported here, since it imports Triton where that is installed.
+        from torch.utils.flop_counter import flop_registry
+
+        self.work, self.formulas = Work(), flop_registry
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -65,8 +67,8 @@ class Counter(TorchDispatchMode):
         tensors = [t for t in tree_leaves((args, kwargs, out)) if isinstance(t, Tensor)]
         self.work.bytes += sum(t.numel() * t.element_size() for t in tensors)
         packet = func._overloadpacket
-        if packet in flop_registry:
-            self.work.flops += flop_registry[packet](*args, **kwargs, out_val=out)
+        if packet in self.formulas:
+            self.work.flops += self.formulas[packet](*args, **kwargs, out_val=out)
         elif "rnn_layer" in str(packet):
             self.work.flops += _recurrent(args)
         return out
