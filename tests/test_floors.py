@@ -20,6 +20,7 @@ FLOORS = [
     ["activations"],
     ["recipes"],
     ["runs"],
+    ["workers"],
     ["interpretation"],
     ["formats"],
     ["studies"],

@@ -8,6 +8,7 @@ import pytest
 from isthmus.comparison import TASKS, compare
 from isthmus.comparison import runner as module
 from isthmus.comparison.comparison_page import page
+from isthmus.comparison.kept_fits import RESULTS
 from isthmus.comparison.ranking_table import as_csv
 from isthmus.errors import IsthmusError
 
@@ -99,7 +100,7 @@ def test_what_is_there_is_not_fitted_again(blobs, tmp_path, monkeypatch):
     assert calls == ["vae", "vae"]
     with pytest.raises(IsthmusError, match="a comparison of other data or settings"):
         compare(x + 1.0, ["plain"], "cluster", labels=y, out=tmp_path, **QUICK)
-    (tmp_path / module.RESULTS).write_text("{")
+    (tmp_path / RESULTS).write_text("{")
     with pytest.raises(IsthmusError, match="holds no readable results"):
         compare(x, ["plain"], "cluster", labels=y, out=tmp_path, **QUICK)
 

@@ -35,6 +35,7 @@ from isthmus.cli import (
     steer,
     store,
     traverse,
+    work,
 )
 from isthmus.errors import IsthmusError
 from isthmus.spelling import folded
@@ -74,6 +75,7 @@ _add(TRAIN, fit.fit)
 _add(TRAIN, compare.compare)
 _add(TRAIN, fit_many.fit_many)
 _add(TRAIN, resume.resume)
+_add(TRAIN, work.work)
 _add(LOOK, evaluate.evaluate)
 _add(LOOK, report.report)
 _add(LOOK, plot.plot)

@@ -44,6 +44,10 @@ def compare(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="for the page and the tables")
     ] = Path("comparison"),
+    jobs: Annotated[int, typer.Option(min=1, help="processes that share the fits")] = 1,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="only write down what is to be done: isthmus work")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Compare recipes on your data: same split, same budget, baselines beside them.
@@ -53,8 +57,42 @@ def compare(
     goes on.
     """
     settings = parse_options(options)
+    methods = recipes.split(",")
     with interruptible():
-        out.print(run(data, settings, recipes.split(","), task, seeds, labels, output, not quiet))
+        if jobs > 1 or prepare:
+            shared(data, settings, methods, task, seeds, labels, output, 1 if prepare else jobs)
+        if prepare:
+            out.print(f"prepared; next: isthmus work {output}", markup=False)
+        else:
+            out.print(run(data, settings, methods, task, seeds, labels, output, not quiet))
+
+
+def shared(
+    data: str,
+    given: Mapping[str, Any],
+    recipes: Sequence[str],
+    task: str,
+    seeds: int,
+    labels: str | None,
+    output: Path,
+    jobs: int,
+) -> None:
+    """Write down what is to be compared, and have so many processes do it; 1 only writes."""
+    from isthmus.comparison import shared_fits
+    from isthmus.comparison.method_names import named
+    from isthmus.comparison.options import BATCH_SIZE, BudgetOptions
+    from isthmus.comparison.tasks import BASELINES
+    from isthmus.workers import start_here
+
+    options, of_recipes = _sorted(given, list(named(recipes, BASELINES)))
+    asked = {
+        **dict.fromkeys([*BudgetOptions.model_fields, "kind", "axis", "size", "mode", "prepare"]),
+        "batch_size": BATCH_SIZE, **options, "labels": labels, "seeds": seeds,
+        "options": of_recipes,
+    }  # fmt: skip
+    shared_fits.prepare(output, data, recipes, task, asked, jobs)
+    if jobs > 1:
+        start_here(output, jobs)
 
 
 def run(
@@ -68,14 +106,12 @@ def run(
     progress: bool,
 ) -> RenderableType:
     """Compare, write the page and the tables, and return what is printed."""
-    from isthmus.comparison.comparison_page import page
+    from isthmus.comparison.comparison_page import write_pages
     from isthmus.comparison.method_names import named
     from isthmus.comparison.next_steps import steps
-    from isthmus.comparison.ranking_table import as_csv
     from isthmus.comparison.runner import compare as compared_by
     from isthmus.comparison.tasks import BASELINES
     from isthmus.comparison.winner import WINNER
-    from isthmus.runs import write_atomically
     from isthmus.training.progress import ProgressBar
 
     compared = named(recipes, BASELINES)
@@ -85,8 +121,7 @@ def run(
             data, compared, task, labels=labels, seeds=seeds, options=of_recipes, out=output,
             report=lambda what, done, total: bar.draw(done, done, what, total=total), **options,
         )  # fmt: skip
-    write_atomically(output / "index.html", page(comparison, output).encode())
-    write_atomically(output / "results.csv", as_csv(comparison).encode())
+    write_pages(comparison, output)
     new = [note for note in comparison.prepared.notes if not notices.was_said(note)]
     notes = [Text(f"  {note}", style="dim") for note in new]
     omissions = [Text(f"  left out: {name}: {why}") for name, why in comparison.left_out.items()]

@@ -54,6 +54,9 @@ def reproduce(
     check: Annotated[
         bool, typer.Option("--check", help="say which kept results are out of date, by probes")
     ] = False,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="only write down what is to be done: isthmus work")
+    ] = False,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="where results are kept")
     ] = Path("reproductions"),
@@ -82,6 +85,12 @@ def reproduce(
         if pilot or again or seeds is not None or budget != 1.0:
             raise IsthmusError("name the claims that are to be run, or pass --all")
         out.print(listed(output))
+        return
+    if prepare:
+        from isthmus.reproduction.shared_trials import prepare as prepared
+
+        prepared(output, selection, seeds, budget, pilot, again)
+        out.print(f"prepared; next: isthmus work {output}", markup=False)
         return
     with interruptible(), ProgressBar("trials", 1, "trials", not quiet) as bar:
         outcomes = reproduction.reproduce(

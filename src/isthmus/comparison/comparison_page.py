@@ -3,17 +3,18 @@
 import math
 from pathlib import Path
 
+from isthmus.comparison.comparison_results import Comparison
 from isthmus.comparison.cost_chart import Point, scatter
 from isthmus.comparison.examples_shown import examples_card
 from isthmus.comparison.methods import CEILING, Budget
 from isthmus.comparison.next_steps import steps
-from isthmus.comparison.ranking_table import measures_table, seconds_of, seeds_table
+from isthmus.comparison.ranking_table import as_csv, measures_table, seconds_of, seeds_table
 from isthmus.comparison.recommendation import Verdict
-from isthmus.comparison.runner import Comparison
 from isthmus.comparison.tasks import BASELINES
 from isthmus.comparison.winner import WINNER
 from isthmus.pages import kit
 from isthmus.pages.kit import Html, tag
+from isthmus.runs import write_atomically
 
 _LEAST = 0.01
 """Seconds below which a fit counts as free, so that the picture's scale is left to the others."""
@@ -39,6 +40,12 @@ def page(found: Comparison, folder: Path | None = None) -> str:
     ]
     style = kit.asset("isthmus.comparison", "comparison.css")
     return kit.document(title, body, style=style)
+
+
+def write_pages(comparison: Comparison, folder: Path) -> None:
+    """The page and the table of a comparison, in its folder."""
+    write_atomically(folder / "index.html", page(comparison, folder).encode())
+    write_atomically(folder / "results.csv", as_csv(comparison).encode())
 
 
 def _verdict(verdict: Verdict) -> list[Html]:

@@ -83,6 +83,15 @@ class Examples:
             again[order].astype(np.float32),
         )  # fmt: skip
 
+    def join(self, other: "Examples") -> None:
+        """Add what other methods make of the same rows."""
+        if other.kind:
+            self.kind, self.columns, self.rows, self.x = (
+                other.kind, other.columns, other.rows, other.x
+            )  # fmt: skip
+            self.rebuilt |= other.rebuilt
+            self.worst |= other.worst
+
 
 def kind_of(part: Split) -> str:
     """How the rows of a split are shown; empty where they are not."""

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from isthmus.comparison.comparison_results import Comparison
 from isthmus.comparison.examples import Examples, Worst
 from isthmus.comparison.ranking_table import number
-from isthmus.comparison.runner import Comparison
 from isthmus.pages.kit import Html, card, details, picture, table, tag
 from isthmus.pictures.panels import in_colour
 

@@ -11,7 +11,7 @@ from isthmus.data.files import located
 from isthmus.recipes import Recipe
 
 if TYPE_CHECKING:
-    from isthmus.comparison.runner import Comparison
+    from isthmus.comparison.comparison_results import Comparison
 
 Step = tuple[str, str]
 """What a command does, and the command."""

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+BATCH_SIZE = 256
+"""Rows of a batch, where nothing is said."""
 Count = Annotated[int, Field(gt=0)]
 
 

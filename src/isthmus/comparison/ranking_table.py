@@ -4,7 +4,7 @@ import csv
 import io
 import math
 
-from isthmus.comparison.runner import Comparison
+from isthmus.comparison.comparison_results import Comparison
 from isthmus.comparison.tasks import BASELINES
 from isthmus.evaluation.intervals import Estimate
 from isthmus.pages.kit import Html, table, tag

@@ -8,7 +8,7 @@ from isthmus.comparison.tasks import BASELINES
 from isthmus.evaluation.intervals import Estimate
 
 if TYPE_CHECKING:
-    from isthmus.comparison.runner import Comparison
+    from isthmus.comparison.comparison_results import Comparison
 
 MANY = 10
 """Seeds up to which more are advised."""

@@ -1,12 +1,9 @@
 """Runs a comparison: every method on every seed's split, kept as it goes."""
 
 import contextlib
-import hashlib
-import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,129 +11,23 @@ import numpy as np
 
 from isthmus.anatomy import Kind, Reading
 from isthmus.comparison import examples, methods
+from isthmus.comparison.comparison_results import Comparison, ComparisonSettings, MethodRun
 from isthmus.comparison.examples import Examples
+from isthmus.comparison.kept_fits import Begun, keep, kept
 from isthmus.comparison.method_names import fingerprint, named
 from isthmus.comparison.methods import Budget, Fitted, Model
 from isthmus.comparison.next_steps import data_of
-from isthmus.comparison.options import BudgetOptions
-from isthmus.comparison.prepared import TEST_SHARE, Prepared, Split, split
+from isthmus.comparison.options import BATCH_SIZE, BudgetOptions
+from isthmus.comparison.prepared import Prepared, Split, split
 from isthmus.comparison.prepared import prepare as ready
-from isthmus.comparison.recommendation import Verdict, verdict
 from isthmus.comparison.tasks import BASELINES, TASKS, Task
 from isthmus.comparison.winner import save_winner
 from isthmus.errors import IsthmusError, unknown
-from isthmus.evaluation.intervals import Estimate, over_seeds, paired
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
 from isthmus.recipes.signature import validated
-from isthmus.runs import write_atomically
 
-RESULTS = "results.json"
 ReportProgress = Callable[[str, int, int], None]
 """Called as ``report(what ended, fits done, fits in all)``."""
-
-
-@dataclass(frozen=True)
-class ComparisonSettings:
-    """Everything that the figures depend on, beside the data."""
-
-    task: str
-    recipes: tuple[str, ...]
-    seeds: int
-    budget: Budget
-    clusters: int
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class MethodRun:
-    """One method on one seed's split; ``problem`` says why there are no measures."""
-
-    method: str
-    seed: int
-    measures: dict[str, float]
-    parameters: int
-    seconds: float
-    problem: str = ""
-
-
-@dataclass
-class Comparison:
-    """What was found, for every method and seed.
-
-    ``winner`` is the recipe that was saved. ``compared`` are the recipes by name, ``examples`` what
-    methods make of a few rows. ``data``, ``reading`` and ``prepare`` are what was asked for, as a
-    command says it; ``data`` is None where they were arrays.
-    """
-
-    prepared: Prepared
-    settings: ComparisonSettings
-    runs: list[MethodRun]
-    winner: str | None = None
-    compared: Mapping[str, Recipe] = field(default_factory=dict)
-    examples: Examples = field(default_factory=Examples)
-    data: str | None = None
-    reading: Mapping[str, Any] = field(default_factory=dict)
-    prepare: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def task(self) -> Task:
-        """What was asked."""
-        return TASKS[self.settings.task]
-
-    @property
-    def measures(self) -> list[str]:
-        """The measures that were taken; the first one ranks."""
-        names = {name for run in self.runs for name in run.measures}
-        return [name for name in self.task.measures if name in names]
-
-    def of(self, method: str) -> list[MethodRun]:
-        """A method's runs, by seed."""
-        return sorted((r for r in self.runs if r.method == method), key=lambda r: r.seed)
-
-    def estimate(self, method: str, measure: str) -> Estimate:
-        """Mean and interval over the seeds."""
-        return over_seeds([run.measures.get(measure, math.nan) for run in self.of(method)])
-
-    def gap(self, method: str, other: str) -> Estimate:
-        """By how much a method is better than another in the first measure, paired by seed.
-
-        With intervals of :func:`isthmus.evaluation.intervals.paired`: each seed splits the same
-        rows.
-        """
-        first = self.measures[0]
-        sign = 1.0 if self.task.measures[first] else -1.0
-        pairs = zip(self.of(method), self.of(other), strict=True)
-        differences = [
-            sign * (a.measures.get(first, math.nan) - b.measures.get(first, math.nan))
-            for a, b in pairs
-        ]
-        return paired(differences, TEST_SHARE / (1.0 - TEST_SHARE))
-
-    @property
-    def ranking(self) -> list[str]:
-        """Methods that were measured, the best first."""
-        if not self.measures:
-            return []
-        first = self.measures[0]
-        sign = -1.0 if self.task.measures[first] else 1.0
-        names = {run.method for run in self.runs if not run.problem}
-        mean = {name: self.estimate(name, first).mean for name in names}
-        return sorted(names, key=lambda n: (math.isnan(mean[n]), sign * mean[n], n))
-
-    @property
-    def verdict(self) -> Verdict:
-        """What to take, and how sure that is."""
-        return verdict(self)
-
-    @property
-    def best_baseline(self) -> str | None:
-        """The baseline that ranks first."""
-        return next((name for name in self.ranking if name in BASELINES), None)
-
-    @property
-    def left_out(self) -> dict[str, str]:
-        """Methods without figures, and why."""
-        return {run.method: run.problem for run in self.runs if run.problem}
 
 
 def compare(
@@ -147,7 +38,7 @@ def compare(
     labels: Any = None,
     seeds: int = 3,
     steps: int | None = None,
-    batch_size: int = 256,
+    batch_size: int = BATCH_SIZE,
     latents: int | None = None,
     width: int | None = None,
     minutes: float | None = None,
@@ -195,22 +86,41 @@ def compare(
         (:attr:`Comparison.verdict`; where that is a baseline the recipe that ranks first) is fitted
         once more, on all rows, and saved in ``out/winner``.
     """
+    asked = {
+        "labels": labels, "seeds": seeds, "steps": steps, "batch_size": batch_size,
+        "latents": latents, "width": width, "minutes": minutes, "clusters": clusters,
+        "options": options, "kind": kind, "axis": axis, "size": size, "mode": mode,
+        "prepare": prepare,
+    }  # fmt: skip
+    begun = begin(X, recipes, task, asked, None if out is None else Path(out))
+    _fill(begun, report)
+    return finished(begun)
+
+
+def begin(
+    X: Any,
+    recipes: Sequence[RecipeLike] | Mapping[str, RecipeLike] | RecipeLike,
+    task: str,
+    asked: Mapping[str, Any],
+    folder: Path | None,
+) -> Begun:
+    """The data prepared, the settings complete, and the fits that are there.
+
+    ``asked`` are the other arguments of :func:`compare`, by name.
+    """
+    budgets = validated(BudgetOptions, {name: asked[name] for name in BudgetOptions.model_fields})
+    reading = Reading.checked(*(asked[name] for name in ("kind", "axis", "size", "mode")))
+    labels, prepare = asked["labels"], asked["prepare"]
     definition = _task(task)
     compared = named(recipes, BASELINES)
     if not compared:
         raise IsthmusError("no recipes to compare: name some, as in --recipes plain,vae")
-    budgets = validated(
-        BudgetOptions,
-        {"seeds": seeds, "steps": steps, "batch_size": batch_size, "latents": latents,
-         "width": width, "minutes": minutes, "clusters": clusters},
-    )  # fmt: skip
-    options = dict(options or {})
+    options = dict(asked["options"] or {})
     for name, choices in options.items():
         if name not in compared:
             raise unknown("compared recipe", name, compared)
         options[name] = compared[name].spelt(choices)
         compared[name].parse(choices)
-    reading = Reading.checked(kind, axis, size, mode)
     prepared = ready(X, labels, prepare, reading)
     if definition.labels and prepared.kind not in definition.labels:
         kinds = " or ".join(definition.labels)
@@ -230,16 +140,21 @@ def compare(
     if clusters is None:
         clusters = _clusters(prepared) if definition.name == "cluster" else 2
     settings = ComparisonSettings(task, tuple(compared), budgets.seeds, budget, clusters, options)
-    folder = None if out is None else Path(out)
     state = {name: fingerprint(recipe) for name, recipe in compared.items()}
-    runs = [] if folder is None else _kept(folder, prepared, settings, state)
-    how = {"kind": kind, "axis": axis, "size": size, "mode": mode}
+    runs = [] if folder is None else kept(folder, prepared, settings, state)
+    how = {name: asked[name] for name in ("kind", "axis", "size", "mode")}
     comparison = Comparison(
         prepared, settings, runs, None, compared,
         Examples() if folder is None or not runs else examples.read(folder),
         data_of(X, labels), {k: v for k, v in how.items() if v is not None}, dict(prepare or {}),
     )  # fmt: skip
-    _fill(comparison, compared, folder, state, report)
+    return Begun(comparison, folder, state)
+
+
+def finished(begun: Begun) -> Comparison:
+    """The comparison with its winner, once all fits are there."""
+    comparison, folder, state = begun.comparison, begun.folder, begun.state
+    compared, settings, prepared = comparison.compared, comparison.settings, comparison.prepared
     if not comparison.ranking:
         first = next(iter(comparison.left_out.values()), "nothing was measured")
         raise IsthmusError(f"nothing could be compared: {first}")
@@ -248,7 +163,7 @@ def compare(
         best = take if take in compared else next(
             (n for n in comparison.ranking if n in compared and n not in BASELINES), None
         )  # fmt: skip
-        key = _key(prepared, settings)
+        key = begun.key
         comparison.winner = save_winner(folder, best, compared, prepared, settings, key, state)
     return comparison
 
@@ -297,30 +212,42 @@ def _clusters(prepared: Prepared) -> int:
     return number
 
 
-def _fill(
-    comparison: Comparison,
-    compared: Mapping[str, Recipe],
-    folder: Path | None,
-    state: Mapping[str, str],
-    report: ReportProgress | None,
-) -> None:
+def _fill(begun: Begun, report: ReportProgress | None) -> None:
     """Fit what is missing, and keep each fit at once."""
-    settings, prepared = comparison.settings, comparison.prepared
-    names = [*settings.recipes, *comparison.task.baselines]
-    pairs = {(run.method, run.seed) for run in comparison.runs}
-    todo = [(s, n) for s in range(settings.seeds) for n in names if (n, s) not in pairs]
-    part: Split | None = None
-    plain: Model | None = None
-    last = -1
+    fitter = Fitter(begun)
+    todo = begun.missing
     for number, (seed, name) in enumerate(todo, 1):
-        if seed != last:
-            part, plain, last = split(prepared, seed), None, seed
+        begun.comparison.runs.append(fitter.run(seed, name))
+        if begun.folder is not None:
+            keep(begun)
+            if seed == examples.SEED:
+                examples.write(begun.folder, begun.comparison.examples)
+        if report is not None:
+            report(f"{name}, seed {seed}", number, len(todo))
+
+
+class Fitter:
+    """Fits and measures one method on one seed's split; what several of a seed share is kept."""
+
+    def __init__(self, begun: Begun) -> None:
+        self.comparison = begun.comparison
+        self._part: Split | None = None
+        self._plain: Model | None = None
+        self._seed = -1
+
+    def run(self, seed: int, name: str) -> MethodRun:
+        """One fit; its examples are added to the comparison's."""
+        comparison = self.comparison
+        settings = comparison.settings
+        if seed != self._seed:
+            self._part, self._plain, self._seed = split(comparison.prepared, seed), None, seed
+        part = self._part
         assert part is not None
         start = time.perf_counter()
         try:
-            fitted = _fitted(name, part, settings, seed, plain, compared)
+            fitted = _fitted(name, part, settings, seed, self._plain, comparison.compared)
             if name == "plain" and isinstance(fitted, Model):
-                plain = fitted
+                self._plain = fitted
             seconds = time.perf_counter() - start
             measured = comparison.task.measure(fitted, part, settings.clusters, seed)
             problem = "" if measured is not None else f"it has no answer to {settings.task!r}"
@@ -328,13 +255,7 @@ def _fill(
             _exemplify(comparison, run, fitted, part)
         except IsthmusError as failure:
             run = MethodRun(name, seed, {}, 0, time.perf_counter() - start, str(failure))
-        comparison.runs.append(run)
-        if folder is not None:
-            _keep(folder, comparison, state)
-            if seed == examples.SEED:
-                examples.write(folder, comparison.examples)
-        if report is not None:
-            report(f"{name}, seed {seed}", number, len(todo))
+        return run
 
 
 def _exemplify(comparison: Comparison, run: MethodRun, fitted: Fitted, part: Split) -> None:
@@ -371,70 +292,3 @@ def _fitted(
     first = settings.recipes[0] if name == "untrained" else name
     make = methods.untrained if name == "untrained" else methods.fit_recipe
     return make(compared[first], part, budget, seed, settings.options.get(first, {}))
-
-
-# --- what is kept ----------------------------------------------------------------------------
-
-
-def _key(prepared: Prepared, settings: ComparisonSettings) -> str:
-    """A hash of the data and of the settings but for the recipes and the number of seeds."""
-    plain = asdict(settings)
-    first = plain.pop("recipes")[0]
-    del plain["seeds"]
-    digest = hashlib.sha256(json.dumps([plain, first], sort_keys=True, default=str).encode())
-    digest.update(prepared.digest())
-    return digest.hexdigest()[:20]
-
-
-def _keep(folder: Path, comparison: Comparison, state: Mapping[str, str]) -> None:
-    plain = {
-        "key": _key(comparison.prepared, comparison.settings),
-        "data": comparison.prepared.name,
-        "notes": comparison.prepared.notes,
-        "state": dict(state),
-        "settings": asdict(comparison.settings),
-        "runs": [
-            {**asdict(run), "measures": {k: _finite(v) for k, v in run.measures.items()}}
-            for run in comparison.runs
-        ],
-    }
-    text = json.dumps(plain, indent=1, default=str, allow_nan=False) + "\n"
-    write_atomically(folder / RESULTS, text.encode())
-
-
-def _kept(
-    folder: Path, prepared: Prepared, settings: ComparisonSettings, state: Mapping[str, str]
-) -> list[MethodRun]:
-    """Fits that are there, but for those of recipes that are not what they were."""
-    path = folder / RESULTS
-    if not path.exists():
-        return []
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        runs = [
-            MethodRun(
-                **{
-                    **run,
-                    "measures": {
-                        k: math.nan if v is None else v for k, v in run["measures"].items()
-                    },
-                }
-            )
-            for run in plain["runs"]
-        ]
-        key, before = plain["key"], plain.get("state", {})
-    except (OSError, ValueError, KeyError, TypeError):
-        raise IsthmusError(f"{path} holds no readable results: choose another folder") from None
-    if key != _key(prepared, settings):
-        raise IsthmusError(
-            f"{folder} holds a comparison of other data or settings: choose another folder"
-        )
-    same = {name for name in settings.recipes if before.get(name, "") == state[name]}
-    names = {*same, *TASKS[settings.task].baselines}
-    if settings.recipes[0] not in same:
-        names.discard("untrained")
-    return [run for run in runs if run.method in names and run.seed < settings.seeds]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

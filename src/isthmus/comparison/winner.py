@@ -14,7 +14,7 @@ from isthmus.recipes import Recipe
 from isthmus.runs import write_atomically
 
 if TYPE_CHECKING:
-    from isthmus.comparison.runner import ComparisonSettings
+    from isthmus.comparison.comparison_results import ComparisonSettings
 
 WINNER = "winner"
 _ABOUT = "winner.json"

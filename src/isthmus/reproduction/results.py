@@ -3,7 +3,7 @@
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -159,7 +159,7 @@ def kept(folder: Path, claim: Claim, budget: float) -> Outcome:
             claim,
             budget,
             None if probe is None else Probe.from_dict(probe),
-            *(_trials(stored[kind]) for kind in ("tuning_trials", "curve_trials", "trials")),
+            *(trials_of(stored[kind]) for kind in ("tuning_trials", "curve_trials", "trials")),
         )
         seeds = [one.seed for one in outcome.trials]
         if stored["name"] != claim.name or len({*seeds}) < len(seeds):
@@ -199,7 +199,8 @@ def finding_to_dict(found: Finding) -> dict[str, Any]:
     }
 
 
-def _trials(stored: list[Mapping[str, Any]]) -> list[TrialResult]:
+def trials_of(stored: Sequence[Mapping[str, Any]]) -> list[TrialResult]:
+    """Trials as they were written down."""
     return [
         TrialResult(
             one["seed"],

@@ -87,7 +87,7 @@ def reproduce(
     keep = None if folder is None else Path(folder)
     if keep is not None and keep.exists() and not keep.is_dir():
         raise IsthmusError(f"{keep} is a file: results are kept in a folder, so name another")
-    selection = _with_data(selection)
+    selection = with_data(selection)
     with held(keep) if keep is not None else nullcontext():
         plans = {}
         for claim in selection:
@@ -99,7 +99,7 @@ def reproduce(
     return {name: plan.outcome for name, plan in plans.items()}
 
 
-def _with_data(selection: list[Claim]) -> list[Claim]:
+def with_data(selection: list[Claim]) -> list[Claim]:
     """Those whose data are here; an error where there are none."""
     available, problems = [], []
     for claim in selection:
@@ -163,7 +163,7 @@ def _run(
             waiting.sort(key=lambda task: -plans[task.name].lasted)
             while waiting and len(running) < jobs:
                 task = waiting.pop(0)
-                running[pool.submit(_work, task)] = task
+                running[pool.submit(work, task)] = task
             if not running:
                 break
             future = next(iter(wait(running, return_when=FIRST_COMPLETED).done))
@@ -225,7 +225,7 @@ class _Here:
         """There is nothing to end."""
 
 
-def _work(task: Task, claim: Claim | None = None) -> Probe | TrialResult | str:
+def work(task: Task, claim: Claim | None = None) -> Probe | TrialResult | str:
     """One task; a problem comes back as a sentence."""
     start = time.perf_counter()
     try:

@@ -46,7 +46,7 @@ class Held:
         with _guard:
             other = _here.get(self.key)
             if other is not None and other.ours:
-                raise _taken(folder, {**_myself(), "since": other.since})
+                raise _taken(folder, {**myself(), "since": other.since})
             _here[self.key] = self
         try:
             self._make()
@@ -93,11 +93,11 @@ class Held:
     def _create(self) -> int:
         """The lock where the drive has none: a file that appears signed, for one process alone."""
         draft = self.path.with_name(f"{NAME}.{os.getpid()}.{id(self)}")
-        draft.write_text(json.dumps({**_myself(), "since": self.since}))
+        draft.write_text(json.dumps({**myself(), "since": self.since}))
         try:
             for _ in range(8):
                 owner = _owner(self.path)
-                if _lives(owner):
+                if lives(owner):
                     raise _taken(self.folder, owner)
                 self._set_aside()
                 with contextlib.suppress(FileExistsError):
@@ -115,13 +115,13 @@ class Held:
         except FileNotFoundError:
             return
         try:
-            if _lives(_owner(aside)):
+            if lives(_owner(aside)):
                 os.link(aside, self.path)
         finally:
             aside.unlink()
 
     def _sign(self) -> None:
-        content = json.dumps({**_myself(), "since": self.since}).encode()
+        content = json.dumps({**myself(), "since": self.since}).encode()
         os.ftruncate(self.handle, 0)
         os.pwrite(self.handle, content, 0)
 
@@ -215,7 +215,7 @@ def _same_file(handle: int, path: Path) -> bool:
         return False
 
 
-def _myself() -> dict[str, Any]:
+def myself() -> dict[str, Any]:
     return {"host": _host(), "pid": os.getpid(), "began": _began(os.getpid())}
 
 
@@ -226,13 +226,22 @@ def _host() -> str:
 
 def _began(pid: int) -> str | None:
     """When a process began, in the system's own count; None where it does not tell."""
+    return _stat(pid, 19)
+
+
+def _state(pid: int) -> str | None:
+    """``Z`` for a process that has ended and is still listed; None where nobody tells."""
+    return _stat(pid, 0)
+
+
+def _stat(pid: int, place: int) -> str | None:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[place]
     except (OSError, IndexError):
         return None
 
 
-def _lives(owner: dict[str, Any]) -> bool:
+def lives(owner: dict[str, Any]) -> bool:
     """Whether the process that signed a lock may still run; of another host nobody knows."""
     if not owner:
         return False
@@ -244,6 +253,8 @@ def _lives(owner: dict[str, Any]) -> bool:
         return False
     except OSError:  # it lives, and is somebody else's
         pass
+    if _state(int(owner["pid"])) == "Z":  # it ended, and whoever began it has not looked yet
+        return False
     return owner.get("began") in (None, _began(int(owner["pid"])))
 
 
