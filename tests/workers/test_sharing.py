@@ -95,7 +95,8 @@ def test_claims_by_a_worker_are_those_of_one_process(tmp_path, monkeypatch):
 
     claim = a_claim(experiment, file=runner.ROOM / "made.py")
     probes = [Probe("page", machine(), "weights", {"method": "a"})]
-    monkeypatch.setattr(runner, "get_claim", lambda name: claim)
+    for module in (runner, shared_trials):
+        monkeypatch.setattr(module, "get_claim", lambda name: claim)
     monkeypatch.setattr(runner, "probe", lambda claim: probes[-1])
     reproduce("made", folder=tmp_path / "one", seeds=2, jobs=1)
     first, folder = sorted(ran), tmp_path / "many"
@@ -130,7 +131,8 @@ def test_a_trial_that_ends_early_is_kept_as_a_sentence_and_tried_again(tmp_path,
         return figures()
 
     claim = a_claim(experiment, file=runner.ROOM / "made.py")
-    monkeypatch.setattr(runner, "get_claim", lambda name: claim)
+    for module in (runner, shared_trials):
+        monkeypatch.setattr(module, "get_claim", lambda name: claim)
     probe = Probe("page", machine(), "weights", {"method": "a"})
     monkeypatch.setattr(runner, "probe", lambda claim: probe)
     for expected in (["no rows"], []):
@@ -158,7 +160,7 @@ def test_what_cannot_be_shared_is_one_sentence(data, tmp_path, monkeypatch):
     (tmp_path / "a" / "work.json").write_text("{")
     with pytest.raises(IsthmusError, match="is damaged"):
         read_assignment(tmp_path / "a")
-    monkeypatch.setattr(runner, "get_claim", lambda name: a_claim())
+    monkeypatch.setattr(shared_trials, "get_claim", lambda name: a_claim())
     with pytest.raises(IsthmusError, match="other processes do not look"):
         shared_trials.prepare(tmp_path / "b", ["made"], None, 1.0, False, False)
 

@@ -24,6 +24,7 @@ from isthmus.activations import formats, provenance
 from isthmus.activations.duplicates import HASHES, row_hashes
 from isthmus.activations.feed_factory import Feed, RowFeed, TextFeed
 from isthmus.activations.means import Means
+from isthmus.activations.mirror import Mirror
 from isthmus.activations.norms import MaxNorm, default_norm
 from isthmus.activations.parts import NORMS, Part, facts_of, sums_folder
 from isthmus.activations.provenance import HarvestRun, PointFacts, Provenance, Shard
@@ -68,8 +69,9 @@ class Appender:
         max_norm: MaxNorm = None,
         part: Part | None = None,
         batch: int = 0,
+        mirror: Mirror | None = None,
     ) -> None:
-        self.folder, self.feed = folder, feed
+        self.folder, self.feed, self.mirror = folder, feed, mirror
         fresh = Provenance(
             feed.about(), dtype, skip_special, shard_tokens, _facts(feed, dtype),
             versions=versions(), max_norm=default_norm(feed) if max_norm == "auto" else max_norm,
@@ -213,6 +215,8 @@ class Appender:
 
     def _commit(self) -> None:
         provenance.write(self.folder, self.facts, notes_of(self.dtype))
+        if self.mirror is not None:
+            self.mirror.commit(self.facts)
 
     def _layout(self) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
         layout: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}

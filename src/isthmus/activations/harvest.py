@@ -17,6 +17,7 @@ from isthmus.activations.axes import Axis
 from isthmus.activations.duplicates import leave_out_stored
 from isthmus.activations.feed_factory import Feed, Kept, RowFeed, TextFeed, make_feed
 from isthmus.activations.merge import merge_if_complete
+from isthmus.activations.mirror import Mirror
 from isthmus.activations.norms import MaxNorm, checked_norm, medians, within
 from isthmus.activations.parts import Part, part_named
 from isthmus.activations.points import Side
@@ -26,6 +27,7 @@ from isthmus.anatomy import Source
 from isthmus.errors import IsthmusError
 from isthmus.language import LanguageModel, Tokens, documents, pack
 from isthmus.notices import say
+from isthmus.storage import Remote, is_remote
 from isthmus.training.progress import ProgressBar, Show
 
 SHARD_BYTES = 1 << 27
@@ -81,6 +83,9 @@ def harvest(
     :func:`isthmus.activations.merge.merge` does), and returns the whole, which is byte for byte
     that of one process.
 
+    ``out`` may be a place in object storage (``s3://bucket/name``, see :mod:`isthmus.storage`): a
+    shard is brought there when it is full, and the index after it.
+
     Beside the tokens, which are given, memory is taken for a few batches only.
     """
     formats.check(dtype)
@@ -88,8 +93,14 @@ def harvest(
         raise IsthmusError(f"batch={batch} and shard={shard} count rows: use 1 or more")
     norm = checked_norm(max_norm)
     share = part_named(part)
+    mirror = Mirror(Remote(str(out))) if is_remote(out) else None
+    if mirror is not None and share is not None:
+        raise IsthmusError(
+            f"parts are put together on a disk, and {out} is none: harvest them to a folder"
+        )
     feed = make_feed(model, data, at, side, skip_special, name, axis)
-    folder = Path(out) if share is None else share.folder(Path(out))
+    folder = Path(out) if mirror is None else mirror.folder
+    folder = folder if share is None else share.folder(folder)
     if share is not None and (Path(out) / FILE).exists():
         return _merged_before(Path(out), feed)
     if share is None and (folder / PARTS).is_dir() and not (folder / FILE).exists():
@@ -99,18 +110,20 @@ def harvest(
         )
     fresh = not folder.exists()
     with _writing_to(folder), locked(folder):
+        if mirror is not None:
+            mirror.fetch()
         size = shard or shard_tokens(feed, dtype)
-        appender = Appender(folder, feed, dtype, skip_special, size, norm, share, batch)
+        appender = Appender(folder, feed, dtype, skip_special, size, norm, share, batch, mirror)
         fingerprint = feed.fingerprint()
         number = appender.number(fingerprint)
         repeats, rows = _leave_out(appender, feed, number)
         what = text or _described(data)
         if number is None and not int(feed.counts.sum()):
-            say(f"all of {what} is in {folder} already: nothing was added")
-            return Store(folder)
+            say(f"all of {what} is in {out} already: nothing was added")
+            return Store(folder if mirror is None else out)
         if repeats and number is None:
             say(
-                f"{repeats:,} tokens of {what}, in {rows:,} rows, are in {folder} already: only "
+                f"{repeats:,} tokens of {what}, in {rows:,} rows, are in {out} already: only "
                 "the others are added"
             )
         documents = len(feed.tokens.names) if isinstance(feed, TextFeed) else len(feed.counts)
@@ -124,9 +137,9 @@ def harvest(
                 _fill(appender, feed, batch, progress)
             _say_norms(appender)
         elif number is not None and not fresh:
-            say(f"all of {what} is in {folder} already: nothing was added")
+            say(f"all of {what} is in {out} already: nothing was added")
     merged = None if share is None else merge_if_complete(Path(out))
-    return merged or Store(folder)
+    return merged or Store(folder if mirror is None else out)
 
 
 def _merged_before(folder: Path, feed: Feed) -> Store:

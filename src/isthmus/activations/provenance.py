@@ -11,6 +11,7 @@ from typing import Any
 
 from isthmus.activations.shards import sync_folder
 from isthmus.errors import IsthmusError
+from isthmus.storage import Remote
 
 FILE = "provenance.json"
 PARTS = "parts"
@@ -165,18 +166,18 @@ def write(folder: Path, provenance: Provenance, notes: dict[str, str]) -> None:
     sync_folder(folder)
 
 
-def read(folder: Path) -> Provenance:
+def read(folder: Path | Remote) -> Provenance:
     """The verified file; an :class:`IsthmusError` where the folder is no store."""
-    path = folder / FILE
+    path = f"{folder}/{FILE}"
     try:
-        content = path.read_bytes()
+        content = folder.read(FILE) if isinstance(folder, Remote) else Path(path).read_bytes()
         text, _, claimed = content.rpartition(_SELF)
         if claimed != _sha256(text) + b'"\n}\n':
             raise ValueError("hash")
         plain = json.loads(content)
         newer = plain["format"] > FORMAT
     except FileNotFoundError:
-        if (folder / PARTS).is_dir():
+        if isinstance(folder, Path) and (folder / PARTS).is_dir():
             raise IsthmusError(
                 f"{folder} holds parts of a store: harvest those that are missing, then run "
                 f"isthmus store merge {folder}"
@@ -184,6 +185,8 @@ def read(folder: Path) -> Provenance:
         raise IsthmusError(
             f"{folder} is no store of activations (it has no {FILE}): make one with isthmus harvest"
         ) from None
+    except IsthmusError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise IsthmusError(
             f"{path} is damaged, was edited or is no store's: delete {folder} and harvest again"

@@ -25,6 +25,7 @@ from isthmus.anatomy import Source
 from isthmus.data import schemes
 from isthmus.errors import IsthmusError, unknown
 from isthmus.language import LanguageModel, default_text, open_model
+from isthmus.storage import is_remote
 
 TOKENS = 200_000
 """Tokens of text that ``lm:`` reads where nothing is said."""
@@ -80,7 +81,10 @@ def open_lm(rest: str) -> Source:
 def open_store(rest: str) -> Source:
     """What ``store:rest`` means."""
     folder, points, options = divided("store", rest, _STORE)
-    return Store(Path(folder).expanduser()).source(points, options.get("order", "rows"))
+    remote = is_remote(folder)
+    store = Store(folder if remote else Path(folder).expanduser())
+    # Row by row, every shard would have to be here at once.
+    return store.source(points, options.get("order", "blocks" if remote else "rows"))
 
 
 def _opened(model: str, options: Mapping[str, Any]) -> LanguageModel:

@@ -17,8 +17,10 @@ from isthmus.activations.order import block_order
 from isthmus.activations.origin import Origin, whereabouts
 from isthmus.activations.shards import mapped, verify
 from isthmus.anatomy import Signal, Source, Tree
+from isthmus.data.catalogue import cache_folder
 from isthmus.errors import IsthmusError, unknown
 from isthmus.language import Tokens
+from isthmus.storage import Remote, cached, is_remote
 
 WHERE = "where.npy"
 TOKEN_FILES = ("ids.npy", "mask.npy", "document.npy", "start.npy")
@@ -33,12 +35,16 @@ class Store:
     """Activations that :func:`isthmus.activations.harvest` wrote to a folder.
 
     Row ``i`` is the same token at every point. Files are mapped, not read: memory is taken for the
-    rows that are asked for. A shard is checked against its checksum when it is first read.
+    rows that are asked for. A shard is checked against its checksum when it is first read. Of a
+    store in object storage (``s3://bucket/name``) the files that are asked for are copied to a
+    bounded cache on a disk of this machine, whole (:mod:`isthmus.storage`).
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()  # also found once the folder of work is another
-        self.provenance = provenance.read(self.path)
+        self.remote = Remote(path) if isinstance(path, str) and is_remote(path) else None
+        # Absolute: also found once the folder of work is another. A URL stays as it is.
+        self.path: str | Path = Path(path).absolute() if self.remote is None else self.remote.url
+        self.provenance = provenance.read(self.remote or Path(self.path))
         shards = self.provenance.shards
         self._starts = torch.tensor([0, *(s.tokens for s in shards)]).cumsum(0)
         self._cuts = self._starts.numpy()
@@ -144,10 +150,19 @@ class Store:
         """Read every file and compare its checksum; an :class:`IsthmusError` names a bad one."""
         for run in self.provenance.runs:
             for name, checksum in run.checksums.items():
-                verify(self.path / run.folder / name, checksum, self._remedy)
+                self._check(run.folder or run.hashes, name, checksum)
         for shard in self.provenance.shards:
             for name, checksum in shard.checksums.items():
-                verify(self.path / shard.folder / name, checksum, self._remedy)
+                self._check(shard.folder, name, checksum)
+
+    def _check(self, folder: str, name: str, checksum: str) -> None:
+        verify(self._file(folder, name, checksum), checksum, self._remedy)
+
+    def _file(self, folder: str, name: str, checksum: str) -> Path:
+        """A file of the store on a disk of this machine."""
+        if self.remote is None:
+            return Path(self.path, folder, name)
+        return cached(self.remote, f"{folder}/{name}", checksum, cache_folder(), self._remedy)
 
     # --- how it is read ----------------------------------------------------------------------
 
@@ -223,21 +238,23 @@ class Store:
         array = self._mapped.get((shard, name))
         if array is None:
             about = self.provenance.shards[shard]
-            path = self.path / about.folder / name
+            path = self._file(about.folder, name, about.checksums[name])
             array = mapped(path, about.checksums[name], dtype, self._remedy)
             self._mapped[shard, name] = array
         return array
 
     def _tokens(self, number: int) -> Tokens:
         run = self.provenance.runs[number]
-        folder = self.path / run.folder
+        files = [
+            self._file(run.folder, name, run.checksums[name]) for name in (*TOKEN_FILES, NAMES)
+        ]
         kinds = (torch.int32, torch.bool, torch.int64, torch.int64)
         ids, mask, document, start = (
-            mapped(folder / name, run.checksums[name], kind, self._remedy)
-            for name, kind in zip(TOKEN_FILES, kinds, strict=True)
+            mapped(path, run.checksums[name], kind, self._remedy)
+            for path, name, kind in zip(files[:-1], TOKEN_FILES, kinds, strict=True)
         )
-        verify(folder / NAMES, run.checksums[NAMES], self._remedy)
-        names = json.loads((folder / NAMES).read_text(encoding="utf-8"))
+        verify(files[-1], run.checksums[NAMES], self._remedy)
+        names = json.loads(files[-1].read_text(encoding="utf-8"))
         return Tokens(ids.to(torch.int64), mask, document, start, names)
 
 
@@ -307,7 +324,8 @@ class StoreSource(Source):
         model = facts.model
         return Origin(
             model.get("opened") or model["name"], model["revision"], self.points, text,
-            self.store.tokens, dtype=model.get("dtype", "float32"), folder=self.store.path,
+            self.store.tokens, dtype=model.get("dtype", "float32"),
+            folder=None if self.store.remote else Path(self.store.path),
         )  # fmt: skip
 
 

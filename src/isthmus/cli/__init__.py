@@ -23,6 +23,7 @@ from isthmus.cli import (
     harvest,
     inspect,
     label,
+    plan,
     plot,
     publish,
     recipes,
@@ -76,6 +77,7 @@ _add(TRAIN, compare.compare)
 _add(TRAIN, fit_many.fit_many)
 _add(TRAIN, resume.resume)
 _add(TRAIN, work.work)
+app.add_typer(plan.app, name="plan", rich_help_panel=TRAIN)
 _add(LOOK, evaluate.evaluate)
 _add(LOOK, report.report)
 _add(LOOK, plot.plot)

@@ -72,9 +72,9 @@ def harvest(
             "that of the rank under torchrun",
         ),
     ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="the store")] = Path(
-        "activations"
-    ),
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="DIR", help="the store; also s3://bucket/name")
+    ] = "activations",
     quiet: Quiet = False,
 ) -> None:
     """Store the activations of a model: a language model on text, any module on data.
@@ -97,7 +97,7 @@ def harvest(
 def run(
     model: str,
     at: list[str],
-    output: Path,
+    output: str | Path,
     *,
     text: str | None = None,
     data: str | None = None,
@@ -189,7 +189,10 @@ def _axes(words: Sequence[str]) -> "Axis":
 def summary(store: "Store") -> Table:
     """What a store holds, point by point."""
     facts = store.provenance
-    size = sum(path.stat().st_size for path in store.path.rglob("*.npy"))
+    stored = f"in {store.path}"
+    if store.remote is None:
+        size = sum(path.stat().st_size for path in Path(store.path).rglob("*.npy"))
+        stored = f"{size / 1e6:,.0f} MB {stored}"
     table = Table(
         title=escape(repr(store)), title_justify="left", title_style="", box=None, pad_edge=False
     )
@@ -199,14 +202,9 @@ def summary(store: "Store") -> Table:
         mean = float(store.mean(point).norm())
         table.add_row(escape(point), str(one.width), f"{one.mean_norm:.4g}", f"{mean:.4g}")
     first = next(iter(facts.points))
-    table.caption = (
-        f"{size / 1e6:,.0f} MB in {escape(str(store.path))}; train on it as "
-        f"{escape(f'store:{store.path}@{first}')}"
-    )
+    table.caption = f"{escape(stored)}; train on it as {escape(f'store:{store.path}@{first}')}"
     if facts.part is not None:
-        table.caption = (
-            f"part {facts.part.number} of {facts.part.of}: {size / 1e6:,.0f} MB in "
-            f"{escape(str(store.path))}; the part that ends last puts them together"
-        )
+        which = f"part {facts.part.number} of {facts.part.of}"
+        table.caption = f"{which}: {escape(stored)}; the part that ends last puts them together"
     table.caption_justify, table.caption_style = "left", ""
     return table

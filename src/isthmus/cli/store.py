@@ -31,7 +31,9 @@ def merge(
 
 
 @app.command()
-def check(store: Store) -> None:
+def check(
+    store: Annotated[str, typer.Argument(metavar="DIR", help="a store; also s3://bucket/name")],
+) -> None:
     """Read every file of a store and compare it with its checksum."""
     from isthmus.activations import Store as Opened
 

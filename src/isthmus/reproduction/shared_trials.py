@@ -13,6 +13,7 @@ from isthmus.reproduction import results, runner
 from isthmus.reproduction.pending import Plan, Task
 from isthmus.reproduction.probes import Probe, machine
 from isthmus.reproduction.results import Outcome
+from isthmus.studies import get_claim
 from isthmus.workers import Results
 from isthmus.workers.assignment import Assignment, assigned
 
@@ -29,7 +30,7 @@ def prepare(
     Trials that are there and current are not run again, as with one process; those that ended
     early are.
     """
-    selection = runner.with_data([runner.get_claim(name) for name in names])
+    selection = runner.with_data([get_claim(name) for name in names])
     if pilot and again:
         raise IsthmusError("a pilot does not run seeds again: leave out one of both")
     for claim in selection:
@@ -65,7 +66,7 @@ class SharedTrials:
         """The code that trials have to be of, by claim."""
         self._written: set[str] = set()
         for name in settings["claims"]:
-            claim = runner.get_claim(name)
+            claim = get_claim(name)
             claim.check_data()
             outcome = Outcome(claim, settings["budget"])
             if not settings["again"]:

@@ -17,6 +17,7 @@ from isthmus.runs.data import DataLike, asked_of, check_given, opened, whole, wi
 from isthmus.runs.launching import Ranks, by_ranks
 from isthmus.runs.loading import load
 from isthmus.runs.record import config_of, described
+from isthmus.runs.stored_runs import in_storage
 from isthmus.runs.team import check_alone, folder_for, run_of
 from isthmus.training import (
     Batches,
@@ -35,6 +36,7 @@ from isthmus.training.seeding import seeded
 from isthmus.training.session import session
 
 
+@in_storage("out", new=True)
 @by_ranks
 @session
 def fit(

@@ -13,12 +13,14 @@ from isthmus.recipes import RecipeLike
 from isthmus.runs.building import rebuilt
 from isthmus.runs.data import DataLike, check_fit, kind_of, opened
 from isthmus.runs.folder import fresh_folder
+from isthmus.runs.stored_runs import in_storage
 from isthmus.training import Checkpoint, read_checkpoint, write_checkpoint
 from isthmus.training.device import resolve_device
 from isthmus.training.reference import ROWS, examples, reference_triples, verify
 from isthmus.training.session import session
 
 
+@in_storage("path")
 def load(
     path: str | Path,
     model: Autoencoder | None = None,

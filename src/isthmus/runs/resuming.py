@@ -18,6 +18,7 @@ from isthmus.runs.data import DataLike, opened, parts
 from isthmus.runs.launching import Ranks, by_ranks
 from isthmus.runs.loading import load
 from isthmus.runs.record import described, title_of
+from isthmus.runs.stored_runs import in_storage
 from isthmus.runs.team import claim_for, run_of
 from isthmus.training import Callback, Checkpoint, Trainer, TrainingOptions, read_checkpoint
 from isthmus.training.checkpoint import read_config
@@ -27,6 +28,7 @@ from isthmus.training.progress import Show
 from isthmus.training.session import session
 
 
+@in_storage("path")
 @by_ranks
 @session
 def resume(

@@ -1,0 +1,105 @@
+"""A folder of this machine and its last commit in object storage.
+
+Every file lies there under the hash of its content, and ``index.json`` says which are the folder's:
+it is written last, so that a reader finds all of a commit or all of the one before.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from isthmus.errors import IsthmusError
+from isthmus.storage.places import Remote
+
+INDEX = "index.json"
+FORMAT = 1
+_PIECE = 1 << 22
+
+
+class Committed:
+    """``folder`` and its copy at ``remote``; files whose names begin with a dot stay here."""
+
+    def __init__(self, remote: Remote, folder: Path) -> None:
+        self.remote, self.folder = remote, folder
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was committed there."""
+        return self.remote.exists(INDEX)
+
+    def fetch(self) -> None:
+        """Make the folder the last commit, every file compared with its hash."""
+        index = self._index()
+        if not index:
+            raise IsthmusError(f"{self.remote} holds no run: nothing was saved there")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for name, digest in index.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.remote.download(_object(name, digest), path)
+            except FileNotFoundError:
+                raise IsthmusError(
+                    f"{self.remote} lacks {name} of its last commit: what was saved there is lost"
+                ) from None
+            if _sha256(path) != digest:
+                raise IsthmusError(
+                    f"{self.remote} is damaged ({name} does not match its checksum): what was "
+                    "saved there is lost"
+                )
+
+    def push(self) -> None:
+        """Commit the folder as it is: what is new there, then the index, then away with the old."""
+        before = self._index()
+        now = {
+            str(path.relative_to(self.folder).as_posix()): _sha256(path)
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file() and not _is_hidden(path.relative_to(self.folder))
+        }
+        if now == before:
+            return
+        there = {_object(name, digest) for name, digest in before.items()}
+        for name, digest in now.items():
+            if _object(name, digest) not in there:
+                self.remote.upload(self.folder / name, _object(name, digest))
+        plain = {"format": FORMAT, "files": now}
+        self.remote.write(INDEX, json.dumps(plain, indent=1).encode())
+        for old in there - {_object(name, digest) for name, digest in now.items()}:
+            self.remote.remove(old)
+
+    def _index(self) -> dict[str, str]:
+        try:
+            plain = json.loads(self.remote.read(INDEX))
+            if plain["format"] > FORMAT:
+                raise IsthmusError(f"{self.remote} was written by a newer version: upgrade isthmus")
+            files: dict[str, str] = plain["files"]
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, TypeError) as problem:
+            if isinstance(problem, IsthmusError):
+                raise
+            raise IsthmusError(
+                f"{self.remote}/{INDEX} is damaged: what was saved there is lost"
+            ) from None
+        for name in files:
+            if os.path.isabs(name) or ".." in Path(name).parts:
+                raise IsthmusError(f"{self.remote}/{INDEX} names {name!r}, outside of its folder")
+        return files
+
+
+def _object(name: str, digest: str) -> str:
+    return f"files/{digest[:16]}/{name.rpartition('/')[2]}"
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
