@@ -85,12 +85,12 @@ def shared(
     from isthmus.workers import start_here
 
     options, of_recipes = _sorted(given, list(named(recipes, BASELINES)))
-    asked = {
+    arguments = {
         **dict.fromkeys([*BudgetOptions.model_fields, "kind", "axis", "size", "mode", "prepare"]),
         "batch_size": BATCH_SIZE, **options, "labels": labels, "seeds": seeds,
         "options": of_recipes,
     }  # fmt: skip
-    shared_fits.prepare(output, data, recipes, task, asked, jobs)
+    shared_fits.prepare(output, data, recipes, task, arguments, jobs)
     if jobs > 1:
         start_here(output, jobs)
 

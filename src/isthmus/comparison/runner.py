@@ -86,13 +86,13 @@ def compare(
         (:attr:`Comparison.verdict`; where that is a baseline the recipe that ranks first) is fitted
         once more, on all rows, and saved in ``out/winner``.
     """
-    asked = {
+    arguments = {
         "labels": labels, "seeds": seeds, "steps": steps, "batch_size": batch_size,
         "latents": latents, "width": width, "minutes": minutes, "clusters": clusters,
         "options": options, "kind": kind, "axis": axis, "size": size, "mode": mode,
         "prepare": prepare,
     }  # fmt: skip
-    begun = begin(X, recipes, task, asked, None if out is None else Path(out))
+    begun = begin(X, recipes, task, arguments, None if out is None else Path(out))
     _fill(begun, report)
     return finished(begun)
 
@@ -101,21 +101,23 @@ def begin(
     X: Any,
     recipes: Sequence[RecipeLike] | Mapping[str, RecipeLike] | RecipeLike,
     task: str,
-    asked: Mapping[str, Any],
+    arguments: Mapping[str, Any],
     folder: Path | None,
 ) -> Begun:
     """The data prepared, the settings complete, and the fits that are there.
 
-    ``asked`` are the other arguments of :func:`compare`, by name.
+    ``arguments`` are the other arguments of :func:`compare`, by name.
     """
-    budgets = validated(BudgetOptions, {name: asked[name] for name in BudgetOptions.model_fields})
-    reading = Reading.checked(*(asked[name] for name in ("kind", "axis", "size", "mode")))
-    labels, prepare = asked["labels"], asked["prepare"]
+    budgets = validated(
+        BudgetOptions, {name: arguments[name] for name in BudgetOptions.model_fields}
+    )
+    reading = Reading.checked(*(arguments[name] for name in ("kind", "axis", "size", "mode")))
+    labels, prepare = arguments["labels"], arguments["prepare"]
     definition = _task(task)
     compared = named(recipes, BASELINES)
     if not compared:
         raise IsthmusError("no recipes to compare: name some, as in --recipes plain,vae")
-    options = dict(asked["options"] or {})
+    options = dict(arguments["options"] or {})
     for name, choices in options.items():
         if name not in compared:
             raise unknown("compared recipe", name, compared)
@@ -142,7 +144,7 @@ def begin(
     settings = ComparisonSettings(task, tuple(compared), budgets.seeds, budget, clusters, options)
     state = {name: fingerprint(recipe) for name, recipe in compared.items()}
     runs = [] if folder is None else kept(folder, prepared, settings, state)
-    how = {name: asked[name] for name in ("kind", "axis", "size", "mode")}
+    how = {name: arguments[name] for name in ("kind", "axis", "size", "mode")}
     comparison = Comparison(
         prepared, settings, runs, None, compared,
         Examples() if folder is None or not runs else examples.read(folder),

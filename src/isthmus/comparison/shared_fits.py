@@ -117,16 +117,16 @@ class SharedFits:
     def _write(self) -> dict[str, Any]:
         comparison, folder = self.begun.comparison, self.begun.folder
         assert folder is not None
-        runs, shown = list(comparison.runs), replace(comparison.examples)
+        runs, joined = list(comparison.runs), replace(comparison.examples)
         for task in self.todo:
             result = self.results.get(task) or {}
             if "problem" in result:
                 raise IsthmusError(result["problem"])
             runs.append(run_from_dict(result["run"]))
-            shown.join(examples.read(self.results.folder / task))
-        comparison.runs, comparison.examples = runs, shown
+            joined.join(examples.read(self.results.folder / task))
+        comparison.runs, comparison.examples = runs, joined
         keep(self.begun)
-        examples.write(folder, shown)
+        examples.write(folder, joined)
         write_pages(finished(self.begun), folder)
         return {"fits": len(runs)}
 

@@ -72,12 +72,12 @@ def _seconds(recipe: str, shape: Shape, width: int, options: dict[str, Any]) -> 
     rows = torch.randn(
         _FEW_BATCHES * shape.batch, shape.d, generator=torch.Generator().manual_seed(0)
     )
-    asked = {
+    settings = {
         "latent_dim": width, "k": min(shape.k, width), "batch_size": shape.batch,
         "steps": _STEPS, "validation": 0.0, **options,
     }  # fmt: skip
     with notices.collected(quiet=True):
-        plan = fit_planned(as_recipe(recipe), asked, as_source(rows))
+        plan = fit_planned(as_recipe(recipe), settings, as_source(rows))
     device = resolve_device(plan.training.device)
     legs = legs_of(plan.model, plan.training, _STEPS, watched=False)
     return timed(plan.model, plan.rows.train, plan.training, legs, device)

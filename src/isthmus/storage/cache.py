@@ -6,7 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from isthmus.errors import IsthmusError
-from isthmus.storage.places import Remote
+from isthmus.storage.remote import Remote
 
 FOLDER = "objects"
 LIMIT = "ISTHMUS_OBJECT_CACHE"
@@ -40,7 +40,7 @@ def cached(remote: Remote, name: str, checksum: str, root: Path, remedy: str) ->
     partial = folder / f".{key}-{uuid4().hex}"
     try:
         try:
-            there = remote.download(name, partial)
+            crc = remote.download(name, partial)
         except FileNotFoundError:
             raise IsthmusError(f"{remote}/{name} is missing: {remedy}") from None
         except OSError as problem:
@@ -48,7 +48,7 @@ def cached(remote: Remote, name: str, checksum: str, root: Path, remedy: str) ->
                 f"cannot keep {remote}/{name} in {folder}: {problem.strerror or problem}; free "
                 "some space, or let ISTHMUS_CACHE name another folder"
             ) from problem
-        if there != checksum:
+        if crc != checksum:
             raise IsthmusError(
                 f"{remote}/{name} is damaged (it does not match its checksum): {remedy}"
             )

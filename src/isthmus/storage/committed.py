@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from isthmus.errors import IsthmusError
-from isthmus.storage.places import Remote
+from isthmus.storage.remote import Remote
 
 INDEX = "index.json"
 FORMAT = 1
@@ -60,13 +60,13 @@ class Committed:
         }
         if now == before:
             return
-        there = {_object(name, digest) for name, digest in before.items()}
+        objects = {_object(name, digest) for name, digest in before.items()}
         for name, digest in now.items():
-            if _object(name, digest) not in there:
+            if _object(name, digest) not in objects:
                 self.remote.upload(self.folder / name, _object(name, digest))
         plain = {"format": FORMAT, "files": now}
         self.remote.write(INDEX, json.dumps(plain, indent=1).encode())
-        for old in there - {_object(name, digest) for name, digest in now.items()}:
+        for old in objects - {_object(name, digest) for name, digest in now.items()}:
             self.remote.remove(old)
 
     def _index(self) -> dict[str, str]:

@@ -57,9 +57,9 @@ def start_here(
             process.terminate()
         raise
     finally:
-        said = [process.communicate()[1] for process in started]
+        errors = [process.communicate()[1] for process in started]
     if all(process.returncode for process in started):
-        lines = [line for text in said for line in text.splitlines() if line.strip()]
+        lines = [line for text in errors for line in text.splitlines() if line.strip()]
         last = lines[-1].removeprefix("isthmus: ") if lines else "without a word"
         raise IsthmusError(f"all {number} processes ended early: {last}")
 

@@ -103,8 +103,8 @@ class Remote:
         except (IsthmusError, FileNotFoundError):
             raise
         except Exception as problem:  # each storage has errors of its own
-            said: Any = str(problem).strip().split("\n")[0] or type(problem).__name__
+            reason: Any = str(problem).strip().split("\n")[0] or type(problem).__name__
             raise IsthmusError(
-                f"{self.url} cannot be {what}: {said}; look at the address, the credentials and "
+                f"{self.url} cannot be {what}: {reason}; look at the address, the credentials and "
                 "the network, and go on with the same command"
             ) from problem
