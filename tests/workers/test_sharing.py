@@ -18,7 +18,7 @@ from isthmus.reproduction.probes import Probe, machine
 from isthmus.training.lock import myself
 from isthmus.workers import Results, read_assignment, run_through, start_here, take
 from isthmus.workers.assignment import Assignment, assigned
-from isthmus.workers.processes import submit
+from isthmus.workers.worker_processes import submit
 
 BUDGET = {"seeds": 1, "steps": 2, "batch_size": 16, "latents": 2, "width": 8}
 SHARE = Path(__file__).parent / "share.py"

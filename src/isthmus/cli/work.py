@@ -37,7 +37,7 @@ def work(
     """
     from isthmus.training.progress import ProgressBar
     from isthmus.workers import read_assignment, run_through, start_here
-    from isthmus.workers.processes import submit
+    from isthmus.workers.worker_processes import submit
 
     assignment = read_assignment(folder)
     if slurm:

@@ -49,7 +49,7 @@ def in_storage(parameter: str, *, new: bool = False) -> Callable[[Callable[P, R]
             url = str(place)
             if bound.arguments.get("ranks") is not None:
                 raise IsthmusError(
-                    f"several ranks save to a disk that they share, and {url} is none: give a folder"
+                    f"ranks save to a disk that they share, and {url} is none: give a folder"
                 )
             name = hashlib.sha256(url.encode()).hexdigest()[:16]
             committed = Committed(Remote(url), cache_folder() / "runs" / name)

@@ -8,7 +8,7 @@ intervals that it still lives, and writes the result; what belongs to one that d
 from isthmus.workers.assignment import Assignment, assigned, read_assignment
 from isthmus.workers.lease import Lease, take
 from isthmus.workers.loop import Job, Results, run_through
-from isthmus.workers.processes import start_here
+from isthmus.workers.worker_processes import start_here
 
 __all__ = [
     "Assignment", "Job", "Lease", "Results", "assigned", "read_assignment", "run_through",
