@@ -135,6 +135,35 @@ def test_a_late_look_comes_before_the_log_and_a_checkpoint(tmp_path):
     assert logged.history == []
 
 
+class Spoilt(Term):
+    """NaN from a step on, for rows whose first value is above a limit."""
+
+    name, unit = "spoilt", "units"
+
+    def forward(self, model, out):
+        bad = (out.x[:, 0] > 0.5) & (out.clock.step >= 3)
+        return torch.where(bad, torch.nan, 0.0) * out.code.z.sum(1)
+
+
+@pytest.mark.parametrize("recipe", ["dense", "sparse"])
+def test_a_late_look_finds_what_an_early_one_does(recipe):
+    """Nothing moves after the loss that is not finite: rows, cause and weights are the same."""
+    found = []
+    for hold in (lambda run: run, lambda run: late(run, every=100)):
+        model = linear(MSE() + Spoilt()) if recipe == "dense" else toys.fresh("sparse")
+        if recipe == "sparse":
+            model.objective = model.objective + Spoilt()
+        run = hold(toys.trainer(model, log_every=7))
+        with pytest.raises(NonFiniteLoss) as problem:
+            run.run()
+        found.append((problem.value, [p.detach().clone() for p in model.parameters()]))
+    (early, before), (other, after) = found
+    assert early.rows
+    assert (other.step, other.terms, other.rows) == (early.step, early.terms, early.rows)
+    assert str(other) == str(early)
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
 def test_a_late_look_changes_nothing_where_all_is_well():
     early, run = (
         toys.trainer(toys.fresh("adversarial")),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from isthmus.anatomy import Clock, Cosine, Linear, Schedule, Stairs
 from isthmus.anatomy.schedule import Constant
@@ -80,6 +80,19 @@ def make_optimiser(
         raise IsthmusError(
             f"the optimiser {options.optimiser} cannot be set up: {problem}"
         ) from problem
+
+
+def hold(optimiser: torch.optim.Optimizer, bad: Tensor) -> bool:
+    """Have its steps change nothing where the number ``bad`` on the device is not zero.
+
+    False for optimisers that cannot: those that are neither fused nor by rows. No step waits.
+    """
+    fused = all(group.get("fused") for group in optimiser.param_groups)
+    if fused:  # as gradient scaling asks it of them
+        optimiser.grad_scale, optimiser.found_inf = None, bad  # type: ignore[attr-defined]
+    if isinstance(optimiser, RowAdam):
+        optimiser.skip = bad
+    return fused
 
 
 def _grouped(

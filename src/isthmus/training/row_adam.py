@@ -30,6 +30,7 @@ class RowAdam(torch.optim.Adam):
         self, params: Iterable[Any], rows: RowWeights, *, collect: bool, **options: Any
     ) -> None:
         super().__init__(params, **options)
+        self.skip: Tensor | None = None
         self._unit = rows
         self._collectors: dict[int, RowGradient] = {}
         self._backends: dict[int, Backend] = {}
@@ -88,7 +89,7 @@ class RowAdam(torch.optim.Adam):
         moments = (state["exp_avg"], state["exp_avg_sq"])
         row_adam(
             self._backends[id(parameter)], parameter, *moments, collector.factors, numbers,
-            gradient=gradient, rows=collector.rows,
+            gradient=gradient, rows=collector.rows, skip=self.skip,
         )  # fmt: skip
 
 

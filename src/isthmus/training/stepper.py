@@ -32,7 +32,7 @@ from isthmus.errors import IsthmusError
 from isthmus.kernels.allocator import keep_freed_memory
 from isthmus.training.average import WeightAverage
 from isthmus.training.finite_check import FiniteCheck, Investigate
-from isthmus.training.optimisers import check_groups, learning_rate, make_optimiser
+from isthmus.training.optimisers import check_groups, hold, learning_rate, make_optimiser
 from isthmus.training.options import TrainingOptions
 from isthmus.training.row_adam import RowAdam, row_weights
 from isthmus.training.running_statistics import OncePerStep
@@ -88,7 +88,7 @@ class Stepper:
         self.average = None if options.average is None else WeightAverage(model, options.average)
         self._fixed = self._fix()
         self._watch()
-        self.finite = FiniteCheck(self.device, report, first)
+        self.finite = FiniteCheck(self.device, report, first, self._again)
         self._once = OncePerStep(model)
         if options.compile:
             for part in (model.encoder, model.decoder):
@@ -235,11 +235,20 @@ class Stepper:
         for part_ in self.before[player]:
             ask(part_.before_update, **about)
         about["optimiser"] = optimiser = self.optimisers[player]
+        if self.finite.bad is not None:
+            self.finite.held = all(hold(o, self.finite.bad) for o in self.optimisers.values())
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         for part_ in self.after[player]:
             ask(part_.after_update, **about)
         return done[0] if parts == 1 else _mean(done)
+
+    def _again(self, out: Output, player: str, batch: Batch) -> tuple[Output, Losses]:
+        """The forward pass and the loss of a step that was taken, drawn as then; nothing moves."""
+        at = out.step
+        drawn = seeded(self.device, self.options.seed, 4, self.first + at.clock.step)
+        with drawn, self._once, torch.no_grad(), self.autocast():
+            return self._through(batch, at, player, lambda _: None)
 
     def _through(
         self, batch: Batch, at: Step, player: str, look: Callable[[Output], None]
