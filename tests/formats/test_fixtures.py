@@ -8,7 +8,6 @@ from peers import about, cases, differences, place, read, recorded
 
 CASES = cases()
 REFUSED = {
-    "sparsify/groupmax": "groupmax",
     "llamascopium/batchtopk": "depends on the batch",
 }
 """What no recipe here computes yet."""

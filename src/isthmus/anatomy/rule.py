@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
-Activation = Literal["relu", "topk", "abstopk", "batchtopk", "jumprelu", "gated"]
+Activation = Literal["relu", "topk", "abstopk", "batchtopk", "jumprelu", "gated", "groupmax"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,9 +14,10 @@ class Rule:
 
     activation
         ``relu``: ``max(u, 0)``; ``topk``: the ``k`` largest of a row, rectified; ``abstopk``: the
-        ``k`` largest by absolute value, signed; ``batchtopk``: ``u`` where it exceeds one
-        ``threshold`` for all, found while ``k`` a row were kept on average; ``jumprelu``: ``u``
-        where it exceeds the latent's ``threshold``; ``gated``: see ``log_scale``.
+        ``k`` largest by absolute value, signed; ``groupmax``: the largest of each of ``k`` groups
+        of neighbours, rectified; ``batchtopk``: ``u`` where it exceeds one ``threshold`` for all,
+        found while ``k`` a row were kept on average; ``jumprelu``: ``u`` where it exceeds the
+        latent's ``threshold``; ``gated``: see ``log_scale``.
     threshold
         ``(width,)``, not negative.
     weigh

@@ -4,6 +4,7 @@ from isthmus.bottlenecks.batchtopk import BatchTopK
 from isthmus.bottlenecks.firing import FiringCounter
 from isthmus.bottlenecks.gated import Gated
 from isthmus.bottlenecks.gaussian import GaussianBottleneck, StandardNormal
+from isthmus.bottlenecks.groupmax import GroupMax
 from isthmus.bottlenecks.identity import Identity
 from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck
 from isthmus.bottlenecks.matching_pursuit import MatchingPursuit, matching_pursuit
@@ -15,7 +16,7 @@ from isthmus.bottlenecks.topk import TopK
 from isthmus.bottlenecks.vector_quantiser import VectorQuantiser
 
 __all__ = [
-    "BatchTopK", "FiringCounter", "Gated", "GaussianBottleneck", "GaussianMixturePrior", "Identity",
-    "JumpReLUBottleneck", "MatchingPursuit", "Projection", "ReLU", "Resampling", "StandardNormal",
-    "TopK", "VectorQuantiser", "matching_pursuit",
+    "BatchTopK", "FiringCounter", "Gated", "GaussianBottleneck", "GaussianMixturePrior", "GroupMax",
+    "Identity", "JumpReLUBottleneck", "MatchingPursuit", "Projection", "ReLU", "Resampling",
+    "StandardNormal", "TopK", "VectorQuantiser", "matching_pursuit",
 ]  # fmt: skip

@@ -204,8 +204,6 @@ class MatchingPursuit(Part):
     steps is the beginning of that of more. Who fires is counted in training.
     """
 
-    by_latent = ()
-
     _k: Tensor
 
     def __init__(

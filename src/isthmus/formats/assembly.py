@@ -21,6 +21,7 @@ RECIPES = {
     "batchtopk": "batchtopk",
     "jumprelu": "jumprelu",
     "gated": "gated",
+    "groupmax": "groupmax",
 }
 EXAMPLES = 8
 """Rows that a model is saved with, to be compared when it is loaded."""
@@ -129,7 +130,7 @@ def _recipe_of(dictionary: Found) -> tuple[str, dict[str, Any]]:
                 "too, and no recipe here does so yet: use the library that wrote it"
             )
     if record.transcoder:
-        if record.activation in ("abstopk", "gated") or record.weigh:
+        if record.activation in ("abstopk", "gated", "groupmax") or record.weigh:
             raise IsthmusError(
                 f"{where} is a {record.activation} transcoder, or one that compares latents by "
                 "their atoms, for which there is no recipe here yet: use the library that wrote it"

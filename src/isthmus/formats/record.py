@@ -112,6 +112,7 @@ class Record:
             "abstopk": f"f = u of the {self.k} largest |u|{lengths}",
             "batchtopk": f"f = u where u{lengths} > theta, {one}",
             "jumprelu": f"f = u where u{lengths} > theta, {one}",
+            "groupmax": f"f = max(u, 0) of the largest u of each of {self.k} groups",
             "gated": "f = max(e^r (u - b_enc) + b_mag, 0) where u > 0",
         }[self.activation]
         back = "" if self.output_scale == 1.0 else f" / {self.output_scale:.6g}"

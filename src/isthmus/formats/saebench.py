@@ -112,6 +112,11 @@ class Wrapped(nn.Module):
                 return u.relu()
             case "topk" | "abstopk":
                 return self._largest(u)
+            case "groupmax":
+                size = (u / self.lengths).unflatten(-1, (self.k or 1, -1))
+                best = size.argmax(-1, keepdim=True)
+                kept = torch.zeros_like(size, dtype=torch.bool).scatter(-1, best, True)
+                return u.relu() * kept.flatten(-2)
             case "gated":
                 inner = self.r_mag.exp() * (u - self.b_enc) + self.b_mag
                 return inner.relu() * (u > 0)

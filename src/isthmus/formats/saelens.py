@@ -248,6 +248,10 @@ def described(
     found: Record, tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The settings and the tensors by SAELens 6's names; ``tensors`` are by latents' rows."""
+    if found.activation not in _OWN:
+        raise IsthmusError(
+            f"SAELens has no {found.activation} dictionary: write it for sparsify, or convert it"
+        )
     architecture = _OWN[found.activation]
     if found.transcoder:
         if architecture not in _TRANSCODERS:

@@ -48,12 +48,7 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
             "no recipe here does so, use clt-training for this one"
         )
     activation = cfg.get("activation", "topk")
-    if activation == "groupmax":
-        raise IsthmusError(
-            f"{place} takes the largest latent of each of k groups (groupmax), for which there is "
-            "no recipe here yet: use sparsify for this one"
-        )
-    if activation != "topk" or cfg.get("signed"):
+    if activation not in ("topk", "groupmax") or cfg.get("signed"):
         raise IsthmusError(
             f"{place} says activation={activation!r}, signed={cfg.get('signed')!r}, which is not "
             "known here: nothing is guessed"
@@ -78,9 +73,14 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
             f"{place} says that it has {stated_latents} latents and has {d_sae} in its tensors: "
             "they are of two dictionaries, fetch both again"
         )
+    if activation == "groupmax" and d_sae % k:
+        raise IsthmusError(
+            f"{place} has {d_sae} latents, which cannot be cut into k={k} groups of one size: its "
+            "settings are of another dictionary, fetch both again"
+        )
     record = Record(
         format="sparsify",
-        activation="topk",
+        activation=activation,
         k=k,
         d_in=d_in,
         d_sae=d_sae,
@@ -113,10 +113,15 @@ def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
     """Write ``cfg.json`` and ``sae.safetensors`` as the library does."""
     from safetensors.torch import save_file
 
-    if found.activation != "topk":
+    if found.activation not in ("topk", "groupmax"):
         raise IsthmusError(
-            f"sparsify computes TopK alone, and this is a {found.activation} dictionary: write it "
-            "for SAELens"
+            f"sparsify computes TopK and groupmax alone, and this is a {found.activation} "
+            "dictionary: write it for SAELens"
+        )
+    if found.activation == "groupmax" and found.d_sae % (found.k or 1):
+        raise IsthmusError(
+            f"sparsify's groups are of one size, and {found.d_sae} latents cannot be cut into "
+            f"{found.k}: fit a latent_dim that is a multiple of k"
         )
     bias = tensors["b_enc"]
     if not found.transcoder and not found.subtract_bias:
@@ -127,7 +132,7 @@ def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
         content["W_skip"] = tensors["W_skip"]
     lengths = tensors["W_dec"].norm(dim=1)
     cfg = {
-        "activation": "topk",
+        "activation": found.activation,
         "expansion_factor": max(1, found.d_sae // found.d_in),
         "normalize_decoder": torch.allclose(lengths, torch.ones_like(lengths), atol=1e-3),
         "num_latents": found.d_sae,

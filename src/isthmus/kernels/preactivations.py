@@ -15,6 +15,8 @@ from isthmus.kernels.row_gradient import RowGradient, beside, sparse_gradient
 from isthmus.kernels.select import select_above, select_top
 from isthmus.shapes import Float, Int
 
+_BLOCK = 1 << 22
+"""Pre-activations that are held at once where all are looked at."""
 _MOST = 8
 """A row may have width / 8 latents above a cutoff before the dense product is preferred."""
 
@@ -79,6 +81,27 @@ class Preactivations:
             values, indices = select_top(
                 self._inner(), self._factor(), self.bias, k, magnitude=magnitude, priority=fixed
             )
+        return self._differentiable(values, indices), indices
+
+    def best_of_groups(
+        self, groups: int
+    ) -> tuple[Float[Tensor, "rows groups"], Int[Tensor, "rows groups"]]:
+        """The largest of each of so many groups of neighbours, and their latents.
+
+        Latent i is in group ``floor(i groups / width)``. Of equal ones it is the first.
+        """
+        if self._stay_dense(groups):
+            u = self.dense()
+            indices = _best(u.detach(), groups)
+            return u.gather(1, indices), indices
+        with torch.no_grad():
+            inner, size = self._inner(), max(1, _BLOCK // self.width)
+            parts = [
+                (u.gather(1, latents), latents)
+                for u in (torch.addmm(self.bias, x, self.weight.T) for x in inner.split(size))
+                for latents in (_best(u, groups),)
+            ]
+            values, indices = (torch.cat(column) for column in zip(*parts, strict=True))
         return self._differentiable(values, indices), indices
 
     def above(
@@ -156,6 +179,19 @@ class Preactivations:
         return _Selected.apply(  # type: ignore[no-untyped-call]
             self.x, self.centre, self.weight, self.bias, self._inner(), values, indices
         )
+
+
+def _best(u: Tensor, groups: int) -> Tensor:
+    """The place of the largest of each group of neighbours, ``(rows, groups)``."""
+    width = u.shape[1]
+    if width % groups == 0:
+        starts = torch.arange(0, width, width // groups, device=u.device)
+        return u.unflatten(1, (groups, -1)).max(2).indices + starts
+    starts = (torch.arange(groups + 1, device=u.device) * width + groups - 1) // groups
+    places = starts[:-1, None] + torch.arange(-(-width // groups), device=u.device)
+    beyond = places >= starts[1:, None]
+    within = u[:, places.clamp_max(width - 1)].masked_fill(beyond, -torch.inf)
+    return within.max(2).indices + starts[:-1]
 
 
 class _Selected(Function):

@@ -52,8 +52,6 @@ class GroupBiases(Part):
     group's latents that fired, up to 0. No gradient reaches a bias.
     """
 
-    by_latent = ("length",)
-
     target: Tensor
     fired: Tensor
     largest: Tensor

@@ -169,7 +169,7 @@ def to_jumprelu(model: Autoencoder, X: Array | Source, *, batch_size: int = 1024
     bottleneck, encoder = model.bottleneck, model.encoder
     if (
         not isinstance(bottleneck, TopK)
-        or bottleneck.magnitude
+        or bottleneck.rule().activation != "topk"
         or not isinstance(encoder, DictionaryEncoder)
     ):
         raise IsthmusError(

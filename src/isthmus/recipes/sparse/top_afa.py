@@ -55,8 +55,6 @@ class NormMatching(Part):
     orthogonal atoms add up as right-angled ones do. Of two such k it is the smaller.
     """
 
-    by_latent = ()
-
     def __init__(self, width: int, dead_after: int) -> None:
         super().__init__()
         self.width = width
@@ -109,7 +107,6 @@ class LengthError(Term):
 
     name = "length_error"
     unit = "squared error per element, in the model's units"
-    by_latent = ()
     rebuilds = False
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:

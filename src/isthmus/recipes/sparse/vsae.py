@@ -95,7 +95,6 @@ class LatentKL(Term):
 
     name = "kl"
     unit = "nats"
-    by_latent = ()
     rebuilds = False
 
     def __init__(self, *, learned: bool) -> None:
