@@ -4,7 +4,7 @@ from isthmus.bottlenecks.batchtopk import BatchTopK
 from isthmus.bottlenecks.firing import FiringCounter
 from isthmus.bottlenecks.gated import Gated
 from isthmus.bottlenecks.gaussian import GaussianBottleneck, StandardNormal
-from isthmus.bottlenecks.groupmax import GroupMax
+from isthmus.bottlenecks.group_maximum import GroupMax
 from isthmus.bottlenecks.identity import Identity
 from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck
 from isthmus.bottlenecks.matching_pursuit import MatchingPursuit, matching_pursuit
