@@ -50,6 +50,23 @@ def test_rows_in_any_order(folder, held, data, size, ascending):
         np.testing.assert_array_equal(beside[point].numpy(), held[point][index.numpy()])
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "int8"])
+def test_rows_as_they_are_stored(tmp_path, dtype):
+    """In half precision, and widened they are the rows, over several shards and in any order."""
+    harvest(language(), tokens(12), AT[:2], tmp_path / "s", dtype=dtype, shard=20, batch=4,
+            progress=False)  # fmt: skip
+    source = Store(tmp_path / "s").source(AT[:2])
+    assert source.by_thread
+    for index in (torch.arange(30), torch.tensor([29, 3, 3, 21, 0]), torch.zeros(0).long()):
+        narrow = source.stored(index)
+        if dtype in ("float32", "int8"):
+            assert narrow is None
+            continue
+        for point, rows in source.rows(index).items():
+            assert narrow[point].dtype == getattr(torch, dtype)
+            assert torch.equal(narrow[point].float(), rows)
+
+
 def test_rows_are_memory_of_their_own(folder, held):
     store = Store(folder)
     store.rows("layers.0", torch.arange(5)).zero_()

@@ -112,6 +112,18 @@ class Store:
         self._gather(point, index, out)
         return out
 
+    def stored(self, point: str, index: Tensor) -> Tensor | None:
+        """The same in half precision, where it is stored so; None in any other format."""
+        kind = {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(self.dtype)
+        if kind is None or self._facts(point).outliers:
+            return None
+        order = index.argsort()
+        ascending = torch.empty(len(index), self.width(point), dtype=kind)
+        self._gather(point, index[order], ascending)
+        out = torch.empty_like(ascending)
+        out[order] = ascending
+        return out
+
     def where(self, index: Tensor) -> dict[str, Tensor]:
         """Where each row stands in the text: ``row``, ``place``, ``document`` and ``token``.
 
@@ -188,7 +200,7 @@ class Store:
         return numbers
 
     def _gather(self, point: str, index: Tensor, out: Tensor) -> None:
-        """Write rows to ``out``, float32 ``(len(index), width)``.
+        """Write rows to ``out``, float32 or as stored, ``(len(index), width)``.
 
         What has to be found out about the index is left to NumPy, whose calls cost less: a batch
         is small enough that this counts.
@@ -286,6 +298,15 @@ class StoreSource(Source):
         if len(self.points) == 1:
             return self.store.rows(self.points[0], index)
         return {point: self.store.rows(point, index) for point in self.points}
+
+    by_thread = True
+
+    def stored(self, index: Tensor) -> Tree | None:
+        """The same in half precision, where all points are stored so."""
+        parts = {point: self.store.stored(point, index) for point in self.points}
+        if any(part is None for part in parts.values()):
+            return None
+        return parts[self.points[0]] if len(parts) == 1 else parts
 
     def where(self, index: Tensor) -> dict[str, Tensor]:
         """Where each row stands in the text, see :meth:`Store.where`."""

@@ -34,6 +34,8 @@ class Source:
     place; where that is known."""
     names: Sequence[str] | None = None
     """The names of the rows, where they have any: those of files below a folder, say."""
+    by_thread: bool = False
+    """Whether a thread may read rows while another computes, without either noticing."""
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -45,6 +47,11 @@ class Source:
     def batch(self, index: Tensor) -> Batch:
         """These rows with their masks and what is given with them."""
         return Batch(self.rows(index), index)
+
+    def stored(self, index: Tensor) -> Tree | None:
+        """These rows in half precision, where they are stored so, without masks or anything given:
+        widened to float32 they are :meth:`rows`. None: as these."""
+        return None
 
     def order(self, seed: int) -> Tensor | None:
         """A permutation of the row numbers, int64 ``(len(self),)``, in which an epoch reads this

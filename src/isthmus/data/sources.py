@@ -90,6 +90,17 @@ class ArraySource(Source):
         taken_rows = self._tensor.index_select(0, index.to(self._tensor.device))
         return taken_rows if self._ready else self.signal.tensor(taken_rows, check=False)
 
+    by_thread = True
+
+    def stored(self, index: Tensor) -> Tensor | None:
+        """Rows of half-precision tensors as they are, where nothing but their type is other."""
+        tensor = self._tensor
+        if tensor is None or tensor.dtype not in (torch.float16, torch.bfloat16):
+            return None
+        if not self.signal.is_real or tuple(tensor.shape[1:]) != self.signal.shape:
+            return None
+        return tensor.index_select(0, index.to(tensor.device))
+
     def _scan(self) -> tuple[float, float]:
         low, high = np.inf, -np.inf
         step = max(1, SCAN_ELEMENTS // self.signal.numel)
@@ -209,6 +220,15 @@ class Subset(Source):
         """The same with masks and what is given; numbered as in this part of the data."""
         batch = self.source.batch(self.index.index_select(0, index))
         return Batch(batch.x, index, batch.mask, batch.given)
+
+    @property
+    def by_thread(self) -> bool:  # type: ignore[override]
+        """As of the underlying source."""
+        return self.source.by_thread
+
+    def stored(self, index: Tensor) -> Tree | None:
+        """The rows of the underlying source as they are stored."""
+        return self.source.stored(self.index.index_select(0, index))
 
     def base(self, index: Tensor) -> tuple[Source, Tensor]:
         """The underlying source and the numbers there."""

@@ -24,6 +24,7 @@ from isthmus.training.lock import Held, claim, claims
 from isthmus.training.non_finite_loss import investigate
 from isthmus.training.options import TrainingOptions
 from isthmus.training.plan import settled, steady
+from isthmus.training.prefetch import reading
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS, examples, reference_triples
 from isthmus.training.scores import keep_training_scores
@@ -87,6 +88,8 @@ class Run:
         if options.tensorboard and folder is not None:
             self.callbacks.append(TensorBoard(folder / "tensorboard"))
         self.save_seconds = SAVE_SECONDS
+        self.ahead: bool | None = None
+        """Whether a thread reads the batches of coming steps; None: where that pays."""
         self._log_bytes = 0
         self._saved_step = -1
         self._built = self.begun = self._finished = False
@@ -186,9 +189,9 @@ class Run:
 
     def _loop(self, ctrl_c: CtrlC) -> None:
         bar = ProgressBar(self.title, self.total, "rows", self.progress, done=self.step)
-        with bar:
+        with bar, reading(self.batches, self.device, self.total, self.ahead) as batches:
             while self.running:
-                losses = self.advance(self.source.batch(self.batches.index(self.step)))
+                losses = self.advance(batches[self.step])
                 if self.validation_due:
                     self.validate()
                 if bar.due or self.step == self.total:
