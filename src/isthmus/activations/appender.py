@@ -22,7 +22,7 @@ from torch import Tensor
 
 from isthmus.activations import formats, provenance
 from isthmus.activations.duplicates import HASHES, row_hashes
-from isthmus.activations.feed_factory import Feed, RowFeed, TextFeed
+from isthmus.activations.feed_factory import Feed, RowFeed, TokenFeed
 from isthmus.activations.means import Means
 from isthmus.activations.mirror import Mirror
 from isthmus.activations.norms import MaxNorm, default_norm
@@ -114,7 +114,7 @@ class Appender:
         if number is not None:
             self._run = number
         else:
-            if isinstance(self.feed, TextFeed):
+            if isinstance(self.feed, TokenFeed):
                 run.folder = f"text-{len(self.facts.runs):03d}"
                 run.checksums = _write_tokens(self.folder / run.folder, self.feed)
             else:
@@ -313,7 +313,7 @@ def _write_sums(folder: Path, pieces: list[Piece], facts: Provenance) -> dict[st
     return writer.finish()
 
 
-def _write_tokens(folder: Path, feed: TextFeed) -> dict[str, str]:
+def _write_tokens(folder: Path, feed: TokenFeed) -> dict[str, str]:
     """The token rows of a run as plain files; their checksums."""
     tokens = feed.tokens
     arrays = (

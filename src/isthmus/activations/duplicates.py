@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.activations.feed_factory import RowFeed, TextFeed
+from isthmus.activations.feed_factory import RowFeed, TokenFeed
 from isthmus.activations.provenance import Provenance
 from isthmus.activations.shards import mapped
 from isthmus.activations.store import TOKEN_FILES
@@ -23,7 +23,7 @@ Held = list[tuple[Tensor, Tensor]]
 
 
 def leave_out_stored(
-    feed: TextFeed | RowFeed, folder: Path, facts: Provenance, before: int
+    feed: TokenFeed | RowFeed, folder: Path, facts: Provenance, before: int
 ) -> tuple[int, int]:
     """Let a feed keep nothing that the first ``before`` runs of a store hold.
 

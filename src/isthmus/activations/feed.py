@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(eq=False)
@@ -28,7 +28,7 @@ class Feed(Protocol):
     row, and ``axes`` which axis of a point's tensors holds the features.
     """
 
-    model: nn.Module
+    model: Any
     points: tuple[str, ...]
     widths: dict[str, int]
     counts: Tensor

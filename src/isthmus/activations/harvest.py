@@ -15,13 +15,14 @@ from isthmus.activations import formats
 from isthmus.activations.appender import Appender, Piece, locked
 from isthmus.activations.axes import Axis
 from isthmus.activations.duplicates import leave_out_stored
-from isthmus.activations.feed_factory import Feed, Kept, RowFeed, TextFeed, make_feed
+from isthmus.activations.feed_factory import Feed, Kept, RowFeed, TokenFeed, make_feed
 from isthmus.activations.merge import merge_if_complete
 from isthmus.activations.mirror import Mirror
 from isthmus.activations.norms import MaxNorm, checked_norm, medians, within
 from isthmus.activations.parts import Part, part_named
 from isthmus.activations.points import Side
 from isthmus.activations.provenance import FILE, PARTS, HarvestRun
+from isthmus.activations.provided_feed import Provider
 from isthmus.activations.store import Store
 from isthmus.anatomy import Source
 from isthmus.errors import IsthmusError
@@ -39,7 +40,7 @@ _QUEUE = 2
 
 
 def harvest(
-    model: LanguageModel | nn.Module,
+    model: LanguageModel | nn.Module | Provider,
     data: Tokens | Source,
     at: str | Sequence[str],
     out: str | Path,
@@ -58,14 +59,15 @@ def harvest(
 ) -> Store:
     """Run ``data`` through ``model`` and store its activations at the points ``at`` in ``out``.
 
-    ``data`` are the :class:`~isthmus.language.tokens.Tokens` for a language model, whose padding
-    and (with ``skip_special``) special tokens are left out, or a source of rows for any other
-    module (:class:`~isthmus.activations.row_feed.RowFeed` says what is a token then). ``batch``
-    rows go through at once. ``dtype`` is how they are stored: float32, float16, bfloat16 or int8
-    (with a scale for each row of activations, its largest elements apart); what the model computes
-    in is its own type. ``text`` and ``name`` say for provenance what the text and the module are.
-    ``axis`` says on which axis of a module's tensors the features lie, for all points or by point,
-    where that is not to be found out (:mod:`isthmus.activations.axes`).
+    A :class:`~isthmus.activations.provided_feed.Provider` in place of a model gives activations by
+    an engine of its own. ``data`` are the :class:`~isthmus.language.tokens.Tokens` for a language
+    model, whose padding and (with ``skip_special``) special tokens are left out, or a source of
+    rows for any other module (:class:`~isthmus.activations.row_feed.RowFeed` says what is a token
+    then). ``batch`` rows go through at once. ``dtype`` is how they are stored: float32, float16,
+    bfloat16 or int8 (with a scale for each row of activations, its largest elements apart); what
+    the model computes in is its own type. ``text`` and ``name`` say for provenance what the text
+    and the module are. ``axis`` says on which axis of a module's tensors the features lie, for all
+    points or by point, where that is not to be found out (:mod:`isthmus.activations.axes`).
 
     Tokens whose norm at any point is more than ``max_norm`` times the median there (of the first
     batch) are left out: attention sinks, of which a dictionary learns nothing and which spoil all
@@ -126,7 +128,7 @@ def harvest(
                 f"{repeats:,} tokens of {what}, in {rows:,} rows, are in {out} already: only "
                 "the others are added"
             )
-        documents = len(feed.tokens.names) if isinstance(feed, TextFeed) else len(feed.counts)
+        documents = len(feed.tokens.names) if isinstance(feed, TokenFeed) else len(feed.counts)
         run = HarvestRun(
             what, fingerprint, rows=len(feed.counts), documents=documents,
             tokens=int(feed.counts.sum()), left_out=dict(feed.left_out),
@@ -153,7 +155,9 @@ def _merged_before(folder: Path, feed: Feed) -> Store:
     return store
 
 
-def _leave_out(appender: Appender, feed: TextFeed | RowFeed, number: int | None) -> tuple[int, int]:
+def _leave_out(
+    appender: Appender, feed: TokenFeed | RowFeed, number: int | None
+) -> tuple[int, int]:
     """Take out of the feed what the store holds from other runs; how many tokens and rows."""
     before = len(appender.facts.runs) if number is None else number
     if not before:

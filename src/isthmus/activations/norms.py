@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from isthmus.activations.feed_factory import Feed, Kept, TextFeed
+from isthmus.activations.feed_factory import Feed, Kept, TokenFeed
 from isthmus.errors import IsthmusError
 from isthmus.notices import say
 
@@ -20,7 +20,7 @@ fifty times and more (Xiao et al. 2024, arXiv:2309.17453; Sun et al. 2024, arXiv
 
 def default_norm(feed: Feed) -> float | None:
     """Of a language model rows with norms beyond all others are left out, of others none."""
-    return MAX_NORM if isinstance(feed, TextFeed) else None
+    return MAX_NORM if isinstance(feed, TokenFeed) else None
 
 
 def checked_norm(value: MaxNorm) -> MaxNorm:
@@ -48,7 +48,7 @@ def within(kept: Kept, limits: Mapping[str, float]) -> Tensor:
     return inside
 
 
-def leave_out_sinks(feed: TextFeed, rows: Tensor, factor: float) -> None:
+def leave_out_sinks(feed: TokenFeed, rows: Tensor, factor: float) -> None:
     """Take the places and tokens out of a feed that are sinks in the rows ``rows``, int64.
 
     Who has to know beforehand which tokens are kept cannot look at each: left out are, of all rows,

@@ -1,16 +1,15 @@
 """Token rows through a language model."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from isthmus.activations.feed import Kept, class_name
+from isthmus.activations.feed import Kept
 from isthmus.activations.hooks import Activations
 from isthmus.activations.points import Side
 from isthmus.activations.text_layout import Layout, layouts
+from isthmus.activations.token_feed import TokenFeed
 from isthmus.anatomy import evaluating
 from isthmus.errors import IsthmusError
 from isthmus.language import Decoder, LanguageModel, Tokens
@@ -22,7 +21,7 @@ PROBED = (2, 3)
 """Rows and places of the pass that the shapes are read from."""
 
 
-class TextFeed:
+class TextFeed(TokenFeed):
     """Token rows through a language model.
 
     Padding is left out, and with ``skip_special`` also the tokens that stand for no text: the
@@ -40,23 +39,11 @@ class TextFeed:
         side: Side = "output",
         skip_special: bool = True,
     ) -> None:
-        self.host, self.tokens, self.model = host, tokens, host.module
+        super().__init__(host, tokens, skip_special)
+        self.host: LanguageModel = host
+        self.model = host.module
         self.acts = Activations(host.module, at, side)
         self.points = self.acts.points
-        self.keep = tokens.mask.clone()
-        special = 0
-        if skip_special and host.tokenizer.special:
-            listed = torch.tensor(sorted(host.tokenizer.special))
-            for start in range(0, len(self.keep), 4096):  # isin needs several times the memory
-                part = slice(start, start + 4096)
-                specials = self.keep[part] & torch.isin(tokens.ids[part], listed)
-                special += int(specials.sum())
-                self.keep[part] &= ~specials
-        self.counts = self.keep.sum(1)
-        self.left_out = {"special": special, "padding": int((~tokens.mask).sum())}
-        if int(self.counts.sum()) == 0:
-            raise IsthmusError("the text has no tokens to take activations at: pass another text")
-        self.places = int(tokens.ids.shape[1])
         self._check_numbers()
         # What cannot be told of padding has rows of different lengths go through it apart; whether
         # what is told heeds it is looked at in the first batch that has some.
@@ -73,14 +60,6 @@ class TextFeed:
                 "later behind its start token, so that a place of the decoder is about to write "
                 "the token of that place"
             )
-
-    def exclude(self, places: Tensor, reason: str) -> int:
-        """Keep no activations at ``places``, bool ``(rows, places)``; how many these were."""
-        number = int((self.keep & places).sum())
-        self.keep &= ~places
-        self.counts = self.keep.sum(1)
-        self.left_out[reason] = self.left_out.get(reason, 0) + number
-        return number
 
     def settle(self, batches: Iterable[Tensor]) -> None:
         if self._apart is not None:
@@ -188,35 +167,3 @@ class TextFeed:
                 f"the text has the token {low if low < 0 else high}, and {self.host.name} knows "
                 f"{vocabulary} tokens: pass tokens of its own tokenizer"
             )
-
-    def about(self) -> dict[str, Any]:
-        tokenizer = self.host.tokenizer
-        about: dict[str, Any] = {
-            "kind": "language",
-            "name": self.host.name,
-            "revision": self.host.revision,
-            "class": class_name(self.model),
-            "tokenizer": {
-                "class": class_name(tokenizer),
-                "vocabulary": tokenizer.vocabulary,
-                "bos": tokenizer.bos,
-                "special": sorted(tokenizer.special),
-            },
-        }
-        if self.host.opened:
-            about["opened"] = self.host.opened
-        if self.host.dtype != "float32":
-            about["dtype"] = self.host.dtype
-        return about
-
-    def fingerprint(self) -> str:
-        return tokens_fingerprint(self.tokens)
-
-
-def tokens_fingerprint(tokens: Tokens) -> str:
-    """A hash of token numbers, mask and documents."""
-    digest = hashlib.sha256(repr(tuple(tokens.ids.shape)).encode())
-    for part in (tokens.ids, tokens.mask, tokens.document, tokens.start):
-        digest.update(part.cpu().contiguous().numpy().data)
-    digest.update("\0".join(tokens.names).encode())
-    return digest.hexdigest()
