@@ -35,7 +35,7 @@ from variants import (
 @pytest.fixture(autouse=True)
 def unsynced(monkeypatch):
     """No power is cut here, and waiting for the disk is most of the time."""
-    monkeypatch.setattr(journal, "_sync", lambda path: None)
+    monkeypatch.setattr(journal, "synced", lambda path: None)
 
 
 def alone(name, X=toys.X, **more):

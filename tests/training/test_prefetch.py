@@ -12,6 +12,7 @@ from isthmus.anatomy import Signal, Source
 from isthmus.data import Subset, as_source
 from isthmus.training import prefetch
 from isthmus.training.batches import Batches
+from isthmus.training.many import Together
 
 
 def half(dtype):
@@ -29,6 +30,16 @@ def test_the_same_bits_with_and_without(recipe, steps):
         models.append(zoo.sha(run.run()))
     assert models[0] == models[1]
     assert not [t for t in threading.enumerate() if t.name.startswith("isthmus-prefetch")]
+
+
+def test_several_on_one_pass_too():
+    bits = []
+    for ahead in (False, True):
+        trainers = {n: toys.trainer(toys.fresh(n), steps=7) for n in ("sparse", "deterministic")}
+        together = Together(trainers)
+        together.ahead = ahead
+        bits.append({name: zoo.sha(model) for name, model in together.run().items()})
+    assert bits[0] == bits[1]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -10,12 +10,13 @@ from typing import TypeVar
 
 import torch
 
-from isthmus.anatomy import Autoencoder
+from isthmus.anatomy import Autoencoder, Batch
 from isthmus.errors import IsthmusError
 from isthmus.training.device import threads_of
 from isthmus.training.interrupt import CtrlC, Interrupted
 from isthmus.training.journal import commit, located, recover
 from isthmus.training.lock import claims
+from isthmus.training.prefetch import reading
 from isthmus.training.progress import ProgressBar, Show
 from isthmus.training.reference import ROWS
 from isthmus.training.run import PREPARE_ROWS, SAVE_SECONDS, Run
@@ -89,6 +90,8 @@ class Together:
         self.running = dict(trainers)
         self.names, self.folder = list(trainers), folder
         self.progress, self.title = progress, title
+        self.ahead: bool | None = None
+        """As of a run: whether a thread reads the batches of coming steps."""
         self.models: dict[str, Autoencoder] = {}
         self.failed: dict[str, Exception] = {}
 
@@ -128,11 +131,13 @@ class Together:
         first = min(t.step for t in self.running.values())
         total = max(t.total for t in self.running.values())
         size = self.batches.batch_size
-        with ProgressBar(self.title, total, "rows", self.progress, done=first) as bar:
+        device = next(iter(self.running.values())).device
+        bar = ProgressBar(self.title, total, "rows", self.progress, done=first)
+        with bar, reading(self.batches, device, total, self.ahead) as batches:
             while self.running:
                 step = min(t.step for t in self.running.values())
                 now = {name: t for name, t in self.running.items() if t.step == step}
-                self._step(now, step)
+                self._step(now, batches[step])
                 for name, trainer in now.items():
                     if not trainer.running:
                         self._finish(name, trainer)
@@ -145,10 +150,9 @@ class Together:
                     self._stop_here(step + 1, total)
                 self._each({n: t for n, t in now.items() if t.save_due}, Run.save)
 
-    def _step(self, now: Mapping[str, Run], step: int) -> None:
+    def _step(self, now: Mapping[str, Run], batch: Batch) -> None:
         """One batch, and where it is time the held-out rows, read once for those at this step."""
-        index = self.batches.index(step)
-        batch = self.source.batch(index).to(next(iter(now.values())).device)
+        batch = batch.to(next(iter(now.values())).device)
         self._each(now, partial(Run.advance, batch=batch))
         due = {name: t for name, t in now.items() if name in self.running and t.validation_due}
         if not due:
