@@ -185,12 +185,11 @@ def test_jobs_are_workers_on_this_machine(data, tmp_path):
 
 @pytest.mark.slow
 def test_a_cluster_is_asked_by_submitit(data, tmp_path):
-    submitit = pytest.importorskip("submitit")
+    pytest.importorskip("submitit")
     folder = tmp_path / "many"
     shared_fits.prepare(folder, data, ["plain"], "reconstruct", asked())
-    numbers = submit(folder, 2, {"timeout_min": 5}, cluster="local")
-    for number in numbers:
-        submitit.LocalJob(folder / "slurm", number).result()
+    for job in submit(folder, 2, {"timeout_min": 5}, cluster="local"):
+        job.result()
     assert (folder / "index.html").exists()
     with pytest.raises(IsthmusError, match="does not take these options"):
         submit(folder, 1, {"no_such_option": 1}, cluster="local")

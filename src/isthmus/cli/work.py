@@ -41,7 +41,7 @@ def work(
 
     assignment = read_assignment(folder)
     if slurm:
-        numbers = submit(folder, slurm, parse_options(slurm_options))
+        numbers = [str(job.job_id) for job in submit(folder, slurm, parse_options(slurm_options))]
         out.print(f"{slurm} processes were asked for: {', '.join(numbers)}", markup=False)
         return
     with interruptible(), ProgressBar("work", 1, "tasks", not quiet) as bar:

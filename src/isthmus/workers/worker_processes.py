@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -66,8 +67,8 @@ def start_here(
 
 def submit(
     folder: Path, number: int, options: dict[str, object] | None = None, cluster: str | None = None
-) -> list[str]:
-    """Ask a cluster for so many processes that work on a folder; the numbers of their jobs.
+) -> list[Any]:
+    """Ask a cluster for so many processes that work on a folder; submitit's jobs.
 
     By submitit, whose ``options`` these are (``slurm_partition``, ``timeout_min``, ...); what it is
     given is a command line, so that no code of this process travels. ``cluster`` is ``slurm``,
@@ -85,5 +86,5 @@ def submit(
     # A command line of submitit's own, since it pickles what it is given.
     run = submitit.helpers.CommandFunction(command(folder), verbose=False)
     with executor.batch():
-        jobs = [executor.submit(run) for _ in range(number)]
-    return [str(job.job_id) for job in jobs]
+        jobs: list[Any] = [executor.submit(run) for _ in range(number)]
+    return jobs
