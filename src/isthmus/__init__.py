@@ -42,14 +42,17 @@ if TYPE_CHECKING:
     from isthmus import ranks as ranks
     from isthmus import recipes as recipes
     from isthmus import reproduction as reproduction
+    from isthmus import roofline as roofline
     from isthmus import runs as runs
     from isthmus import shapes as shapes
     from isthmus import spelling as spelling
+    from isthmus import storage as storage
     from isthmus import studies as studies
     from isthmus import tables as tables
     from isthmus import testing as testing
     from isthmus import threads as threads
     from isthmus import training as training
+    from isthmus import workers as workers
     from isthmus.anatomy import Autoencoder, Signal
     from isthmus.comparison import compare
     from isthmus.formats import from_pretrained

@@ -31,7 +31,7 @@ def work(
 ) -> None:
     """Do what was prepared in a folder, together with all who work there.
 
-    isthmus compare, sweep and reproduce with --prepare write down what is to be done. Run this in
+    isthmus compare and reproduce with --prepare write down what is to be done. Run this in
     as many terminals and on as many machines that share the folder as there are; each task is done
     once, and what belongs to a process that died is taken over.
     """

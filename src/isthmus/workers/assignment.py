@@ -58,7 +58,7 @@ def read_assignment(folder: Path) -> Assignment:
     work = _read(folder / FILE)
     if work is None:
         raise IsthmusError(
-            f"{folder} holds no work ({FILE}): write it down by isthmus compare, sweep or "
+            f"{folder} holds no work ({FILE}): write it down by isthmus compare or "
             "reproduce with --prepare"
         )
     return work

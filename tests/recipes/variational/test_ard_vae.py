@@ -203,7 +203,7 @@ RUN = {
 def test_a_run_resumed_within_an_epoch_ends_on_the_same_bits(tmp_path, monkeypatch, at):
     from isthmus.training import journal
 
-    monkeypatch.setattr(journal, "_sync", lambda path: None)
+    monkeypatch.setattr(journal, "synced", lambda path: None)
     rows = X[:400]  # 40 to train on: an epoch, and a refresh, every four steps
     whole = isthmus.fit("ard-vae", rows, **RUN)
     options = {**RUN, "save_every": at}

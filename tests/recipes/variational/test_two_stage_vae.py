@@ -27,7 +27,7 @@ QUICK = {"device": "cpu", "progress": False, "scaling": "none", "lr_schedule": "
 
 @pytest.fixture(autouse=True)
 def unsynced(monkeypatch):
-    monkeypatch.setattr(journal, "_sync", lambda path: None)
+    monkeypatch.setattr(journal, "synced", lambda path: None)
 
 
 def circle(n, seed):
