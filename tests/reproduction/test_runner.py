@@ -14,6 +14,7 @@ from isthmus.reproduction import results, runner
 from isthmus.reproduction.probes import Probe
 from isthmus.studies import Premise, Tuning, quantity
 from isthmus.training.lock import held
+from isthmus.training.non_finite_loss import NonFiniteLoss
 
 NOW = Probe("page", "here", "weights", {"method": "a"})
 
@@ -78,6 +79,33 @@ def test_rates_are_chosen_for_every_arm_before_anything_else(monkeypatch, ran, t
     before = len(ran)
     reproduction.reproduce("made", folder=tmp_path)
     assert len(ran) == before
+
+
+def test_a_rate_at_which_a_loss_is_not_finite_is_not_chosen(monkeypatch, tmp_path):
+    def experiment(trial):
+        rate = trial.rates["method"]
+        if rate == 1.0:
+            raise NonFiniteLoss(["mse"], 7, [], None)
+        return {arm: {**one, "error": rate} for arm, one in figures().items()}
+
+    grid = Tuning((0.01, 0.1, 1.0), "error", ("method",), lower_is_better=False)
+    use(monkeypatch, a_claim(experiment, tuning=grid))
+    monkeypatch.setattr(runner, "probe", lambda claim: NOW)
+    outcome = reproduction.reproduce("made", jobs=1, folder=tmp_path)["made"]
+    assert outcome.rates == {"method": 0.1}
+    assert len(outcome.trials) == 5
+
+
+def test_a_loss_that_is_not_finite_ends_a_seed_that_counts(monkeypatch, tmp_path):
+    def experiment(trial):
+        if trial.seed:
+            raise NonFiniteLoss(["mse"], 7, [], None)
+        return figures(method=2.0, null=1.0)
+
+    use(monkeypatch, a_claim(experiment))
+    monkeypatch.setattr(runner, "probe", lambda claim: NOW)
+    with pytest.raises(IsthmusError, match=r"trials ended early: made, .*became NaN or infinite"):
+        reproduction.reproduce("made", jobs=1, folder=tmp_path)
 
 
 def test_a_grid_without_its_measure_is_one_sentence(monkeypatch, ran, tmp_path):

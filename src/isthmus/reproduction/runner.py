@@ -24,6 +24,7 @@ from isthmus.reproduction.results import Outcome, TrialResult
 from isthmus.studies import Claim, Trial, get_claim
 from isthmus.studies.trial import FIRST
 from isthmus.training.lock import held
+from isthmus.training.non_finite_loss import NonFiniteLoss
 
 RESULTS = Path("reproductions")
 ROOM = Path(studies.__file__).resolve().parent
@@ -234,6 +235,10 @@ def work(task: Task, claim: Claim | None = None) -> Probe | TrialResult | str:
             return probe(claim)
         with one_thread():
             figures = claim.run(Trial(task.seed, task.budget, dict(task.rates)))
+    except NonFiniteLoss as problem:
+        if task.purpose != "tuning" or claim is None or claim.tuning is None:
+            return str(problem)
+        figures = {arm: {} for arm in claim.tuning.arms}  # a rate too high to be chosen
     except IsthmusError as problem:
         return str(problem)
     except (Exception, SystemExit) as problem:
