@@ -137,10 +137,13 @@ def topological(
     largest = None
     if signal.kind == "image" and signal.low is not None and signal.high is not None:
         largest = (signal.high - signal.low) * signal.numel**0.5
+    objective = MSE() * 1.0
+    if weight:  # else its scale would follow weight decay alone, to zero
+        objective = objective + weight * Topology(pairs, largest)
     return Autoencoder(
         signal,
         encoder=encoder or encoder_for(signal, latent_dim, network, hidden=hidden, norm=norm),
         bottleneck=Identity(),
         decoder=decoder or decoder_for(signal, latent_dim, network, hidden=hidden, norm=norm),
-        objective=MSE() + weight * Topology(pairs, largest),
+        objective=objective,
     )
