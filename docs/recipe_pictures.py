@@ -78,7 +78,6 @@ SETTINGS: dict[str, Setting] = {
     "gated": Setting("digits", L0),
     "gba": Setting("digits", {**ATOMS, "rates": 4, "every": 10, "steps": 800}),
     "gon": Setting("digits", {"latent_dim": 16, "steps": 250, "batch_size": 64}),
-    "groupmax": Setting("digits", TOP),
     "iwae": Setting("digits", DRAWS),
     "jumprelu": Setting("digits", L0),
     "k-sparse": Setting("digits", {**ATOMS, "k": 8}),

@@ -21,7 +21,7 @@ RECIPES = {
     "batchtopk": "batchtopk",
     "jumprelu": "jumprelu",
     "gated": "gated",
-    "groupmax": "groupmax",
+    "groupmax": "topk",
 }
 EXAMPLES = 8
 """Rows that a model is saved with, to be compared when it is loaded."""
@@ -147,6 +147,8 @@ def _recipe_of(dictionary: Found) -> tuple[str, dict[str, Any]]:
                 "which there is no recipe here yet: use the library that wrote it"
             )
         return "llama-scope", options
+    if record.activation == "groupmax":
+        options["grouped"] = True
     if dictionary.shares:
         return "matryoshka", {**options, "shares": dictionary.shares}
     return RECIPES[record.activation], options

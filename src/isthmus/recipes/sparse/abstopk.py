@@ -17,6 +17,7 @@ from isthmus.recipes.options import (
     check_active,
 )
 from isthmus.recipes.registry import recipe
+from isthmus.recipes.sparse.topk import TRAINING
 
 
 @recipe(
@@ -29,15 +30,7 @@ from isthmus.recipes.registry import recipe
     "0,  x^ = W_d z + b,  L = |x - x^|^2 / d + (1/32) |e - e^|^2 / d",
     claim="With signed codes one latent carries both poles of a concept, for which non-negative "
     "dictionaries spend two; the error at equal k is lower.",
-    training={
-        "steps": 10_000,
-        "lr": 1.6e-3,
-        "batch_size": 4096,
-        "optimiser_options": {"eps": 6.25e-10},
-        "clip": 1.0,
-        "average": 0.999,
-        "warmup": 100,
-    },
+    training=TRAINING,
     scaling="global",
 )
 def abstopk(

@@ -65,10 +65,14 @@ class NormMatching(Part):
         length = x.norm(dim=1)
         atoms = norms(model).detach()
         most = max(1, self.width // _SHARE)
-        values, indices = self._strongest(h, most, atoms)
-        if most < self.width and bool(self._short(values, indices, atoms, length).any()):
-            values, indices = self._strongest(h, self.width, atoms)
-        kept = self._kept(values, indices, atoms, length)
+        values, indices, sums = self._strongest(h, most, atoms)
+        # Where a row has more to give, and is not as long as it should be yet, all are looked at.
+        short = (values[:, -1] > 0) & (sums[:, -1] < length)
+        if most < self.width and bool(short.any()):
+            values, indices, sums = self._strongest(h, self.width, atoms)
+        best = (sums - length[:, None]).abs().argmin(1)
+        places = torch.arange(values.shape[1], device=values.device)
+        kept = (places <= best[:, None]) & (values > 0)
         values = torch.where(kept, values, 0.0)
         room = max(1, int(kept.sum(1).max())) if len(kept) else 1
         return NormedCode(
@@ -76,25 +80,14 @@ class NormMatching(Part):
             h if sample else None, lengths=length,
         )  # fmt: skip
 
-    def _strongest(self, h: Preactivations, k: int, atoms: Tensor) -> tuple[Tensor, Tensor]:
-        """The k strongest of each row, in falling order."""
+    def _strongest(self, h: Preactivations, k: int, atoms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The k strongest of each row, in falling order, and the joint length up to each."""
         values, indices = h.top(k, priority=atoms)
         order = (values.detach() * atoms[indices]).argsort(dim=1, descending=True, stable=True)
-        return torch.relu(values.gather(1, order)), indices.gather(1, order)
-
-    @torch.no_grad()
-    def _short(self, values: Tensor, indices: Tensor, atoms: Tensor, length: Tensor) -> Tensor:
-        """Which rows have more to give, and are not as long as they should be yet."""
-        sums = (values * atoms[indices]).square().sum(1).sqrt()
-        return (values[:, -1] > 0) & (sums < length)
-
-    @torch.no_grad()
-    def _kept(self, values: Tensor, indices: Tensor, atoms: Tensor, length: Tensor) -> Tensor:
-        """Which places are kept: those up to the best k, where the value is positive."""
-        sums = (values * atoms[indices]).double().square().cumsum(1).sqrt()
-        best = (sums - length[:, None]).abs().argmin(1)
-        places = torch.arange(values.shape[1], device=values.device)
-        return (places <= best[:, None]) & (values > 0)
+        values, indices = torch.relu(values.gather(1, order)), indices.gather(1, order)
+        # Double: what a small one adds must not be lost.
+        weighed = (values.detach() * atoms[indices]).double()
+        return values, indices, weighed.square().cumsum(1).sqrt()
 
     @torch.no_grad()
     def prepare(self, model: Autoencoder, look: Look) -> None:

@@ -6,8 +6,9 @@ from pydantic import Field
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Output, Signal, Term
-from isthmus.bottlenecks import TopK
+from isthmus.bottlenecks import GroupMax, TopK
 from isthmus.bottlenecks.topk import WideSparseCode
+from isthmus.errors import IsthmusError
 from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import MSE
 from isthmus.objectives.dead_latents import with_help
@@ -27,6 +28,16 @@ from isthmus.recipes.registry import recipe
 
 MULTI = 4
 """Multi-TopK also rebuilds from this many times k latents (Gao et al. 2024, section 4.4)."""
+TRAINING = {
+    "steps": 10_000,
+    "lr": 1.6e-3,
+    "batch_size": 4096,
+    "optimiser_options": {"eps": 6.25e-10},
+    "clip": 1.0,
+    "average": 0.999,
+    "warmup": 100,
+}
+"""How dictionaries of k latents a row are trained, unless a page says otherwise."""
 
 
 class MultiTopK(Term):
@@ -52,15 +63,7 @@ class MultiTopK(Term):
     "L = |x - x^|^2 / d + (1/32) |e - e^|^2 / |e|^2 [+ (1/8) |x - x^_4k|^2 / d]",
     claim="TopK rebuilds better than ReLU with an L1 penalty at equal L0 and scales as a power law "
     "in width and k; tied initialisation and AuxK keep nearly all latents alive.",
-    training={
-        "steps": 10_000,
-        "lr": 1.6e-3,
-        "batch_size": 4096,
-        "optimiser_options": {"eps": 6.25e-10},
-        "clip": 1.0,
-        "average": 0.999,
-        "warmup": 100,
-    },
+    training=TRAINING,
     scaling="global",
 )
 def topk(
@@ -79,6 +82,9 @@ def topk(
         int | None,
         Field(gt=0, description="k at first, falling over a tenth of the run (none: always k)"),
     ] = None,
+    grouped: Annotated[
+        bool, Field(description="the largest of each of k groups of latents, not the k largest")
+    ] = False,
     subtract_bias: SubtractBias = True,
     unit: UnitRows = True,
 ) -> Autoencoder:
@@ -96,6 +102,10 @@ def topk(
     latents, from which k falls linearly over the first tenth of the run (Llama Scope, catalogue
     64): every latent is used before latents have to compete.
 
+    ``grouped`` is GroupMax, an option of EleutherAI's sparsify without a paper: latents are dealt
+    into k groups of neighbours, and each example uses the strongest of each. Two features that
+    occur together have to lie in different groups; the loss sees to it.
+
     Published: 131,072 tokens a batch, a learning rate near 1e-4 that falls with the square root of
     the width, Adam with eps 6.25e-10, weight average 0.999, gradients clipped at 1, AuxK with a
     power of two close to half the elements of a row (``k_aux``) and weight 1/32, divided by what is
@@ -107,6 +117,10 @@ def topk(
     much of ``k_aux`` is dead (as in sparsify).
     """
     check_active(latent_dim, k=k, k_start=k_start)
+    if grouped and (multi_weight or k_start is not None):
+        raise IsthmusError(
+            "with grouped=true each group has one latent: leave out multi_weight and k_start"
+        )
     dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
     wide = min(MULTI * k, latent_dim) if multi_weight else None
     objective = MSE() * 1.0
@@ -116,7 +130,9 @@ def topk(
     return Autoencoder(
         signal,
         encoder=DictionaryEncoder(dictionary, subtract_bias=subtract_bias),
-        bottleneck=TopK(latent_dim, k, dead_after, wide=wide, start=k_start, fit_scale=True),
+        bottleneck=GroupMax(latent_dim, k, dead_after)
+        if grouped
+        else TopK(latent_dim, k, dead_after, wide=wide, start=k_start, fit_scale=True),
         decoder=dictionary,
         objective=objective,
         parts=parts,

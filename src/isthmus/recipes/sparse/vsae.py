@@ -26,6 +26,7 @@ from isthmus.recipes.options import (
     check_active,
 )
 from isthmus.recipes.registry import recipe
+from isthmus.recipes.sparse.topk import TRAINING
 
 LOGVAR = (-6.0, 2.0)
 """Bounds of a learned log variance."""
@@ -117,15 +118,7 @@ class LatentKL(Term):
     "L = |x - x^|^2 / d + (1/32) |e - e^|^2 / |e|^2 + (beta / d) KL(N(u, s^2) || N(0, 1))",
     claim="Drawing the latents from Gaussians that a divergence pulls to a standard normal does "
     "not help a TopK dictionary: it rebuilds worse and many more latents die.",
-    training={
-        "steps": 10_000,
-        "lr": 1.6e-3,
-        "batch_size": 4096,
-        "optimiser_options": {"eps": 6.25e-10},
-        "clip": 1.0,
-        "average": 0.999,
-        "warmup": 100,
-    },
+    training=TRAINING,
     scaling="global",
 )
 def vsae(

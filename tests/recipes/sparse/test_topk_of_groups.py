@@ -1,4 +1,4 @@
-"""groupmax: a page of its own, and files of sparsify."""
+"""topk with groups: one latent of each, and files of sparsify."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ X = np.random.default_rng(0).normal(1.0, 1.0, (300, 10)).astype(np.float32)
 
 def fitted(**options):
     options = {"latent_dim": 40, "k": 5, "steps": 60, "batch_size": 100, "k_aux": 8, **options}
-    return isthmus.fit("groupmax", X, lr=3e-3, progress=False, **options)
+    return isthmus.fit("topk", X, grouped=True, lr=3e-3, progress=False, **options)
 
 
 def test_each_row_has_at_most_one_latent_of_each_group():
@@ -33,7 +33,8 @@ def test_written_for_sparsify_and_read_again(tmp_path):
     model = fitted()
     write(model, tmp_path / "sae", format="sparsify")
     again = isthmus.from_pretrained(tmp_path / "sae")
-    assert again.config["recipe"] == "groupmax"
+    assert again.config["recipe"] == "topk"
+    assert again.config["options"]["grouped"]
     np.testing.assert_allclose(again.encode(X), model.encode(X), atol=1e-4)
     with pytest.raises(IsthmusError, match="SAELens has no groupmax dictionary"):
         write(model, tmp_path / "saelens", format="saelens")
@@ -51,3 +52,9 @@ def test_groups_of_two_sizes_are_fitted_and_not_written(tmp_path):
     assert all((on[:, group == g].sum(1) <= 1).all() for g in range(5))
     with pytest.raises(IsthmusError, match="42 latents cannot be cut into 5"):
         write(model, tmp_path / "sae", format="sparsify")
+
+
+@pytest.mark.parametrize("options", [{"multi_weight": 0.1}, {"k_start": 10}])
+def test_a_group_has_one_latent(options):
+    with pytest.raises(IsthmusError, match="with grouped=true each group has one latent"):
+        fitted(**options)
