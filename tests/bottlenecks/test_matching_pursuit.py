@@ -80,6 +80,21 @@ def test_orthogonal_pursuit_is_scikit_learns_where_all_products_are_positive():
     np.testing.assert_array_equal(signed != 0, expected != 0)
 
 
+@pytest.mark.parametrize("k", [1, 4, 10])
+def test_signed_orthogonal_pursuit_is_scikit_learns(k):
+    x, atoms = rows_and_atoms(seed=3)
+    values, indices = matching_pursuit(x, atoms, k, orthogonal=True, signed=True)
+    expected = orthogonal_mp(atoms.T.numpy(), x.T.numpy(), n_nonzero_coefs=k).T
+    np.testing.assert_allclose(dense(values, indices, len(atoms)), expected, atol=1e-4)
+
+
+def test_signed_pursuit_sees_a_row_and_its_opposite_alike():
+    x, atoms = rows_and_atoms(seed=4)
+    both = [dense(*matching_pursuit(s * x, atoms, 5, signed=True), len(atoms)) for s in (1, -1)]
+    np.testing.assert_allclose(both[0], -both[1], atol=1e-6)
+    assert (both[0] < 0).any()
+
+
 @pytest.mark.parametrize("orthogonal", [False, True])
 @pytest.mark.parametrize("k", [1, 4])
 def test_gradients_are_those_of_finite_differences(orthogonal, k):

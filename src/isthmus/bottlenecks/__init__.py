@@ -9,7 +9,9 @@ from isthmus.bottlenecks.identity import Identity
 from isthmus.bottlenecks.jumprelu import JumpReLUBottleneck
 from isthmus.bottlenecks.matching_pursuit import MatchingPursuit, matching_pursuit
 from isthmus.bottlenecks.mixture import GaussianMixturePrior
+from isthmus.bottlenecks.nearest_atom import NearestAtom
 from isthmus.bottlenecks.projection import Projection
+from isthmus.bottlenecks.proximal_gradient import PricedCode, priced_codes
 from isthmus.bottlenecks.relu import ReLU
 from isthmus.bottlenecks.resampling import Resampling
 from isthmus.bottlenecks.topk import TopK
@@ -17,6 +19,7 @@ from isthmus.bottlenecks.vector_quantiser import VectorQuantiser
 
 __all__ = [
     "BatchTopK", "FiringCounter", "Gated", "GaussianBottleneck", "GaussianMixturePrior", "GroupMax",
-    "Identity", "JumpReLUBottleneck", "MatchingPursuit", "Projection", "ReLU", "Resampling",
-    "StandardNormal", "TopK", "VectorQuantiser", "matching_pursuit",
+    "Identity", "JumpReLUBottleneck", "MatchingPursuit", "NearestAtom", "PricedCode", "Projection",
+    "ReLU", "Resampling", "StandardNormal", "TopK", "VectorQuantiser", "matching_pursuit",
+    "priced_codes",
 ]  # fmt: skip

@@ -34,14 +34,16 @@ def matching_pursuit(
     *,
     orthogonal: bool = False,
     tolerance: float = 0.0,
+    signed: bool = False,
 ) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:
     """Coefficients and latents of the k steps of each row, in the order of the steps.
 
     A step takes the atom with the largest product ``<r, a>`` with what is left over, ``r``, adds
     the product to its coefficient and subtracts it: atoms have norm 1. ``orthogonal`` fits all
-    coefficients anew by least squares instead, and takes no atom twice. A row ends before k steps
-    where no product is positive or where ``|r| <= tolerance``; its places are then filled up with
-    the coefficient 0 at latent 0. An atom that is taken several times has the sum at its first
+    coefficients anew by least squares instead, and takes no atom twice. ``signed`` takes the atom
+    with the largest absolute product. A row ends before k steps where no product is positive (of
+    ``signed``: none differs from zero) or where ``|r| <= tolerance``; its places are then filled up
+    with the coefficient 0 at latent 0. An atom that is taken several times has the sum at its first
     place. Gradients reach ``x`` and ``atoms``; what is taken is held fixed.
     """
     if not k > 0:
@@ -52,7 +54,7 @@ def matching_pursuit(
         )
     with torch.autocast(x.device.type, enabled=False):  # steps would add up roundings
         with torch.no_grad():
-            indices = _pursued(x.detach(), atoms.detach(), k, orthogonal, tolerance)
+            indices = _pursued(x.detach(), atoms.detach(), k, orthogonal, tolerance, signed)
         values: Tensor = _Coefficients.apply(  # type: ignore[no-untyped-call]
             x, atoms, indices, orthogonal
         )
@@ -61,30 +63,41 @@ def matching_pursuit(
     return values, indices.clamp_min(0)
 
 
-def _pursued(x: Tensor, atoms: Tensor, k: int, orthogonal: bool, tolerance: float) -> Tensor:
+def _pursued(
+    x: Tensor, atoms: Tensor, k: int, orthogonal: bool, tolerance: float, signed: bool
+) -> Tensor:
     """What each step of each row takes, ``(rows, k)``; -1 after its end."""
     width = len(atoms)
     gram = atoms @ atoms.T if not orthogonal and width**2 <= _GRAM else None
     block = max(1, _BLOCK // max(width, k * atoms.shape[1]))
-    parts = [_of_block(part, atoms, gram, k, orthogonal, tolerance) for part in x.split(block)]
+    parts = [
+        _of_block(part, atoms, gram, k, orthogonal, tolerance, signed) for part in x.split(block)
+    ]
     return torch.cat(parts) if parts else x.new_zeros((0, k), dtype=torch.int64)
 
 
 def _of_block(
-    x: Tensor, atoms: Tensor, gram: Tensor | None, k: int, orthogonal: bool, tolerance: float
+    x: Tensor,
+    atoms: Tensor,
+    gram: Tensor | None,
+    k: int,
+    orthogonal: bool,
+    tolerance: float,
+    signed: bool,
 ) -> Tensor:
     left, products = x.clone(), x @ atoms.T
     latents = torch.full((len(x), k), -1, dtype=torch.int64, device=x.device)
     directions = x.new_zeros(len(x), k, x.shape[1]) if orthogonal else None
     going = torch.ones(len(x), dtype=torch.bool, device=x.device)
     for step in range(k):
-        size, best = products.max(1)
+        size, best = (products.abs() if signed else products).max(1)
         going = going & (size > 0.0)
         if tolerance > 0.0:
             going = going & (left.norm(dim=1) > tolerance)
         if not bool(going.any()):
             break
         latents[:, step] = torch.where(going, best, -1)
+        size = products.gather(1, best[:, None]).squeeze(1) if signed else size
         amount = torch.where(going, size, 0.0)[:, None]
         atom = atoms[best]
         if directions is not None:
@@ -102,7 +115,8 @@ def _of_block(
         else:
             products = torch.addcmul(products, amount, gram[best], value=-1.0)
         if orthogonal:
-            products.scatter_(1, latents[:, : step + 1].clamp_min(0), -torch.inf)
+            least = 0.0 if signed else -torch.inf
+            products.scatter_(1, latents[:, : step + 1].clamp_min(0), least)
     return latents
 
 
@@ -214,9 +228,11 @@ class MatchingPursuit(Part):
         *,
         orthogonal: bool = False,
         tolerance: float = 0.0,
+        signed: bool = False,
     ) -> None:
         super().__init__()
         self.width, self.orthogonal, self.tolerance = width, orthogonal, tolerance
+        self.signed = signed
         self.register_buffer("_k", torch.tensor(k, dtype=torch.int64))
         self.counter = FiringCounter(width, dead_after)
 
@@ -234,8 +250,9 @@ class MatchingPursuit(Part):
     def forward(self, h: Preactivations, *, sample: bool = False) -> SparseCode:
         x = h.x if h.centre is None else h.x - h.centre
         values, indices = matching_pursuit(
-            x, h.weight, self.k, orthogonal=self.orthogonal, tolerance=self.tolerance
-        )
+            x, h.weight, self.k, orthogonal=self.orthogonal, tolerance=self.tolerance,
+            signed=self.signed,
+        )  # fmt: skip
         return SparseCode(values, indices, h.width, h if sample else None)
 
     @torch.no_grad()

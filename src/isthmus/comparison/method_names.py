@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import IsthmusError
+from isthmus.notices import say
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
 
 
@@ -17,6 +18,7 @@ def named(
     """Each recipe by the name that it has in the comparison.
 
     That is its own name, or where another one or a baseline has it too ``package.module:function``.
+    A recipe of this library that is a baseline already is left to it, which is said.
     Raises :class:`IsthmusError` for two of one name, and for an autoencoder that was trained
     already.
     """
@@ -29,6 +31,9 @@ def named(
         return named([recipes], baselines)
     by_name: dict[str, Recipe] = {}
     for name, recipe in pairs:
+        if recipe.builtin and recipe.name == name and name in baselines:
+            say(f"{name} is a baseline of every comparison: the recipe is not fitted beside it")
+            continue
         reserved = name in baselines or (name == "plain" and not recipe.builtin)
         if reserved or (name in by_name and by_name[name] is not recipe):
             other = "a baseline is" if reserved else "two recipes are"

@@ -5,6 +5,7 @@ from isthmus.networks.dictionary import Dictionary, DictionaryEncoder
 from isthmus.networks.factory import NETWORKS, decoder_for, encoder_for, network_name, numbers_last
 from isthmus.networks.grid import GridDecoder, GridEncoder, ResidualStack, grid_shape
 from isthmus.networks.layers import ACTIVATIONS
+from isthmus.networks.linear_projection import LinearProjection
 from isthmus.networks.mlp import MLPDecoder, MLPEncoder
 from isthmus.networks.patches import Patches
 from isthmus.networks.positions import sincos
@@ -21,7 +22,7 @@ from isthmus.networks.transformer import (
 
 __all__ = [
     "ACTIVATIONS", "NETWORKS", "ConvDecoder", "ConvEncoder", "Dictionary", "DictionaryEncoder",
-    "Ended", "GridDecoder", "GridEncoder",
+    "Ended", "GridDecoder", "GridEncoder", "LinearProjection",
     "MLPDecoder", "MLPEncoder", "PatchDecoder", "PatchEncoder", "Patches", "Projector",
     "ResidualStack", "TiedEncoder", "TokenDecoder", "TokenEncoder", "TransformerDecoder",
     "TransformerEncoder",

@@ -37,6 +37,10 @@ DictionaryDim = Annotated[int, Field(gt=0, description="number of latents"), Mea
 ActiveLatents = Annotated[
     int, Field(gt=0, description="active latents per example"), Meant("active")
 ]
+RowsInMemory = Annotated[
+    int, Field(gt=1, description="rows that are held in memory at most; of more, as many at random")
+]
+Iterations = Annotated[int, Field(gt=0, description="iterations of the solver at most")]
 TargetL0 = Annotated[
     float | None,
     Field(gt=0, description="active latents to aim at; the coefficient is then found, not chosen"),

@@ -16,9 +16,7 @@ from isthmus.likelihoods import LearnedGaussian
 from isthmus.networks.layers import plain
 from isthmus.objectives import KL, NegativeLogLikelihood
 from isthmus.recipes.registry import recipe
-
-CHUNK = 2**15
-"""Rows that are read at once; no result depends on it beyond rounding."""
+from isthmus.training.model_rows import model_rows
 
 LEAST_VARIANCE = 1e-3
 """The least variance of the noise, in the model's units: without it constant rows have no bound."""
@@ -197,14 +195,7 @@ def rounding_of(model: Autoencoder, source: Source) -> Tensor | None:
 
 def chunks(model: Autoencoder, source: Source) -> Iterator[Tensor]:
     """All rows in the model's units, some at a time, ``(rows, d)`` in float64 on the CPU."""
-    for start in range(0, len(source), CHUNK):
-        batch = source.batch(torch.arange(start, min(start + CHUNK, len(source))))
-        if batch.mask is not None:
-            raise IsthmusError(
-                "trimmed-linear-vae reads complete rows, and these have a mask: fill what is "
-                "missing, or use a recipe that is trained by gradients"
-            )
-        yield model.scaler(batch.to(model.device).x).double().cpu().flatten(1)
+    return model_rows(model, source, "trimmed-linear-vae")
 
 
 @torch.no_grad()
