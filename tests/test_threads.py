@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from isthmus import threads
+from isthmus.errors import IsthmusError
 
 
 def in_process(code, **environment):
@@ -80,3 +81,12 @@ def test_as_many_threads_as_a_container_allows(tmp_path):
     )
     assert in_process(code) == "1"
     assert in_process(code, OMP_NUM_THREADS="3") == "3"
+
+
+def test_no_machine_is_asked_for_more_processes_than_it_could_start(monkeypatch):
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: 32)
+    threads.check_processes(128, "ranks")
+    with pytest.raises(IsthmusError, match="jobs=129 processes are too many for the 32 cores"):
+        threads.check_processes(129, "jobs")
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: None)
+    threads.check_processes(64, "ranks")

@@ -18,6 +18,18 @@ class MissingExtra(IsthmusError):
         )
 
 
+NO_MEMORY = "there is not enough memory for this: ask for less at once"
+
+
+def is_out_of_memory(problem: BaseException) -> bool:
+    """Whether memory, a device's too, was not enough: PyTorch has several errors for that."""
+    return (
+        isinstance(problem, MemoryError)
+        or type(problem).__name__ == "OutOfMemoryError"
+        or (isinstance(problem, RuntimeError) and "allocate memory" in str(problem))
+    )
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> IsthmusError:
     """An error for a name that does not exist, offering the nearest right one."""
     known = sorted(known)

@@ -15,9 +15,13 @@ import sys
 import threading
 from pathlib import Path
 
+from isthmus.errors import IsthmusError
+
 SPINS = "2000"
 """Turns of GNU OpenMP's waiting loop before a thread sleeps: microseconds, as long as one piece of
 a step waits for the next."""
+LEAST_PROCESSES = 64
+"""Processes that any machine may be asked for: few cores take turns."""
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 _COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _CGROUP = Path("/sys/fs/cgroup")
@@ -76,6 +80,20 @@ def waiting() -> str:
     if _crowded.is_set() or os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive":
         return "asleep: a busy machine is shared fairly"
     return "spinning, or as OpenMP was told to"
+
+
+def check_processes(number: int, what: str) -> None:
+    """An error for so many processes of this machine that it could not even start them.
+
+    ``what`` is how they were asked for, as ``ranks``.
+    """
+    cores = os.cpu_count() or 1
+    most = max(LEAST_PROCESSES, 4 * cores)
+    if number > most:
+        raise IsthmusError(
+            f"{what}={number} processes are too many for the {cores} cores of this machine: use "
+            f"{most} or fewer here, and further machines for more"
+        )
 
 
 def quota(root: Path = _CGROUP) -> float | None:

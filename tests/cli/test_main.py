@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 
 from commands import process, run
 from isthmus.cli import app
@@ -77,6 +78,7 @@ def test_what_the_system_or_memory_refuses_is_one_sentence(monkeypatch):
     )
     memory = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 12 bytes"
     assert "not enough memory" in refused(RuntimeError(memory))
+    assert "not enough memory" in refused(torch.OutOfMemoryError("CUDA out of memory."))
     with pytest.raises(RuntimeError, match="a fault of ours"):
         refused(RuntimeError("a fault of ours"))
 

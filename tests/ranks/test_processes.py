@@ -6,10 +6,11 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 import isthmus
 from isthmus.errors import IsthmusError
-from isthmus.ranks import team
+from isthmus.ranks import exchanging, team
 from isthmus.runs import team as run_team
 from isthmus.training import state_parts
 from ranks.troubled import (
@@ -51,6 +52,27 @@ def test_rows_that_cannot_be_read_on_one_rank(tmp_path):
         raise OSError(errno.EIO, "Input/output error", "rows.bin")
 
     assert _sentence(tmp_path / "run", trouble=at(1, 4, torn)) == "rows.bin: Input/output error"
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ],
+)
+def test_a_rank_without_memory_says_so_and_no_traceback(tmp_path, capfd, problem):
+    def full():
+        raise problem
+
+    text = _sentence(tmp_path / "run", trouble=at(0, 4, full))
+    assert text == "there is not enough memory for this: ask for less at once"
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_exchange_without_memory_is_no_lost_rank():
+    with pytest.raises(torch.OutOfMemoryError), exchanging():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
 def test_a_mistake_in_a_part_is_named_by_its_kind(tmp_path):
@@ -134,6 +156,7 @@ def test_more_ranks_than_latents(tmp_path):
     [
         ({"ranks": 0}, "is no number of processes"),
         ({"ranks": "two"}, "is no number of processes"),
+        ({"ranks": 100_000}, "ranks=100000 processes are too many for the .* cores of this"),
         ({"compile": True}, "compile=true is for one process"),
         ({"optimiser": "lars"}, "looks at whole weights"),
         ({"revive": "resample"}, "has stages, critics or further parts"),

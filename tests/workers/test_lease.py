@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from isthmus.errors import IsthmusError
 from isthmus.training.lock import lives, myself
+from isthmus.workers import lease as leases
 from isthmus.workers.lease import holders, take
 
 
@@ -115,3 +117,26 @@ def test_two_that_follow_the_same_dead_one_do_not_both_get_it(tmp_path):
         for lease in leases:
             lease.release()
         path.unlink(missing_ok=True)
+
+
+def test_a_lease_that_cannot_be_signed_is_gone(tmp_path, monkeypatch):
+    def full(handle, mode):
+        os.close(handle)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(leases.os, "fdopen", full)
+    with pytest.raises(IsthmusError, match=r"cannot take work .*No space left.*; free some space"):
+        take(tmp_path, "a")
+    assert list(tmp_path.iterdir()) == []  # an unsigned one would be waited for
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(IsthmusError, match="cannot take work in "):
+        take(tmp_path / "file", "a")
+
+
+def test_a_process_may_be_waited_for_for_ever(tmp_path):
+    with take(tmp_path, "a", stale=float("inf")) as lease:
+        time.sleep(0.01)
+        assert lease._beating.is_alive()

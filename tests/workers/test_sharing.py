@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,27 @@ import pytest
 from claims_made import a_claim, figures
 
 from commands import run
+from isthmus import notices
+from isthmus.cli.work import opened
 from isthmus.comparison import compare, shared_fits
 from isthmus.errors import IsthmusError
 from isthmus.reproduction import reproduce, runner, shared_trials
 from isthmus.reproduction.probes import Probe, machine
 from isthmus.training.lock import myself
-from isthmus.workers import Results, read_assignment, run_through, start_here, take
+from isthmus.workers import (
+    Results,
+    read_assignment,
+    run_through,
+    start_here,
+    take,
+    worker_processes,
+)
 from isthmus.workers.assignment import Assignment, assigned
 from isthmus.workers.worker_processes import submit
 
 BUDGET = {"seeds": 1, "steps": 2, "batch_size": 16, "latents": 2, "width": 8}
 SHARE = Path(__file__).parent / "share.py"
+EDITS: list[dict] = [{"settings": 7}, {"settings": {}}, {"threads": 0}, {"threads": "two"}]
 
 
 @pytest.mark.slow
@@ -146,6 +157,42 @@ def test_a_trial_that_ends_early_is_kept_as_a_sentence_and_tried_again(tmp_path,
     assert len(json.loads((tmp_path / "made.json").read_text())["trials"]) == 2
 
 
+class Held:
+    """Work of two tasks, of which one is held by another process until it is let go."""
+
+    def __init__(self, folder):
+        self.results = Results(folder)
+
+    def ready(self):
+        return [name for name in ("a", "b") if not self.has(name)]
+
+    @property
+    def ended(self):
+        return not self.ready()
+
+    @property
+    def progress(self):
+        return 0, 2
+
+    def has(self, task):
+        return self.results.get(task) is not None
+
+    def run(self, task):
+        return {}
+
+
+def test_who_is_waited_for_is_said_once(tmp_path):
+    lease = take(tmp_path / "leases", "a")
+    let_go = threading.Timer(0.5, lease.release)
+    let_go.start()
+    with notices.collected(quiet=True) as said:
+        assert run_through(tmp_path, Held(tmp_path), poll=0.01) == 2
+    let_go.join()
+    (sentence,) = said
+    assert f"waits for others at work in {tmp_path} (process {os.getpid()} on " in sentence
+    assert "silent for 600 seconds" in sentence
+
+
 def test_what_cannot_be_shared_is_one_sentence(data, tmp_path, monkeypatch):
     with pytest.raises(IsthmusError, match="holds no work"):
         read_assignment(tmp_path)
@@ -157,9 +204,16 @@ def test_what_cannot_be_shared_is_one_sentence(data, tmp_path, monkeypatch):
     np.save(data, np.load(data) + 1)
     with pytest.raises(IsthmusError, match="is not here what it was"):
         shared_fits.SharedFits(tmp_path / "a", read_assignment(tmp_path / "a"))
-    (tmp_path / "a" / "work.json").write_text("{")
-    with pytest.raises(IsthmusError, match="is damaged"):
+    plain = json.loads((tmp_path / "a" / "work.json").read_text())
+    for content in ("{", "[]", *(json.dumps({**plain, **edit}) for edit in EDITS)):
+        (tmp_path / "a" / "work.json").write_text(content)
+        with pytest.raises(IsthmusError, match=r"is damaged .*: delete it and prepare the work"):
+            opened(tmp_path / "a", read_assignment(tmp_path / "a"))
+    (tmp_path / "a" / "work.json").write_text('{"format": 99}')
+    with pytest.raises(IsthmusError, match="written by a newer version"):
         read_assignment(tmp_path / "a")
+    with pytest.raises(IsthmusError, match="holds no work"):
+        read_assignment(Path(data))
     monkeypatch.setattr(shared_trials, "get_claim", lambda name: a_claim())
     with pytest.raises(IsthmusError, match="other processes do not look"):
         shared_trials.prepare(tmp_path / "b", ["made"], None, 1.0, False, False)
@@ -181,6 +235,13 @@ def test_jobs_are_workers_on_this_machine(data, tmp_path):
     np.save(data, np.load(data) + 1)
     with pytest.raises(IsthmusError, match=r"all 2 processes ended early: .*is not here what it"):
         start_here(tmp_path / "changed", 2)
+
+
+def test_a_worker_may_say_a_great_deal(tmp_path, monkeypatch):
+    says = "import sys; sys.stderr.write('x' * 300_000); sys.exit('isthmus: the end')"
+    monkeypatch.setattr(worker_processes, "command", lambda *_, **__: [sys.executable, "-c", says])
+    with pytest.raises(IsthmusError, match=r"all 1 processes ended early: .*the end"):
+        start_here(tmp_path, 1)
 
 
 @pytest.mark.slow

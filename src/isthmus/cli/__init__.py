@@ -38,7 +38,7 @@ from isthmus.cli import (
     traverse,
     work,
 )
-from isthmus.errors import IsthmusError
+from isthmus.errors import NO_MEMORY, IsthmusError, is_out_of_memory
 from isthmus.spelling import folded
 
 TRAIN, LOOK, DATA, CLAIMS = "Train", "Look", "Data", "Claims, and this machine"
@@ -111,9 +111,9 @@ def main() -> None:
         print(f"isthmus: {problem}", file=sys.stderr)
         sys.exit(2)
     except (MemoryError, RuntimeError) as problem:
-        if not isinstance(problem, MemoryError) and "allocate memory" not in str(problem):
+        if not is_out_of_memory(problem):
             raise
-        print("isthmus: there is not enough memory for this: ask for less at once", file=sys.stderr)
+        print(f"isthmus: {NO_MEMORY}", file=sys.stderr)
         sys.exit(2)
     except OSError as problem:  # a name that is too long, a folder that may not be read, ...
         place = "" if problem.filename is None else f"{problem.filename}: "

@@ -68,6 +68,7 @@ def opened(folder: Path, work: "Assignment") -> "Job":
 
     from isthmus.comparison import shared_fits
     from isthmus.reproduction import shared_trials
+    from isthmus.workers.assignment import damaged
 
     kinds: dict[str, Callable[[], Any]] = {
         shared_fits.KIND: lambda: shared_fits.SharedFits(folder, work),
@@ -76,7 +77,10 @@ def opened(folder: Path, work: "Assignment") -> "Job":
     if work.kind not in kinds:
         raise unknown(f"kind of work in {folder}", work.kind, kinds)
     torch.set_num_threads(work.threads)
-    job: Job = kinds[work.kind]()
+    try:
+        job: Job = kinds[work.kind]()
+    except KeyError as problem:
+        raise damaged(folder) from problem
     return job
 
 

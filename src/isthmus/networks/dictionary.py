@@ -21,6 +21,7 @@ from isthmus.kernels import (
     preactivations_of,
     residual,
 )
+from isthmus.networks.main_memory import check_room
 from isthmus.ranks import once, shard_held, summed
 
 
@@ -38,6 +39,7 @@ class Dictionary(LinearDecoder, Part):
         super().__init__()
         self.shape, self.unit = shape, unit
         d = torch.Size(shape).numel()
+        check_room(width, d)
         self.weight = nn.Parameter(F.normalize(torch.randn(width, d), dim=1))
         self.bias = nn.Parameter(torch.zeros(d))
 

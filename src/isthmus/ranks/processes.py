@@ -21,7 +21,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from isthmus.errors import IsthmusError
+from isthmus.errors import NO_MEMORY, IsthmusError, is_out_of_memory
 
 TIMEOUT = timedelta(seconds=60)
 """How long a rank waits for the others within a step; nothing is prepared between two of them."""
@@ -43,6 +43,8 @@ def exchanging() -> Iterator[None]:
     try:
         yield
     except RuntimeError as problem:
+        if is_out_of_memory(problem):
+            raise
         raise RankLost(str(problem)) from problem
 
 
@@ -54,7 +56,7 @@ class RanksInterrupted(KeyboardInterrupt):
     """Ctrl-C ended all ranks; the message says how to go on."""
 
 
-_SAID = (IsthmusError, OSError, KeyboardInterrupt, RankLost, MemoryError)
+_SAID = (IsthmusError, OSError, KeyboardInterrupt, RankLost)
 """What one sentence is enough for; of anything else rank 0 shows where it came from."""
 
 
@@ -124,7 +126,7 @@ class Team:
             with self._quiet():
                 yield
         except BaseException as problem:
-            if self.first and not isinstance(problem, _SAID):
+            if self.first and not isinstance(problem, _SAID) and not is_out_of_memory(problem):
                 traceback.print_exc()
             ending = self._tell(problem)
             if ending["kind"] == "interrupted":
@@ -198,6 +200,8 @@ def sentence(problem: BaseException, folder: Path | None) -> str:
         return str(problem) or f"stopped{onward}"
     if isinstance(problem, IsthmusError):
         return str(problem)
+    if is_out_of_memory(problem):
+        return NO_MEMORY
     if isinstance(problem, OSError):
         place = "" if problem.filename is None else f"{problem.filename}: "
         return f"{place}{problem.strerror or problem}"

@@ -2,6 +2,7 @@
 
 import contextlib
 from pathlib import Path
+from uuid import uuid4
 
 from isthmus.errors import IsthmusError
 from isthmus.training.checkpoint import CONFIG, METRICS
@@ -27,16 +28,19 @@ def fresh_folder(folder: Path, overwrite: bool) -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all, of several that write it at once that of one."""
     if not path.name:
         raise IsthmusError(f"{str(path)!r} names no file to write")
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f".{uuid4().hex}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(content)
         partial.replace(path)
     except OSError as problem:
-        raise IsthmusError(f"cannot write {path}: {problem.strerror or problem}") from None
+        raise IsthmusError(
+            f"cannot write {path}: {problem.strerror or problem}; free some space or choose "
+            "another place"
+        ) from None
     finally:
         with contextlib.suppress(OSError):  # where it cannot be written, it cannot be removed
             partial.unlink(missing_ok=True)

@@ -34,6 +34,7 @@ from isthmus.ranks import (
     team,
     told_in,
 )
+from isthmus.threads import check_processes
 from isthmus.training.checkpoint import read_log
 
 P = ParamSpec("P")
@@ -68,6 +69,7 @@ def by_ranks(function: Callable[P, T]) -> Callable[P, T]:
                 return function(*args, **options)
         if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
             raise IsthmusError(f"ranks={ranks!r} is no number of processes: use 2 or more, or auto")
+        check_processes(ranks, "ranks")
         bound = inspect.signature(function).bind(*args, **options).arguments
         return launched(function, ranks, dict(bound))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import IsthmusError
+from isthmus.runs import write_atomically
 from isthmus.workers.lease import STALE, holders
 from isthmus.workers.loop import LEASES, TRIALS
 
@@ -45,11 +46,8 @@ def assigned(folder: Path, work: Assignment, stale: float = STALE) -> bool:
         )
     for name in (LEASES, TRIALS):
         shutil.rmtree(folder / name, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / (FILE + ".partial")
     text = json.dumps({"format": FORMAT, **asdict(work)}, indent=1) + "\n"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(folder / FILE)
+    write_atomically(folder / FILE, text.encode())
     return False
 
 
@@ -69,8 +67,22 @@ def _read(path: Path) -> Assignment | None:
         plain = json.loads(path.read_text(encoding="utf-8"))
         if plain["format"] > FORMAT:
             raise IsthmusError(f"{path} was written by a newer version: upgrade isthmus")
-        return Assignment(plain["kind"], plain["settings"], plain["threads"], plain["key"])
-    except FileNotFoundError:
+        work = Assignment(plain["kind"], plain["settings"], plain["threads"], plain["key"])
+        if not isinstance(work.settings, dict) or not work.threads >= 1:
+            raise ValueError("settings")
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise IsthmusError(f"{path} is damaged or was edited: prepare the work again") from None
+    except IsthmusError:
+        raise
+    except OSError as problem:
+        raise IsthmusError(f"cannot read {path}: {problem.strerror or problem}") from None
+    except (ValueError, KeyError, TypeError):
+        raise damaged(path.parent) from None
+    return work
+
+
+def damaged(folder: Path) -> IsthmusError:
+    """An error for a folder whose work cannot be read."""
+    return IsthmusError(
+        f"{folder / FILE} is damaged or was edited: delete it and prepare the work again"
+    )

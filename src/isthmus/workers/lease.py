@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from isthmus.errors import IsthmusError
 from isthmus.training.lock import lives, myself
 
 STALE = 600.0
@@ -25,7 +26,8 @@ class Lease:
     def __init__(self, path: Path, content: bytes, stale: float) -> None:
         self.path, self._signed = path, content
         self._ended = threading.Event()
-        self._beating = threading.Thread(target=self._beat, args=(stale / _BEATS,), daemon=True)
+        pause = min(stale / _BEATS, threading.TIMEOUT_MAX)
+        self._beating = threading.Thread(target=self._beat, args=(pause,), daemon=True)
         self._beating.start()
 
     def __enter__(self) -> "Lease":
@@ -48,9 +50,9 @@ class Lease:
 
     def _beat(self, pause: float) -> None:
         while not self._ended.wait(pause):
-            if not self.ours:
-                return
             with contextlib.suppress(OSError):  # a drive that is away for a moment
+                if not self.ours:
+                    return
                 os.utime(self.path)
 
 
@@ -60,7 +62,19 @@ def take(folder: Path, task: str, stale: float = STALE) -> Lease | None:
     One whose process is known to have ended (on this machine), or that gave no sign of life for
     ``stale`` seconds, is taken over. The age is told by the clock of the disk, so that clocks of
     machines may differ.
+
+    Raises :class:`IsthmusError` where the folder cannot be written.
     """
+    try:
+        return _take(folder, task, stale)
+    except OSError as problem:
+        raise IsthmusError(
+            f"cannot take work in {folder}: {problem.strerror or problem}; free some space, or "
+            "let this process write there, and start it again"
+        ) from problem
+
+
+def _take(folder: Path, task: str, stale: float) -> Lease | None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{task}.json"
     for _ in range(2):
@@ -74,8 +88,12 @@ def take(folder: Path, task: str, stale: float = STALE) -> Lease | None:
                 return None
             continue
         content = json.dumps({**myself(), "since": time.time(), "token": uuid4().hex}).encode()
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+        except OSError:  # an unsigned one would keep all others waiting
+            path.unlink(missing_ok=True)
+            raise
         return Lease(path, content, stale)
     return None
 

@@ -1,17 +1,16 @@
 """Take a task, do it, keep what came of it, and so on until there is none left."""
 
 import json
-import os
-import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from isthmus import notices
 from isthmus.errors import IsthmusError
+from isthmus.runs import write_atomically
 from isthmus.training.lock import myself
-from isthmus.workers.lease import STALE, take
+from isthmus.workers.lease import STALE, holders, take
 
 LEASES, TRIALS = "leases", "trials"
 POLL = 1.0
@@ -69,11 +68,8 @@ class Results:
 
     def put(self, task: str, result: dict[str, Any]) -> None:
         """Keep a result; of two processes that did the same the last one stays."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        name = f".{task}-{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
-        partial = self.folder / name
-        partial.write_text(json.dumps({**result, "by": myself()}), encoding="utf-8")
-        partial.replace(self.folder / f"{task}.json")
+        content = json.dumps({**result, "by": myself()})
+        write_atomically(self.folder / f"{task}.json", content.encode())
 
     def drop(self, task: str) -> None:
         """Forget a result."""
@@ -94,10 +90,11 @@ def run_through(
 ) -> int:
     """Work on the tasks of a folder until all have results; how many were done here.
 
-    Others may work there, too: what they hold is waited for, and taken over where they die.
+    Others may work there, too: what they hold is waited for, which is said, and taken over where
+    they die.
     """
     results = Results(folder)
-    number = 0
+    number, waits = 0, False
     while True:
         tasks = job.ready()
         if not tasks and job.ended:
@@ -117,7 +114,24 @@ def run_through(
             number += 1
             break
         else:
+            if not waits:
+                waits = True
+                notices.say(_waiting(folder, stale))
             time.sleep(poll)
             continue
         if report is not None:
             report(task, *job.progress)
+
+
+def _waiting(folder: Path, stale: float) -> str:
+    """Who holds what is left."""
+    names = [
+        f"process {one['pid']} on {one['host']}" if "pid" in one else "one that did not sign"
+        for one in holders(folder / LEASES, stale)
+    ]
+    others = f" and {len(names) - 1} others" if names[1:] else ""
+    who = f" ({names[0]}{others})" if names else ""
+    return (
+        f"waits for others at work in {folder}{who}; what one that is silent for {stale:g} seconds "
+        "holds is taken over"
+    )

@@ -1,16 +1,19 @@
 """Processes that work on a folder: started here, or asked for from a cluster."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from isthmus.errors import IsthmusError, MissingExtra
+from isthmus.threads import check_processes
 
 _PAUSE = 0.2
 
@@ -36,33 +39,43 @@ def start_here(
     """
     if number < 1:
         raise IsthmusError(f"jobs={number} counts processes: use 1 or more")
+    check_processes(number, "jobs")
     gpus = torch.cuda.device_count()
     started = []
-    for place in range(number):
-        environment = dict(os.environ)
-        if gpus > 1:
-            environment["CUDA_VISIBLE_DEVICES"] = str(place % gpus)
-        started.append(
-            subprocess.Popen(
-                command(folder, stale=stale), env=environment, stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            )
-        )  # fmt: skip
-    try:
-        while any(process.poll() is None for process in started):
-            if look is not None:
-                look()
-            time.sleep(_PAUSE)
-    except BaseException:
-        for process in started:
-            process.terminate()
-        raise
-    finally:
-        errors = [process.communicate()[1] for process in started]
-    if all(process.returncode for process in started):
-        lines = [line for text in errors for line in text.splitlines() if line.strip()]
-        last = lines[-1].removeprefix("isthmus: ") if lines else "without a word"
-        raise IsthmusError(f"all {number} processes ended early: {last}")
+    with contextlib.ExitStack() as stack:
+        # Files, since a pipe that nobody reads is full at some time and stops who writes to it.
+        logs = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(number)]
+        try:
+            for place in range(number):
+                environment = dict(os.environ)
+                if gpus > 1:
+                    environment["CUDA_VISIBLE_DEVICES"] = str(place % gpus)
+                started.append(
+                    subprocess.Popen(
+                        command(folder, stale=stale), env=environment, stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL, stderr=logs[place],
+                    )
+                )  # fmt: skip
+            while any(process.poll() is None for process in started):
+                if look is not None:
+                    look()
+                time.sleep(_PAUSE)
+        except BaseException:
+            for process in started:
+                process.terminate()
+            raise
+        finally:
+            for process in started:
+                process.wait()
+        if all(process.returncode for process in started):
+            lines = [line for file in logs for line in _lines(file) if line.strip()]
+            last = lines[-1].removeprefix("isthmus: ") if lines else "without a word"
+            raise IsthmusError(f"all {number} processes ended early: {last}")
+
+
+def _lines(file: IO[str]) -> list[str]:
+    file.seek(0)
+    return file.read().splitlines()
 
 
 def submit(
