@@ -114,6 +114,17 @@ def test_a_shared_weight_is_not_folded():
         model.fold_scale()
 
 
+@pytest.mark.parametrize("fold", ["fold_scale", "fold_decoder_norm"])
+def test_matching_pursuit_is_not_folded_and_stays_as_it_was(fold):
+    model = isthmus.fit("mp-sae", rows(), latent_dim=24, k=4, steps=2, progress=False)
+    assert (model.cfg.architecture, model.cfg.k, model.d_sae) == ("matching_pursuit", 4, 24)
+    before = model.encode(rows()), model.reconstruct(rows())
+    with pytest.raises(isthmus.IsthmusError, match="tied or none"):
+        getattr(model, fold)()
+    torch.testing.assert_close(model.encode(rows()), before[0], rtol=0, atol=0)
+    torch.testing.assert_close(model.reconstruct(rows()), before[1], rtol=0, atol=0)
+
+
 def test_what_is_no_dictionary_has_no_such_names():
     model = isthmus.fit("vae", rows(), latent_dim=2, steps=2, progress=False)
     assert not hasattr(model, "W_enc")

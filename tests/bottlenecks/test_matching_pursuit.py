@@ -18,7 +18,7 @@ def rows_and_atoms(rows=20, width=40, d=16, seed=0):
     return x, torch.nn.functional.normalize(atoms, dim=1)
 
 
-def by_loop(x, atoms, k, tolerance=0.0):
+def by_loop(x, atoms, k, tolerance=0.0, until_repeat=False):
     """Dense coefficients ``(rows, width)`` by the definition."""
     z = np.zeros((len(x), len(atoms)))
     for n, row in enumerate(x):
@@ -26,10 +26,13 @@ def by_loop(x, atoms, k, tolerance=0.0):
         for _ in range(k):
             products = atoms @ left
             best = products.argmax()
-            if products[best] <= 0 or (tolerance and np.linalg.norm(left) <= tolerance):
+            if products[best] <= 0:
                 break
+            repeated = z[n, best] > 0
             z[n, best] += products[best]
             left = left - products[best] * atoms[best]
+            if np.linalg.norm(left) <= tolerance or (until_repeat and repeated):
+                break
     return z
 
 
@@ -51,6 +54,25 @@ def test_coefficients_are_those_of_the_definition(monkeypatch, k, held):
     for row, places in zip(values, indices, strict=True):
         on = places[row != 0].tolist()
         assert len(on) == len(set(on))
+
+
+@pytest.mark.parametrize("free", [False, True])
+@pytest.mark.parametrize(("tolerance", "until_repeat"), [(1.5, False), (0.0, True), (0.9, True)])
+def test_rows_end_before_k_steps_as_the_definition_has_it(tolerance, until_repeat, free):
+    x, atoms = rows_and_atoms(rows=60)
+    if free:  # longer atoms overshoot, shorter ones leave something of themselves
+        atoms = atoms * torch.linspace(0.7, 1.3, 40, dtype=torch.float64)[:, None]
+    options = {"tolerance": tolerance, "until_repeat": until_repeat}
+    values, indices = matching_pursuit(x, atoms, 60, **options)
+    assert values.shape == (60, 60)
+    expected = by_loop(x.numpy(), atoms.numpy(), 60, **options)
+    np.testing.assert_allclose(dense(values, indices, 40), expected, atol=1e-12)
+    whole = by_loop(x.numpy(), atoms.numpy(), 60)
+    assert not np.allclose(expected, whole)
+    assert torch.autograd.gradcheck(
+        lambda x, atoms: matching_pursuit(x, atoms, 12, **options)[0],
+        (x[:3].requires_grad_(), atoms.requires_grad_()),
+    )
 
 
 def test_what_is_left_over_never_grows_and_is_orthogonal_to_the_last_atom():

@@ -15,6 +15,7 @@ PEER = ROOT / ".venv" / "peers-saebench" / "bin" / "python"
 
 NAMES = {"model_name": "pythia-70m-deduped", "hook_name": "blocks.3.hook_resid_post"}
 NORMALISED = {"saelens/layer-norm", "saelens/layer-norm-topk", "saelens/constant-norm",
+              "saelens/matching-pursuit-layer-norm",
               "published/openai-v5"}  # fmt: skip
 REFUSED = {"llamascopium/batchtopk", *NORMALISED}
 

@@ -21,11 +21,12 @@ SPARSE = {
     "relu-l1": {},
     "gated": {},
     "jumprelu": {"unit": False, "subtract_bias": False},
+    "mp-sae": {"k": 5, "tolerance": 0.6, "until_repeat": True},
 }
 CANNOT = {
     "saelens": set(),
-    "sparsify": {"abstopk", "batchtopk", "relu-l1", "gated", "jumprelu"},
-    "dictionary_learning": {"abstopk"},
+    "sparsify": {"abstopk", "batchtopk", "relu-l1", "gated", "jumprelu", "mp-sae"},
+    "dictionary_learning": {"abstopk", "mp-sae"},
 }
 
 
@@ -54,6 +55,9 @@ def test_what_is_written_reads_back(name, layout, tmp_path):
     if name == "llama-scope":
         assert any("length 1" in note for note in record.notes)
         codes = codes * model.decoder.weight.norm(dim=1) * model.scaler.scale
+    if name == "mp-sae":
+        assert any("were kept at their length" in note for note in record.notes)
+        codes = codes * model.scaler.scale
     torch.testing.assert_close(again.encode(x), codes, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(again.reconstruct(x), model.reconstruct(x), rtol=1e-4, atol=1e-4)
 
@@ -69,6 +73,16 @@ def test_rows_normalised_each_by_itself_are_written_for_saelens(case, tmp_path):
     for layout in ("sparsify", "dictionary_learning"):
         with pytest.raises(isthmus.IsthmusError, match="SAELens"):
             write(model, tmp_path / layout, layout)
+
+
+def test_pursuit_that_saelens_does_not_do_is_not_written(tmp_path):
+    x = rows()
+    model = isthmus.fit("mp-sae", x, latent_dim=24, k=3, orthogonal=True, steps=2, progress=False)
+    with pytest.raises(isthmus.IsthmusError, match="no orthogonal_pursuit dictionary"):
+        write(model, tmp_path / "out")
+    model = fitted("mp-sae", scaling="columns")
+    with pytest.raises(isthmus.IsthmusError, match="each by itself"):
+        write(model, tmp_path / "out")
 
 
 def test_a_formula_that_no_file_has_is_not_written(tmp_path):
@@ -159,4 +173,6 @@ def test_the_peers_read_what_is_written_with_the_same_numbers(tmp_path):
         found = load_file(tmp_path / case / "read.safetensors")
         torch.testing.assert_close(found["output"], model.reconstruct(x), rtol=1e-4, atol=1e-4)
         if "llama-scope" not in case:
-            torch.testing.assert_close(found["codes"], model.encode(x), rtol=1e-4, atol=1e-4)
+            codes = model.encode(x)
+            codes = codes * model.scaler.scale if "mp-sae" in case else codes
+            torch.testing.assert_close(found["codes"], codes, rtol=1e-4, atol=1e-4)

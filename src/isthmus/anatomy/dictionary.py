@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from isthmus.anatomy.autoencoder import Autoencoder
 
 
-def _fixed(part: object) -> IsthmusError:
+def fixed(part: object) -> IsthmusError:
+    """What is said of a part whose weights cannot be changed by themselves."""
     return IsthmusError(
         f"nothing can be folded into {type(part).__name__}, whose weights are tied or none: use "
         "the model as it is"
@@ -62,11 +63,11 @@ class LinearDecoder:
 
     def times(self, factors: Tensor) -> None:
         """Multiply each atom by its factor ``(width,)``, in place."""
-        raise _fixed(self)
+        raise fixed(self)
 
     def rescale(self, scale: Tensor, offset: Tensor) -> None:
         """Write ``y scale + offset`` for ``y``, in place: each a number or ``(d,)``."""
-        raise _fixed(self)
+        raise fixed(self)
 
     @property
     def skip(self) -> Tensor | None:
@@ -103,14 +104,14 @@ class LinearEncoder:
 
     def times(self, factors: Tensor) -> None:
         """Multiply each latent's row and bias by its factor ``(width,)``, in place."""
-        raise _fixed(self)
+        raise fixed(self)
 
     def rescale(self, scale: Tensor, offset: Tensor) -> None:
         """Read ``(x - offset) / scale`` where ``x`` was read, in place: each a number or ``(d,)``.
 
         Where the decoder's offset is subtracted it has been rescaled to suit.
         """
-        raise _fixed(self)
+        raise fixed(self)
 
     def read_rows(self, model: "Autoencoder") -> tuple[Tensor, Tensor]:
         """``R`` ``(width, d read)`` and ``bias`` ``(width,)``, in the model's units.

@@ -217,6 +217,8 @@ class KnownNames:
             raise IsthmusError(
                 "encoder and decoder share one weight, which cannot be folded: fit without tied"
             )
+        if type(encoder).times is LinearEncoder.times:
+            raise dictionary.fixed(encoder)
 
     def _free(self) -> None:
         """Atoms that are no longer of length 1 are not brought back to it by training."""

@@ -5,7 +5,10 @@ from typing import Literal
 
 from torch import Tensor
 
-Activation = Literal["relu", "topk", "abstopk", "batchtopk", "jumprelu", "gated", "groupmax"]
+Activation = Literal[
+    "relu", "topk", "abstopk", "batchtopk", "jumprelu", "gated", "groupmax",
+    "matching_pursuit", "orthogonal_pursuit", "signed_pursuit",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +20,9 @@ class Rule:
         ``k`` largest by absolute value, signed; ``groupmax``: the largest of each of ``k`` groups
         of neighbours, rectified; ``batchtopk``: ``u`` where it exceeds one ``threshold`` for all,
         found while ``k`` a row were kept on average; ``jumprelu``: ``u`` where it exceeds the
-        latent's ``threshold``; ``gated``: see ``log_scale``.
+        latent's ``threshold``; ``gated``: see ``log_scale``. The pursuits take ``k`` atoms one
+        after the other, each for what those before it have left over of a row
+        (orthogonal: with all coefficients fitted anew; signed: also against an atom).
     threshold
         ``(width,)``, not negative.
     weigh
@@ -26,6 +31,9 @@ class Rule:
     log_scale, bias
         Of gated latents, ``(width,)``: ``ReLU(exp(log_scale) (u - b_gate) + bias)`` where
         ``u > 0``, with the encoder's own bias ``b_gate``.
+    tolerance, until_repeat
+        Of a pursuit: it ends at the step that leaves no more than this length of a row (0: never),
+        and, if so said, at the step that takes an atom again.
     """
 
     activation: Activation
@@ -34,6 +42,8 @@ class Rule:
     weigh: bool = False
     log_scale: Tensor | None = None
     bias: Tensor | None = None
+    tolerance: float = 0.0
+    until_repeat: bool = False
 
 
 class Ruled:

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn import functional
 
-from isthmus.anatomy import Autoencoder, Look, Part, SparseCode
+from isthmus.anatomy import Autoencoder, Look, Part, Rule, Ruled, SparseCode
+from isthmus.anatomy.rule import Activation
 from isthmus.bottlenecks.dictionary_start import start_at_median
 from isthmus.bottlenecks.firing import FiringCounter
 from isthmus.errors import IsthmusError
@@ -35,16 +37,19 @@ def matching_pursuit(
     orthogonal: bool = False,
     tolerance: float = 0.0,
     signed: bool = False,
+    until_repeat: bool = False,
 ) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:
     """Coefficients and latents of the k steps of each row, in the order of the steps.
 
     A step takes the atom with the largest product ``<r, a>`` with what is left over, ``r``, adds
-    the product to its coefficient and subtracts it: atoms have norm 1. ``orthogonal`` fits all
-    coefficients anew by least squares instead, and takes no atom twice. ``signed`` takes the atom
-    with the largest absolute product. A row ends before k steps where no product is positive (of
-    ``signed``: none differs from zero) or where ``|r| <= tolerance``; its places are then filled up
-    with the coefficient 0 at latent 0. An atom that is taken several times has the sum at its first
-    place. Gradients reach ``x`` and ``atoms``; what is taken is held fixed.
+    the product to its coefficient and subtracts the atom so many times: an atom of norm 1 then
+    leaves nothing of itself. ``orthogonal`` fits all coefficients anew by least squares instead,
+    and takes no atom twice. ``signed`` takes the atom with the largest absolute product. A row ends
+    before k steps where no product is positive (of ``signed``: none differs from zero), behind a
+    step that leaves ``|r| <= tolerance`` (0: never), and, with ``until_repeat``, behind one that
+    takes an atom for the second time; its places are then filled up with the coefficient 0 at
+    latent 0. An atom that is taken several times has the sum at its first place. Gradients reach
+    ``x`` and ``atoms``; what is taken is held fixed.
     """
     if not k > 0:
         raise IsthmusError(f"k={k} must be positive: it is the number of steps")
@@ -54,26 +59,43 @@ def matching_pursuit(
         )
     with torch.autocast(x.device.type, enabled=False):  # steps would add up roundings
         with torch.no_grad():
-            indices = _pursued(x.detach(), atoms.detach(), k, orthogonal, tolerance, signed)
+            indices = _pursued(
+                x.detach(), atoms.detach(), k, orthogonal, tolerance, signed, until_repeat
+            )
         values: Tensor = _Coefficients.apply(  # type: ignore[no-untyped-call]
             x, atoms, indices, orthogonal
         )
     if not orthogonal:
         values, indices = _merged(values, indices)
+    unused = k - indices.shape[1]
+    if unused:
+        values, indices = (functional.pad(part, (0, unused)) for part in (values, indices))
     return values, indices.clamp_min(0)
 
 
 def _pursued(
-    x: Tensor, atoms: Tensor, k: int, orthogonal: bool, tolerance: float, signed: bool
+    x: Tensor,
+    atoms: Tensor,
+    k: int,
+    orthogonal: bool,
+    tolerance: float,
+    signed: bool,
+    until_repeat: bool,
 ) -> Tensor:
-    """What each step of each row takes, ``(rows, k)``; -1 after its end."""
+    """What each step of each row takes, ``(rows, steps)``; -1 after its end.
+
+    There are as many steps as the longest row has, at most k: with a tolerance k may be many.
+    """
     width = len(atoms)
     gram = atoms @ atoms.T if not orthogonal and width**2 <= _GRAM else None
     block = max(1, _BLOCK // max(width, k * atoms.shape[1]))
     parts = [
-        _of_block(part, atoms, gram, k, orthogonal, tolerance, signed) for part in x.split(block)
+        _of_block(part, atoms, gram, k, orthogonal, tolerance, signed, until_repeat)
+        for part in x.split(block)
     ]
-    return torch.cat(parts) if parts else x.new_zeros((0, k), dtype=torch.int64)
+    indices = torch.cat(parts) if parts else x.new_zeros((0, k), dtype=torch.int64)
+    steps = int((indices >= 0).any(0).sum())
+    return indices[:, : max(1, steps)]
 
 
 def _of_block(
@@ -84,6 +106,7 @@ def _of_block(
     orthogonal: bool,
     tolerance: float,
     signed: bool,
+    until_repeat: bool,
 ) -> Tensor:
     left, products = x.clone(), x @ atoms.T
     latents = torch.full((len(x), k), -1, dtype=torch.int64, device=x.device)
@@ -92,8 +115,6 @@ def _of_block(
     for step in range(k):
         size, best = (products.abs() if signed else products).max(1)
         going = going & (size > 0.0)
-        if tolerance > 0.0:
-            going = going & (left.norm(dim=1) > tolerance)
         if not bool(going.any()):
             break
         latents[:, step] = torch.where(going, best, -1)
@@ -117,6 +138,10 @@ def _of_block(
         if orthogonal:
             least = 0.0 if signed else -torch.inf
             products.scatter_(1, latents[:, : step + 1].clamp_min(0), least)
+        if tolerance > 0.0:
+            going = going & (left.norm(dim=1) > tolerance)
+        if until_repeat:
+            going = going & ~(latents[:, :step] == best[:, None]).any(1)
     return latents
 
 
@@ -210,7 +235,7 @@ def _merged(values: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(earlier, 0.0, sums), torch.where(earlier, -1, indices)
 
 
-class MatchingPursuit(Part):
+class MatchingPursuit(Ruled, Part):
     """Takes k atoms of each row one after the other (see :func:`matching_pursuit`).
 
     It reads the rows themselves, less the encoder's centre, and the encoder's atoms; the encoder's
@@ -229,10 +254,11 @@ class MatchingPursuit(Part):
         orthogonal: bool = False,
         tolerance: float = 0.0,
         signed: bool = False,
+        until_repeat: bool = False,
     ) -> None:
         super().__init__()
         self.width, self.orthogonal, self.tolerance = width, orthogonal, tolerance
-        self.signed = signed
+        self.signed, self.until_repeat = signed, until_repeat
         self.register_buffer("_k", torch.tensor(k, dtype=torch.int64))
         self.counter = FiringCounter(width, dead_after)
 
@@ -250,10 +276,30 @@ class MatchingPursuit(Part):
     def forward(self, h: Preactivations, *, sample: bool = False) -> SparseCode:
         x = h.x if h.centre is None else h.x - h.centre
         values, indices = matching_pursuit(
-            x, h.weight, self.k, orthogonal=self.orthogonal, tolerance=self.tolerance,
+            x,
+            h.weight,
+            self.k,
+            orthogonal=self.orthogonal,
+            tolerance=self.tolerance,
             signed=self.signed,
-        )  # fmt: skip
+            until_repeat=self.until_repeat,
+        )
         return SparseCode(values, indices, h.width, h if sample else None)
+
+    def rule(self) -> Rule:
+        """So many steps, and where they end before."""
+        activation: Activation = "orthogonal_pursuit" if self.orthogonal else "matching_pursuit"
+        if self.signed:
+            activation = "signed_pursuit"
+        return Rule(activation, self.k, tolerance=self.tolerance, until_repeat=self.until_repeat)
+
+    def times(self, factors: Tensor) -> None:
+        """An error, unless all factors are 1: what is left over would be another."""
+        if not torch.allclose(factors, torch.ones_like(factors)):
+            raise IsthmusError(
+                "matching pursuit takes atoms for what is left over, which depends on their "
+                "lengths: leave the atoms as they are"
+            )
 
     @torch.no_grad()
     def prepare(self, model: Autoencoder, look: Look) -> None:

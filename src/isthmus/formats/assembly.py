@@ -22,6 +22,7 @@ RECIPES = {
     "jumprelu": "jumprelu",
     "gated": "gated",
     "groupmax": "topk",
+    "matching_pursuit": "mp-sae",
 }
 EXAMPLES = 8
 """Rows that a model is saved with, to be compared when it is loaded."""
@@ -130,7 +131,7 @@ def _recipe_of(dictionary: Found) -> tuple[str, dict[str, Any]]:
                 "too, and no recipe here does so yet: use the library that wrote it"
             )
     if record.transcoder:
-        if record.activation in ("abstopk", "gated", "groupmax") or record.weigh:
+        if record.activation not in ("relu", "topk", "batchtopk", "jumprelu") or record.weigh:
             raise IsthmusError(
                 f"{where} is a {record.activation} transcoder, or one that compares latents by "
                 "their atoms, for which there is no recipe here yet: use the library that wrote it"
@@ -149,6 +150,8 @@ def _recipe_of(dictionary: Found) -> tuple[str, dict[str, Any]]:
         return "llama-scope", options
     if record.activation == "groupmax":
         options["grouped"] = True
+    if record.activation == "matching_pursuit":
+        options.update(tolerance=record.tolerance, until_repeat=record.until_repeat)
     if dictionary.shares:
         return "matryoshka", {**options, "shares": dictionary.shares}
     return RECIPES[record.activation], options

@@ -29,12 +29,12 @@ def check_headers(found: Found) -> None:
                 f"{record.source} has {stored.name} of type {stored.dtype}, and weights are "
                 f"{', '.join(_TYPES)}: fetch it again, or convert it to what it stands for"
             )
-    if record.k is not None and record.k > f:
+    if record.k is not None and record.k > f and record.activation != "matching_pursuit":
         raise IsthmusError(
             f"{record.source} says k={record.k} and has {f} latents, of which so many cannot be "
             "on: they are of two dictionaries, fetch both again"
         )
-    record.dtype = weights["W_enc"].dtype
+    record.dtype = weights["W_dec"].dtype
     if record.dtype in _HALF:
         record.notes.append(f"weights are stored in {record.dtype} and computed with in float32")
     threshold = weights.get("threshold")

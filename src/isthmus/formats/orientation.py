@@ -14,6 +14,10 @@ _SURE = 6.0
 
 
 _ROUNDING = 1e-3
+_UNTOLD = (
+    "its weights are square, and neither shape nor agreement says which axis is that of the "
+    "latents: they were read as the format has them"
+)
 
 
 @torch.no_grad()
@@ -21,6 +25,9 @@ def check_orientation(found: Found) -> None:
     """An error where square weights fit better another way round; a note where none tells."""
     record = found.record
     if record.d_sae != record.d_in or record.d_in != record.d_out:
+        return
+    if "W_enc" not in found.weights:
+        record.notes.append(_UNTOLD)
         return
     reads, atoms = found.weights["W_enc"].read(), found.weights["W_dec"].read()
     agreement = _agreement(reads, atoms)
@@ -44,10 +51,7 @@ def check_orientation(found: Found) -> None:
             "format has them"
         )
     if agreement < chance:
-        record.notes.append(
-            "its weights are square, and neither shape nor agreement says which axis is that of "
-            "the latents: they were read as the format has them"
-        )
+        record.notes.append(_UNTOLD)
 
 
 def _unit(rows: Tensor) -> bool:

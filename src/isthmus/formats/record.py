@@ -26,6 +26,8 @@ class Record:
     activation, k, threshold
         Which latents are on (:class:`~isthmus.anatomy.Rule`); ``threshold`` says whether there is
         ``one`` for all, or one ``per latent``.
+    tolerance, until_repeat
+        Of matching pursuit: where it ends before ``k`` steps.
     weigh
         Whether latents are compared by their size times the length of their atom.
     subtract_bias
@@ -64,6 +66,8 @@ class Record:
     d_out: int
     k: int | None = None
     threshold: Literal["one", "per latent"] | None = None
+    tolerance: float = 0.0
+    until_repeat: bool = False
     weigh: bool = False
     subtract_bias: bool = False
     input_scale: float = 1.0
@@ -114,9 +118,22 @@ class Record:
             "jumprelu": f"f = u where u{lengths} > theta, {one}",
             "groupmax": f"f = max(u, 0) of the largest u of each of {self.k} groups",
             "gated": "f = max(e^r (u - b_enc) + b_mag, 0) where u > 0",
+            "matching_pursuit": self._pursuit(),
+            "orthogonal_pursuit": self._pursuit() + ", all f fitted anew at each",
+            "signed_pursuit": self._pursuit() + ", of either sign",
         }[self.activation]
         back = "" if self.output_scale == 1.0 else f" / {self.output_scale:.6g}"
         written = "f W_dec + b_dec" + (" + x W_skip^T" if self.skip else "")
         y = f"y = ({written}){back}" if back else f"y = {written}"
-        parts = [NORMS[self.row_norm], u, codes, y]
+        pursuit = self.activation.endswith("pursuit")
+        parts = [NORMS[self.row_norm], f"r = {x}" if pursuit else u, codes, y]
         return "; ".join(part for part in parts if part)
+
+    def _pursuit(self) -> str:
+        """The steps of matching pursuit."""
+        ends = f", ends where |r| < {self.tolerance:.6g}" if self.tolerance else ""
+        ends += ", ends where j was taken before" if self.until_repeat else ""
+        return (
+            f"{self.k} times j = argmax(r W_dec^T), c = max(r W_dec_j, 0), f_j <- f_j + c, "
+            f"r <- r - c W_dec_j{ends}"
+        )

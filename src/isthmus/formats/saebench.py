@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from isthmus.anatomy import Autoencoder
 from isthmus.anatomy.rule import Activation
+from isthmus.bottlenecks import matching_pursuit
 from isthmus.errors import IsthmusError, unknown
 from isthmus.formats.hook_names import LENS
 from isthmus.formats.record import Record
@@ -76,6 +77,10 @@ class Wrapped(nn.Module):
         self.cfg = settings
         self.activation: Activation = record.activation
         self.k = record.k
+        self.ends: dict[str, Any] = {
+            "tolerance": record.tolerance,
+            "until_repeat": record.until_repeat,
+        }
         lengths = tensors["W_dec"].norm(dim=1)
         lengths = torch.where(lengths > 0, lengths, 1.0)
         self.W_enc = nn.Parameter((tensors["W_enc"] * lengths[:, None]).T.contiguous())
@@ -106,6 +111,8 @@ class Wrapped(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """``(..., d)`` to latents ``(..., F)``."""
         x = x.to(self.dtype)
+        if self.activation == "matching_pursuit":
+            return self._pursued(x - self.b_dec)
         u = (x - self.b_dec if self.cfg.apply_b_dec_to_input else x) @ self.W_enc + self.b_enc
         match self.activation:
             case "relu":
@@ -123,6 +130,14 @@ class Wrapped(nn.Module):
             case _:
                 assert self.threshold is not None
                 return u * (u > self.threshold)
+
+    def _pursued(self, x: Tensor) -> Tensor:
+        """Atom after atom, each of the length that it has in the dictionary."""
+        flat = x.flatten(0, -2)
+        atoms = self.W_dec * self.lengths[:, None]
+        values, indices = matching_pursuit(flat, atoms, self.k or 1, **self.ends)
+        codes = flat.new_zeros(len(flat), len(atoms)).scatter_add(1, indices, values)
+        return (codes * self.lengths).unflatten(0, x.shape[:-1])
 
     def _largest(self, u: Tensor) -> Tensor:
         """The k that are largest in units of the dictionary's own atoms."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import IsthmusError, unknown
-from isthmus.formats.found import Found, Stored, Weight, linear, only, setting
+from isthmus.formats.found import Found, Given, Stored, Weight, linear, needed, only, setting
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
 from isthmus.formats.tensor_file import TensorFile
@@ -22,7 +22,8 @@ VERSION = "6.54.12"
 """The version whose layout is written."""
 _SHAPE = {"architecture", "d_in", "d_sae", "d_out", "dtype", "device", "apply_b_dec_to_input",
           "normalize_activations", "reshape_activations", "metadata", "k", "threshold",
-          "rescale_acts_by_decoder_norm"}  # fmt: skip
+          "rescale_acts_by_decoder_norm", "residual_threshold", "max_iterations",
+          "stop_on_duplicate_support"}  # fmt: skip
 _TRAINING = {
     "aux_loss_coefficient", "decoder_init_norm", "init_encoder_as_decoder_transpose",
     "jumprelu_bandwidth", "jumprelu_init_threshold", "jumprelu_sparsity_loss_mode",
@@ -47,8 +48,6 @@ _FLAT = {
 _TOKENS = ("prepend_bos", "exclude_special_tokens", "context_size", "seqpos_slice",
            "sequence_separator_token", "disable_concat_sequences")  # fmt: skip
 _ABSENT = {
-    "matching_pursuit": "matching pursuit",
-    "matching_pursuit_training": "matching pursuit",
     "temporal": "attention over positions (temporal)",
 }
 _RULES = {
@@ -64,9 +63,11 @@ _RULES = {
     "skip_transcoder": "relu",
     "jumprelu_transcoder": "jumprelu",
     "jumprelu_skip_transcoder": "jumprelu",
+    "matching_pursuit": "matching_pursuit",
 }
 _OWN = {"relu": "standard", "topk": "topk", "abstopk": "abstopk", "gated": "gated",
-        "jumprelu": "jumprelu", "batchtopk": "jumprelu"}  # fmt: skip
+        "jumprelu": "jumprelu", "batchtopk": "jumprelu",
+        "matching_pursuit": "matching_pursuit"}  # fmt: skip
 
 
 _TRANSCODERS = {
@@ -125,7 +126,7 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
     dictionary = Found(record, weights)
     _normalisation(place, cfg, dictionary)
     _selection(place, cfg, file, dictionary)
-    dtype, stored_in = str(cfg.get("dtype", "")).removeprefix("torch."), weights["W_enc"].dtype
+    dtype, stored_in = str(cfg.get("dtype", "")).removeprefix("torch."), weights["W_dec"].dtype
     if dtype not in ("", "None", stored_in):
         record.notes.append(
             f"its settings say dtype={dtype}, in which SAELens computes, and weights are stored in "
@@ -164,6 +165,8 @@ def _weights(
     cfg: Mapping[str, Any],
     ignore: Sequence[str],
 ) -> dict[str, Weight]:
+    if record.activation == "matching_pursuit":
+        return _tied(place, file, record, ignore)
     extra: dict[str, str] = {}
     if record.activation == "gated":
         names = {"b_enc": "b_gate"}
@@ -200,6 +203,20 @@ def _weights(
     return weights
 
 
+def _tied(
+    place: Location, file: TensorFile, record: Record, ignore: Sequence[str]
+) -> dict[str, Weight]:
+    """The weights of matching pursuit, whose encoder is the decoder."""
+    only(place, {"W_dec", "b_dec"}, file.entries, "tensors", ignore)
+    needed(place, file, ["W_dec", "b_dec"])
+    weights: dict[str, Weight] = {name: Stored(file, name) for name in ("W_dec", "b_dec")}
+    if not record.subtract_bias:
+        weights["b_dec"] = Given(torch.zeros(record.d_out))
+        record.subtract_bias = True
+        record.notes.append("b_dec takes no part, neither subtracted nor added, and is left out")
+    return weights
+
+
 def _normalisation(place: Location, cfg: Mapping[str, Any], dictionary: Found) -> None:
     norm, record = cfg.get("normalize_activations", "none"), dictionary.record
     match norm:
@@ -233,6 +250,11 @@ def _selection(
     place: Location, cfg: Mapping[str, Any], file: TensorFile, dictionary: Found
 ) -> None:
     record = dictionary.record
+    if record.activation == "matching_pursuit":
+        steps = cfg.get("max_iterations")
+        record.k = record.d_in if steps is None else setting(place, cfg, "max_iterations", int)
+        record.tolerance = float(cfg.get("residual_threshold", 1e-2))
+        record.until_repeat = bool(cfg.get("stop_on_duplicate_support", True))
     if record.activation in ("topk", "abstopk", "batchtopk"):
         k = cfg.get("k")
         if not isinstance(k, (int, float)) or isinstance(k, bool) or k < 1:
@@ -249,8 +271,9 @@ def described(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The settings and the tensors by SAELens 6's names; ``tensors`` are by latents' rows."""
     if found.activation not in _OWN:
+        other = "write it for sparsify" if found.activation == "groupmax" else "keep it as a run"
         raise IsthmusError(
-            f"SAELens has no {found.activation} dictionary: write it for sparsify, or convert it"
+            f"SAELens has no {found.activation} dictionary: {other} (isthmus.save), or convert it"
         )
     architecture = _OWN[found.activation]
     if found.transcoder:
@@ -289,6 +312,10 @@ def described(
         cfg["d_out"] = found.d_out
     if found.activation in ("topk", "abstopk"):
         cfg.update({"k": found.k, "rescale_acts_by_decoder_norm": found.weigh})
+    if found.activation == "matching_pursuit":
+        content = {name: content[name] for name in ("W_dec", "b_dec")}
+        cfg.update({"max_iterations": found.k, "residual_threshold": found.tolerance,
+                    "stop_on_duplicate_support": found.until_repeat})  # fmt: skip
     return cfg, {name: tensor.contiguous() for name, tensor in content.items()}
 
 

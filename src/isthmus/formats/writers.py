@@ -72,6 +72,8 @@ def taken_apart(model: Autoencoder) -> tuple[Record, dict[str, Tensor]]:
         activation=rule.activation,
         k=rule.k,
         weigh=rule.weigh,
+        tolerance=rule.tolerance,
+        until_repeat=rule.until_repeat,
         subtract_bias=cfg.apply_b_dec_to_input,
         input_scale=1.0,
         output_scale=1.0,
@@ -93,6 +95,8 @@ def taken_apart(model: Autoencoder) -> tuple[Record, dict[str, Tensor]]:
     tensors = {n: t.detach().cpu().float().clone() for n, t in weights.items() if t is not None}
     if rule.weigh:
         _unweighed(record, tensors)
+    if rule.activation == "matching_pursuit" and record.row_norm == "none":
+        _unscaled(record, tensors, model.scaler_of("written").scale)
     if rule.activation == "batchtopk":
         record.notes.append("one threshold for all stands for the k of training")
     return record, tensors
@@ -110,6 +114,24 @@ def _row_norm(model: Autoencoder) -> RowNorm:
         f"each row is scaled by itself (scaling={scaler.mode}) by the deviation of n elements, and "
         "files have that of n - 1: fit with scaling=global"
     )
+
+
+def _unscaled(record: Record, tensors: dict[str, Tensor], scale: Tensor) -> None:
+    """Atoms as pursuit has them, which scaled ones would overshoot; codes grow by the scale."""
+    factor = scale.flatten()
+    if not torch.allclose(factor, factor[:1]):
+        raise IsthmusError(
+            "matching pursuit of elements that are scaled each by itself (scaling=columns) has no "
+            "atoms in the data's units: fit with scaling=global"
+        )
+    value = float(factor[0])
+    tensors["W_dec"] /= value
+    tensors["W_enc"] *= value
+    record.tolerance *= value
+    if value != 1.0:
+        record.notes.append(
+            f"atoms were kept at their length, and latents are {value:.6g} times what they were"
+        )
 
 
 def _unweighed(record: Record, tensors: dict[str, Tensor]) -> None:

@@ -11,7 +11,13 @@ from isthmus.bottlenecks import MatchingPursuit
 from isthmus.errors import IsthmusError
 from isthmus.networks import Dictionary, TiedEncoder
 from isthmus.objectives import MSE
-from isthmus.recipes.options import ActiveLatents, DeadAfter, DictionaryDim, NonNegative
+from isthmus.recipes.options import (
+    ActiveLatents,
+    DeadAfter,
+    DictionaryDim,
+    NonNegative,
+    UnitRows,
+)
 from isthmus.recipes.registry import get_recipe, recipe
 
 
@@ -45,8 +51,15 @@ def mp_sae(
     ] = False,
     tolerance: Annotated[
         NonNegative,
-        Field(description="length of what is left over, in the model's units, at which a row ends"),
+        Field(
+            description="a row ends at the step that leaves at most this length of it, in the "
+            "model's units (0: never)"
+        ),
     ] = 0.0,
+    until_repeat: Annotated[
+        bool, Field(description="a row ends at the step that takes an atom again")
+    ] = False,
+    unit: UnitRows = True,
     dead_after: DeadAfter = 10_000_000,
 ) -> Autoencoder:
     """A dictionary whose atoms are taken one after the other, each for what is left over.
@@ -61,7 +74,10 @@ def mp_sae(
     ``model.bottleneck.k`` may be set after training: the code of fewer steps is the beginning of
     that of more, and the error falls with every step. ``orthogonal`` is orthogonal matching
     pursuit, at a cost of k products with the dictionary. :func:`to_matching_pursuit` gives the
-    dictionary of any other recipe this encoder.
+    dictionary of any other recipe this encoder. ``tolerance`` and ``until_repeat`` end rows before
+    k steps, as SAELens's ``residual_threshold`` and ``stop_on_duplicate_support`` do; there k is
+    the number of elements, and atoms are free to have other lengths than 1 (``unit``), of which
+    a step then leaves something, or too much.
 
     A step costs k passes over the latents, where TopK has one: a code of 32 takes several times
     TopK's time. Nothing helps dead latents, as in the paper.
@@ -79,9 +95,14 @@ def mp_sae(
         signal,
         encoder=TiedEncoder(latent_dim, held=True, subtract_bias=True),
         bottleneck=MatchingPursuit(
-            latent_dim, k, dead_after, orthogonal=orthogonal, tolerance=tolerance
+            latent_dim,
+            k,
+            dead_after,
+            orthogonal=orthogonal,
+            tolerance=tolerance,
+            until_repeat=until_repeat,
         ),
-        decoder=Dictionary(latent_dim, signal.shape, unit=True),
+        decoder=Dictionary(latent_dim, signal.shape, unit=unit),
         objective=MSE() * 1.0,
     )
 
