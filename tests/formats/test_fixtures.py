@@ -40,6 +40,21 @@ def test_what_has_no_recipe_is_refused_in_one_sentence(case):
     assert str(place(case)) in str(problem.value)
 
 
+def test_a_threshold_beside_k_is_used_where_it_is_asked_for():
+    case = "dictionary_learning/topk-threshold"
+    by_threshold, by_k = read(case), isthmus.from_pretrained(place(case))
+    x = recorded(case)["x"]
+    assert any("pass threshold=True" in note for note in by_k.cfg.metadata["notes"])
+    assert not any("pass threshold=True" in note for note in by_threshold.cfg.metadata["notes"])
+    assert (by_k.cfg.architecture, by_threshold.cfg.architecture) == ("topk", "batchtopk")
+    assert not torch.equal(by_k.encode(x), by_threshold.encode(x))
+    tuned = isthmus.fit("topk", x, start=by_threshold, steps=2, progress=False)
+    assert tuned.bottleneck.threshold != by_threshold.bottleneck.threshold
+    for other in ("dictionary_learning/topk", "saelens/topk", "saelens/jumprelu"):
+        with pytest.raises(isthmus.IsthmusError, match="has no threshold beside its rule"):
+            isthmus.from_pretrained(place(other), threshold=True)
+
+
 @pytest.mark.parametrize("case", READ)
 def test_what_was_read_is_an_ordinary_model(case, tmp_path):
     model, found = read(case), recorded(case)

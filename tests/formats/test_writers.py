@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 PEER = ROOT / ".venv" / "peers-formats" / "bin" / "python"
 SPARSE = {
     "topk": {"k": 4},
+    "topk-threshold": {"k": 4, "threshold": True},
     "llama-scope": {"k": 4},
     "abstopk": {"k": 4},
     "batchtopk": {"k": 4},
@@ -25,7 +26,7 @@ SPARSE = {
 }
 CANNOT = {
     "saelens": set(),
-    "sparsify": {"abstopk", "batchtopk", "relu-l1", "gated", "jumprelu", "mp-sae"},
+    "sparsify": {*SPARSE} - {"topk", "llama-scope"},
     "dictionary_learning": {"abstopk", "mp-sae"},
 }
 
@@ -35,7 +36,8 @@ def rows(n=128, d=6):
 
 
 def fitted(name, scaling="global"):
-    return isthmus.fit(name, rows(), latent_dim=24, steps=6, batch_size=64, lr=3e-2, seed=1,
+    recipe = name.removesuffix("-threshold")
+    return isthmus.fit(recipe, rows(), latent_dim=24, steps=6, batch_size=64, lr=3e-2, seed=1,
                        progress=False, scaling=scaling, **SPARSE[name])  # fmt: skip
 
 

@@ -15,11 +15,12 @@ from isthmus.bottlenecks.proximal_gradient import PricedCode, priced_codes
 from isthmus.bottlenecks.relu import ReLU
 from isthmus.bottlenecks.resampling import Resampling
 from isthmus.bottlenecks.topk import TopK
+from isthmus.bottlenecks.topk_threshold import ThresholdTopK
 from isthmus.bottlenecks.vector_quantiser import VectorQuantiser
 
 __all__ = [
     "BatchTopK", "FiringCounter", "Gated", "GaussianBottleneck", "GaussianMixturePrior", "GroupMax",
     "Identity", "JumpReLUBottleneck", "MatchingPursuit", "NearestAtom", "PricedCode", "Projection",
-    "ReLU", "Resampling", "StandardNormal", "TopK", "VectorQuantiser", "matching_pursuit",
-    "priced_codes",
+    "ReLU", "Resampling", "StandardNormal", "ThresholdTopK", "TopK", "VectorQuantiser",
+    "matching_pursuit", "priced_codes",
 ]  # fmt: skip

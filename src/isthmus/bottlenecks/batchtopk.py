@@ -12,17 +12,14 @@ from isthmus.anatomy import (
     Look,
     Output,
     Part,
-    Rule,
-    Ruled,
     SparseCode,
     Step,
     ThresholdCode,
     View,
-    norms,
 )
 from isthmus.bottlenecks.dictionary_start import fit_scale, sampled, start_at_median
 from isthmus.bottlenecks.firing import FiringCounter
-from isthmus.bottlenecks.topk import check_order
+from isthmus.bottlenecks.one_threshold import OneThreshold
 from isthmus.kernels import Preactivations
 from isthmus.ranks import anywhere, counted, dealt, kth_largest, lowest
 
@@ -30,15 +27,12 @@ _SAMPLE = 128
 _SLACK = (1.25, 2.5)
 
 
-class BatchTopK(Ruled, Part):
+class BatchTopK(OneThreshold, Part):
     """Keeps the ``k rows`` largest rectified pre-activations of the whole batch.
 
-    The smallest value kept, averaged over the batches of training, is the ``threshold`` that a
-    latent must exceed at inference, whatever else is in the batch (Bussmann et al. 2024, section
-    3). The average weighs each new batch with ``1 - decay``, or more where the memory of
-    ``1 / (1 - decay)`` batches would exceed a twentieth of the run: while training shrinks the
-    values, an average over more of them lies too high and leaves too few latents active. All
-    batches weigh alike while there are fewer than it remembers.
+    The smallest value kept, averaged over the batches of training (see :class:`OneThreshold`), is
+    the ``threshold`` that a latent must exceed at inference, whatever else is in the batch
+    (Bussmann et al. 2024, section 3).
 
     With ``weigh`` values are multiplied by the lengths of the decoder's atoms where they are
     compared (not where they are used): in the batch, and with the threshold.
@@ -46,18 +40,13 @@ class BatchTopK(Ruled, Part):
 
     by_latent = ()
 
-    threshold: Tensor
-    batches: Tensor
-
     def __init__(
         self, width: int, k: int, dead_after: int, *, decay: float = 0.99, weigh: bool = False
     ) -> None:
         super().__init__()
         self.width, self.k, self.decay, self.weigh = width, k, decay, weigh
         self.counter = FiringCounter(width, dead_after)
-        # Double: a step of 1 - decay must not be lost to rounding.
-        self.register_buffer("threshold", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+        self.start_threshold()
 
     def forward(
         self, h: Preactivations, *, sample: bool = False, model: Autoencoder | None = None
@@ -66,31 +55,6 @@ class BatchTopK(Ruled, Part):
         if not (sample and self.training):
             return over(h, self.threshold, h if sample else None, lengths)
         return top_of_batch(h, self.k, lengths)
-
-    def rule(self) -> Rule:
-        """One threshold for all."""
-        threshold = self.threshold.to(torch.float32).repeat(self.width)
-        return Rule("batchtopk", self.k, threshold, self.weigh)
-
-    @torch.no_grad()
-    def times(self, factors: Tensor) -> None:
-        """Multiply the threshold, where latents are not compared by their contribution."""
-        check_order(factors, self.weigh)
-        if not self.weigh:
-            self.threshold.mul_(factors[0].to(self.threshold))
-
-    @torch.no_grad()
-    def lengthened(self, factor: Tensor) -> None:
-        """Multiply the threshold, where contributions are compared with it."""
-        if self.weigh:
-            self.threshold.mul_(factor.to(self.threshold))
-
-    def lengths(self, model: Autoencoder | None) -> Tensor | None:
-        """What values are multiplied by where they are compared, ``(width,)``; None without."""
-        if not self.weigh:
-            return None
-        assert model is not None
-        return norms(model).detach()
 
     @torch.no_grad()
     def observe(self, out: Output, step: Step, *, model: Autoencoder | None = None) -> None:
@@ -101,13 +65,6 @@ class BatchTopK(Ruled, Part):
             entries = entries * (lengths[code.indices] if isinstance(code, SparseCode) else lengths)
         parts = [smallest_of(part) for part in entries.chunk(step.parts)]
         self.take_in(parts[0] if len(parts) == 1 else torch.stack(parts).mean(), step)
-
-    def take_in(self, smallest: Tensor, step: Step) -> None:
-        """Take a step's smallest value into the average."""
-        self.batches += 1
-        memory = min(1.0 / (1.0 - self.decay), max(1.0, 0.05 * step.clock.total))
-        share = 1.0 / self.batches.double().clamp_max(memory)
-        self.threshold += share * (smallest.to(self.threshold) - self.threshold)
 
     @torch.no_grad()
     def prepare(self, model: Autoencoder, look: Look) -> None:

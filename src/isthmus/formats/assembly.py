@@ -150,6 +150,8 @@ def _recipe_of(dictionary: Found) -> tuple[str, dict[str, Any]]:
         return "llama-scope", options
     if record.activation == "groupmax":
         options["grouped"] = True
+    if record.activation == "topk":
+        options["threshold"] = record.threshold is not None
     if record.activation == "matching_pursuit":
         options.update(tolerance=record.tolerance, until_repeat=record.until_repeat)
     if dictionary.shares:
@@ -214,7 +216,7 @@ def _threshold(dictionary: Found) -> dict[str, Tensor]:
     threshold = stored.read(torch.float64)
     if not bool(threshold.isfinite().all()):
         raise IsthmusError(f"{record.source} has thresholds that are no numbers: fetch it again")
-    if record.activation == "batchtopk":
+    if record.activation in ("batchtopk", "topk"):
         value = threshold.flatten()[0]
         # As many batches as the average remembers, so that training on does not throw it away.
         return {"bottleneck.threshold": value, "bottleneck.batches": torch.tensor(100)}

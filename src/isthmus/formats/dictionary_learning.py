@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import IsthmusError, unknown
-from isthmus.formats.found import Found, linear, needed, only
+from isthmus.formats.found import UNUSED, Found, Stored, linear, needed, only
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
 from isthmus.formats.tensor_file import TensorFile
@@ -162,7 +162,8 @@ def _choose(
     _agree(place, trainer, {"k": record.k})
     if record.activation == "topk":
         if "threshold" in file and float(file.read("threshold")) > 0:
-            record.notes.append("a threshold is stored that its class does not use by default")
+            dictionary.unused_threshold = Stored(file, "threshold")
+            record.notes.append(UNUSED)
         return
     record.threshold = "one"
     if float(file.read("threshold")) < 0:

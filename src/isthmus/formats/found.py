@@ -12,6 +12,12 @@ from isthmus.formats.location import Location
 from isthmus.formats.record import Record
 from isthmus.formats.tensor_file import TensorFile
 
+UNUSED = (
+    "a threshold is stored that its class does not use by default: pass threshold=True to infer by "
+    "it"
+)
+"""What is said of :attr:`Found.unused_threshold`."""
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -89,6 +95,8 @@ class Found:
     calibrated: str | None = None
     shares: tuple[float, ...] = field(default=())
     """Of a Matryoshka dictionary, the share of the latents that each prefix adds."""
+    unused_threshold: Weight | None = None
+    """One threshold that the file has beside the k by which its class chooses latents."""
     asks_k: bool = False
     """Whether the file does not say how many latents are on."""
 

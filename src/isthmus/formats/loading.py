@@ -11,7 +11,7 @@ from torch import Tensor
 from isthmus.anatomy import Array, Autoencoder, Source
 from isthmus.errors import IsthmusError
 from isthmus.formats.assembly import assembled
-from isthmus.formats.found import Found
+from isthmus.formats.found import UNUSED, Found
 from isthmus.formats.header_check import check_headers
 from isthmus.formats.location import Location, locate
 from isthmus.formats.orientation import check_orientation
@@ -35,6 +35,7 @@ def from_pretrained(
     ignore: Sequence[str] = (),
     sha256: str | None = None,
     k: int | None = None,
+    threshold: bool = False,
     device: str = "cpu",
 ) -> Autoencoder:
     """A published dictionary, of any library, as an ordinary model.
@@ -48,7 +49,9 @@ def from_pretrained(
     A file that would be read wrongly is an :class:`IsthmusError`: unknown settings or tensors
     (``ignore`` names those that change nothing), a normalisation that is not known, weights that do
     not fit, a checksum other than ``sha256`` of the weights. ``k`` is how many latents of a row are
-    on, for files that do not say (0: as many as are positive). A rule that depends on the batch, or a
+    on, for files that do not say (0: as many as are positive). ``threshold`` takes latents above
+    the one threshold that a file has beside its k (dictionary_learning's ``use_threshold`` of
+    TopK), not the k largest of a row. A rule that depends on the batch, or a
     scale that the file does not have, is found on ``calibrate``, rows ``(n, d)`` or ``(batch,
     position, d)`` of the activations; without it that is an error.
 
@@ -56,7 +59,7 @@ def from_pretrained(
     """  # noqa: E501
     return opened(
         locate(where), calibrate=calibrate, format=format, ignore=ignore, sha256=sha256, k=k,
-        device=device,
+        threshold=threshold, device=device,
     )  # fmt: skip
 
 
@@ -68,6 +71,7 @@ def opened(
     ignore: Sequence[str] = (),
     sha256: str | None = None,
     k: int | None = None,
+    threshold: bool = False,
     device: str = "cpu",
 ) -> Autoencoder:
     """The model that lies at a place, as :func:`from_pretrained` reads it."""
@@ -79,9 +83,9 @@ def opened(
     record.sha256 = place.hashes()
     place.check(sha256)
     if isinstance(dictionary, Several):
-        if k is not None or calibrate is not None:
+        if k is not None or calibrate is not None or threshold:
             raise IsthmusError(
-                f"{place} says itself which latents are on: leave out k= and calibrate="
+                f"{place} says itself which latents are on: leave out k=, calibrate= and threshold="
             )
         several = dictionary.model()
         several.config["published"] = record.to_dict()
@@ -89,6 +93,7 @@ def opened(
             say(f"{place}: {note}")
         return several.to(resolve_device(device))
     _counted(dictionary, k)
+    _chosen(dictionary, threshold)
     check_headers(dictionary)
     rows = None if calibrate is None else _rows(calibrate, record.d_in)
     if dictionary.calibrated is not None and rows is None:
@@ -133,6 +138,21 @@ def _counted(dictionary: Found, k: int | None) -> None:
         raise IsthmusError(f"k={k} of {record.d_sae} latents cannot be on: pass k= between these")
     record.activation, record.k = ("topk", k) if k else ("relu", None)
     record.notes.append(f"k={k} was passed, for the file does not say it")
+
+
+def _chosen(dictionary: Found, threshold: bool) -> None:
+    """By k, or where it is asked for by the threshold that the file has as well."""
+    stored, record = dictionary.unused_threshold, dictionary.record
+    if not threshold:
+        return
+    if stored is None:
+        raise IsthmusError(
+            f"{record.source} has no threshold beside its rule ({record.activation}): leave out "
+            "threshold="
+        )
+    dictionary.weights["threshold"], record.threshold = stored, "one"
+    record.notes = [note for note in record.notes if note != UNUSED]
+    record.notes.append("latents above its threshold are on, not the k largest (threshold=True)")
 
 
 def _rows(calibrate: Array | Source, d: int) -> Array | Source:

@@ -112,7 +112,9 @@ class Record:
         one = "one for all" if self.threshold == "one" else "each its own"
         codes = {
             "relu": "f = max(u, 0)",
-            "topk": f"f = max(u, 0) of the {self.k} largest u{lengths}",
+            "topk": f"f = u where u > theta, {one}"
+            if self.threshold
+            else f"f = max(u, 0) of the {self.k} largest u{lengths}",
             "abstopk": f"f = u of the {self.k} largest |u|{lengths}",
             "batchtopk": f"f = u where u{lengths} > theta, {one}",
             "jumprelu": f"f = u where u{lengths} > theta, {one}",

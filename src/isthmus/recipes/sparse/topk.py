@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Output, Signal, Term
-from isthmus.bottlenecks import GroupMax, TopK
+from isthmus.bottlenecks import GroupMax, ThresholdTopK, TopK
 from isthmus.bottlenecks.topk import WideSparseCode
 from isthmus.errors import IsthmusError
 from isthmus.networks import Dictionary, DictionaryEncoder
@@ -85,6 +85,13 @@ def topk(
     grouped: Annotated[
         bool, Field(description="the largest of each of k groups of latents, not the k largest")
     ] = False,
+    threshold: Annotated[
+        bool,
+        Field(
+            description="at inference latents above one threshold are on, the smallest value that "
+            "training kept on average, not the k largest of a row"
+        ),
+    ] = False,
     subtract_bias: SubtractBias = True,
     unit: UnitRows = True,
 ) -> Autoencoder:
@@ -94,13 +101,18 @@ def topk(
     starts at the geometric median of the data; it is multiplied by the number with which the first
     reconstruction is best (the paper's overshoots where atoms overlap). AuxK lets dead latents
     explain the residual, which brings them back. Sparsity is chosen, not tuned, and values are not
-    shrunk. Rows are encoded with exactly k latents at inference, whatever the two options below did
-    in training.
+    shrunk. Rows are encoded with exactly k latents at inference, whatever the first two options
+    below did in training.
 
     A TopK dictionary is good at its own k only. Multi-TopK (``multi_weight``, published 1/8) adds
     the error with 4k latents, after which other k serve as well. ``k_start`` begins with more
     latents, from which k falls linearly over the first tenth of the run (Llama Scope, catalogue
     64): every latent is used before latents have to compete.
+
+    ``threshold`` leaves that rule to training: at inference a latent is on where it exceeds one
+    number, the smallest value that a row kept, averaged over rows and batches (``use_threshold`` of
+    dictionary_learning). Rows then have as many latents as they need, k on average, and each latent
+    can be computed without the others, as for BatchTopK.
 
     ``grouped`` is GroupMax, an option of EleutherAI's sparsify without a paper: latents are dealt
     into k groups of neighbours, and each example uses the strongest of each. Two features that
@@ -117,11 +129,18 @@ def topk(
     much of ``k_aux`` is dead (as in sparsify).
     """
     check_active(latent_dim, k=k, k_start=k_start)
-    if grouped and (multi_weight or k_start is not None):
+    if grouped and (multi_weight or k_start is not None or threshold):
         raise IsthmusError(
-            "with grouped=true each group has one latent: leave out multi_weight and k_start"
+            "with grouped=true each group has one latent: leave out multi_weight, k_start and "
+            "threshold"
+        )
+    if threshold and multi_weight:
+        raise IsthmusError(
+            "with threshold=true there is no code of 4k latents at inference: leave out "
+            "multi_weight"
         )
     dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
+    kind = ThresholdTopK if threshold else TopK
     wide = min(MULTI * k, latent_dim) if multi_weight else None
     objective = MSE() * 1.0
     if multi_weight:
@@ -132,7 +151,7 @@ def topk(
         encoder=DictionaryEncoder(dictionary, subtract_bias=subtract_bias),
         bottleneck=GroupMax(latent_dim, k, dead_after)
         if grouped
-        else TopK(latent_dim, k, dead_after, wide=wide, start=k_start, fit_scale=True),
+        else kind(latent_dim, k, dead_after, wide=wide, start=k_start, fit_scale=True),
         decoder=dictionary,
         objective=objective,
         parts=parts,
