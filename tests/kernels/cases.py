@@ -10,8 +10,9 @@ from isthmus.kernels import library, native_backend, preactivations, using
 
 LEVELS = [] if library.native() is None else list(range(library.native().best_level() + 1))
 NATIVE = [f"native {level}" for level in LEVELS]
-ROUNDED = [f"bf16 {level}" for level in LEVELS]
-"""``bf16 n``: the products that processors with AMX take, at instruction level n."""
+ROUNDED = [f"bf16 {level}" for level in LEVELS if level < 4]
+"""``bf16 n``: the products that processors with AMX take where they cannot take 8 bits, at
+instruction level n."""
 ENGINES = ["torch", *NATIVE, *ROUNDED]
 FLAVOURS = ["normal", "integers", "repeated", "zeros", "huge", "tiny", "outlier", "aligned"]
 

@@ -248,3 +248,20 @@ def test_long_rows_of_one_number(name, d, half):
     assert above[1].sort(1).values.tolist() == [[14, 15]] * 2
     wanted = torch.tensor([d * 7 / 8, float(d)]).expand(2, 2)
     torch.testing.assert_close(above[0].sort(1).values, wanted, rtol=1e-6, atol=0)
+
+
+@pytest.mark.skipif("native 4" not in NATIVE, reason="this processor has no AMX")
+@pytest.mark.parametrize("d", [1, 5, 63, 64, 65, 200, 512])
+@pytest.mark.parametrize(("rows", "width"), [(1, 64), (31, 130), (33, 1000), (300, 2049)])
+@pytest.mark.parametrize("magnitude", [False, True])
+def test_tiles_and_vectors_select_the_same_bits(d, rows, width, magnitude):
+    # Both add up the same whole numbers, so that even the candidates are the same.
+    x, weight, bias, priority = linear("normal", rows, d, width, rows + d)
+    results = []
+    for name in ("native 3", "native 4"):
+        with engine(name):
+            best = select_top(x, weight, bias, 7, magnitude=magnitude, priority=priority)
+            above = select_above(x, weight, bias, torch.full((width,), 3.0 * d**0.5), width // 4)
+        results.append([*best, *(above or ())])
+    assert len(results[0]) == len(results[1])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))

@@ -11,7 +11,7 @@ from torch import Tensor
 from isthmus.kernels.native.build import LIBRARY, BuildError, build
 
 ABI = 3
-LEVELS = ("portable", "AVX2", "AVX-512", "AVX-512 with VNNI")
+LEVELS = ("portable", "AVX2", "AVX-512", "AVX-512 with VNNI", "AMX with int8")
 TOP, TOP_MAGNITUDE, ABOVE = 0, 1, 2
 
 _P, _I64, _I32, _F64 = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_double

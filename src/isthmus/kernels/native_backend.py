@@ -23,7 +23,7 @@ from isthmus.kernels.library import (
 from isthmus.kernels.reference_backend import with_rows
 from isthmus.kernels.torch_backend import BLOCK
 
-_WITH_VNNI = 3
+_WITH_VNNI, _WITH_TILES = 3, 4
 _LONGEST_IN_INT8 = 1 << 17
 """Elements of an example up to which it is screened in 8 bits: ``127^2 d`` then stays below 2^31,
 which the sums hold."""
@@ -190,7 +190,7 @@ class NativeBackend(Backend):
             )  # fmt: skip
 
         fits_int8 = 4 * k <= width and x.shape[1] <= _LONGEST_IN_INT8
-        if library.level >= _WITH_VNNI and not has_bf16_tiles() and fits_int8:
+        if self._by_int8() and fits_int8:
             packed = _scratch("packed", library.packed_bytes(width, x.shape[1]), torch.uint8)
             step, norm, rounding = (_scratch(name, width) for name in ("step", "norm", "rounding"))
             library.pack(
@@ -220,12 +220,17 @@ class NativeBackend(Backend):
             )
         return values, indices, counts
 
+    def _by_int8(self) -> bool:
+        level = self.library.level
+        return level >= _WITH_TILES or (level >= _WITH_VNNI and not has_bf16_tiles())
+
     def screening(self) -> str:
         """How active latents are found on this processor."""
+        if self._by_int8():
+            units = "AMX" if self.library.level >= _WITH_TILES else "VNNI"
+            return f"products in 8 bits ({units}), what may be active again in float32"
         if has_bf16_tiles():
             return "products in bfloat16 (AMX), what may be active again in float32"
-        if self.library.level >= _WITH_VNNI:
-            return "products in 8 bits (VNNI), what may be active again in float32"
         return "products in float32"
 
 

@@ -20,6 +20,7 @@ BY_LEVEL = ("rows", "products")
 _AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
 _WIDE = "-mprefer-vector-width=512"
 LEVELS = {"portable": [], "avx2": ["-mavx2", "-mfma"], "avx512": [*_AVX512, _WIDE]}
+_TILES = ["-mamx-tile", "-mamx-int8"]
 COMMON = ["-std=gnu11", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-Wno-psabi"]
 
 
@@ -51,9 +52,12 @@ def build(target: Path = LIBRARY, *, flags: Sequence[str] = ("-O3",)) -> Path:
             if x86 or level == "portable":
                 level_options = [*options, f"-DISTHMUS_LEVEL={level}"]
                 jobs += [(name, f"{name}-{level}", level_options) for name in BY_LEVEL]
-        if x86:
-            jobs.append(("int8", "int8", [*LEVELS["avx512"], "-mavx512vnni"]))
         common = [*COMMON, *flags, *(["-DISTHMUS_X86"] if x86 else [])]
+        if x86:
+            tiles = _TILES if _takes(cc, _TILES) else []
+            common += ["-DISTHMUS_TILES"] if tiles else []
+            wide = [*LEVELS["avx512"], "-mavx512vnni", *tiles]
+            jobs += [(name, name, wide) for name in ("int8", "int8_pack")]
         objects = []
         for source, name, options in jobs:
             compiled = folder / f"{name}.o"
@@ -63,6 +67,12 @@ def build(target: Path = LIBRARY, *, flags: Sequence[str] = ("-O3",)) -> Path:
         _run([cc, "-shared", *flags, *objects, "-o", str(linked), "-lm", "-lpthread", "-ldl"])
         os.replace(linked, target)
     return target
+
+
+def _takes(cc: str, options: list[str]) -> bool:
+    """Whether the compiler knows these options."""
+    probe = [cc, *options, "-E", "-x", "c", os.devnull]
+    return subprocess.run(probe, capture_output=True).returncode == 0
 
 
 def _run(command: list[str]) -> None:

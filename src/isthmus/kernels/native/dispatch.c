@@ -1,4 +1,5 @@
 /* Which instruction level serves, and the functions that do not depend on it. */
+#define _GNU_SOURCE
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -8,12 +9,31 @@
 #define X86 1
 #endif
 
+#if defined(X86) && defined(__linux__) && defined(ISTHMUS_TILES)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define REQUEST_PERMISSION 0x1023 /* ARCH_REQ_XCOMP_PERM */
+#define TILE_DATA 18              /* XFEATURE_XTILEDATA */
+
+/* Whether there are tiles, and the system lets this process have their registers. */
+static int find_tiles(void) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+    if (!(d & 1u << 24) || !(d & 1u << 25)) return 0; /* AMX-TILE, AMX-INT8 */
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+#else
+static int find_tiles(void) { return 0; }
+#endif
+
 static int32_t find_level(void) {
 #ifdef X86
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        return __builtin_cpu_supports("avx512vnni") ? 3 : 2;
+        return !__builtin_cpu_supports("avx512vnni") ? 2 : find_tiles() ? 4 : 3;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
 #endif
     return 0;
@@ -30,6 +50,8 @@ static int32_t level(void) {
     if (now < 0) atomic_store(&chosen, now = find_level());
     return now;
 }
+
+int isthmus_has_tiles(void) { return level() >= 4; }
 
 int32_t isthmus_set_level(int32_t wanted) {
     int32_t best = find_level();

@@ -58,7 +58,7 @@ typedef struct {
 } isthmus_row_update;
 
 EXPORT int32_t isthmus_abi(void);
-/* 0 portable, 1 AVX2 with FMA, 2 AVX-512, 3 AVX-512 with VNNI. */
+/* 0 portable, 1 AVX2 with FMA, 2 AVX-512, 3 AVX-512 with VNNI, 4 AMX with int8. */
 EXPORT int32_t isthmus_best_level(void);
 /* Use at most this level (for tests); returns the level in use. */
 EXPORT int32_t isthmus_set_level(int32_t level);

@@ -12,6 +12,9 @@
 #define GLUE(a, b) GLUE_(a, b)
 #define LEVEL(name) GLUE(name, ISTHMUS_LEVEL)
 
+/* Whether products of int8 go by tiles (AMX). */
+int isthmus_has_tiles(void);
+
 #define DECLARE(level)                                                                           \
     void isthmus_decode_##level(const float *, const int64_t *, const float *, int64_t, int64_t, \
                                 int64_t, float *, int32_t);                                      \
