@@ -124,6 +124,19 @@ def test_the_cache_is_bounded_and_files_are_copied_once(host, place, tmp_path, m
         rows(Store(place), "layers.2")
 
 
+def test_a_cache_that_cannot_be_written_is_one_sentence(host, place, tmp_path, monkeypatch):
+    harvested(host, place)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(IsthmusError, match=r"cannot keep .*; free some space, or let ISTHMUS_CAC"):
+        rows(Store(place))
+    monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path / "cache"))
+    for number in ("many", "nan", "-3"):
+        monkeypatch.setenv(module.LIMIT, number)
+        with pytest.raises(IsthmusError, match=f"='{number}' is no number of gigabytes"):
+            module.limit_bytes()
+
+
 def test_what_is_wrong_is_one_sentence(host, place, tmp_path):
     with pytest.raises(IsthmusError, match="is no store of activations"):
         Store(place)

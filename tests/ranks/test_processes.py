@@ -10,7 +10,7 @@ import torch
 
 import isthmus
 from isthmus.errors import IsthmusError
-from isthmus.ranks import exchanging, team
+from isthmus.ranks import Shard, exchanging, team
 from isthmus.runs import team as run_team
 from isthmus.training import state_parts
 from ranks.troubled import (
@@ -100,6 +100,47 @@ def test_a_disk_that_is_full_for_one_rank(tmp_path, monkeypatch):
     monkeypatch.undo()
     model = gone_on(folder)  # from the third step
     assert model.config["recipe"] == "topk"
+
+
+def test_who_stops_where_it_began_keeps_what_was_saved(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        fitted(folder, at(0, 5, press_ctrl_c))
+    before = {path.name: path.read_bytes() for path in (folder / "training").iterdir()}
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 5 of 12 and saved"):
+        gone_on(folder, trouble=at(1, 0, press_ctrl_c))
+    assert {path.name: path.read_bytes() for path in (folder / "training").iterdir()} == before
+    monkeypatch.setattr(state_parts, "save_file", full)
+    with pytest.raises(IsthmusError, match="No space left"):
+        gone_on(folder, trouble=at(1, 0, press_ctrl_c))
+    assert {path.name: path.read_bytes() for path in (folder / "training").iterdir()} == before
+    monkeypatch.undo()
+    begun = folder / "training" / ".state-00000007-00000-of-00002.safetensors.partial"
+    begun.write_bytes(b"half")  # as of a rank that was killed while it saved
+    gone_on(folder)
+    assert not begun.exists()
+
+
+def test_a_part_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+    shard = Shard(0, 1, 2)
+    tensors = {"weight": torch.ones(2, 3)}
+    name = state_parts.part_name(3, 0, 1)
+    state_parts.write_part(tmp_path, name, tensors, {"weight"}, shard)
+    before = (tmp_path / name).read_bytes()
+
+    def torn(tensors, path, **_):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(state_parts, "save_file", torn)
+    with pytest.raises(IsthmusError, match="No space left"):
+        state_parts.write_part(tmp_path, name, tensors, {"weight"}, shard)
+    assert (tmp_path / name).read_bytes() == before
+    assert len(list((tmp_path / name).parent.iterdir())) == 1
 
 
 def test_versions_that_differ(tmp_path, monkeypatch):

@@ -1,5 +1,8 @@
 """Runs in object storage: saved, interrupted, gone on with, loaded, and refused."""
 
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +12,10 @@ pytest.importorskip("fsspec")
 import fsspec
 
 import isthmus
+from commands import run
 from isthmus.errors import IsthmusError
 from isthmus.storage import Remote
-from isthmus.storage.committed import INDEX
+from isthmus.storage.committed import INDEX, Committed
 from isthmus.training import Callback
 
 X = np.random.default_rng(0).normal(size=(64, 6)).astype("f4")
@@ -105,3 +109,100 @@ def test_what_is_wrong_is_one_sentence(place):
     remote.write(INDEX, b"{")
     with pytest.raises(IsthmusError, match="is damaged"):
         isthmus.resume(place)
+
+
+class Looks(Callback):
+    """Calls ``what`` after a step, while the run is being written."""
+
+    def __init__(self, what):
+        self.what = what
+
+    def on_step(self, run, step):
+        if step == 5:
+            self.what()
+
+
+def test_who_reads_a_run_does_not_disturb_the_one_who_writes_it(place, tmp_path):
+    seen = []
+    local = isthmus.fit("topk", X, out=tmp_path / "local", **HOW)
+    looks = Looks(lambda: seen.append(isthmus.load(place)))
+    model = isthmus.fit("topk", X, out=place, callbacks=[looks], **HOW)
+    assert len(seen) == 1
+    assert same(model, local)
+    assert same(isthmus.load(place), local)
+    assert len(list((tmp_path / "cache" / "runs").iterdir())) == 1  # copies are gone
+
+
+def test_two_do_not_write_one_run(place):
+    def again():
+        with pytest.raises(IsthmusError, match=f"another run is being written to {place} "):
+            isthmus.resume(place, X, progress=False)
+        with pytest.raises(IsthmusError, match=f"another run is being written to {place} "):
+            isthmus.fit("topk", X, out=place, overwrite=True, **HOW)
+
+    with ThreadPoolExecutor(1) as other:
+        looks = Looks(lambda: other.submit(again).result())
+        model = isthmus.fit("topk", X, out=place, callbacks=[looks], **HOW)
+    assert same(isthmus.load(place), model)
+
+
+def test_who_stops_is_told_where_to_go_on(place):
+    def press():
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match=f"go on with: isthmus resume {place}$"):
+        isthmus.fit("topk", X, out=place, callbacks=[Looks(press)], **HOW)
+    assert isthmus.resume(place, X, progress=False).history[-1]["step"] == HOW["steps"]
+
+
+def test_a_commit_that_is_replaced_while_it_is_read_is_read_again(place, tmp_path, monkeypatch):
+    isthmus.fit("topk", X, out=place, **HOW)
+    download, other = Remote.download, {}
+
+    def replaced(self, name, path):
+        if not other:
+            other["model"] = None
+            other["model"] = isthmus.fit("topk", X, out=place, overwrite=True, seed=1, **HOW)
+        return download(self, name, path)
+
+    monkeypatch.setattr(Remote, "download", replaced)
+    assert same(isthmus.load(place), other["model"])
+
+
+def test_a_full_disk_of_this_machine_is_said(place, tmp_path, monkeypatch):
+    isthmus.fit("topk", X, out=place, **HOW)
+
+    def full(self, name, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Remote, "download", full)
+    with pytest.raises(IsthmusError, match=r"No space left on device; free some space, or let"):
+        Committed(Remote(place), tmp_path / "copy").fetch()
+
+
+def test_what_is_not_done_in_object_storage(place):
+    model = isthmus.fit("topk", X, **HOW)
+    sentence = "is in object storage, where this is not done"
+    with pytest.raises(IsthmusError, match=sentence):
+        isthmus.save(model, place)
+    with pytest.raises(IsthmusError, match=sentence):
+        isthmus.fit_many({"a": {"recipe": "topk"}}, X, out=place, **HOW)
+    with pytest.raises(IsthmusError, match=sentence):
+        isthmus.resume_many(place)
+    with pytest.raises(IsthmusError, match="ranks save to a disk"):
+        isthmus.fit("topk", X, out=place, ranks=2, **HOW)
+
+
+def test_the_command_line_fits_there_and_goes_on(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    place = f"file://{tmp_path}/stored"
+    words = ("latent_dim=12", "k=3", "steps=4", "batch_size=16", "-q")
+    text = run("fit", "topk", "x.npy", "-o", place, *words, cwd=tmp_path)
+    assert f"saved in {place}; next: isthmus.load in Python" in " ".join(text.split())
+    assert not (tmp_path / "file:").exists()
+    assert "finished" in run("resume", place, "steps=6", "-q", cwd=tmp_path)
+    assert isthmus.load(place).history == []
+    refused = run("evaluate", "s3://bucket/run", cwd=tmp_path, code=2)
+    assert refused.startswith("isthmus: s3://bucket/run is in object storage, where runs are")
+    for words in (("compare", "x.npy", "-o"), ("work",)):
+        assert "is in object storage" in run(*words, "s3://bucket/a", cwd=tmp_path, code=2)

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from isthmus.errors import IsthmusError
 
 # highlight off: colouring numbers in prose helps nobody.
 out = Console(highlight=False)
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 Options = Annotated[
     list[str] | None,
@@ -37,7 +39,21 @@ Given = Annotated[
         "--given", metavar="NAME=COLUMN", help="give a column of the data to the model as NAME"
     ),
 ]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="the folder of a run")]
+
+
+def on_disk(path: Path | None) -> Path | None:
+    """A place that has to be a folder of this machine: ``Path`` makes ``s3:/`` of ``s3://``."""
+    if path is not None and _REMOTE.match(str(path)) and not path.exists():
+        raise IsthmusError(
+            f"{str(path).replace(':/', '://', 1)} is in object storage, where runs are fitted, "
+            "gone on with and loaded in Python, and nothing else is: name a folder"
+        )
+    return path
+
+
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="the folder of a run", callback=on_disk)
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="no progress")]
 
 PLACES = {

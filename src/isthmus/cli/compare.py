@@ -12,7 +12,7 @@ from rich.text import Text
 
 from isthmus import notices
 from isthmus.cli import completion
-from isthmus.cli.common import Data, Options, Quiet, interruptible, out, parse_options
+from isthmus.cli.common import Data, Options, Quiet, interruptible, on_disk, out, parse_options
 from isthmus.errors import unknown
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ def compare(
         str | None, typer.Option(help="a column of the table, or a file with one label a row")
     ] = None,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="for the page and the tables")
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="for the page and the tables", callback=on_disk
+        ),
     ] = Path("comparison"),
     jobs: Annotated[int, typer.Option(min=1, help="processes that share the fits")] = 1,
     prepare: Annotated[

@@ -33,7 +33,8 @@ def fit(
     data: MaybeData = None,
     options: Options = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="where to save the run")
+        str | None,
+        typer.Option("-o", "--output", metavar="DIR", help="where to save the run"),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="replace a run that is already there")] = False,
     given: Given = None,
@@ -57,6 +58,7 @@ def fit(
     A .toml file holds the same: recipe, data, output, and any options.
     """
     import isthmus
+    from isthmus.storage import is_remote
 
     pairs = [*(options or [])]
     settings: dict[str, Any] = {}
@@ -66,7 +68,7 @@ def fit(
             pairs, data = [data, *pairs], None
         recipe = taken(settings, "recipe", recipe)
         data = data or taken(settings, "data", recipe)
-        output = output or Path(taken(settings, "output", recipe))
+        output = output or taken(settings, "output", recipe)
     if data is None:
         raise IsthmusError("no data given: name a set, a file or a folder after the recipe")
     if output is None:
@@ -80,4 +82,5 @@ def fit(
             recipe, data, out=output, overwrite=overwrite, progress=not quiet, **settings
         )
     out.print(figures(model.history[-1]))
-    out.print(f"saved in {escape(str(output))}; next: isthmus evaluate {escape(str(output))}")
+    then = "isthmus.load in Python" if is_remote(output) else f"isthmus evaluate {escape(output)}"
+    out.print(f"saved in {escape(output)}; next: {then}")

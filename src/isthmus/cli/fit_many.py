@@ -13,6 +13,7 @@ from isthmus.cli.common import (
     Quiet,
     figures,
     interruptible,
+    on_disk,
     out,
     read_toml,
     settled,
@@ -28,7 +29,13 @@ def fit_many(
     options: Options = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="where to save the runs, by name"),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="where to save the runs, by name",
+            callback=on_disk,
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="replace runs that are already there")] = False,
     given: Given = None,
@@ -47,7 +54,7 @@ def fit_many(
     if data is not None and "=" in data and "data" in settings:
         pairs, data = [data, *pairs], None
     data = data or taken(settings, "data", str(sweep))
-    output = output or Path(taken(settings, "output", str(sweep)))
+    output = output or on_disk(Path(taken(settings, "output", str(sweep))))
     settings = settled(settings, pairs, given)
     variants = _variants(settings.pop("variants", None), sweep)
     with interruptible():

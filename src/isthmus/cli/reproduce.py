@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from isthmus.cli import completion
-from isthmus.cli.common import Quiet, interruptible, out
+from isthmus.cli.common import Quiet, interruptible, on_disk, out
 
 if TYPE_CHECKING:
     from isthmus.reproduction.results import Outcome
@@ -58,7 +58,10 @@ def reproduce(
         bool, typer.Option("--prepare", help="only write down what is to be done: isthmus work")
     ] = False,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="where results are kept")
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="where results are kept", callback=on_disk
+        ),
     ] = Path("reproductions"),
     quiet: Quiet = False,
 ) -> None:

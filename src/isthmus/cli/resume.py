@@ -1,11 +1,12 @@
 """``isthmus resume``: go on with a run."""
 
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.markup import escape
 
 from isthmus.cli.common import (
-    Folder,
     MaybeData,
     Options,
     Quiet,
@@ -17,7 +18,12 @@ from isthmus.errors import IsthmusError
 
 
 def resume(
-    folder: Folder, data: MaybeData = None, options: Options = None, quiet: Quiet = False
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="the folder of a run; also s3://bucket/run")
+    ],
+    data: MaybeData = None,
+    options: Options = None,
+    quiet: Quiet = False,
 ) -> None:
     """Go on with an interrupted run, or the runs of fit-many, exactly where it was saved.
 
@@ -25,6 +31,7 @@ def resume(
     too, to so many in all. ranks=N goes on with so many processes, whatever it began with.
     """
     import isthmus
+    from isthmus.storage import is_remote
     from isthmus.training.many import read_manifest
 
     pairs = [*(options or [])]
@@ -33,7 +40,7 @@ def resume(
     longer = parse_options(pairs)
     ranks = longer.pop("ranks", "auto")
     with interruptible():
-        if read_manifest(folder) is None:
+        if is_remote(folder) or read_manifest(Path(folder)) is None:
             isthmus.resume(folder, data, progress=not quiet, ranks=ranks, **longer)
         elif longer:
             raise IsthmusError(
@@ -41,4 +48,4 @@ def resume(
             )
         else:
             isthmus.resume_many(folder, data, progress=not quiet)
-    out.print(f"finished: {escape(str(folder))}")
+    out.print(f"finished: {escape(folder)}")

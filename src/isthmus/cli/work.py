@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isthmus.cli.common import Quiet, interruptible, out, parse_options
+from isthmus.cli.common import Quiet, interruptible, on_disk, out, parse_options
 from isthmus.errors import IsthmusError, unknown
 
 if TYPE_CHECKING:
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def work(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="with work that was prepared")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="with work that was prepared", callback=on_disk),
+    ],
     jobs: Annotated[int, typer.Option(min=1, help="processes to start here")] = 1,
     stale: Annotated[
         float,

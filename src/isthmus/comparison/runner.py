@@ -25,6 +25,7 @@ from isthmus.comparison.winner import save_winner
 from isthmus.errors import IsthmusError, unknown
 from isthmus.recipes import Recipe, RecipeLike, as_recipe
 from isthmus.recipes.signature import validated
+from isthmus.storage import on_this_machine
 
 ReportProgress = Callable[[str, int, int], None]
 """Called as ``report(what ended, fits done, fits in all)``."""
@@ -92,7 +93,7 @@ def compare(
         "options": options, "kind": kind, "axis": axis, "size": size, "mode": mode,
         "prepare": prepare,
     }  # fmt: skip
-    begun = begin(X, recipes, task, arguments, None if out is None else Path(out))
+    begun = begin(X, recipes, task, arguments, None if out is None else on_this_machine(out))
     _fill(begun, report)
     return finished(begun)
 

@@ -240,6 +240,11 @@ def in_environment() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
 
 
+def is_one_process(ranks: object) -> bool:
+    """Whether what is asked for by ``ranks=`` is this process alone."""
+    return ranks is None or ranks == 1 or (ranks == "auto" and not in_environment())
+
+
 def of_environment() -> Team:
     """The ranks that ``torchrun`` has started."""
     from torch.distributed.rendezvous import rendezvous

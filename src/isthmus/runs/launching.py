@@ -29,7 +29,7 @@ from isthmus.ranks import (
     RanksFailed,
     RanksInterrupted,
     Team,
-    in_environment,
+    is_one_process,
     of_environment,
     team,
     told_in,
@@ -55,9 +55,7 @@ def by_ranks(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def whole(*args: P.args, **options: P.kwargs) -> T:
         ranks = options.get("ranks")
-        if team() is not None or ranks is None:
-            return function(*args, **options)
-        if ranks == 1 or (ranks == "auto" and not in_environment()):
+        if team() is not None or is_one_process(ranks):
             return function(*args, **options)
         if options.get("minutes") is not None:
             raise IsthmusError(

@@ -14,6 +14,7 @@ from isthmus.runs.building import rebuilt
 from isthmus.runs.data import DataLike, check_fit, kind_of, opened
 from isthmus.runs.folder import fresh_folder
 from isthmus.runs.stored_runs import in_storage
+from isthmus.storage import on_this_machine
 from isthmus.training import Checkpoint, read_checkpoint, write_checkpoint
 from isthmus.training.device import resolve_device
 from isthmus.training.reference import ROWS, examples, reference_triples, verify
@@ -73,7 +74,7 @@ def save(
         "data": None,
     }
     weights = {n: t.clone() for n, t in model.state_dict().items()}
-    folder = fresh_folder(Path(path), overwrite=False)
+    folder = fresh_folder(on_this_machine(path), overwrite=False)
     write_checkpoint(folder, Checkpoint(config, weights, reference_triples(model, rows)))
 
 

@@ -22,6 +22,7 @@ from isthmus.runs.folder import fresh_folder
 from isthmus.runs.loading import load
 from isthmus.runs.record import config_of, described
 from isthmus.runs.resuming import reopened
+from isthmus.storage import on_this_machine
 from isthmus.training import Callback, Together, Trainer, TrainingOptions
 from isthmus.training.checkpoint import read_checkpoint, read_config
 from isthmus.training.lock import claim
@@ -96,7 +97,7 @@ def fit_many(
     planned = _planned(variants, shared)
     recipes = [one.recipe for one in planned.values()]
     how = how.of_features(all(reads_features(recipe) for recipe in recipes))
-    folder = None if out is None else _parent(Path(out), list(planned), overwrite)
+    folder = None if out is None else _parent(on_this_machine(out), list(planned), overwrite)
     source, columns = opened(X, given, mask, kind=how.reading)
     for one in planned.values():
         check_given(one.recipe, source)
@@ -175,7 +176,7 @@ def resume_many(
     is what :func:`isthmus.load` needs where a variant's recipe cannot be imported. Raises
     :class:`IsthmusError` for other data than the runs began with.
     """
-    folder = Path(path)
+    folder = on_this_machine(path)
     names = read_manifest(folder)
     if names is None:
         raise IsthmusError(

@@ -5,6 +5,6 @@ machine is read and written without any of this.
 """
 
 from isthmus.storage.cache import cached
-from isthmus.storage.remote import Remote, is_remote
+from isthmus.storage.remote import Remote, is_remote, on_this_machine
 
-__all__ = ["Remote", "cached", "is_remote"]
+__all__ = ["Remote", "cached", "is_remote", "on_this_machine"]

@@ -1,6 +1,8 @@
 """Files of object storage on a local disk, no more of them than there is room for."""
 
+import contextlib
 import hashlib
+import math
 import os
 from pathlib import Path
 from uuid import uuid4
@@ -18,9 +20,20 @@ def limit_bytes() -> float:
     """How much is kept; an :class:`IsthmusError` where the variable is no number."""
     text = os.environ.get(LIMIT, "")
     try:
-        return 1e9 * (float(text) if text else DEFAULT)
+        number = float(text) if text else DEFAULT
     except ValueError:
-        raise IsthmusError(f"{LIMIT}={text!r} is no number of gigabytes: set it to one") from None
+        number = math.nan
+    if not number >= 0.0:
+        raise IsthmusError(f"{LIMIT}={text!r} is no number of gigabytes: set it to one")
+    return 1e9 * number
+
+
+def cannot_keep(what: str, folder: Path, problem: OSError) -> IsthmusError:
+    """What to say where this machine cannot hold what object storage has."""
+    return IsthmusError(
+        f"cannot keep {what} in {folder}: {problem.strerror or problem}; free some space, or let "
+        "ISTHMUS_CACHE name another folder"
+    )
 
 
 def cached(remote: Remote, name: str, checksum: str, root: Path, remedy: str) -> Path:
@@ -33,28 +46,27 @@ def cached(remote: Remote, name: str, checksum: str, root: Path, remedy: str) ->
     folder = root / FOLDER
     key = hashlib.sha256(f"{remote.url}\0{name}\0{checksum}".encode()).hexdigest()[:32]
     path = folder / f"{key}-{name.rpartition('/')[2]}"
-    if path.exists():
+    # Another process may let it go, or make it, at any moment.
+    with contextlib.suppress(OSError):
         os.utime(path)
         return path
-    folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{key}-{uuid4().hex}"
     try:
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             crc = remote.download(name, partial)
         except FileNotFoundError:
             raise IsthmusError(f"{remote}/{name} is missing: {remedy}") from None
         except OSError as problem:
-            raise IsthmusError(
-                f"cannot keep {remote}/{name} in {folder}: {problem.strerror or problem}; free "
-                "some space, or let ISTHMUS_CACHE name another folder"
-            ) from problem
+            raise cannot_keep(f"{remote}/{name}", folder, problem) from problem
         if crc != checksum:
             raise IsthmusError(
                 f"{remote}/{name} is damaged (it does not match its checksum): {remedy}"
             )
         partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where it cannot be written, it cannot be removed
+            partial.unlink(missing_ok=True)
     _evict(folder, path)
     return path
 

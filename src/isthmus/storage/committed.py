@@ -11,9 +11,12 @@ import shutil
 from pathlib import Path
 
 from isthmus.errors import IsthmusError
+from isthmus.storage.cache import cannot_keep
 from isthmus.storage.remote import Remote
 
 INDEX = "index.json"
+LOCK = ".lock"
+"""A file of the folder that says which process writes it (:mod:`isthmus.training.lock`)."""
 FORMAT = 1
 _PIECE = 1 << 22
 
@@ -29,26 +32,52 @@ class Committed:
         """Whether anything was committed there."""
         return self.remote.exists(INDEX)
 
+    def clear(self) -> None:
+        """Empty the folder, but for the lock of the process that holds it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for path in self.folder.iterdir():
+            if path.name == LOCK:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
     def fetch(self) -> None:
         """Make the folder the last commit, every file compared with its hash."""
         index = self._index()
+        while True:
+            missing = self._fetched(index)
+            if missing is None:
+                return
+            # A writer may have made another commit meanwhile, and cleared away this one.
+            before, index = index, self._index()
+            if index == before:
+                raise IsthmusError(
+                    f"{self.remote} lacks {missing} of its last commit: what was saved there is "
+                    "lost"
+                )
+
+    def _fetched(self, index: dict[str, str]) -> str | None:
+        """Copy the files of a commit here: the name of one that is not there any more, or None."""
         if not index:
             raise IsthmusError(f"{self.remote} holds no run: nothing was saved there")
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.clear()
         for name, digest in index.items():
             path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
             try:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 self.remote.download(_object(name, digest), path)
             except FileNotFoundError:
-                raise IsthmusError(
-                    f"{self.remote} lacks {name} of its last commit: what was saved there is lost"
-                ) from None
+                return name
+            except OSError as problem:
+                raise cannot_keep(str(self.remote), self.folder, problem) from problem
             if _sha256(path) != digest:
                 raise IsthmusError(
                     f"{self.remote} is damaged ({name} does not match its checksum): what was "
                     "saved there is lost"
                 )
+        return None
 
     def push(self) -> None:
         """Commit the folder as it is: what is new there, then the index, then away with the old."""

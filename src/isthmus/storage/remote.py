@@ -19,6 +19,15 @@ def is_remote(place: object) -> bool:
     return isinstance(place, str) and bool(_SCHEME.match(place))
 
 
+def on_this_machine(place: str | Path) -> Path:
+    """A path, for what is done on a disk alone; an error for a place with a scheme."""
+    if is_remote(place):
+        raise IsthmusError(
+            f"{place} is in object storage, where this is not done: name a folder of this machine"
+        )
+    return Path(place)
+
+
 class Remote:
     """A folder in object storage, by its URL.
 
@@ -72,17 +81,24 @@ class Remote:
             self._fs.put_file(str(path), self._path(name))
 
     def download(self, name: str, path: Path) -> str:
-        """Copy a file here; its CRC-32 in hexadecimal."""
+        """Copy a file here; its CRC-32 in hexadecimal.
+
+        :class:`FileNotFoundError` where there is none, and any other :class:`OSError` where it
+        cannot be written on this machine.
+        """
         total = 0
-        with (
-            self._told(f"read ({name})"),
-            self._fs.open(self._path(name), "rb") as source,
-            path.open("wb") as target,
-        ):
-            while piece := source.read(_PIECE):
+        with self._told(f"read ({name})"):
+            source = self._fs.open(self._path(name), "rb")
+        with source, path.open("wb") as target:
+            while piece := self._piece(source, name):
                 total = crc32(piece, total)
                 target.write(piece)
         return f"{total:08x}"
+
+    def _piece(self, source: Any, name: str) -> bytes:
+        with self._told(f"read ({name})"):
+            piece: bytes = source.read(_PIECE)
+        return piece
 
     def remove(self, name: str) -> None:
         """Delete a file that may be there."""

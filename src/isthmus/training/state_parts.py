@@ -33,33 +33,37 @@ def part_name(step: int, rank: int, count: int) -> str:
 def write_part(
     folder: Path, name: str, tensors: Mapping[str, Tensor], sliced: Collection[str], shard: Shard
 ) -> str:
-    """Write a rank's part of the state, and return its SHA-256.
+    """Write a rank's part of the state, whole or not at all, and return its SHA-256.
 
     Raises :class:`IsthmusError` where it cannot be written.
     """
     path = folder / name
+    partial = path.with_name(f".{path.name}.partial")
     kept = {n: t for n, t in tensors.items() if n in sliced or shard.rank == 0}
     rows = {n: [shard.start, shard.width] for n in kept if n in sliced}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {n: t.detach().cpu().contiguous().clone() for n, t in kept.items()}
-        save_file(content, path, metadata={"rows": json.dumps(rows)})
-        as_umask_says(path)
-        synced(path)
+        save_file(content, partial, metadata={"rows": json.dumps(rows)})
+        as_umask_says(partial)
+        synced(partial)
+        partial.replace(path)
         synced(path.parent)
         return sha256_of(path)
     except (OSError, SafetensorError) as problem:
         with suppress(OSError):
-            path.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
         raise cannot_save(folder, problem) from problem
 
 
 def drop_others(folder: Path, names: Collection[str]) -> None:
-    """Remove the files of earlier steps, which no ``config.json`` names any more."""
-    for path in folder.glob(f"{FOLDER}/{START}*.safetensors"):
-        if f"{FOLDER}/{path.name}" not in names:
-            with suppress(OSError):
-                path.unlink()
+    """Remove the files of earlier steps, which no ``config.json`` names any more, and what a rank
+    that was killed had begun."""
+    whole = folder.glob(f"{FOLDER}/{START}*.safetensors")
+    old = [path for path in whole if f"{FOLDER}/{path.name}" not in names]
+    for path in (*old, *folder.glob(f"{FOLDER}/.{START}*.partial")):
+        with suppress(OSError):
+            path.unlink()
 
 
 class StateParts:
