@@ -6,11 +6,13 @@ PEERS := $(VENV)/peers
 FORMATS := $(VENV)/peers-formats
 SAEBENCH := $(VENV)/peers-saebench
 CIRCUITS := $(VENV)/peers-circuits
+DASHBOARD := $(VENV)/peers-dashboard
+NNSIGHT := $(VENV)/peers-nnsight
 SITE := $(VENV)/site
 STAMP := $(VENV)/.installed
 export ISTHMUS_DATA ?= $(abspath $(wildcard ../shared/data))
 
-.PHONY: demo test test-triton check slow fuzz bench fixtures saebench graphs docs site pictures wheel clean
+.PHONY: demo test test-triton check slow fuzz bench fixtures saebench graphs dashboard nnsight docs site pictures wheel clean
 
 demo: $(STAMP)
 	$(BIN)/python -m isthmus.demo
@@ -100,6 +102,29 @@ $(CIRCUITS)/.installed:
 	$(CIRCUITS)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 \
 		circuit-tracer==0.5.0
 	$(CIRCUITS)/bin/python -m pip uninstall --quiet --yes torchvision timm
+	touch $@
+
+# SAEDashboard wants NumPy below 2, and what it asks for of pyarrow does not say so: pages of
+# dictionaries that were written for SAELens, held against this library.
+dashboard: $(DASHBOARD)/.installed
+	$(DASHBOARD)/bin/python -W ignore -m tools.dashboard_latents
+
+$(DASHBOARD)/.installed:
+	$(PYTHON) -m venv $(DASHBOARD)
+	$(DASHBOARD)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(DASHBOARD)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 \
+		sae-dashboard==0.8.0 'pyarrow<22'
+	$(DASHBOARD)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio
+	touch $@
+
+nnsight: $(NNSIGHT)/.installed
+	$(NNSIGHT)/bin/python -W ignore -m tools.nnsight_points
+
+$(NNSIGHT)/.installed:
+	$(PYTHON) -m venv $(NNSIGHT)
+	$(NNSIGHT)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(NNSIGHT)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 \
+		nnsight==0.8.1 pydantic scikit-learn pandas
 	touch $@
 
 docs: $(STAMP)

@@ -1,5 +1,6 @@
 """What is written for others reads back with the same numbers, here and in the peer itself."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -24,6 +25,7 @@ SPARSE = {
     "jumprelu": {"unit": False, "subtract_bias": False},
     "mp-sae": {"k": 5, "tolerance": 0.6, "until_repeat": True},
 }
+RESCALED = "rescale_acts_by_decoder_norm"
 CANNOT = {
     "saelens": set(),
     "sparsify": {*SPARSE} - {"topk", "llama-scope"},
@@ -75,6 +77,19 @@ def test_rows_normalised_each_by_itself_are_written_for_saelens(case, tmp_path):
     for layout in ("sparsify", "dictionary_learning"):
         with pytest.raises(isthmus.IsthmusError, match="SAELens"):
             write(model, tmp_path / layout, layout)
+
+
+def test_a_topk_of_unit_atoms_says_that_their_lengths_may_be_folded(tmp_path):
+    """What Neuronpedia and SAEDashboard do to every dictionary, and SAELens refuses of others."""
+    model, x = fitted("topk"), rows()
+    write(model, tmp_path / "scaled")
+    assert not json.loads((tmp_path / "scaled" / "cfg.json").read_text())[RESCALED]
+    model.fold_scale()
+    model.fold_decoder_norm()
+    write(model, tmp_path / "unit")
+    assert json.loads((tmp_path / "unit" / "cfg.json").read_text())[RESCALED]
+    again = isthmus.from_pretrained(tmp_path / "unit")
+    torch.testing.assert_close(again.encode(x), model.encode(x), rtol=1e-4, atol=1e-4)
 
 
 def test_pursuit_that_saelens_does_not_do_is_not_written(tmp_path):

@@ -18,6 +18,9 @@ from isthmus.formats.record import Record
 from isthmus.formats.tensor_file import TensorFile
 
 CONFIG, WEIGHTS, SCALER = "cfg.json", "sae_weights.safetensors", "activation_scaler.json"
+_UNIT = 1e-5
+"""Atoms as close to length 1 are multiplied by it without a change: what has such may say so, for
+SAELens then folds lengths where it is asked to, as Neuronpedia and SAEDashboard do."""
 VERSION = "6.54.12"
 """The version whose layout is written."""
 _SHAPE = {"architecture", "d_in", "d_sae", "d_out", "dtype", "device", "apply_b_dec_to_input",
@@ -311,7 +314,9 @@ def described(
     if found.transcoder:
         cfg["d_out"] = found.d_out
     if found.activation in ("topk", "abstopk"):
-        cfg.update({"k": found.k, "rescale_acts_by_decoder_norm": found.weigh})
+        lengths = content["W_dec"].norm(dim=1)
+        unit = torch.allclose(lengths, torch.ones_like(lengths), rtol=0, atol=_UNIT)
+        cfg.update({"k": found.k, "rescale_acts_by_decoder_norm": found.weigh or unit})
     if found.activation == "matching_pursuit":
         content = {name: content[name] for name in ("W_dec", "b_dec")}
         cfg.update({"max_iterations": found.k, "residual_threshold": found.tolerance,
