@@ -82,5 +82,8 @@ def several_differences(model, rows, found):
 
 
 def read(case):
+    asked = dict(about(case).get("asked", {}))
+    if "calibrate" in asked:  # by the rows of which the peer chose over the whole batch
+        asked["calibrate"] = recorded(case)[asked["calibrate"]]
     with torch.no_grad():
-        return isthmus.from_pretrained(place(case), **about(case).get("asked", {}))
+        return isthmus.from_pretrained(place(case), **asked)

@@ -7,11 +7,9 @@ import isthmus
 from peers import about, cases, differences, place, read, recorded
 
 CASES = cases()
-REFUSED = {
-    "llamascopium/batchtopk": "depends on the batch",
-}
-"""What no recipe here computes yet."""
-READ = [case for case in CASES if case not in REFUSED]
+READ = CASES
+BATCH = [case for case in CASES if "calibrate" in about(case).get("asked", {})]
+"""What is chosen over a whole batch, without a threshold in the file."""
 CLOSE = {"float32": 2e-6, "bfloat16": 2e-2}
 """Of the largest value: float32 added up in another order; a peer that computes in bfloat16."""
 
@@ -33,11 +31,14 @@ def test_codes_and_outputs_are_the_peers(case):
         assert torch.equal(model.encode(x) != 0, found["codes"] != 0)
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_has_no_recipe_is_refused_in_one_sentence(case):
-    with pytest.raises(isthmus.IsthmusError, match=REFUSED[case]) as problem:
-        read(case)
+@pytest.mark.parametrize("case", BATCH)
+def test_what_depends_on_the_batch_is_read_with_rows_alone(case):
+    with pytest.raises(isthmus.IsthmusError, match="over a whole batch") as problem:
+        isthmus.from_pretrained(place(case))
     assert str(place(case)) in str(problem.value)
+    model = read(case)
+    assert (model.cfg.architecture, model.cfg.metadata["weigh"]) == ("jumprelu", False)
+    assert any("(calibrate)" in note for note in model.cfg.metadata["notes"])
 
 
 def test_a_threshold_beside_k_is_used_where_it_is_asked_for():

@@ -17,14 +17,13 @@ NAMES = {"model_name": "pythia-70m-deduped", "hook_name": "blocks.3.hook_resid_p
 NORMALISED = {"saelens/layer-norm", "saelens/layer-norm-topk", "saelens/constant-norm",
               "saelens/matching-pursuit-layer-norm",
               "published/openai-v5"}  # fmt: skip
-REFUSED = {"llamascopium/batchtopk", *NORMALISED}
 
 
 def kinds(transcoders):
     """Cases of dictionaries, or of transcoders, that are read."""
     found = []
     for case in cases():
-        if case in REFUSED or "bfloat16" in case or "asked" in about(case):
+        if case in NORMALISED or "bfloat16" in case or "asked" in about(case):
             continue
         if ("ranscoder" in about(case)["class"] + str(place(case))) == transcoders:
             found.append(case)

@@ -25,7 +25,7 @@ CONFIG, WEIGHTS = "config.json", "sae_weights.safetensors"
 _FOUR = {"encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias"}
 _LOGGED = "log_jumprelu_threshold"
 _NATIVE = {"W_E", "b_E", "W_D", "b_D"}
-_KINDS = {"relu": "relu", "topk": "topk", "jumprelu": "jumprelu"}
+_KINDS = {"relu": "relu", "topk": "topk", "jumprelu": "jumprelu", "batchtopk": "batchtopk"}
 
 
 def recognises(place: Location) -> bool:
@@ -134,18 +134,19 @@ def _native(
     act = str(cfg.get("act_fn", "relu"))
     if act not in _KINDS:
         raise IsthmusError(
-            f"{place} says act_fn={act!r}, which depends on the batch or is not known here: convert"
+            f"{place} says act_fn={act!r}, which is no rule of one layer that is known here: convert"
             " it to jumprelu in llamascopium first"
         )
+    counted = act in ("topk", "batchtopk")
     read, written = cfg.get("hook_point_in"), cfg.get("hook_point_out")
     record = Record(
         format="llamascopium",
         activation=_KINDS[act],  # type: ignore[arg-type]
-        k=int(setting(place, cfg, "top_k", int)) if act == "topk" else None,
+        k=int(setting(place, cfg, "top_k", int)) if counted else None,
         d_in=d_in,
         d_sae=d_sae,
         d_out=d_out,
-        weigh=act == "topk" and bool(cfg.get("sparsity_include_decoder_norm", True)),
+        weigh=counted and bool(cfg.get("sparsity_include_decoder_norm", True)),
         transcoder=written not in (None, read) or d_out != d_in,
         hook_name=read,
         hook_name_out=written if written != read else None,
@@ -156,7 +157,7 @@ def _native(
         needed(place, file, [THETA])
         weights["threshold"] = _threshold(file, cfg)
         record.threshold = "per latent"
-    return Found(record, weights)
+    return Found(record, weights, calibrated="threshold" if act == "batchtopk" else None)
 
 
 def _native_scale(

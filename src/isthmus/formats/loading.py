@@ -184,14 +184,17 @@ def _thresholded(dictionary: Found, rows: Array | Source | None) -> Autoencoder:
     record = replace(dictionary.record, activation="topk", threshold=None)
     topk_model = assembled(Found(record, weights, fold=dictionary.fold))
     model = to_jumprelu(topk_model, rows)
-    theta = float(cast(Tensor, model.thresholds)[0])
+    lengths = model.W_dec.norm(dim=1) if record.weigh else torch.ones(record.d_sae)
+    theta = float((cast(Tensor, model.thresholds) * lengths)[0])
     original = dictionary.record
     original.dtype, original.decoder_norm, original.notes = (
         record.dtype,
         record.decoder_norm,
         record.notes,
     )
-    original.activation, original.threshold = "jumprelu", "one"
+    original.activation = "jumprelu"
+    original.threshold = "per latent" if original.weigh else "one"
+    original.weigh = False
     original.notes.append(
         f"the threshold {theta:.6g} is what {original.k} latents a row exceed on average over "
         f"{len(rows):,} rows (calibrate)"
