@@ -134,7 +134,7 @@ def _native(
     act = str(cfg.get("act_fn", "relu"))
     if act not in _KINDS:
         raise IsthmusError(
-            f"{place} says act_fn={act!r}, which is no rule of one layer that is known here: convert"
+            f"{place} says act_fn={act!r}, which is no rule of one layer known here: convert"
             " it to jumprelu in llamascopium first"
         )
     counted = act in ("topk", "batchtopk")
