@@ -158,6 +158,25 @@ def test_decode_its_error_and_places(served, shape):
     close(places, TRUTH.at_places(args[4], indices, args[2]), TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("name", ["triton"] if INTERPRETED else ["reference", "torch"])
+def test_atoms_in_half_precision_and_all_else_in_float32(name):
+    # As under autocast on CUDA. Triton's interpreter knows no bfloat16.
+    half = torch.float16 if INTERPRETED else torch.bfloat16
+    with engine(name):
+        backend = dispatch.backend_for(torch.zeros(1))
+    values, indices = code(5, 3, 40, 5, torch.float32, distinct=False)
+    atoms, bias = drawn(40, 12, seed=6, dtype=half), drawn(12, seed=7, dtype=torch.float32)
+    target = drawn(5, 12, seed=8, dtype=torch.float32)
+    args = doubled(values, indices, atoms, bias, target)
+    places = backend.at_places(target, indices, atoms)
+    assert places.dtype == torch.float32
+    close(places, TRUTH.at_places(args[4], indices, args[2]), 1e-5)
+    found = backend.decode_error(values, indices, atoms, bias, target)
+    assert {t.dtype for t in found} == {torch.float32}
+    for mine, wanted in zip(found, TRUTH.decode_error(*args), strict=True):
+        close(mine, wanted, 0.03)
+
+
 @pytest.mark.parametrize("shape", [(6, 3, 40), (1, 1, 1), (30, 5, 7)])
 def test_entries_by_latent(served, shape):
     backend, dtype = served
@@ -261,6 +280,8 @@ def test_no_rows(served):
     assert (error.shape, squares.shape, products.shape) == ((0, 6), (0,), (0, 2))
     assert not backend.row_gradient(weight, [SparseFactor(values, indices, x)]).any()
     assert not backend.sum_by_latent(values, indices, 64).any()
+    above = backend.select_above(x, weight, bias, bias, 8)
+    assert [len(t) for t in above] == [0, 0, 0]
 
 
 @pytest.mark.skipif(library.native() is None or INTERPRETED, reason="of the compiled library")

@@ -9,7 +9,16 @@ import torch
 
 import isthmus
 from isthmus.errors import IsthmusError
-from isthmus.kernels import Preactivations, library, path_in_use, sparse_decode, use, using
+from isthmus.kernels import (
+    Preactivations,
+    dispatch,
+    library,
+    operators,
+    path_in_use,
+    sparse_decode,
+    use,
+    using,
+)
 from isthmus.kernels.dispatch import backend_for, is_reference
 
 from .cases import NATIVE
@@ -89,3 +98,12 @@ def test_paths_train_to_the_same_model():
     for path in ("torch", "native"):
         error = (weights[path] - weights["reference"]).abs().max()
         assert error <= 1e-4 * weights["reference"].abs().max()
+
+
+def test_what_has_no_values_is_served_where_triton_is_installed_and_no_gpu(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(dispatch, "triton", lambda: "programs for a GPU")
+    assert dispatch.backend_for(None).name == "torch"
+    order, offsets = operators.by_latent(None, torch.tensor([[2, 0], [0, 1]]), 4)
+    assert order.tolist() == [1, 2, 3, 0]
+    assert offsets.tolist() == [0, 2, 3, 4, 4]

@@ -53,10 +53,20 @@ def test_a_plan_on_the_command_line(tmp_path, monkeypatch):
         (("topk", "lr=1"), "is not here"),
         (("topk", "--device", "here", "--ranks", "2", "--width", "64"), "one rank"),
         (("topk", "--width", "16"), "fewer than k=32"),
+        (("topk", "--host", "-8e9"), "a language model of -8e+09 parameters is none"),
+        (("topk", "--host", "0"), "parameters is none"),
+        (("topk", "--host", "nan"), "parameters is none"),
+        (("topk", "--device", "here", "--host", "8e9"), "leave out --host"),
+        (("topk", "--device", "here", "--plot", "plan.pdf"), "should end in .png"),
+        (("jumprelu",), "jumprelu does not say how many latents of a row are active: add --k N"),
     ],
 )
 def test_a_plan_that_cannot_be_made_is_one_sentence(words, said, tmp_path, monkeypatch):
-    monkeypatch.setattr(here, "measured", lambda *_: (Share("the step", 1.0, "timed"),))
+    def measured(*_):
+        assert "--ranks" in words, "all else is known before a step is timed"
+        return (Share("the step", 1.0, "timed"),)
+
+    monkeypatch.setattr(here, "measured", measured)
     assert said in run("plan", "fit", *words, cwd=tmp_path, code=2)
 
 

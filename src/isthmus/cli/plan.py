@@ -65,6 +65,15 @@ def fit(
             f"{next(iter(choices))} changes steps that are timed, and {device} is not here: leave "
             "it out, or plan for --device here"
         )
+    if host is not None and timed:
+        raise IsthmusError(
+            "how fast this machine harvests is not estimated: leave out --host, or plan for "
+            "--device h200"
+        )
+    if plot is not None:
+        from isthmus.pictures.sheet import check_png
+
+        check_png(plot)
     place = this_machine() if timed else machine(device)
     # Everything is checked before anything is timed.
     plan = planned(shape, tokens, place if not timed else machine("h200"), ranks, dtype=dtype)
@@ -91,6 +100,10 @@ def _active(name: str) -> int:
     number = k_of(name)
     if number is None:
         known = [one for one in list_recipes() if k_of(one) is not None]
+        if name in list_recipes() and as_recipe(name).family == "sparse":
+            raise IsthmusError(
+                f"{name} does not say how many latents of a row are active: add --k N"
+            )
         raise unknown("recipe with k active latents", name, known)
     return number
 

@@ -99,7 +99,7 @@ def _kinds(tensors: tuple[Tensor | None, ...]) -> Kinds:
 def _backend_of(kinds: Kinds) -> Backend:
     if _dense.get():
         return _REFERENCE
-    if _portable.get() or _chosen == "torch":
+    if _portable.get() or _chosen == "torch" or not kinds:  # whatever device the rest is on
         return _TORCH
     if _chosen == "reference":
         return _REFERENCE

@@ -57,7 +57,7 @@ class ReferenceBackend(Backend):
         return error, error.square().sum(1), self.at_places(error, indices, atoms)
 
     def at_places(self, left: Tensor, indices: Tensor, atoms: Tensor) -> Tensor:
-        return (left @ atoms.T).gather(1, indices)
+        return (left @ atoms.T.to(left.dtype)).gather(1, indices)
 
     def by_latent(
         self, values: Tensor | None, indices: Tensor, width: int

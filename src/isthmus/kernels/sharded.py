@@ -49,7 +49,12 @@ class ShardedPreactivations(Preactivations):
                 values = u.gather(1, indices)
             else:
                 values, indices = select_top(
-                    self._inner(), self.weight, self.bias, most, magnitude=magnitude, priority=fixed
+                    self._inner(),
+                    self._factor(),
+                    self.bias,
+                    most,
+                    magnitude=magnitude,
+                    priority=fixed,
                 )
                 key = values.abs() if magnitude else values
                 key = key if fixed is None else key * fixed[indices]

@@ -80,7 +80,7 @@ class TorchBackend(ReferenceBackend):
         step = max(1, _CHUNK // max(1, k * atoms.shape[1]))
         for start in range(0, n, step):
             part = slice(start, start + step)
-            gathered = atoms[indices[part]]
+            gathered = atoms[indices[part]].to(left.dtype)
             torch.bmm(gathered, left[part].unsqueeze(2), out=result[part].unsqueeze(2))
         return result
 

@@ -88,6 +88,9 @@ class TritonBackend(Backend):
                     u, bias, cutoff, starts, values, indices, width, tiles, tile=TILE
                 )
                 parts.append((values, indices, counts))
+        if not parts:  # no rows
+            nobody = torch.zeros(0, 1, dtype=torch.int64, device=x.device)
+            return x.new_empty(0, 1, dtype=dtype), nobody, nobody.flatten()
         widest = max(values.shape[1] for values, _, _ in parts)
         pad = torch.nn.functional.pad
         return (

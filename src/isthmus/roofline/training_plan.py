@@ -86,6 +86,10 @@ def planned(
             raise IsthmusError(f"{name}={value} is a number of something: use 1 or more")
     if not 0 < tokens < math.inf:
         raise IsthmusError(f"tokens={tokens:g} are no rows to train on: use more than 0")
+    if host_parameters is not None and not 0 < host_parameters < math.inf:
+        raise IsthmusError(
+            f"a language model of {host_parameters:g} parameters is none: use more than 0"
+        )
     if shape.k > shape.width or ranks > shape.width:
         raise IsthmusError(
             f"{shape.width} latents are fewer than k={shape.k} or ranks={ranks}: use more latents"
