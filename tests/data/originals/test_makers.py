@@ -146,6 +146,15 @@ def test_lines_get_a_header_and_what_file_they_come_from(files):
     assert frame["work"].isna().tolist() == [False, True]
 
 
+def test_whole_lines_keep_their_quoted_commas(files):
+    line = '11,"American President, The (1995)",Comedy|Drama'
+    how = {"by": "header", "names": ["movieId", "title", "genres"], "whole": True}
+    content = made(files(**{"movies.csv": f"{line}\r\n\r\n"}), how)
+    assert content == f"movieId,title,genres\n{line}\n".encode()
+    frame = pd.read_csv(io.BytesIO(content))
+    assert frame["title"].tolist() == ["American President, The (1995)"]
+
+
 def test_lines_of_members_get_labels(files):
     original = zipped({"a/x.neg": 'dull , "very" .\n\n', "a/x.pos": "bright \nété\n"})
     content = made(

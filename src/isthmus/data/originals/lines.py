@@ -35,17 +35,21 @@ def header(
     tag: str = "last",
     missing: str | None = None,
     ending: str = "",
+    whole: bool = False,
 ) -> bytes:
     """Comma-separated lines of all files under the columns' ``names``.
 
     ``tags`` is a value for each file that is put before ("first") or behind ("last") its lines.
     Blanks around cells go, cells that are ``missing`` become empty, and where cells end with
-    ``ending`` it goes.
+    ``ending`` it goes. ``whole`` lines are taken as they are, quoted cells with commas included.
     """
     lines = [",".join(names)]
     for file in files:
         for line in files.text(file).splitlines():
             if not line.strip():
+                continue
+            if whole:
+                lines.append(line)
                 continue
             cells = [cell.strip() for cell in line.split(",")]
             if missing is not None:
