@@ -3,13 +3,14 @@
 import torch
 
 from isthmus.anatomy.part import parts_with
+from isthmus.anatomy.signature import ask
 
 
 def observed(model, out):
     """``out``, once the parts of the model have taken note of it as a stepper lets them."""
     with torch.no_grad():
         for part in parts_with(model, "observe"):
-            part.observe(out, out.step)
+            ask(part.observe, out, out.step, model=model)
     return out
 
 

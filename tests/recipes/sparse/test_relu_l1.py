@@ -8,6 +8,8 @@ import isthmus
 from isthmus.anatomy import Clock
 from isthmus.data import Planted
 from isthmus.errors import IsthmusError
+from isthmus.recipes.sparse.relu_l1 import AnnealedPower
+from steps import step_forward
 
 X = np.random.default_rng(0).normal(1.0, 2.0, (300, 10)).astype(np.float32)
 
@@ -96,3 +98,64 @@ def test_auxk_trains_dead_latents_alone(name):
     assert reached.nonzero().flatten().tolist() == [0]
     plain = isthmus.fit(name, X, latent_dim=24, l0=4, steps=1, batch_size=50, progress=False)
     assert "auxk" not in plain.history[-1]
+
+
+# --- p-annealing ---------------------------------------------------------------------------------
+
+
+def exponents(total=1000):
+    schedule = AnnealedPower(0.2).exponent
+    return [schedule(Clock(step, total)) for step in range(total + 1)]
+
+
+def test_the_exponent_falls_in_a_line_between_two_shares_of_the_run():
+    values = np.array(exponents())
+    assert (values[:200] == 1).all()
+    np.testing.assert_allclose(values[900:], 0.2, atol=1e-12)
+    np.testing.assert_allclose(np.diff(values[200:901]), -0.8 / 700, atol=1e-12)
+
+
+@pytest.mark.parametrize("unit", [True, False])
+def test_the_penalty_is_the_sum_of_powers(unit):
+    model = fitted(sparsity=0.03, p_end=0.2, unit=unit).double().train()
+    (term,) = (t for t in model.objective.terms if t.name == "lp")
+    x = torch.from_numpy(X[:50]).double()
+    for step, power in ((0, 1.0), (550, 0.6), (1000, 0.2)):
+        out = step_forward(model, x, Clock(step, 1000, 50))
+        z = out.code.z.detach()
+        z = z if unit else z * model.decoder.weight.norm(dim=1)
+        expected = term.strength * ((z + 1e-3) ** power - 1e-3**power).sum(1)
+        torch.testing.assert_close(term(model, out), expected)
+        if step == 0:
+            torch.testing.assert_close(term(model, out), term.strength * z.sum(1))
+
+
+def test_the_strength_keeps_the_penalty_where_it_was_as_the_exponent_falls():
+    """On the same rows again and again, without any update of the weights."""
+    model = fitted(sparsity=0.03, p_end=0.2, steps=1).double().train()
+    (term,) = (t for t in model.objective.terms if t.name == "lp")
+    x = torch.from_numpy(X[:50]).double()
+    values = []
+    for step in range(0, 1001):
+        clock = Clock(step, 1000, 50)
+        out = step_forward(model, x, clock)
+        if step % 100 == 0:
+            values.append(term(model, out).mean().item())
+    np.testing.assert_allclose(values, values[0], rtol=1e-3)
+    assert term.strength.item() != pytest.approx(1.0, abs=0.1)
+
+
+def test_what_is_left_on_is_shrunk_less_at_equal_l0():
+    planted = Planted(width=16, truths=32, active=3)
+    rows, held = planted.sample(8000)[0], planted.sample(2000, seed=1)[0]
+    ratios, active = [], []
+    for p_end in (1.0, 0.2):
+        model = isthmus.fit(
+            "relu-l1", rows, latent_dim=32, l0=3, steps=300, batch_size=128, lr=5e-3, p_end=p_end,
+            progress=False,
+        )  # fmt: skip
+        lengths = [np.linalg.norm(x, axis=1).mean() for x in (model.reconstruct(held), held)]
+        ratios.append(lengths[0] / lengths[1])
+        active.append((model.encode(held) > 0).sum(1).mean())
+    assert active[1] == pytest.approx(active[0], rel=0.1)
+    assert 1.0 - ratios[1] < 0.7 * (1.0 - ratios[0])

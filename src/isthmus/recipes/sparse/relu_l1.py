@@ -1,11 +1,29 @@
 """The ReLU sparse autoencoder with an L1 penalty."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Constant, Linear, Signal, Watch
+from isthmus.anatomy import (
+    AnySparseCode,
+    Autoencoder,
+    Clock,
+    Constant,
+    Linear,
+    Output,
+    Schedule,
+    Signal,
+    SparseCode,
+    Step,
+    Term,
+    Watch,
+    norms,
+)
 from isthmus.bottlenecks import ReLU
+from isthmus.kernels import take_at
 from isthmus.networks import Dictionary, DictionaryEncoder
 from isthmus.objectives import L1, MSE, ActiveLatents, Coefficient, Held, L0Control, NormL1
 from isthmus.objectives.dead_latents import with_help
@@ -22,6 +40,65 @@ from isthmus.recipes.options import (
     UnitRows,
 )
 from isthmus.recipes.registry import recipe
+
+BEGIN, END = 0.2, 0.9
+"""Shares of the run between which the exponent of an annealed penalty falls."""
+FLAT = 1e-3
+"""Added to latents before the power is taken: the slope at 0 is then finite."""
+
+
+@dataclass(frozen=True)
+class Exponent(Schedule):
+    """1 until :data:`BEGIN` of the run is done, ``end`` from :data:`END` on, a line between."""
+
+    end: float
+
+    def __call__(self, clock: Clock) -> float:
+        share = min(1.0, max(0.0, (clock.progress - BEGIN) / (END - BEGIN)))
+        return 1.0 + (self.end - 1.0) * share
+
+
+class AnnealedPower(Term):
+    """``strength sum_i ((|z_i| + e)^p - e^p)`` with e = :data:`FLAT`, whose p falls from 1.
+
+    At p = 1 it is the L1 norm. As p falls the sum counts latents rather than their sizes: those
+    that are large are shrunk less, small ones pay more. ``strength`` starts at 1, and whenever p
+    falls is multiplied by the sum of the batch with the old p over that with the new one, so that
+    the coefficient keeps its meaning (Karvonen et al. 2024, section 3.2; they take the mean of ten
+    batches). With ``weigh`` a latent is multiplied by the length of its atom.
+    """
+
+    name = "lp"
+    unit = "sum of powers of the latents, at the strength of their sum in the model's units"
+    rebuilds = False
+
+    strength: Tensor
+
+    def __init__(self, end: float, *, weigh: bool = False) -> None:
+        self.exponent, self.weigh = Exponent(end), weigh
+        self.register_buffer("strength", torch.ones(()))
+
+    def forward(self, model: Autoencoder, out: Output) -> Tensor:
+        return self.strength * self._sum(model, out, self.exponent(out.clock))
+
+    def observe(self, out: Output, step: Step, *, model: Autoencoder) -> None:
+        """Follow the exponent as it falls."""
+        clock = step.clock
+        now = self.exponent(clock)
+        before = self.exponent(Clock(max(0, clock.step - 1), clock.total))
+        if now == before:
+            return
+        old, new = (self._sum(model, out, p).mean() for p in (before, now))
+        self.strength.mul_(torch.where(new > 0.0, old / new.clamp_min(1e-30), 1.0))
+
+    def _sum(self, model: Autoencoder, out: Output, power: float) -> Tensor:
+        code = out.code_as(AnySparseCode, self)
+        sizes = code.entries.abs()
+        if self.weigh:
+            lengths = norms(model)
+            sparse = isinstance(code, SparseCode)
+            sizes = sizes * (take_at(lengths, code.indices) if sparse else lengths)
+        return ((sizes + FLAT).pow(power) - FLAT**power).sum(1)
 
 
 @recipe(
@@ -48,6 +125,15 @@ def relu_l1(
         Field(ge=0, description="steps over which alpha rises (at most 0.8 of the run; 0: none)"),
         Meant("ramp"),
     ] = 0,
+    p_end: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="exponent of the penalty at the end, to which it falls from 1 (1: always "
+            "the L1 norm; published for p-annealing: 0.2)",
+        ),
+    ] = 1.0,
     tied: Annotated[bool, Field(description="one weight for encoder and decoder")] = False,
     revive: Revive = "auto",
     auxk_weight: AuxWeight = 0.0,
@@ -67,6 +153,12 @@ def relu_l1(
     decoder's bias starts at the geometric median of the data, and the encoder is scaled so that the
     first reconstruction is best (a tied one gets biases instead).
 
+    ``p_end`` below 1 is p-annealing (Karvonen et al. 2024, arXiv:2408.00113): the penalty becomes
+    the sum of p-th powers, and p falls from 1 to ``p_end`` between 0.2 and 0.9 of the run, at equal
+    strength. What is left on at the end is shrunk less. (There: to the end of the run, in ten
+    steps; here the loss is the same function in the last tenth, so that held-out losses of it can
+    be compared.)
+
     Published: Adam at 1e-3, alpha 8.6e-4 for the residual stream (swept from 1e-4 to 1e-2), and a
     decoder tied to the encoder, which has no bias. Here the decoder has one, and is a weight of its
     own that the encoder starts from, as in most dictionaries since; ``tied`` gives the paper's.
@@ -78,7 +170,9 @@ def relu_l1(
     control = None if l0 is None else L0Control(l0, latent_dim, l0_start)
     price = 2.0 / dictionary.bias.numel()
     bottleneck = ReLU(latent_dim, dead_after, control=control, price=price)
-    penalty = L1() if unit else NormL1()
+    penalty: Term = L1() if unit else NormL1()
+    if p_end < 1.0:
+        penalty = AnnealedPower(p_end, weigh=not unit)
     if control is None:
         weight = Linear(0.0, sparsity, sparsity_steps) if sparsity_steps else Constant(sparsity)
         objective = MSE() + weight * penalty + Watch(ActiveLatents())
