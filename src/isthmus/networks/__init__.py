@@ -1,5 +1,6 @@
 """Encoders and decoders that build themselves for a signal."""
 
+from isthmus.networks.archetypal_dictionary import ArchetypalDictionary
 from isthmus.networks.conv import ConvDecoder, ConvEncoder
 from isthmus.networks.dictionary import Dictionary, DictionaryEncoder
 from isthmus.networks.factory import NETWORKS, decoder_for, encoder_for, network_name, numbers_last
@@ -21,8 +22,8 @@ from isthmus.networks.transformer import (
 )
 
 __all__ = [
-    "ACTIVATIONS", "NETWORKS", "ConvDecoder", "ConvEncoder", "Dictionary", "DictionaryEncoder",
-    "Ended", "GridDecoder", "GridEncoder", "LinearProjection",
+    "ACTIVATIONS", "NETWORKS", "ArchetypalDictionary", "ConvDecoder", "ConvEncoder", "Dictionary",
+    "DictionaryEncoder", "Ended", "GridDecoder", "GridEncoder", "LinearProjection",
     "MLPDecoder", "MLPEncoder", "PatchDecoder", "PatchEncoder", "Patches", "Projector",
     "ResidualStack", "TiedEncoder", "TokenDecoder", "TokenEncoder", "TransformerDecoder",
     "TransformerEncoder",

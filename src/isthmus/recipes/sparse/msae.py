@@ -18,8 +18,9 @@ from isthmus.anatomy import (
     ThresholdCode,
 )
 from isthmus.errors import IsthmusError
-from isthmus.kernels import Preactivations, adaptive_decode
+from isthmus.kernels import Preactivations
 from isthmus.networks import Dictionary, DictionaryEncoder
+from isthmus.objectives.nested_errors import left_over
 from isthmus.recipes.options import ActiveLatents, DictionaryDim, check_active
 from isthmus.recipes.registry import recipe
 
@@ -124,21 +125,15 @@ class NestedFVU(Term):
         target = out.target.flatten(1)
         row_variance = (target - self.mean).square().mean(1).clamp_min(LEAST * self.variance)
         centred = target - dictionary.bias
-        left, start = centred, 0
         loss = torch.zeros(len(centred), device=centred.device)
-        for level, weight in zip(bottleneck.levels, self.weights, strict=True):
-            if level == bottleneck.width:
-                left = centred - self._everything(out) @ dictionary.weight
-            else:
-                code, band = out.code_as(SparseCode, self), slice(start, level)
-                values, indices = code.values[:, band], code.indices[:, band]
-                left, start = left - adaptive_decode(values, indices, dictionary.weight), level
-            loss = loss + weight * left.square().mean(1)
-        return loss / row_variance
-
-    def _everything(self, out: Output) -> Tensor:
-        """All rectified pre-activations, ``(rows, width)``."""
-        return torch.relu(out.code_as(AnySparseCode, self).preactivations.dense())
+        *lower, _ = bottleneck.levels
+        if lower:
+            errors = left_over(out.code_as(SparseCode, self), lower, dictionary.weight, centred)
+            for weight, left in zip(self.weights, errors, strict=False):
+                loss = loss + weight * left.square().mean(1)
+        everything = torch.relu(out.code_as(AnySparseCode, self).preactivations.dense())
+        left = centred - everything @ dictionary.weight
+        return (loss + self.weights[-1] * left.square().mean(1)) / row_variance
 
 
 @recipe(
@@ -176,7 +171,8 @@ def msae(
     The k largest latents of an example have to rebuild it, and so have the 2k largest, and so on
     to all positive ones: the loss is the mean over these levels. A larger code refines a smaller
     one. At inference the k largest are active, or any other number after
-    ``model.bottleneck.use(128)``, which is saved with the model.
+    ``model.bottleneck.use(128)``, which is saved with the model. Levels up to one k, every number
+    below it among them, are HierarchicalTopK: ``topk`` with ``budgets``.
 
     Published: levels from 64, doubling up to the width of 8 to 32 times the data's, weights uniform
     (UW) or falling from m to 1 over the m levels (RW), each row's error over its own squared

@@ -2,16 +2,19 @@
 
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Output, Signal, Term
+from isthmus.anatomy import Autoencoder, Look, Objective, Output, Signal, Term
 from isthmus.bottlenecks import GroupMax, ThresholdTopK, TopK
+from isthmus.bottlenecks.dictionary_start import start_at_median
 from isthmus.bottlenecks.topk import WideSparseCode
 from isthmus.errors import IsthmusError
-from isthmus.networks import Dictionary, DictionaryEncoder
+from isthmus.networks import ArchetypalDictionary, Dictionary, DictionaryEncoder
 from isthmus.objectives import MSE
 from isthmus.objectives.dead_latents import with_help
+from isthmus.objectives.nested_errors import BudgetedError, budgets_of
 from isthmus.recipes.options import (
     ActiveLatents,
     AuxLatents,
@@ -53,6 +56,22 @@ class MultiTopK(Term):
         return (recon - out.target).square().flatten(1).mean(1)
 
 
+class ArchetypalEncoder(DictionaryEncoder):
+    """The encoder before an archetypal dictionary, whose candidates it draws.
+
+    They are drawn before anything looks at codes, from the rows that a model is set up from, less
+    the decoder's first bias; the encoder starts at the atoms that come of them.
+    """
+
+    @torch.no_grad()
+    def prepare(self, model: Autoencoder, look: Look) -> None:
+        """Draw the candidates, and start at the atoms."""
+        start_at_median(model, look.x)
+        dictionary = model.part_as("decoder", ArchetypalDictionary, self)
+        dictionary.choose(look.tensor.flatten(1), dictionary.bias)
+        self.weight.copy_(torch.nn.functional.normalize(dictionary.atoms(), dim=1))
+
+
 @recipe(
     "topk",
     family="sparse",
@@ -92,6 +111,25 @@ def topk(
             "training kept on average, not the k largest of a row"
         ),
     ] = False,
+    budgets: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="numbers of latents up to k, evenly spaced, with which rows have to be "
+            "rebuilt as well (0: k alone; k: HierarchicalTopK's)",
+        ),
+    ] = 0,
+    archetypal: Annotated[
+        NonNegative | None,
+        Field(
+            description="atoms are convex combinations of rows, but for a rest of this length in "
+            "the model's units (0: none; published 1); none: atoms are free"
+        ),
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        Field(gt=1, description="with archetypal: rows to combine (none: as many as latents)"),
+    ] = None,
     subtract_bias: SubtractBias = True,
     unit: UnitRows = True,
 ) -> Autoencoder:
@@ -118,6 +156,17 @@ def topk(
     into k groups of neighbours, and each example uses the strongest of each. Two features that
     occur together have to lie in different groups; the loss sees to it.
 
+    ``budgets`` has the strongest latents of a row rebuild it at several numbers of them, not at k
+    alone: HierarchicalTopK (Balagansky et al. 2025, arXiv:2505.24473), which is good at any smaller
+    k, to be set as ``model.bottleneck.k``. The paper takes all of 1 to k (``budgets=k``); eight of
+    them cost an eighth of the passes. (``msae`` does the same from k upwards.)
+
+    ``archetypal`` keeps atoms among the data (Fel et al. 2025, arXiv:2502.12892): each is a convex
+    combination of rows, plus a vector of bounded length where that is above 0 (relaxed archetypal),
+    times one number for all. Two runs then find more of the same atoms. Rows are taken less the
+    decoder's first bias, as many as there are latents, at random; the paper combines 32,000 means
+    of clusters. ``unit`` has no effect, and a step also multiplies the mixing with the candidates.
+
     Published: 131,072 tokens a batch, a learning rate near 1e-4 that falls with the square root of
     the width, Adam with eps 6.25e-10, weight average 0.999, gradients clipped at 1, AuxK with a
     power of two close to half the elements of a row (``k_aux``) and weight 1/32, divided by what is
@@ -139,16 +188,29 @@ def topk(
             "with threshold=true there is no code of 4k latents at inference: leave out "
             "multi_weight"
         )
+    if budgets and (multi_weight or k_start is not None):
+        raise IsthmusError(
+            "budgets are numbers of latents up to k: leave out multi_weight and k_start"
+        )
+    if candidates is not None and archetypal is None:
+        raise IsthmusError("candidates are what archetypal atoms are made of: set archetypal, too")
     dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
     kind = ThresholdTopK if threshold else TopK
+    if archetypal is not None:
+        dictionary = ArchetypalDictionary(
+            latent_dim, signal.shape, candidates or latent_dim, archetypal
+        )
+    encoder = DictionaryEncoder if archetypal is None else ArchetypalEncoder
     wide = min(MULTI * k, latent_dim) if multi_weight else None
-    objective = MSE() * 1.0
+    objective: Objective = MSE() * 1.0
+    if budgets:
+        objective = BudgetedError(budgets_of(k, budgets)) * 1.0
     if multi_weight:
         objective = objective + multi_weight * MultiTopK()
     objective, parts = with_help(objective, dictionary, revive, auxk_weight, k_aux)
     return Autoencoder(
         signal,
-        encoder=DictionaryEncoder(dictionary, subtract_bias=subtract_bias),
+        encoder=encoder(dictionary, subtract_bias=subtract_bias),
         bottleneck=GroupMax(latent_dim, k, dead_after)
         if grouped
         else kind(latent_dim, k, dead_after, wide=wide, start=k_start, fit_scale=True),
