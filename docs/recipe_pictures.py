@@ -103,6 +103,7 @@ SETTINGS: dict[str, Setting] = {
     "simsiam": Setting("digits", VIEWS),
     "sparse-coding": Setting("digits", {"latent_dim": 128, "k": 8}),
     "swae": Setting("digits", DENSE),
+    "switch": Setting("digits", {**TOP, "experts": 4}),
     "text-vae": Setting("texts", TEXTS),
     "topk": Setting("digits", TOP),
     "top-afa": Setting("digits", {**ATOMS, "k_aux": 32}),

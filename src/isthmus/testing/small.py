@@ -32,6 +32,7 @@ SMALL: dict[str, Any] = {
     "heads": 2,
     "samples": 3,
     "entries": 4,
+    "experts": 2,
     "projections": 5,
     "width": 4,
     "hidden": (16,),

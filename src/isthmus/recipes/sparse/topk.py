@@ -159,13 +159,14 @@ def topk(
     ``budgets`` has the strongest latents of a row rebuild it at several numbers of them, not at k
     alone: HierarchicalTopK (Balagansky et al. 2025, arXiv:2505.24473), which is good at any smaller
     k, to be set as ``model.bottleneck.k``. The paper takes all of 1 to k (``budgets=k``); eight of
-    them cost an eighth of the passes. (``msae`` does the same from k upwards.)
+    them are nearly as good and make a step twice as long. (``msae`` does the same from k upwards.)
 
     ``archetypal`` keeps atoms among the data (Fel et al. 2025, arXiv:2502.12892): each is a convex
     combination of rows, plus a vector of bounded length where that is above 0 (relaxed archetypal),
     times one number for all. Two runs then find more of the same atoms. Rows are taken less the
     decoder's first bias, as many as there are latents, at random; the paper combines 32,000 means
-    of clusters. ``unit`` has no effect, and a step also multiplies the mixing with the candidates.
+    of clusters. ``unit`` has no effect. A step also multiplies the mixing with the candidates,
+    which takes several times TopK's own time where both are thousands.
 
     Published: 131,072 tokens a batch, a learning rate near 1e-4 that falls with the square root of
     the width, Adam with eps 6.25e-10, weight average 0.999, gradients clipped at 1, AuxK with a
