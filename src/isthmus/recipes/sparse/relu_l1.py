@@ -81,8 +81,9 @@ class AnnealedPower(Term):
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         return self.strength * self._sum(model, out, self.exponent(out.clock))
 
-    def observe(self, out: Output, step: Step, *, model: Autoencoder) -> None:
+    def observe(self, out: Output, step: Step, *, model: Autoencoder | None = None) -> None:
         """Follow the exponent as it falls."""
+        assert model is not None
         clock = step.clock
         now = self.exponent(clock)
         before = self.exponent(Clock(max(0, clock.step - 1), clock.total))
@@ -96,8 +97,8 @@ class AnnealedPower(Term):
         sizes = code.entries.abs()
         if self.weigh:
             lengths = norms(model)
-            sparse = isinstance(code, SparseCode)
-            sizes = sizes * (take_at(lengths, code.indices) if sparse else lengths)
+            at = take_at(lengths, code.indices) if isinstance(code, SparseCode) else lengths
+            sizes = sizes * at
         return ((sizes + FLAT).pow(power) - FLAT**power).sum(1)
 
 
