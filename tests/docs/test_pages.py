@@ -71,6 +71,11 @@ def test_what_a_page_tells_to_write_works(name, own_recipes, monkeypatch):
         exec(compile(block, f"{name}.md", "exec"), written)
 
 
+def test_what_the_page_of_similarity_shows_is_so():
+    for block in blocks("docs/similarity.md"):
+        exec(block, {"__name__": "__main__"})
+
+
 def test_the_claims_that_a_page_tells_to_write_can_be_checked(own_claims):
     """Both are registered and give a word; a bench measures a model that explains its plane."""
     from isthmus.reproduction import judge

@@ -33,6 +33,7 @@ from isthmus.cli import (
     samples,
     score,
     show,
+    similarity,
     steer,
     store,
     traverse,
@@ -79,6 +80,7 @@ _add(TRAIN, resume.resume)
 _add(TRAIN, work.work)
 app.add_typer(plan.app, name="plan", rich_help_panel=TRAIN)
 _add(LOOK, evaluate.evaluate)
+_add(LOOK, similarity.similarity)
 _add(LOOK, report.report)
 _add(LOOK, plot.plot)
 _add(LOOK, samples.samples)

@@ -66,6 +66,18 @@ from isthmus.evaluation.sample_quality import (
     frechet_distance,
     precision_and_recall,
 )
+from isthmus.evaluation.similarity import (
+    cca,
+    cka,
+    matched_units,
+    procrustes,
+    pwcca,
+    rsa,
+    shape_distance,
+    stitching,
+    svcca,
+    unit_pairs,
+)
 from isthmus.evaluation.sparsity import Firing, dead_share, dense_share, l0
 from isthmus.evaluation.stability import seed_stability
 from isthmus.evaluation.token_measures import TokenMeasures
@@ -99,6 +111,8 @@ __all__ = [
     "auroc",
     "average_precision",
     "bits_per_dim",
+    "cca",
+    "cka",
     "clustering_accuracy",
     "codebook_use",
     "continuity",
@@ -126,6 +140,7 @@ __all__ = [
     "latent_std",
     "linear_probe",
     "matched_cosine",
+    "matched_units",
     "mean_max_cosine",
     "mean_shift",
     "measures",
@@ -142,14 +157,21 @@ __all__ = [
     "perplexity",
     "precision_and_recall",
     "precision_at_n",
+    "procrustes",
+    "pwcca",
     "recovery",
     "render",
+    "rsa",
     "sap",
     "seed_stability",
+    "shape_distance",
     "shrinkage",
     "shrinkage_measure",
+    "stitching",
+    "svcca",
     "total_persistence",
     "trustworthiness",
     "udr",
+    "unit_pairs",
     "with_estimators",
-]  # fmt: skip
+]
