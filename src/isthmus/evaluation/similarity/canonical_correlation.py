@@ -16,8 +16,10 @@ def cca(a: Array, b: Array) -> Result:
     so where it is the case.
     """
     first, second = paired(a, b)
-    found = _correlations(directions(first)[0], directions(second)[0])
-    return _result("cca", float(found.mean()), first, second, found, "mean canonical correlation")
+    correlations = _correlations(directions(first)[0], directions(second)[0])
+    return _result(
+        "cca", float(correlations.mean()), first, second, correlations, "mean canonical correlation"
+    )
 
 
 def svcca(a: Array, b: Array, *, variance: float = 0.99) -> Result:
@@ -30,12 +32,12 @@ def svcca(a: Array, b: Array, *, variance: float = 0.99) -> Result:
         raise IsthmusError(f"variance={variance} is no share: choose one above 0, up to 1")
     first, second = paired(a, b)
     left, right = (directions(rows, variance)[0] for rows in (first, second))
-    found = _correlations(left, right)
+    correlations = _correlations(left, right)
     what = (
         f"mean canonical correlation of the {left.shape[1]} and {right.shape[1]} directions that "
         f"hold {variance:g} of the variance"
     )
-    return _result("svcca", float(found.mean()), first, second, found, what)
+    return _result("svcca", float(correlations.mean()), first, second, correlations, what)
 
 
 def pwcca(a: Array, b: Array) -> Result:
@@ -48,12 +50,12 @@ def pwcca(a: Array, b: Array) -> Result:
     """
     first, second = paired(a, b)
     left, right = directions(first)[0], directions(second)[0]
-    turned, found, _ = np.linalg.svd(left.T @ right, full_matrices=False)
-    found = found.clip(0.0, 1.0)
+    turned, correlations, _ = np.linalg.svd(left.T @ right, full_matrices=False)
+    correlations = correlations.clip(0.0, 1.0)
     weights = np.abs((left @ turned).T @ first).sum(1)
-    value = float((weights * found).sum() / weights.sum())
+    value = float((weights * correlations).sum() / weights.sum())
     what = "canonical correlations, weighed by their variates' products with the first columns"
-    return _result("pwcca", value, first, second, found, what)
+    return _result("pwcca", value, first, second, correlations, what)
 
 
 def _correlations(left: np.ndarray, right: np.ndarray) -> np.ndarray:

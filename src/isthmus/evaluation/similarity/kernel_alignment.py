@@ -48,8 +48,12 @@ def cka(
         products = [_of_matrices(k, m, debiased) for k, m in similarities]
     else:
         raise unknown("kernel", kernel, ("linear", "rbf"))
-    cross, own, other = products
-    value = cross / np.sqrt(own * other) if own > 0.0 and other > 0.0 else np.nan
+    cross, self_first, self_second = products
+    value = (
+        cross / np.sqrt(self_first * self_second)
+        if self_first > 0.0 and self_second > 0.0
+        else np.nan
+    )
     estimator = "HSIC without bias (Song et al. 2012)" if debiased else "plain HSIC, biased upwards"
     return Result(
         "cka" if kernel == "linear" else "rbf_cka", float(value), None, None, len(first),
@@ -72,9 +76,9 @@ def _linear(x: np.ndarray, y: np.ndarray, debiased: bool) -> float:
     )
     if not debiased:
         return whole / (n - 1) ** 2
-    own, other = np.square(x).sum(1), np.square(y).sum(1)
+    left, right = np.square(x).sum(1), np.square(y).sum(1)
     # With the diagonals set to zero; the rows of centred products sum to minus the diagonal.
-    return _unbiased(whole - float(own @ other), -own, -other)
+    return _unbiased(whole - float(left @ right), -left, -right)
 
 
 def _of_matrices(k: np.ndarray, m: np.ndarray, debiased: bool) -> float:

@@ -42,8 +42,8 @@ def stitching(a: Array, b: Array, head: Head | None = None, *, seed: int = 0) ->
         for penalty in PENALTIES
     ]
     penalties = PENALTIES[np.argmin(errors, axis=0)]
-    stitched, own = _Ridge(x[fitted], y_fitted)(x[held], penalties), y[held]
-    outputs, expected = (_outputs(head, rows) for rows in (stitched, own))
+    stitched, expected = _Ridge(x[fitted], y_fitted)(x[held], penalties), y[held]
+    outputs, expected = (_outputs(head, rows) for rows in (stitched, expected))
     same_rows(outputs, "outputs of stitched rows", expected, "outputs of the rows themselves")
     spread = float(np.square(expected - expected.mean(0)).sum())
     if not spread > 0.0:
