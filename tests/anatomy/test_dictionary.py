@@ -15,6 +15,7 @@ from isthmus.anatomy import (
     LinearEncoder,
     Scaler,
     Signal,
+    SparseCode,
     View,
     atoms,
     branch,
@@ -199,3 +200,25 @@ def test_who_rebuilds_from_the_latents_alone():
     assert found == {"whole", "none"}
     assert torch.equal(code_of(models["named"], z).z, 2 * z)
     assert type(code_of(models["plain"], z)) is Code
+
+
+@pytest.mark.parametrize(
+    ("indices", "said"),
+    [
+        ([[700, 1]], "names latent 700 of 512: latents are counted from 0 to 511"),
+        ([[-1, 1]], "names latent -1 of 512"),
+        ([[1, 2, 3]], r"and indices of shape \(1, 3\) .* are no sparse code"),
+        ([[1.0, 2.0]], "are no sparse code"),
+    ],
+)
+def test_a_code_that_names_no_latents_is_refused(indices, said):
+    # Compiled kernels would read the memory beside the atoms.
+    model = isthmus.fit("topk", X, latent_dim=512, k=2, steps=1, batch_size=8, progress=False)
+    with pytest.raises(IsthmusError, match=said):
+        model.decode(SparseCode(torch.ones(1, 2), torch.tensor(indices), 512))
+    small = SparseCode(torch.ones(1, 2), torch.tensor([[3, 1]]), 600)
+    with pytest.raises(IsthmusError, match="the code has 600 latents and this model 512"):
+        model.decode(small)
+    code = SparseCode(torch.ones(1, 2), torch.tensor([[3, 1]]), 512)
+    whole = model.decode(code)
+    assert np.array_equal(model.decode(code.replaced(indices=code.indices.int())), whole)

@@ -2,6 +2,7 @@
 
 import errno
 import multiprocessing
+import sys
 import time
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 import isthmus
 from isthmus.errors import IsthmusError
-from isthmus.ranks import Shard, exchanging, team
+from isthmus.ranks import Shard, exchanging, of_environment, processes, team
 from isthmus.runs import team as run_team
 from isthmus.training import state_parts
 from ranks.troubled import (
@@ -25,6 +26,13 @@ from ranks.troubled import (
     press_ctrl_c,
     spoil,
 )
+
+ENVIRONMENT = {
+    "RANK": "1",
+    "WORLD_SIZE": "2",
+    "MASTER_ADDR": "localhost",
+    "MASTER_PORT": "29871",
+}
 
 
 def _sentence(folder, what=Exception, **about):
@@ -234,3 +242,40 @@ def test_an_array_is_read_by_every_rank(tmp_path):
     shared = fitted(tmp_path / "shared", steps=3)
     read = isthmus.fit("topk", TABLE.astype(np.float32), ranks=2, **{**OPTIONS, "steps": 3})
     assert np.array_equal(shared.decoder.weight.detach(), read.decoder.weight.detach())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"WORLD_SIZE": "many"}, "WORLD_SIZE='many' is nothing that torchrun sets"),
+        ({"RANK": "-1"}, "RANK='-1' is nothing that torchrun sets"),
+        ({"RANK": "2"}, "RANK=2 of WORLD_SIZE=2 at localhost:29871 is nothing that torchrun sets"),
+        ({"MASTER_PORT": ""}, "MASTER_PORT='' is nothing that torchrun sets"),
+        ({"MASTER_PORT": "70000"}, "at localhost:70000 is nothing that torchrun sets"),
+        ({"MASTER_ADDR": None}, "at None:29871 is nothing that torchrun sets"),
+    ],
+)
+def test_an_environment_that_torchrun_did_not_set(tmp_path, monkeypatch, changes, said):
+    for name, value in {**ENVIRONMENT, **changes}.items():
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(IsthmusError, match=said):
+        fitted(tmp_path / "run", ranks="auto")
+    assert not (tmp_path / "run").exists()
+
+
+def test_ranks_that_do_not_meet(monkeypatch):
+    def nobody(url):
+        time.sleep(0.2)
+        raise torch.distributed.DistNetworkError("client socket has timed out\nmore of it")
+
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.modules["torch.distributed.rendezvous"], "rendezvous", nobody)
+    monkeypatch.setattr(processes, "WAITS", 0.01)
+    told = []
+    monkeypatch.setattr(processes.notices, "say", told.append)
+    with pytest.raises(IsthmusError, match=r"does not meet the others at .*timed out\): start all"):
+        of_environment()
+    assert told == ["rank 1 waits for rank 0 at localhost:29871"]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from isthmus.anatomy.code import Code, unstored
+from isthmus.errors import IsthmusError
 
 
 @dataclass(eq=False)
@@ -90,6 +91,24 @@ class SparseCode(AnySparseCode):
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def checked(self) -> "SparseCode":
+        """The same with whole numbers of 64 bits; an error where it names latents that are not."""
+        if self.values.shape != self.indices.shape or self.indices.is_floating_point():
+            raise IsthmusError(
+                f"values of shape {tuple(self.values.shape)} and indices of shape "
+                f"{tuple(self.indices.shape)} ({self.indices.dtype}) are no sparse code: pass one "
+                "whole number a value"
+            )
+        if self.indices.numel():
+            low, high = map(int, self.indices.aminmax())
+            if low < 0 or high >= self.width:
+                wrong = low if low < 0 else high
+                raise IsthmusError(
+                    f"the code names latent {wrong} of {self.width}: latents are counted from 0 to "
+                    f"{self.width - 1}"
+                )
+        return self.replaced(indices=self.indices.long())
 
     @property
     def entries(self) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.anatomy.code import Code
+from isthmus.anatomy.code_kinds import SparseCode
 from isthmus.anatomy.each import Each, EachScaler, sole
 from isthmus.anatomy.likelihood import Gaussian
 from isthmus.anatomy.scaler import Scaler
@@ -240,6 +241,19 @@ def reads_z(decoder: nn.Module) -> bool:
     if isinstance(decoder, Each):
         return any(reads_z(part) for _, part in decoder.items())
     return wanted(function_of(decoder)).positional
+
+
+def of_this_model(model: "Autoencoder", code: Code) -> Code:
+    """A code that came from anywhere: compiled kernels look atoms up by its numbers, unchecked."""
+    if not isinstance(code, SparseCode):
+        return code
+    decoder = model.decoder
+    width = len(decoder.atoms()) if isinstance(decoder, LinearDecoder) else code.width
+    if width != code.width:
+        raise IsthmusError(
+            f"the code has {code.width} latents and this model {width}: pass a code of this model"
+        )
+    return code.checked()
 
 
 def decodes_latents(model: "Autoencoder") -> bool:

@@ -12,7 +12,7 @@ from isthmus.anatomy import opening, tree
 from isthmus.anatomy.axes import Array, spread_out
 from isthmus.anatomy.batch import Batch, Given, all_entries
 from isthmus.anatomy.code import Code
-from isthmus.anatomy.dictionary import code_of, decodes_latents
+from isthmus.anatomy.dictionary import code_of, decodes_latents, of_this_model
 from isthmus.anatomy.evaluation_mode import evaluating
 from isthmus.anatomy.given_rows import check_mask, cut_rows, length
 from isthmus.anatomy.layout import cut, like, named_rows, raw_rows, restored, shown_as
@@ -128,7 +128,9 @@ class Inference:
             return Spread(Z, axis).each(
                 tree.mapped(torch.as_tensor, flat), lambda array, part: like(array, part)
             )
-        codes = [Z] if isinstance(Z, Code) else self._dense_codes(Z, batch_size)
+        codes = (
+            [of_this_model(model, Z)] if isinstance(Z, Code) else self._dense_codes(Z, batch_size)
+        )
         entries = None if given is None else all_entries(given, len(Z))
         generator = torch.Generator(model.device).manual_seed(checked_seed(seed))
         recon, start = [], 0

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -21,12 +22,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from isthmus import notices
 from isthmus.errors import NO_MEMORY, IsthmusError, is_out_of_memory
 
 TIMEOUT = timedelta(seconds=60)
 """How long a rank waits for the others within a step; nothing is prepared between two of them."""
 PREPARING = 3600.0
 """Seconds that the ranks may differ in reading and preparing the data, before they connect."""
+WAITS = 10.0
+"""Seconds after which a rank says that it waits for others."""
 GRACE = 4.0
 """Seconds in which a rank that failed says why, once the others have noticed."""
 _FAILURE, _FAILURES, _DONE = "failure", "failures", "done"
@@ -79,7 +83,8 @@ class Team:
     def agree(self, facts: Mapping[str, str]) -> None:
         """Compare what all ranks are about to do; any difference is an error on all of them."""
         self.store.set(f"facts/{self.rank}", json.dumps(dict(facts)))
-        self._wait([f"facts/{rank}" for rank in range(self.count)], PREPARING)
+        with _told_after(WAITS, "waits for other ranks, which read and prepare their data"):
+            self._wait([f"facts/{rank}" for rank in range(self.count)], PREPARING)
         every = [json.loads(self.store.get(f"facts/{rank}")) for rank in range(self.count)]
         for rank, other in enumerate(every):
             for name, value in every[0].items():
@@ -237,7 +242,7 @@ def team() -> Team | None:
 
 def in_environment() -> bool:
     """Whether ``torchrun`` has started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+    return os.environ.get("WORLD_SIZE", "1") != "1" and "RANK" in os.environ
 
 
 def is_one_process(ranks: object) -> bool:
@@ -245,11 +250,51 @@ def is_one_process(ranks: object) -> bool:
     return ranks is None or ranks == 1 or (ranks == "auto" and not in_environment())
 
 
+def _number(name: str) -> int:
+    text = os.environ.get(name, "")
+    if not text.isdecimal():
+        raise IsthmusError(
+            f"{name}={text!r} is nothing that torchrun sets: start the ranks by it, or unset RANK "
+            "to train alone"
+        )
+    return int(text)
+
+
+@contextlib.contextmanager
+def _told_after(seconds: float, sentence: str) -> Iterator[None]:
+    """Say something once what is done has lasted for so long."""
+    timer = threading.Timer(seconds, notices.say, (sentence,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def of_environment() -> Team:
-    """The ranks that ``torchrun`` has started."""
+    """The ranks that ``torchrun`` has started.
+
+    Raises :class:`IsthmusError` for variables that it does not set so, and where ranks do not meet.
+    """
     from torch.distributed.rendezvous import rendezvous
 
-    store, rank, count = next(iter(rendezvous("env://")))
+    place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+    rank, count = _number("RANK"), _number("WORLD_SIZE")
+    if _number("MASTER_PORT") > 65535 or not rank < count or "MASTER_ADDR" not in os.environ:
+        raise IsthmusError(
+            f"RANK={rank} of WORLD_SIZE={count} at {place} is nothing that torchrun sets: start "
+            "the ranks by it, or unset RANK to train alone"
+        )
+    try:
+        with _told_after(WAITS, f"rank {rank} waits for rank 0 at {place}"):
+            store, *_ = next(iter(rendezvous("env://")))
+    except RuntimeError as problem:
+        raise IsthmusError(
+            f"rank {rank} does not meet the others at {place} "
+            f"({str(problem).strip().splitlines()[0]}): start all of them by torchrun, and see "
+            "that machines reach each other"
+        ) from problem
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     return Team(rank, count, store)
