@@ -86,6 +86,7 @@ SETTINGS: dict[str, Setting] = {
     "llama-scope": Setting("digits", {**ATOMS, "k": 8}),
     "mae": Setting("digits", {**PATCHES, "steps": 400, "batch_size": 128}),
     "matryoshka": Setting("digits", TOP),
+    "mfr": Setting("digits", {**ATOMS, "k": 8}),
     "miwae": Setting("digits", DRAWS),
     "mmvae": Setting("halves", HALVES),
     "mopoe": Setting("halves", HALVES),
