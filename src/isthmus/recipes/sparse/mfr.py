@@ -123,11 +123,11 @@ def start_anew(weight: Tensor, bias: Tensor) -> None:
 
 def weights_of(model: Autoencoder, asker: object) -> list[tuple[nn.Parameter, nn.Parameter]]:
     """Weight and encoder's bias of each dictionary, the model's own first."""
-    own = model.part_as("decoder", Dictionary, asker).weight
+    weight = model.part_as("decoder", Dictionary, asker).weight
     bias = model.part_as("encoder", TiedEncoder, asker).bias
     assert isinstance(bias, nn.Parameter)
     rivals = model.part_as("parts.rivals", Rivals, asker)
-    return [(own, bias), *((member.dictionary.weight, member.bias) for member in rivals)]
+    return [(weight, bias), *((member.dictionary.weight, member.bias) for member in rivals)]
 
 
 class RivalErrors(Term):
