@@ -27,7 +27,7 @@ TEN = 10
     "recommender-features",
     family="interpret",
     catalogue=216,
-    paper="Wang, Zhang, Shen et al. 2024, Interpret the Internal States of Recommendation Model "
+    paper="Wang, Zhang, Ma, Zhang 2024, Interpret the Internal States of Recommendation Model "
     "with Sparse Autoencoder, arXiv:2411.06112",
     statement="Latents of a dictionary on the last hidden vector of a recommender that knows films "
     "by number alone follow concepts better than the vector's own elements do.",
