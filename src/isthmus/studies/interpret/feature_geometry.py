@@ -96,8 +96,7 @@ def feature_geometry(trial: Trial) -> dict[str, dict[str, float]]:
 def in_blocks(active: np.ndarray, block: int) -> np.ndarray:
     """Whether a latent is on anywhere in each block of rows, bool ``(blocks, latents)``."""
     blocks = len(active) // block
-    on: np.ndarray = active[: blocks * block].reshape(blocks, block, -1).any(1)
-    return on
+    return np.asarray(active[: blocks * block].reshape(blocks, block, -1).any(1))
 
 
 def usable(on: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -109,7 +108,7 @@ def usable(on: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def phi(on: np.ndarray) -> np.ndarray:
     """The phi coefficient of every two columns: Pearson's correlation of what is on and off."""
-    return np.corrcoef(on.astype(np.float64), rowvar=False)
+    return np.asarray(np.corrcoef(on.astype(np.float64), rowvar=False))
 
 
 def nearness(atoms: np.ndarray) -> np.ndarray:

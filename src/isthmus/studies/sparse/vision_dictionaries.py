@@ -5,14 +5,11 @@
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from isthmus import data
-from isthmus.anatomy import Signal
 from isthmus.evaluation import fvu
 from isthmus.evaluation.anomaly import auroc
-from isthmus.networks import encoder_for
 from isthmus.studies import (
     Coded,
     Ground,
@@ -26,11 +23,12 @@ from isthmus.studies import (
     less,
     value,
 )
+from isthmus.studies.benches.classifier import FEATURES, accuracy, classifier, features
 from isthmus.studies.benches.images import prepared
 
 INSIDE, OUTSIDE = "fashion-mnist", "mnist"
-ROWS, HELD, STEPS, BATCH = 20_000, 2000, 500, 128
-FEATURES, WIDTH, ACTIVE = 128, 1024, 16
+ROWS, HELD, STEPS = 20_000, 2000, 500
+WIDTH, ACTIVE = 1024, 16
 KINDS = (0, 1, 0, 2, 0, 3, 0, 3, 4, 3)
 """Tops, trousers, dresses, shoes and bags: a class's branch in the tree of clothes."""
 
@@ -87,7 +85,7 @@ def vision_dictionaries(trial: Trial) -> dict[str, dict[str, float]]:
     rng = np.random.default_rng(trial.seed)
     images, classes, inside, truth = _images(INSIDE, trial, rng)
     other, _, outside, _ = _images(OUTSIDE, trial, rng)
-    trunk, head = classifier(images, classes, trial)
+    trunk, head = classifier(images, classes, trial, STEPS)
     seen, unseen, foreign = (features(trunk, part) for part in (images, inside, outside))
     model = trial.fit("topk", seen, steps=1500, k=ACTIVE, latent_dim=WIDTH, batch_size=512,
                       average=None, lr=trial.rate("codes", 2.4e-3))  # fmt: skip
@@ -106,11 +104,11 @@ def vision_dictionaries(trial: Trial) -> dict[str, dict[str, float]]:
         }
     rebuilt = np.asarray(model.reconstruct(unseen))
     figures["codes"] |= {
-        "fvu": float(fvu(unseen, rebuilt).value), "accuracy": _accuracy(head, rebuilt, truth)
+        "fvu": float(fvu(unseen, rebuilt).value), "accuracy": accuracy(head, rebuilt, truth)
     }  # fmt: skip
     figures["softmax"] = {
         "auroc": area(largest_softmax(head, unseen), largest_softmax(head, foreign)),
-        "accuracy": _accuracy(head, unseen, truth),
+        "accuracy": accuracy(head, unseen, truth),
     }
     some = slice(HELD)
     both = np.concatenate([seen[some], features(trunk, other[some])])
@@ -132,35 +130,6 @@ def _images(name: str, trial: Trial, rng: np.random.Generator) -> tuple[np.ndarr
     held = rng.permutation(len(dataset.test))[: trial.rows(HELD)]
     return (prepared(dataset.train[seen], 14), dataset.train_labels[seen],
             prepared(dataset.test[held], 14), dataset.test_labels[held])  # fmt: skip
-
-
-def classifier(
-    images: np.ndarray, classes: np.ndarray, trial: Trial
-) -> tuple[nn.Module, nn.Linear]:
-    """Images to features, features to logits; both trained."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(trial.seed)
-        trunk = nn.Sequential(
-            encoder_for(Signal("image", (1, 14, 14)), FEATURES, "conv"), nn.ReLU()
-        )
-        head = nn.Linear(FEATURES, len(KINDS))
-    optimiser = torch.optim.Adam([*trunk.parameters(), *head.parameters()], lr=1e-3)
-    rng = np.random.default_rng([trial.seed, 1])
-    for _ in range(trial.steps(STEPS)):
-        index = rng.integers(len(images), size=BATCH)
-        logits = head(trunk(torch.from_numpy(images[index])))
-        loss = F.cross_entropy(logits, torch.from_numpy(classes[index].astype(np.int64)))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    return trunk.eval(), head
-
-
-@torch.no_grad()
-def features(trunk: nn.Module, images: np.ndarray) -> np.ndarray:
-    """Penultimate features ``(images, 128)``."""
-    parts: list[Tensor] = [trunk(part) for part in torch.from_numpy(images).split(1000)]
-    return torch.cat(parts).numpy()
 
 
 def profiles(codes: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -196,12 +165,6 @@ def largest_softmax(head: nn.Linear, rows: np.ndarray) -> np.ndarray:
     """The largest probability of a class, for each row of features."""
     largest: np.ndarray = head(torch.from_numpy(rows)).double().softmax(1).max(1).values.numpy()
     return largest
-
-
-@torch.no_grad()
-def _accuracy(head: nn.Linear, rows: np.ndarray, truth: np.ndarray) -> float:
-    named = head(torch.from_numpy(rows)).argmax(1).numpy()
-    return float((named == truth).mean())
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
