@@ -1,5 +1,7 @@
 """Data parallel by DDP: equal to one process for a mean over rows, and what else is said."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from isthmus.errors import IsthmusError
 from isthmus.objectives import MSE
 from isthmus.recipes import get_recipe
 from isthmus.training.data_parallel import local_figures
+from isthmus.training.finite_check import FiniteCheck
+from ranks.troubled import Rows, at, spoil
 
 X = np.random.default_rng(0).normal(size=(240, 10)).astype(np.float32)
 OPTIONS = {
@@ -62,6 +66,28 @@ def test_what_cannot_be_cut_by_rows(recipe, options, sentence):
         options = {n: v for n, v in options.items() if n in ("steps", "batch_size", "progress")}
     with pytest.raises(IsthmusError, match=sentence):
         isthmus.fit(recipe, X, ranks=2, **options)
+
+
+@pytest.mark.parametrize("recipe", ["vae", "simsiam"])  # one draws, one has batch normalisation
+@pytest.mark.parametrize("rank", [0, 1])
+def test_on_an_accelerator_the_rank_with_bad_rows_says_which(tmp_path, monkeypatch, recipe, rank):
+    begun = FiniteCheck.__init__
+
+    def as_on_a_device(self, *args, **about):
+        begun(self, *args, **about)
+        self.every = 4
+
+    monkeypatch.setattr(FiniteCheck, "__init__", as_on_a_device)
+    began = time.monotonic()
+    with pytest.raises(IsthmusError) as raised:
+        isthmus.fit(
+            recipe, Rows(at(rank, 5, spoil)), out=tmp_path / "run", ranks=2, batch_size=48,
+            steps=12, progress=False,
+        )  # fmt: skip
+    assert time.monotonic() - began < 30
+    text = str(raised.value)
+    assert "became NaN or infinite at step 5" in text
+    assert "the data hold NaN or infinity in row" in text
 
 
 def _built(recipe):

@@ -80,6 +80,13 @@ class DataParallelStepper(Stepper):
         out, losses = kept
         return out, Losses(total, losses.terms)
 
+    def _limit(self, player: str) -> None:
+        """As for one process; a loss that is not finite on one rank holds the weights of all."""
+        if self.finite.bad is not None:
+            with exchanging():
+                dist.all_reduce(self.finite.bad, op=dist.ReduceOp.MAX)
+        super()._limit(player)
+
     def _drawn(self, step: int) -> contextlib.AbstractContextManager[Any]:
         """Each rank draws for its own rows."""
         return seeded(self.device, self.options.seed, 4, step, self.team.rank)
@@ -125,8 +132,8 @@ class DataParallelRun(RankedRun):
         local = local_figures(self.model)
         if local:
             notices.say(
-                f"with ranks={count} {', '.join(local)} see the "
-                f"{self.options.batch_size // count} rows of one rank, not the batch"
+                f"with ranks={count} the {self.options.batch_size // count} rows of one rank, not "
+                f"the batch, are what is seen by {', '.join(local)}"
             )
 
     def _stepper(

@@ -246,9 +246,10 @@ class Stepper:
     def _again(self, out: Output, player: str, batch: Batch) -> tuple[Output, Losses]:
         """The forward pass and the loss of a step that was taken, drawn as then; nothing moves."""
         at = out.step
-        drawn = seeded(self.device, self.options.seed, 4, self.first + at.clock.step)
+        drawn = self._drawn(self.first + at.clock.step)
         with drawn, self._once, torch.no_grad(), self.autocast():
-            return self._through(batch, at, player, lambda _: None)
+            # This process alone: of several ranks the others have nothing to repeat.
+            return Stepper._through(self, batch, at, player, lambda _: None)
 
     def _through(
         self, batch: Batch, at: Step, player: str, look: Callable[[Output], None]
