@@ -26,6 +26,7 @@ from isthmus.cli import (
     plan,
     plot,
     publish,
+    quantise,
     recipes,
     report,
     reproduce,
@@ -97,6 +98,7 @@ _add(DATA, decode.decode)
 _add(DATA, score.score)
 _add(DATA, export.export)
 _add(DATA, publish.publish)
+_add(DATA, quantise.quantise)
 _add(CLAIMS, reproduce.reproduce)
 _add(CLAIMS, doctor.doctor)
 

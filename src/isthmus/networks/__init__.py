@@ -11,6 +11,7 @@ from isthmus.networks.mlp import MLPDecoder, MLPEncoder
 from isthmus.networks.patches import Patches
 from isthmus.networks.positions import sincos
 from isthmus.networks.projector import Projector
+from isthmus.networks.quantised_dictionary import quantised
 from isthmus.networks.recurrent import Ended, TokenDecoder, TokenEncoder
 from isthmus.networks.tied_encoder import TiedEncoder
 from isthmus.networks.transformer import (
@@ -28,5 +29,5 @@ __all__ = [
     "ResidualStack", "TiedEncoder", "TokenDecoder", "TokenEncoder", "TransformerDecoder",
     "TransformerEncoder",
     "VisibleTokens", "decoder_for", "encoder_for", "grid_shape", "network_name", "numbers_last",
-    "sincos",
+    "quantised", "sincos",
 ]  # fmt: skip

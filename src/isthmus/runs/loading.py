@@ -9,6 +9,7 @@ from torch import nn
 
 from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
+from isthmus.networks import quantised
 from isthmus.recipes import RecipeLike
 from isthmus.runs.building import rebuilt
 from isthmus.runs.data import DataLike, check_fit, kind_of, opened
@@ -86,6 +87,8 @@ def _restored(
     recipe: RecipeLike | None,
 ) -> Autoencoder:
     restored = rebuilt(checkpoint.config, folder, model, modules, recipe)
+    if "quantised" in checkpoint.config:
+        restored = quantised(restored, checkpoint.config["quantised"])
     kinds = {w.dtype for w in checkpoint.weights.values() if w.is_floating_point()}
     if kinds & {torch.float16, torch.bfloat16}:  # as it was saved, so that it computes the same
         restored.to(next(iter(kinds & {torch.float16, torch.bfloat16})))

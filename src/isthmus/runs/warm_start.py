@@ -32,7 +32,16 @@ def fitted(recipe: RecipeLike) -> Autoencoder | None:
     """The model, where an autoencoder was passed that has been fitted or loaded."""
     if not isinstance(recipe, Autoencoder) or recipe.solver is not None:
         return None
+    check_trainable(recipe, "the autoencoder")
     return recipe if recipe.prepared else None
+
+
+def check_trainable(model: Autoencoder, where: str) -> None:
+    """An error for weights in whole numbers."""
+    if "quantised" in model.config:
+        raise IsthmusError(
+            f"{where} is quantised, for inference alone: go on with the model that it was made of"
+        )
 
 
 def meant(start: Any, recipe: Recipe, options: dict[str, Any]) -> Any:
@@ -77,6 +86,7 @@ def started(
         modules = {n: v for n, v in options.items() if isinstance(v, nn.Module)}
         extra = {} if method.builtin else {"recipe": method}
         model, where = load(start, **extra, **modules), str(start)
+    check_trainable(model, where)
     if model.solver is not None:
         raise IsthmusError(
             f"{where} was fitted in closed form, from all rows at once: there is nothing to go on "

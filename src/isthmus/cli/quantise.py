@@ -1,0 +1,34 @@
+"""``isthmus quantise``: a run's dictionary in 8 or 4 bits."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from isthmus.cli.common import Folder, out
+
+
+def quantise(
+    folder: Folder,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="where the new run goes")
+    ],
+    bits: Annotated[int, typer.Option(help="8 or 4")] = 8,
+) -> None:
+    """Write a copy of a trained dictionary whose weights are whole numbers, for inference.
+
+    Encode, evaluate, report and compare it as any run; its weights take a quarter or an eighth.
+    """
+    from isthmus import runs
+    from isthmus.networks import quantised
+
+    model = runs.load(folder)
+    small = quantised(model, bits)
+    runs.save(small, output)
+    sizes = [sum(t.nbytes for t in m.state_dict().values()) for m in (model, small)]
+    out.print(
+        f"{escape(str(output))}: {sizes[1] / 2**20:.2f} MiB of weights, {sizes[0] / 2**20:.2f} MiB "
+        f"before; isthmus evaluate {escape(str(output))} says what rounding costs",
+        soft_wrap=True,
+    )
