@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import isthmus
+from isthmus.interpretation.replacement import Replacement
 from peers import FIXTURES, LAYER_SETS, layer_set, several_differences
 
 FOLDER = FIXTURES / "cross-layer"
@@ -20,7 +21,8 @@ def test_codes_and_outputs_are_the_peers(name):
     assert torch.equal(model.encode(rows) != 0, found["codes"] != 0)
 
 
-@pytest.mark.parametrize("name", ["jump_relu", "gemma-scope-2-affine", "llamascopium-topk"])
+@pytest.mark.parametrize("name", ["jump_relu", "gemma-scope-2-affine", "llamascopium-topk",
+                                  "clt-training-untied"])  # fmt: skip
 def test_what_was_read_is_an_ordinary_model(name, tmp_path):
     model, rows, _ = layer_set(name)
     isthmus.save(model, tmp_path / "saved")
@@ -148,7 +150,6 @@ def llama(tmp_path, **settings):
 
 LLAMA_DAMAGE = {
     "batch": ({"act_fn": "batchlayertopk"}, "depends on the batch"),
-    "values alone": ({"sparsity_include_decoder_norm": False}, "by their values alone"),
     "together": ({"act_fn": "layertopk", "top_k": 7}, "a multiple of the number of layers"),
     "places": ({"hook_points_in": ["blocks.0.hook_resid_mid"]}, "names 1 places"),
     "scale": ({"norm_activation": "token-wise"}, "norm_activation='token-wise'"),
@@ -160,3 +161,57 @@ def test_what_no_recipe_computes_is_refused(how, tmp_path):
     settings, said = LLAMA_DAMAGE[how]
     with pytest.raises(isthmus.IsthmusError, match=said):
         isthmus.from_pretrained(llama(tmp_path, **settings))
+
+
+def clt(tmp_path, layer, settings=None, change=None):
+    """A copy of a set of clt-training, a layer's settings or tensors changed."""
+    folder = tmp_path / "clt"
+    shutil.copytree(FIXTURES / "cross-layer" / "clt-training-untied", folder)
+    inner = folder / f"layers.{layer}.mlp"
+    cfg = json.loads((inner / "cfg.json").read_text())
+    (inner / "cfg.json").write_text(json.dumps({**cfg, **(settings or {})}))
+    if change is not None:
+        content = load_file(inner / "sae.safetensors")
+        change(content)
+        save_file(content, inner / "sae.safetensors")
+    return folder
+
+
+CLT_DAMAGE = {
+    "rule": (1, {"activation": "batchtopk"}, None, "activation='batchtopk' in layers.1.mlp"),
+    "coalesced": (0, {"coalesce_topk": "per-layer"}, None, "coalesce_topk='per-layer'"),
+    "again": (0, {"topk_coalesced": True}, None, "topk_coalesced=True"),
+    "k": (2, {"k": 4}, None, "has other settings .* in layers.2.mlp"),
+    "targets": (1, {"n_targets": 3}, None, "writes to 3 layers, and has 2 from there on"),
+    "plain": (1, {"transcode": False}, None, "no transcoder in layers.1.mlp"),
+    "unknown": (1, {"shift": 2}, None, "settings in layers.1.mlp that are not known"),
+    "lacking": (0, {}, lambda c: c.pop("post_encs.1"), "lacks post_encs.1"),
+    "more": (0, {}, lambda c: c.update(extra=torch.ones(1)), "extra"),
+    "shape": (1, {}, lambda c: c.update({"b_decs.0": torch.ones(3)}), "b_decs.0 of shape"),
+    "nan": (1, {}, lambda c: c["post_encs.1"].fill_(torch.nan), "NaN"),
+}
+
+
+@pytest.mark.parametrize("how", CLT_DAMAGE)
+def test_damaged_sets_of_clt_training_are_refused(how, tmp_path):
+    layer, settings, change, said = CLT_DAMAGE[how]
+    with pytest.raises(isthmus.IsthmusError, match=said):
+        isthmus.from_pretrained(clt(tmp_path, layer, settings, change))
+
+
+def test_one_layer_of_clt_training_asks_for_the_folder(tmp_path):
+    folder = clt(tmp_path, 0)
+    with pytest.raises(isthmus.IsthmusError, match="name the folder that has those of all"):
+        isthmus.from_pretrained(folder / "layers.0.mlp")
+    for layer in (1, 2):
+        shutil.rmtree(folder / f"layers.{layer}.mlp")
+    with pytest.raises(isthmus.IsthmusError, match="one layer alone"):
+        isthmus.from_pretrained(folder)
+
+
+def test_constants_of_latents_are_in_no_graph_and_no_file_of_effects(tmp_path):
+    model, _, _ = layer_set("clt-training-plain")
+    with pytest.raises(isthmus.IsthmusError, match="onset"):
+        Replacement.of(model)
+    with pytest.raises(isthmus.IsthmusError, match="onset"):
+        isthmus.formats.write_layers(model, tmp_path / "out", model_name="gpt2", input_hook="x")

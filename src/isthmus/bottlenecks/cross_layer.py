@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from isthmus.anatomy import (
     AnySparseCode,
@@ -31,7 +30,7 @@ from isthmus.bottlenecks.topk import TopK
 from isthmus.bottlenecks.transcoder import linear_prediction
 from isthmus.kernels import Preactivations, Stacked
 from isthmus.networks.dictionary import DictionaryEncoder
-from isthmus.networks.layer_dictionary import LayerDictionary, SkipLayerDictionary
+from isthmus.networks.layer_dictionary import CarriedLayerDictionary, LayerDictionary
 from isthmus.networks.skip_dictionary import with_skip
 
 _SAMPLE = 16_384
@@ -107,12 +106,23 @@ class LayersJumpReLU(JumpReLUBottleneck):
 
 
 class LayersTopK(TopK):
-    """The k largest of each row: of every layer (``each``), or of all together."""
+    """The k largest of each row: of every layer (``each``), or of all together.
+
+    Latents are compared by their values times the lengths of their atoms, or, without ``weigh``, by
+    their values.
+    """
 
     def __init__(
-        self, width: int, k: int, layers: int, dead_after: int, *, each: bool = True
+        self,
+        width: int,
+        k: int,
+        layers: int,
+        dead_after: int,
+        *,
+        each: bool = True,
+        weigh: bool = True,
     ) -> None:
-        super().__init__(width, k if each else k * layers, dead_after, weigh=True)
+        super().__init__(width, k if each else k * layers, dead_after, weigh=weigh)
         self.each = each
 
     def forward(
@@ -142,13 +152,21 @@ class LayersTopK(TopK):
 class LayersBatchTopK(BatchTopK):
     """The largest values of a batch: k a row of every layer (``each``), or of all together.
 
-    With ``each`` the ``threshold`` is one for every layer, ``(layers,)``.
+    With ``each`` the ``threshold`` is one for every layer, ``(layers,)``. Values are compared by
+    their products with the lengths of their atoms, or, without ``weigh``, as they are.
     """
 
     def __init__(
-        self, width: int, k: int, layers: int, dead_after: int, *, each: bool = False
+        self,
+        width: int,
+        k: int,
+        layers: int,
+        dead_after: int,
+        *,
+        each: bool = False,
+        weigh: bool = True,
     ) -> None:
-        super().__init__(width, k if each else k * layers, dead_after, weigh=True)
+        super().__init__(width, k if each else k * layers, dead_after, weigh=weigh)
         self.each, self.layers = each, layers
         if each:
             self.threshold = torch.zeros(layers, dtype=torch.float64)
@@ -183,14 +201,15 @@ class LayersBatchTopK(BatchTopK):
             super().observe(out, step, model=model)
             return
         lengths = self.lengths(model)
-        assert lengths is not None  # it weighs
         code, layer_width = out.code_as(AnySparseCode, self), self.width // self.layers
         indices = (
             code.indices
             if isinstance(code, SparseCode)
-            else torch.arange(self.width, device=lengths.device).expand_as(code.entries)
+            else torch.arange(self.width, device=code.entries.device).expand_as(code.entries)
         )
-        values, layer = code.entries * lengths[indices], indices // layer_width
+        values, layer = code.entries, indices // layer_width
+        if lengths is not None:
+            values = values * lengths[indices]
         parts = [
             torch.stack([smallest_of(torch.where(of == n, v, 0.0)) for n in range(self.layers)])
             for v, of in zip(values.chunk(step.parts), layer.chunk(step.parts), strict=True)
@@ -214,14 +233,14 @@ def beside(codes: Sequence[Code], keep: Stacked) -> Code:
 
 
 def layers_skipped(model: Autoencoder | None, code: Code, h: Preactivations) -> Code:
-    """The code as the model's decoders want it: with what skips in every layer, where it does."""
+    """The code as the model's decoders want it: with what they add that is no latent's size."""
     written = [] if model is None else [dictionary for _, dictionary in layers_of(model)]
-    skipping = [one for one in written if isinstance(one, SkipLayerDictionary)]
-    if not skipping:
+    carrying = [one for one in written if isinstance(one, CarriedLayerDictionary)]
+    if not carrying:
         return code
-    parts = expect(h, Stacked, "input", "a cross-layer transcoder").parts
-    pairs = zip(skipping, parts, strict=True)
-    return with_skip(code, torch.cat([F.linear(part.x, one.skip) for one, part in pairs], 1))
+    read = [part.x for part in expect(h, Stacked, "input", "a cross-layer transcoder").parts]
+    parts = [one.carried(code, read[: n + 1]) for n, one in enumerate(carrying)]
+    return with_skip(code, torch.cat(parts, 1))
 
 
 # --- where it starts -----------------------------------------------------------------------------

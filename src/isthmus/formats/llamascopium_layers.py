@@ -162,7 +162,7 @@ def _layers(
     record = Record(
         format="llamascopium",
         activation="topk" if k else rule,  # type: ignore[arg-type]
-        k=k, d_in=d, d_sae=f * layers, d_out=d, weigh=bool(k), transcoder=True,
+        k=k, d_in=d, d_sae=f * layers, d_out=d, weigh=bool(k) and weighed, transcoder=True,
         threshold="per latent" if thresholds is not None else None,
         dtype=file.entries["W_E"].dtype,
         metadata={**json.loads(json.dumps(cfg)), "parts": hooks},
@@ -190,19 +190,15 @@ def _rule(
             "convert it to jumprelu in llamascopium first"
         )
     k = int(setting(place, cfg, "top_k", int))
-    if not cfg.get("sparsity_include_decoder_norm", True):
-        raise IsthmusError(
-            f"{place} compares latents by their values alone, and a cross-layer transcoder here by "
-            "values times lengths: use llamascopium for this one"
-        )
+    weigh = bool(cfg.get("sparsity_include_decoder_norm", True))
     if rule == "topk":
-        return {"k": k, "select": "row"}, k
+        return {"k": k, "select": "row", "weigh": weigh}, k
     if k % layers:
         raise IsthmusError(
             f"{place} keeps {k} latents of {layers} layers together, and a cross-layer transcoder "
             "here a multiple of the number of layers: use llamascopium for this one"
         )
-    return {"k": k // layers, "select": "layers"}, k // layers
+    return {"k": k // layers, "select": "layers", "weigh": weigh}, k // layers
 
 
 def _thresholds(file: TensorFile, layers: int, weighed: bool) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from isthmus.errors import IsthmusError, unknown
 from isthmus.formats import (
     circuit_tracer,
+    clt_training,
     crosscoders,
     dictionary_learning,
     gemma_scope,
@@ -42,6 +43,12 @@ class Format:
 _ALL = (
     ("saelens", "SAELens", saelens.recognises, saelens.read),
     ("sparsify", "sparsify", sparsify.recognises, sparsify.read),
+    (
+        "clt-training",
+        "clt-training (EleutherAI), cross-layer",
+        clt_training.recognises,
+        clt_training.read,
+    ),
     ("llamascopium", "Llama Scope, llamascopium", llamascopium.recognises, llamascopium.read),
     ("gemma-scope", "Gemma Scope", gemma_scope.first_recognises, gemma_scope.read_first),
     (

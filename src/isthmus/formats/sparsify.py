@@ -17,7 +17,7 @@ from isthmus.formats.location import Location
 from isthmus.formats.record import Record
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
-_KNOWN = {"activation", "expansion_factor", "normalize_decoder", "num_latents", "k", "multi_topk",
+KNOWN = {"activation", "expansion_factor", "normalize_decoder", "num_latents", "k", "multi_topk",
           "skip_connection", "transcode", "d_in", "signed"}  # fmt: skip
 _ACROSS = {
     "n_targets": 0, "n_sources": 0, "normalize_io": False, "post_encoder_scale": False,
@@ -25,7 +25,7 @@ _ACROSS = {
     "per_source_tied": False, "secondary_target_tied": False,
 }  # fmt: skip
 """Settings of clt-training that change nothing where they have these values."""
-_TRAINING = {"dtype", "tp_output", "train_post_encoder", "use_fp8"}
+TRAINING = {"dtype", "tp_output", "train_post_encoder", "use_fp8"}
 """Settings of clt-training that change nothing afterwards."""
 _ADDED = "post_enc"
 """What clt-training adds to latents that are on."""
@@ -39,13 +39,13 @@ def recognises(place: Location) -> bool:
 def read(place: Location, ignore: Sequence[str] = ()) -> Found:
     """The dictionary or transcoder of a hookpoint, its weights not read yet."""
     cfg = place.settings(CONFIG)
-    only(place, {*_KNOWN, *_ACROSS, *_TRAINING}, cfg, "settings", ignore)
+    only(place, {*KNOWN, *_ACROSS, *TRAINING}, cfg, "settings", ignore)
     across = [f"{n}={cfg[n]!r}" for n, plain in _ACROSS.items() if cfg.get(n, plain) != plain]
     if across:
         raise IsthmusError(
             f"{place} is a layer of EleutherAI's cross-layer transcoders ({', '.join(across)}), "
-            "which choose latents by value alone and change them for every layer that is written: "
-            "no recipe here does so, use clt-training for this one"
+            "which nothing can be computed of by itself: name the folder that has those of all "
+            "layers"
         )
     activation = cfg.get("activation", "topk")
     if activation not in ("topk", "groupmax") or cfg.get("signed"):

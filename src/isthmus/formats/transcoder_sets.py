@@ -186,5 +186,6 @@ def _thresholds(model: Autoencoder) -> Tensor | None:
         return bottleneck.log_threshold.exp().reshape(layers, -1)
     if isinstance(bottleneck, LayersBatchTopK):  # which compares products with lengths
         theta = bottleneck.threshold.reshape(-1, 1)
-        return (theta / norms(model).double().clamp_min(1e-300).reshape(layers, -1)).float()
+        lengths = norms(model).double() if bottleneck.weigh else torch.ones(bottleneck.width)
+        return (theta / lengths.clamp_min(1e-300).reshape(layers, -1)).float()
     raise _ruleless("topk")

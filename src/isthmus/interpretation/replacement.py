@@ -19,6 +19,7 @@ from isthmus.bottlenecks.cross_layer import LayersTopK, layers_of
 from isthmus.errors import IsthmusError
 from isthmus.interpretation.encoding import coded
 from isthmus.interpretation.splice import Edit
+from isthmus.networks.layer_dictionary import OnsetLayerDictionary
 from isthmus.networks.skip_dictionary import SkipDictionary
 
 Layers = Mapping[int, Autoencoder] | Autoencoder
@@ -93,6 +94,11 @@ class Replacement:
         layers, out = list(into), model.part_as("decoder", Each, "a replacement").names
         atoms = model.atoms()
         for layer, (encoder, dictionary), name in zip(layers, layers_of(model), out, strict=True):
+            if isinstance(dictionary, OnsetLayerDictionary):
+                raise IsthmusError(
+                    "its latents write a constant while they are on (onset), which is no effect of "
+                    "their size and in no graph or file of effects: fit with onset=false"
+                )
             rows, bias = rows_in_units(encoder.read_rows(model), scaler[into[layer]])
             self.reads[layer] = (rows.detach(), bias.detach())
             self.biases[layer] = offset_in_units(dictionary, scaler[name]).detach()

@@ -1,6 +1,6 @@
 """Dictionaries of several layers, of which a layer is rebuilt by the latents of all before it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -54,20 +54,47 @@ class LayerDictionary(Dictionary):
         return None
 
 
-class SkipLayerDictionary(LayerDictionary):
-    """A :class:`LayerDictionary` beside a linear map of what its own layer reads, ``S x``.
+class CarriedLayerDictionary(LayerDictionary):
+    """A :class:`LayerDictionary` beside something that is not linear in the latents.
 
-    ``skip_weight`` is ``S`` ``(d written, inputs)``, zero at first. The code carries what skips in
-    all layers, one after the other, and ``begin`` is where this layer's elements are.
+    The code carries that of all layers, one after the other; ``begin`` is where this layer's
+    elements are.
     """
 
     latents_suffice = False
 
     def __init__(
-        self, width: int, reach: int, own: int, shape: tuple[int, ...], inputs: int, begin: int
+        self, width: int, reach: int, own: int, shape: tuple[int, ...], begin: int
     ) -> None:
         super().__init__(width, reach, own, shape)
         self.begin = begin
+
+    def carried(self, code: Code, inputs: Sequence[Tensor]) -> Tensor:
+        """What is added to the layer ``(rows, d written)``.
+
+        ``inputs`` are what the layers up to this one read, ``(rows, d read)`` each.
+        """
+        raise NotImplementedError
+
+    def decode(self, code: Code) -> Tensor:
+        """The reconstruction, ``(rows, *shape)``; of a code that carries nothing without that."""
+        plain = super().decode(code)
+        if not isinstance(code, Skipped):
+            return plain
+        added = code.skip[:, self.begin : self.begin + len(self.bias)]
+        return plain + added.unflatten(1, self.shape)
+
+
+class SkipLayerDictionary(CarriedLayerDictionary):
+    """A :class:`LayerDictionary` beside a linear map of what its own layer reads, ``S x``.
+
+    ``skip_weight`` is ``S`` ``(d written, inputs)``, zero at first.
+    """
+
+    def __init__(
+        self, width: int, reach: int, own: int, shape: tuple[int, ...], inputs: int, begin: int
+    ) -> None:
+        super().__init__(width, reach, own, shape, begin)
         self.skip_weight = nn.Parameter(torch.zeros(self.weight.shape[1], inputs))
 
     @property
@@ -75,13 +102,43 @@ class SkipLayerDictionary(LayerDictionary):
         """``S``, ``(d written, inputs)``, in the model's units."""
         return self.skip_weight
 
-    def decode(self, code: Code) -> Tensor:
-        """The reconstruction, ``(rows, *shape)``; of a code that carries nothing that of zero x."""
-        plain = super().decode(code)
-        if not isinstance(code, Skipped):
-            return plain
-        skipped = code.skip[:, self.begin : self.begin + len(self.skip_weight)]
-        return plain + skipped.unflatten(1, self.shape)
+    def carried(self, code: Code, inputs: Sequence[Tensor]) -> Tensor:
+        """``S x`` of what the own layer reads."""
+        return F.linear(inputs[-1], self.skip_weight)
+
+
+class OnsetLayerDictionary(CarriedLayerDictionary):
+    """A :class:`LayerDictionary` of which a latent also writes a constant while it is on.
+
+    That is ``onset`` ``(reach,)`` times its atom, as if it were so much larger here; zero at first
+    (the post-encoder bias of EleutherAI's clt-training). With ``inputs`` a linear map is added of
+    what all layers up to this one read, so many elements: ``skip_weight`` ``(d written, inputs)``.
+    """
+
+    skip_weight: nn.Parameter | None
+
+    def __init__(
+        self, width: int, reach: int, own: int, shape: tuple[int, ...], inputs: int, begin: int
+    ) -> None:
+        super().__init__(width, reach, own, shape, begin)
+        self.onset = nn.Parameter(torch.zeros(reach))
+        d = self.weight.shape[1]
+        self.skip_weight = nn.Parameter(torch.zeros(d, inputs)) if inputs else None
+
+    def carried(self, code: Code, inputs: Sequence[Tensor]) -> Tensor:
+        """What latents that are on write besides, and ``S x``."""
+        if isinstance(code, SparseCode):
+            reached = (code.indices < self.reach) & (code.values != 0)
+            indices = torch.where(reached, code.indices, 0)
+            added = adaptive_decode(
+                torch.where(reached, self.onset[indices], 0.0), indices, self.weight
+            )
+        else:
+            on = (code.z[:, : self.reach] != 0).to(self.onset)
+            added = (on * self.onset) @ self.weight
+        if self.skip_weight is None:
+            return added
+        return added + F.linear(torch.cat(list(inputs), 1), self.skip_weight)
 
 
 def stacked(found: Mapping[str, Preactivations]) -> Stacked:

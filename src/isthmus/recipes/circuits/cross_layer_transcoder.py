@@ -26,7 +26,12 @@ from isthmus.bottlenecks.cross_layer import (
 )
 from isthmus.errors import IsthmusError
 from isthmus.networks import Dictionary, DictionaryEncoder
-from isthmus.networks.layer_dictionary import LayerDictionary, SkipLayerDictionary, stacked
+from isthmus.networks.layer_dictionary import (
+    LayerDictionary,
+    OnsetLayerDictionary,
+    SkipLayerDictionary,
+    stacked,
+)
 from isthmus.objectives import (
     MSE,
     ActiveLatents,
@@ -101,6 +106,13 @@ def cross_layer_transcoder(
             "(k times as many), and both on average over a batch"
         ),
     ] = "batch-layers",
+    weigh: Annotated[
+        bool,
+        Field(
+            description="with k: compare latents by values times lengths of their atoms, not by "
+            "values alone"
+        ),
+    ] = True,
     activation: Annotated[
         Literal["relu", "jumprelu"], Field(description="without k: what makes latents zero")
     ] = "jumprelu",
@@ -122,6 +134,13 @@ def cross_layer_transcoder(
     ] = 3e-6,
     skip: Annotated[
         bool, Field(description="add a linear map of each layer's input to what it writes")
+    ] = False,
+    onset: Annotated[
+        bool,
+        Field(
+            description="each latent also writes a constant while it is on, another to each layer; "
+            "with skip, the inputs of all layers so far are mapped"
+        ),
     ] = False,
     auxk_weight: AuxKWeight = None,
     dead_after: DeadAfter = 10_000_000,
@@ -150,6 +169,10 @@ def cross_layer_transcoder(
     Only a code whose layers are chosen apart, or by thresholds, can be computed while
     the model runs, layer by layer: ``select=layers`` cannot.
 
+    ``onset`` and ``weigh=false`` are those of EleutherAI's clt-training: latents are chosen by
+    their values, and to each layer a latent writes as if it were larger by a trained number while
+    it is on. Such a constant is no effect of a latent's size, so that graphs of effects refuse it.
+
     Published: input and output of every layer normalised by themselves, JumpReLU with thresholds of
     0.03 and a kernel of width 1, lambda rising over the whole run, encoders uniform within one over
     the root of the number of latents and decoders within one over the root of layers times width;
@@ -163,14 +186,22 @@ def cross_layer_transcoder(
     first = next(iter(layers))
     layer_width = WIDER * signal.parts[first].numel if latent_dim is None else latent_dim
     check_active(layer_width, k=k, l0=l0)
+    if not weigh and k is None:
+        raise IsthmusError(
+            "weigh=false says how k latents are chosen, and k is not given: pass k, or leave it out"
+        )
     width = layer_width * len(layers)
     encoders: dict[str, DictionaryEncoder] = {}
     written: dict[str, LayerDictionary] = {}
-    begin = 0
+    begin = inputs = 0
     for number, (into, out) in enumerate(layers.items()):
         reads, writes = signal.parts[into], signal.parts[out]
         sizes = (width, layer_width * (number + 1), layer_width, writes.shape)
-        if skip:
+        inputs += reads.numel
+        if onset:
+            written[out] = OnsetLayerDictionary(*sizes, inputs if skip else 0, begin)
+            begin += writes.numel
+        elif skip:
             written[out] = SkipLayerDictionary(*sizes, reads.numel, begin)
             begin += writes.numel
         else:
@@ -181,7 +212,7 @@ def cross_layer_transcoder(
     if k is not None:
         each = select in ("row", "batch")
         kind = LayersTopK if select in ("row", "layers") else LayersBatchTopK
-        bottleneck = kind(width, k, len(layers), dead_after, each=each)
+        bottleneck = kind(width, k, len(layers), dead_after, each=each, weigh=weigh)
         objective = MSE() + Watch(ActiveLatents())
         weight = 1 / 32 if auxk_weight is None else auxk_weight
     else:
