@@ -132,3 +132,13 @@ def test_ranks_of_several_threads_are_started_afresh(never_stopped, tmp_path, mo
     monkeypatch.undo()
     forked = isthmus.fit("topk", table, ranks=2, **{**OPTIONS, "steps": 3})
     assert torch.allclose(model.decoder.weight, forked.decoder.weight, atol=1e-6)
+
+
+def test_a_run_of_ranks_that_hold_fewer_latents_than_a_row_has_is_made_longer(tmp_path):
+    few = {"latent_dim": 6, "k": 4, "k_aux": 2, "warmup": 0, "batch_size": 47}
+    fitted(tmp_path / "run", ranks=3, steps=4, **few)
+    longer = gone_on(tmp_path / "run", ranks=3, steps=8)
+    whole = fitted(tmp_path / "whole", ranks=3, steps=8, **few)
+    assert longer.history[-1]["step"] == 8
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(longer.state_dict()[name], tensor), name

@@ -109,7 +109,8 @@ def _asks_for_length(run: Run, done: int) -> bool:
     stepper.rates = dict.fromkeys(stepper.rates, lambda clock: 0.0)
     stepper.train()
     # The first steps of a run and the latest: some parts begin late.
-    for step in {0, max(0, done - 1)}:
-        stepper.step(run.batches[step], step)
+    with run.computing():
+        for step in {0, max(0, done - 1)}:
+            stepper.step(run.batches[step], step)
     stepper.release()
     return any(vars(clock).get("asked", False) for clock in clocks)

@@ -1,5 +1,6 @@
 """A run: a stepper with data, folder, log, validation and exact resume."""
 
+import contextlib
 import json
 import math
 import os
@@ -186,6 +187,10 @@ class Run:
         self._first, self._since = self.step, time.monotonic()
         self._saved = self._since
         self.stepper.train()
+
+    def computing(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which the model computes as in the loop."""
+        return contextlib.nullcontext()
 
     def _loop(self, ctrl_c: CtrlC) -> None:
         bar = ProgressBar(self.title, self.total, "rows", self.progress, done=self.step)

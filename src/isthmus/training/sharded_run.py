@@ -1,5 +1,6 @@
 """A run of one dictionary on several ranks: each holds its latents, rank 0 writes the log."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -115,8 +116,11 @@ class ShardedRun(RankedRun):
 
     # --- the loop ----------------------------------------------------------------------------
 
+    def computing(self) -> contextlib.AbstractContextManager[None]:
+        return holding(self.shard)
+
     def _loop(self, ctrl_c: CtrlC) -> None:
-        with holding(self.shard):
+        with self.computing():
             super()._loop(ctrl_c)
 
     def share(self, index: Tensor) -> Tensor:
