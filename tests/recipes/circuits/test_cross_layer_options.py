@@ -5,6 +5,7 @@ import torch
 
 import isthmus
 from isthmus.anatomy import norms
+from isthmus.kernels import using
 
 LAYERS, READ, WRITTEN, OWN, K = 3, 6, 5, 24, 4
 
@@ -83,3 +84,15 @@ def test_latents_that_are_on_write_a_constant_and_all_inputs_so_far_skip(options
 def test_values_alone_are_an_option_of_k():
     with pytest.raises(isthmus.IsthmusError, match="k is not given"):
         fitted(weigh=False, steps=2)
+
+
+@pytest.mark.parametrize("select", ["row", "batch"])
+def test_training_with_constants_is_alike_on_all_paths(select):
+    """Atoms take part twice, for a latent's size and for its constant: no gradient is lost."""
+    trained = {}
+    for path in ("reference", "auto"):
+        with using(path):
+            model = fitted(k=K, select=select, onset=True, skip=True, steps=5)
+        trained[path] = {n: p.detach() for n, p in model.named_parameters()}
+    for name, reference in trained["reference"].items():
+        torch.testing.assert_close(trained["auto"][name], reference, rtol=1e-3, atol=1e-4)
