@@ -217,6 +217,11 @@ def test_what_several_ranks_cannot(tmp_path, options, sentence):
         fitted(tmp_path / "run", **options)
 
 
+def test_the_number_of_ranks_may_be_numpys(tmp_path):
+    fitted(tmp_path / "run", ranks=np.int64(2))
+    assert (tmp_path / "run" / "rank-1.log").exists()
+
+
 def test_a_run_without_a_folder_leaves_nothing_to_go_on_with():
     with pytest.raises(KeyboardInterrupt) as raised:
         fitted(None, at(1, 2, press_ctrl_c))

@@ -193,6 +193,14 @@ def test_what_is_not_done_in_object_storage(place):
         isthmus.fit("topk", X, out=place, ranks=2, **HOW)
 
 
+@pytest.mark.parametrize("place", ["memory://", "file:///", "s3://"])
+def test_a_storage_without_a_name_is_no_place(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IsthmusError, match=f"'{place}' names a storage and nothing in it: write"):
+        isthmus.fit("topk", X, out=place, **HOW)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_command_line_fits_there_and_goes_on(tmp_path):
     np.save(tmp_path / "x.npy", X)
     place = f"file://{tmp_path}/stored"

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -65,11 +66,12 @@ def by_ranks(function: Callable[P, T]) -> Callable[P, T]:
         if ranks == "auto":
             with of_environment().working():
                 return function(*args, **options)
-        if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
-            raise IsthmusError(f"ranks={ranks!r} is no number of processes: use 2 or more, or auto")
-        check_processes(ranks, "ranks")
+        if not isinstance(ranks, Integral) or ranks < 1:
+            raise IsthmusError(f"ranks={ranks!r} is no number of processes: use 1 or more, or auto")
+        count = int(ranks)  # it may be NumPy's
+        check_processes(count, "ranks")
         bound = inspect.signature(function).bind(*args, **options).arguments
-        return launched(function, ranks, dict(bound))
+        return launched(function, count, dict(bound))
 
     return whole
 

@@ -37,6 +37,8 @@ class Remote:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
+        if not is_remote(self.url):  # it would be a folder of this machine
+            raise IsthmusError(f"{url!r} names a storage and nothing in it: write {url}NAME")
         try:
             import fsspec
         except ImportError as error:
