@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         fidelity,
         geometry,
         heads,
+        host_training,
         labels,
         places,
         selection,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         split_error,
     )
     from isthmus.interpretation.heads import direct_attribution, head_shares
+    from isthmus.interpretation.host_training import end_to_end
     from isthmus.interpretation.labels import (
         Label,
         Labelling,
@@ -91,6 +93,7 @@ _NAMES = {
         "split_error",
     ),
     "heads": ("direct_attribution", "head_shares"),
+    "host_training": ("end_to_end",),
     "labels": (
         "Label",
         "Labelling",
@@ -154,6 +157,7 @@ __all__ = [
     "direction_clusters",
     "edges",
     "encoding",
+    "end_to_end",
     "error_decomposition",
     "feature_families",
     "features",
@@ -163,6 +167,7 @@ __all__ = [
     "gradient_pursuit",
     "head_shares",
     "heads",
+    "host_training",
     "irreducibility",
     "label",
     "labels",
