@@ -1,6 +1,6 @@
 """Group bias adaptation: groups of latents with rates of their own against one rate for all."""
 
-# About 30 CPU seconds a seed: four fits of 3000 steps at 2 to 3 ms.
+# About 70 CPU seconds a seed: four fits of 3000 steps at 4 to 6 ms.
 
 import numpy as np
 
