@@ -159,6 +159,13 @@ def test_k_and_sizes_that_contradict_each_other(tmp_path):
         refused(folder, f"{name}={value}.*two dictionaries")
 
 
+def test_half_a_latent_cannot_be_on(tmp_path):
+    folder = copied("saelens/topk", tmp_path)
+    settings = json.loads((folder / "cfg.json").read_text())
+    (folder / "cfg.json").write_text(json.dumps({**settings, "k": 2.5}))
+    refused(folder, "k=2.5, which is no number of latents")
+
+
 def test_a_class_that_does_not_fit_its_tensors(tmp_path):
     folder = copied(DL, tmp_path)
     settings = json.loads((folder / "config.json").read_text())

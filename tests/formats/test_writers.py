@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import isthmus
 from isthmus.formats import WRITERS, write
+from isthmus.notices import collected
 from peers import read
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +54,9 @@ def test_what_is_written_reads_back(name, layout, tmp_path):
         with pytest.raises(isthmus.IsthmusError, match="SAELens"):
             write(model, tmp_path / "out", layout)
         return
-    record = write(model, tmp_path / "out", layout)
+    with collected(quiet=True) as said:
+        record = write(model, tmp_path / "out", layout)
+    assert all(any(note in sentence for sentence in said) for note in record.notes)
     again = isthmus.from_pretrained(tmp_path / "out")
     codes = model.encode(x)
     if name == "llama-scope":
@@ -167,7 +170,7 @@ def test_a_folder_that_has_files_is_left_alone(tmp_path):
 def test_what_is_no_dictionary_is_not_written(tmp_path):
     model = isthmus.fit("vae", rows(), latent_dim=2, steps=2, progress=False)
     with pytest.raises(
-        isthmus.IsthmusError, match=r"no linear dictionary, and other .* write it as format="
+        isthmus.IsthmusError, match=r"no linear dictionary, and other .* keep it as a run"
     ):
         write(model, tmp_path / "out")
     with pytest.raises(isthmus.IsthmusError, match="did you mean 'saelens'"):

@@ -194,7 +194,7 @@ def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
     if class_name is None or found.transcoder:
         raise IsthmusError(
             f"dictionary_learning has no class for a {found.activation} dictionary like this one: "
-            "write it for SAELens"
+            "write it for SAELens or sparsify, or keep it as a run (isthmus.save)"
         )
     if found.activation == "relu" and not found.subtract_bias:
         class_name = "AutoEncoderNew"

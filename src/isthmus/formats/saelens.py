@@ -262,6 +262,8 @@ def _selection(
         k = cfg.get("k")
         if not isinstance(k, (int, float)) or isinstance(k, bool) or k < 1:
             raise IsthmusError(f"{place} says k={k!r}, and so many latents cannot be on: mend k")
+        if k != round(k) and record.activation != "batchtopk":  # there it is a mean
+            raise IsthmusError(f"{place} says k={k!r}, which is no number of latents: mend k")
         record.k = round(k)
         # Codes are those of rows of length 1, which the library multiplies in and divides out.
         dictionary.fold = bool(cfg.get("rescale_acts_by_decoder_norm", False))
@@ -274,9 +276,10 @@ def described(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The settings and the tensors by SAELens 6's names; ``tensors`` are by latents' rows."""
     if found.activation not in _OWN:
-        other = "write it for sparsify" if found.activation == "groupmax" else "keep it as a run"
+        other = "keep it as a run (isthmus.save), or convert it"
         raise IsthmusError(
-            f"SAELens has no {found.activation} dictionary: {other} (isthmus.save), or convert it"
+            f"SAELens has no {found.activation} dictionary: "
+            + ("write it for sparsify" if found.activation == "groupmax" else other)
         )
     architecture = _OWN[found.activation]
     if found.transcoder:

@@ -115,8 +115,8 @@ def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
 
     if found.activation not in ("topk", "groupmax"):
         raise IsthmusError(
-            f"sparsify computes TopK and groupmax alone, and this is a {found.activation} "
-            "dictionary: write it for SAELens"
+            f"sparsify computes TopK and groupmax alone, and not {found.activation}: write it for "
+            "SAELens, or keep it as a run (isthmus.save)"
         )
     if found.activation == "groupmax" and found.d_sae % (found.k or 1):
         raise IsthmusError(

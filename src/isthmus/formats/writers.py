@@ -12,6 +12,7 @@ from isthmus.errors import IsthmusError, unknown
 from isthmus.formats import dictionary_learning, saelens, sparsify
 from isthmus.formats.assembly import BY_ROW
 from isthmus.formats.record import Record, RowNorm
+from isthmus.notices import say
 
 Writer = Callable[[Record, Mapping[str, Tensor], Path], None]
 WRITERS: dict[str, Writer] = {
@@ -28,7 +29,7 @@ def write(model: Autoencoder, folder: str | Path, format: str = "saelens") -> Re
 
     What is written reads the user's units: the scaler is multiplied in. Where the other library has
     no such rule (one threshold for all is one a latent there; TopK by contribution has its atoms
-    made unit) that is in the record's ``notes``; what it cannot compute at all is an
+    made unit) that is in the record's ``notes`` and said; what it cannot compute at all is an
     :class:`IsthmusError`, and so is a folder that has files.
     """
     if format not in WRITERS:
@@ -41,6 +42,8 @@ def write(model: Autoencoder, folder: str | Path, format: str = "saelens") -> Re
         )
     path = new_folder(folder)
     WRITERS[format](record, tensors, path)
+    for note in record.notes:
+        say(f"{path}: {note}")
     return record
 
 
@@ -63,7 +66,7 @@ def taken_apart(model: Autoencoder) -> tuple[Record, dict[str, Tensor]]:
     except AttributeError:
         raise IsthmusError(
             "this model is no linear dictionary, and other libraries' layouts hold only such: "
-            "write it as format='isthmus'"
+            "keep it as a run (isthmus.save)"
         ) from None
     rule = model.part_as("bottleneck", Ruled, "a file of a dictionary").rule()
     about = Record.from_dict(cfg.metadata) if cfg.metadata else None

@@ -65,3 +65,10 @@ def test_negative_data_are_refused():
         isthmus.fit("nmf", X, latent_dim=2, progress=False)
     with pytest.raises(IsthmusError, match="after scaling=columns"):
         isthmus.fit("nmf", np.abs(X), latent_dim=2, scaling="columns", progress=False)
+
+
+def test_more_parts_than_elements():
+    X = parts()[0][:80]
+    model = isthmus.fit("nmf", X, latent_dim=20, iterations=50, progress=False)
+    assert model.atoms().shape == (20, 12)
+    assert isthmus.evaluate(model, X)["fvu"].value < 0.05

@@ -36,7 +36,8 @@ def nmf(
     For data without negative elements, such as counts, grey values or rectified activations; other
     data are refused. Atoms have norm 1. A row is encoded by non-negative least squares, of which
     many latents are exactly zero: the best code that there is for its atoms.
-    Fitted by scikit-learn (coordinate descent from a singular value decomposition); training
+    Fitted by scikit-learn (coordinate descent from a singular value decomposition, with more
+    latents than elements from random numbers); training
     options other than ``seed`` have no effect.
 
     Published: multiplicative updates. Coordinate descent has the same minima and needs fewer
@@ -48,7 +49,9 @@ def nmf(
     def estimator(seed: int, shape: tuple[int, int], report: ReportProgress) -> Any:
         from sklearn.decomposition import NMF
 
-        return NMF(latent_dim, init="nndsvda", max_iter=iterations, random_state=seed)
+        # The decomposition has no more vectors than rows or elements.
+        start = "nndsvda" if latent_dim <= min(shape) else "random"
+        return NMF(latent_dim, init=start, max_iter=iterations, random_state=seed)
 
     elements = torch.Size(signal.shape).numel()
     return Autoencoder(
