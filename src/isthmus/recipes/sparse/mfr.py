@@ -6,7 +6,6 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -177,6 +176,8 @@ class Disagreement(Term):
         assert model is not None
         if step.clock.step % self.every:
             return
+        from scipy.optimize import linear_sum_assignment
+
         for place, (a, b) in enumerate(self._pairs(model)):
             _, columns = linear_sum_assignment((a @ b.T).double().cpu().numpy(), maximize=True)
             self.partners[place] = torch.from_numpy(columns).to(self.partners)
