@@ -74,8 +74,10 @@ def test_a_transposed_decoder(tmp_path):
         lambda t: {**t, "W_enc": t["W_enc"].T},
         lambda t: {**t, "W_dec": t["W_dec"].T},
         lambda t: {**t, "W_enc": t["W_dec"], "W_dec": t["W_enc"]},
+        lambda t: {**t, "W_enc": t["W_enc"].T, "W_dec": t["W_dec"].T},
+        lambda t: {**t, "W_enc": t["W_enc"].T / 3, "W_dec": 3 * t["W_dec"].T},
     ],
-    ids=["encoder", "decoder", "swapped"],
+    ids=["encoder", "decoder", "swapped", "both", "both, in other units"],
 )
 def test_square_weights_the_wrong_way_round(change, tmp_path):
     refused(square(tmp_path, change), "square weights")

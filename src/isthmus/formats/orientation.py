@@ -1,6 +1,7 @@
 """Square weights, whose shape does not say what are latents: told by what both halves share.
 
-The rows that a trained dictionary reads resemble the atoms that it writes, more so than chance.
+The rows that a trained dictionary reads resemble the atoms that it writes, more so than chance; of
+both transposed that says nothing, but many are trained with atoms of one length.
 """
 
 import torch
@@ -50,12 +51,23 @@ def check_orientation(found: Found) -> None:
             "none where the atoms do: encoder and decoder may be swapped, write them as their "
             "format has them"
         )
+    if _even(atoms.T) and not _even(atoms):
+        raise IsthmusError(
+            f"{record.source} has square weights whose atoms have one length only with the decoder "
+            "transposed: encoder and decoder may both be, write them as their format has them"
+        )
     if agreement < chance:
         record.notes.append(_UNTOLD)
 
 
 def _unit(rows: Tensor) -> bool:
     return bool(((rows.norm(dim=1) - 1).abs() < _ROUNDING).all())
+
+
+def _even(rows: Tensor) -> bool:
+    """Whether all rows have one length, as kept in training, which no columns have by chance."""
+    norms = rows.norm(dim=1)
+    return bool(((norms - norms.mean()).abs() < _ROUNDING * norms.mean()).all())
 
 
 def _agreement(reads: Tensor, atoms: Tensor) -> float:
