@@ -326,3 +326,16 @@ def test_a_start_below_the_end_is_an_error(recipe):
         page.build(signal, page.parse({"latent_dim": 24, "k": 4, "k_start": 2})[0])
     same = page.build(signal, page.parse({"latent_dim": 24, "k": 4, "k_start": 4})[0])
     assert same.bottleneck.k == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budgets": 5}, "budgets=5 is more than k=4 numbers of latents: choose 4"),
+        ({"archetypal": float("inf")}, "archetypal=inf bounds nothing"),
+    ],
+)
+def test_options_that_mean_nothing(options, message):
+    X = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    with pytest.raises(IsthmusError, match=message):
+        isthmus.fit("topk", X, latent_dim=12, k=4, steps=2, progress=False, **options)

@@ -1,5 +1,6 @@
 """The TopK sparse autoencoder with AuxK, and with Multi-TopK."""
 
+import math
 from typing import Annotated
 
 import torch
@@ -192,6 +193,12 @@ def topk(
     if budgets and (multi_weight or k_start is not None):
         raise IsthmusError(
             "budgets are numbers of latents up to k: leave out multi_weight and k_start"
+        )
+    if budgets > k:
+        raise IsthmusError(f"budgets={budgets} is more than k={k} numbers of latents: choose {k}")
+    if archetypal is not None and not math.isfinite(archetypal):
+        raise IsthmusError(
+            f"archetypal={archetypal} bounds nothing: leave it out for atoms that are free"
         )
     if candidates is not None and archetypal is None:
         raise IsthmusError("candidates are what archetypal atoms are made of: set archetypal, too")
