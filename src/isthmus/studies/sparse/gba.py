@@ -28,6 +28,7 @@ claim(
     reading="On four of five seeds five groups find 7 to 21 points more of the features than one. "
     "On the fifth the rule loses its hold: 131 latents are on in place of 12, and no feature is "
     "found at the cosine asked for. What sets it off is open.",
+    recipes=("gba",),
     bench=with_atoms(
         planted(
             width=64, truths=96, frequencies=FREQUENCIES,
