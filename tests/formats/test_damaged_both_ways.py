@@ -45,11 +45,13 @@ def written(case, content, name=WEIGHTS):
     return make
 
 
-def trainer(**settings):
+def trainer(change=None, **settings):
     """A copy of a dictionary_learning folder with other settings of its trainer."""
 
     def make(tmp_path):
         folder = copied(DL, tmp_path)
+        if change is not None:
+            edited(folder, change, "ae.pt")
         path = folder / "config.json"
         cfg = json.loads(path.read_text())
         cfg["trainer"] |= settings
@@ -138,6 +140,24 @@ REFUSED = {
     "k above the latents": (of("saelens/topk", k=100), "k=100"),
     "k of nothing": (of("saelens/topk", k=0), "k=0"),
     "k says otherwise": (trainer(k=7), "k=7"),
+    "k of nothing in sparsify": (of("sparsify/topk", k=0), "case says k=0, .*mend it"),
+    "k below nothing": (of("sparsify/groupmax", k=-3), "case says k=-3, .*mend it"),
+    "k is a word": (of("sparsify/topk", k="four"), "case says k='four', .*whole number: mend it"),
+    "half a latent": (of("sparsify/topk", k=2.5), "case says k=2.5, .*whole number: mend it"),
+    "k is a word in a trainer": (trainer(without("k"), k="four"), "case says k='four'"),
+    "no k in a trainer": (trainer(without("k"), k=None), "case says k=None"),
+    "an unknown setting of a trainer": (
+        trainer(gates=2),
+        r"settings of the trainer.*gates.*ignore=\['gates'\]",
+    ),
+    "three axes beside another's settings": (
+        of(DL, lambda t: {**t, "encoder.weight": t["encoder.weight"][None]}, "ae.pt"),
+        "three axes.*lacks decoder.bias: fetch it again",
+    ),
+    "three axes of one": (
+        of("sparsify/topk", lambda t: {**t, "W_dec": t["W_dec"][None]}, "sae.safetensors"),
+        "W_dec of shape .*two axes",
+    ),
     "the class says otherwise": (trainer(dict_class="AutoEncoder"), "not known here"),
     "the scaling factor of old": (
         of(PLAIN, lambda t: {**t, "scaling_factor": torch.full((32,), 1.5)}),

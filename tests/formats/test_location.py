@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 
 import isthmus
+from isthmus.formats import inspect
 from isthmus.formats.location import locate
 from peers import FIXTURES
 
@@ -82,3 +83,18 @@ def test_one_file_sees_the_settings_beside_it_and_no_other_weights(tmp_path):
         (tmp_path / name).write_bytes(b"")
     assert locate(tmp_path / "a.pt").names == ["a.pt", "a_cfg.json"]
     assert locate(tmp_path).names == ["a.pt", "a_cfg.json", "b.pt"]
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_not_the_current_folder(name, tmp_path, monkeypatch):
+    shutil.copytree(FIXTURES / CASE, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    for read in (isthmus.from_pretrained, inspect):
+        with pytest.raises(isthmus.IsthmusError, match="empty name"):
+            read(name)
+    assert isthmus.from_pretrained(".").d_sae == 32
+
+
+def test_a_revision_stands_behind_the_place():
+    with pytest.raises(isthmus.IsthmusError, match=r"write it behind the place.*path@v2"):
+        isthmus.from_pretrained("hf:me/saes/blocks.1", revision="v2")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import IsthmusError
-from isthmus.formats.found import Given, Stored, Weight, needed, only, setting
+from isthmus.formats.found import Given, Stored, Weight, count, needed, only, setting
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
 from isthmus.formats.several import CROSS_LAYER, Atoms, Several, layer_parts, layer_weights
@@ -74,7 +74,7 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Several:
     first = layers[0]
     latents, d = first.file.entries["encoder.weight"].shape
     skip = bool(first.cfg.get("skip_connection"))
-    k = int(setting(place, first.cfg, "k", int))
+    k = count(place, first.cfg, "k")
     for layer in layers:
         _check(place, layer, latents, d, ignore)
         same = (bool(layer.cfg.get("skip_connection")), layer.cfg.get("k"), layer.together)

@@ -55,7 +55,12 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Several:
 
 
 def _shaped(place: Location, file: TensorFile, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    needed(place, file, shapes)
+    missing = [name for name in shapes if name not in file]
+    if missing:
+        raise IsthmusError(
+            f"{place} has an encoder of three axes in {file.path.name}, as crosscoders have, and "
+            f"lacks {', '.join(missing)}: fetch it again, for nothing is filled in"
+        )
     for name, shape in shapes.items():
         if file.entries[name].shape != shape:
             raise IsthmusError(
@@ -86,8 +91,8 @@ def _replication(place: Location, file: TensorFile, ignore: Sequence[str]) -> Se
     layers, d, f = file.entries["W_enc"].shape
     shapes = {"W_enc": (layers, d, f), "W_dec": (f, layers, d), "b_enc": (f,),
               "b_dec": (layers, d)}  # fmt: skip
-    only(place, shapes, file.entries, "tensors", ignore)
     _shaped(place, file, shapes)
+    only(place, shapes, file.entries, "tensors", ignore)
     cfg = place.settings("cfg.json") if "cfg.json" in place.names else {}
     record = Record(
         format="crosscoders", activation="relu", d_in=d, d_sae=f, d_out=d,
@@ -133,8 +138,8 @@ def _learning(place: Location, file: TensorFile, ignore: Sequence[str]) -> Sever
     layers, d, f = file.entries["encoder.weight"].shape
     shapes = {"encoder.weight": (layers, d, f), "encoder.bias": (f,),
               "decoder.weight": (layers, f, d), "decoder.bias": (layers, d)}  # fmt: skip
-    only(place, {*shapes, *_BUFFERS}, file.entries, "tensors", ignore)
     _shaped(place, file, shapes)
+    only(place, {*shapes, *_BUFFERS}, file.entries, "tensors", ignore)
     options, more = _rule(place, file)
     record = Record(
         format="crosscoders",

@@ -13,12 +13,28 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import IsthmusError, unknown
-from isthmus.formats.found import UNUSED, Found, Stored, linear, needed, only
+from isthmus.formats.found import UNUSED, Found, Stored, count, linear, only
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
 from isthmus.formats.tensor_file import TensorFile
 
 CONFIG = "config.json"
+
+
+_TOP = {"trainer", "buffer"}
+"""Settings of a run; those of ``buffer`` are of the activations alone."""
+_TRAINER = {
+    "trainer_class", "dict_class", "activation_dim", "dict_size", "k", "lr", "steps", "seed",
+    "device", "layer", "lm_name", "submodule_name", "wandb_name", "norm_factor",
+    "activation_queue_length", "adaptive_sparsity_penalty", "anneal_start", "auxk_alpha",
+    "bandwidth", "decay_start", "group_fractions", "group_sizes", "group_weights", "l1_penalty",
+    "lambda_warm_steps", "n_sparsity_updates", "p_end", "p_start", "resample_steps",
+    "sparsity_coefficient", "sparsity_function", "sparsity_loss_queue_length", "sparsity_penalty",
+    "sparsity_queue_length", "sparsity_warmup_steps", "steps_before_annealing", "target_l0",
+    "threshold_beta", "threshold_start_step", "top_k_aux", "warmup_steps", "weights_temperature",
+}  # fmt: skip
+"""Settings of all trainers that the library has had; weights are saved in the units of the
+activations, its ``norm_factor`` multiplied in."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +135,8 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
     if class_name not in KINDS:
         raise unknown("class of dictionary_learning", str(class_name), KINDS)
     kind = KINDS[class_name]
+    only(place, _TOP, settings or {}, f"settings in {CONFIG}", ignore)
+    only(place, _TRAINER, trainer, f"settings of the trainer in {CONFIG}", ignore)
     only(place, kind.names, file.entries, f"tensors of a {class_name}", ignore)
     weights = linear(place, file, W_enc=kind.W_enc, b_enc=kind.b_enc, W_dec=kind.W_dec,
                      b_dec=kind.b_dec, **dict(kind.more))  # fmt: skip
@@ -157,8 +175,8 @@ def _choose(
 ) -> None:
     """k, the threshold and the groups; a threshold that was never set is -1."""
     record = dictionary.record
-    needed(place, file, ["k"] if "k" in file or "k" not in trainer else [])
-    record.k = int(file.read("k", torch.int64)) if "k" in file else int(trainer["k"])
+    stored = {"k": int(file.read("k", torch.int64))} if "k" in file else trainer
+    record.k = count(place, stored, "k")
     _agree(place, trainer, {"k": record.k})
     if record.activation == "topk":
         if "threshold" in file and float(file.read("threshold")) > 0:

@@ -124,6 +124,9 @@ def needed(place: Location, file: TensorFile, names: Iterable[str]) -> None:
         )
 
 
+_KINDS = {int: "whole number", float: "number"}
+
+
 def setting(place: Location, settings: Mapping[str, Any], name: str, kind: type) -> Any:
     """One setting of the kind it must have; an error where it is missing or another."""
     if name not in settings:
@@ -131,8 +134,21 @@ def setting(place: Location, settings: Mapping[str, Any], name: str, kind: type)
     value = settings[name]
     wrong = not isinstance(value, kind) or (kind is int and isinstance(value, bool))
     if wrong:
-        raise IsthmusError(f"{place} says {name}={value!r}, which is no {kind.__name__}")
+        what = _KINDS.get(kind, kind.__name__)
+        raise IsthmusError(
+            f"{place} says {name}={value!r}, which is no {what}: mend it, or fetch it again"
+        )
     return value
+
+
+def count(place: Location, settings: Mapping[str, Any], name: str) -> int:
+    """How many of something a setting says, such as latents that are on: 1 or more."""
+    number: int = setting(place, settings, name, int)
+    if number < 1:
+        raise IsthmusError(
+            f"{place} says {name}={number}, and so few cannot be: mend it, or fetch it again"
+        )
+    return number
 
 
 def linear(
@@ -147,6 +163,13 @@ def linear(
 ) -> dict[str, Weight]:
     """The weights by their names in a file; of a matrix also whether its latents are columns."""
     needed(place, file, [W_enc[0], b_enc, W_dec[0], b_dec, *more.values()])
+    for name in (W_enc[0], W_dec[0]):
+        shape = file.entries[name].shape
+        if len(shape) != 2:
+            raise IsthmusError(
+                f"{place} has {name} of shape {shape}, and one dictionary's weights have two axes: "
+                "name the file of one dictionary, or fetch it again"
+            )
     return {
         "W_enc": Stored(file, *W_enc),
         "b_enc": Stored(file, b_enc),

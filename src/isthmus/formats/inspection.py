@@ -8,7 +8,7 @@ from pathlib import Path
 from isthmus.formats.found import Found
 from isthmus.formats.header_check import check_headers
 from isthmus.formats.location import Location, locate
-from isthmus.formats.recognition import format_of
+from isthmus.formats.recognition import read_at
 from isthmus.formats.record import NORMS, Record
 from isthmus.formats.several import Several
 
@@ -74,8 +74,7 @@ def inspect(
     for their checksum.
     """
     place: Location = locate(where)
-    layout = format_of(place, format)
-    dictionary = layout.read(place, ignore)
+    layout, dictionary = read_at(place, format, ignore)
     record = dictionary.record
     record.source, record.revision = str(place), place.revision
     place.check(sha256)

@@ -13,7 +13,7 @@ import torch
 
 from isthmus.errors import IsthmusError
 from isthmus.formats import llamascopium_layers
-from isthmus.formats.found import Found, Given, Stored, linear, needed, only, setting
+from isthmus.formats.found import Found, Given, Stored, count, linear, needed, only, setting
 from isthmus.formats.llamascopium_layers import NORM, THETA, factor
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
@@ -142,7 +142,7 @@ def _native(
     record = Record(
         format="llamascopium",
         activation=_KINDS[act],  # type: ignore[arg-type]
-        k=int(setting(place, cfg, "top_k", int)) if counted else None,
+        k=count(place, cfg, "top_k") if counted else None,
         d_in=d_in,
         d_sae=d_sae,
         d_out=d_out,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import IsthmusError
-from isthmus.formats.found import Given, Stored, Weight, needed, only, setting
+from isthmus.formats.found import Given, Stored, Weight, count, needed, only, setting
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
 from isthmus.formats.several import (
@@ -189,7 +189,7 @@ def _rule(
             f"{place} says act_fn={rule!r}, which depends on the batch or is not known here: "
             "convert it to jumprelu in llamascopium first"
         )
-    k = int(setting(place, cfg, "top_k", int))
+    k = count(place, cfg, "top_k")
     weigh = bool(cfg.get("sparsity_include_decoder_norm", True))
     if rule == "topk":
         return {"k": k, "select": "row", "weigh": weigh}, k

@@ -13,9 +13,9 @@ from isthmus.errors import IsthmusError
 from isthmus.formats.assembly import assembled
 from isthmus.formats.found import UNUSED, Found
 from isthmus.formats.header_check import check_headers
-from isthmus.formats.location import Location, locate
+from isthmus.formats.location import HUB, Location, locate
 from isthmus.formats.orientation import check_orientation
-from isthmus.formats.recognition import format_of
+from isthmus.formats.recognition import check_alone, read_at
 from isthmus.formats.several import Several
 from isthmus.notices import say
 from isthmus.recipes.sparse.jumprelu import to_jumprelu
@@ -37,6 +37,7 @@ def from_pretrained(
     k: int | None = None,
     threshold: bool = False,
     device: str = "cpu",
+    revision: str | None = None,
 ) -> Autoencoder:
     """A published dictionary, of any library, as an ordinary model.
 
@@ -53,10 +54,16 @@ def from_pretrained(
     the one threshold that a file has beside its k (dictionary_learning's ``use_threshold`` of
     TopK), not the k largest of a row. A rule that depends on the batch, or a
     scale that the file does not have, is found on ``calibrate``, rows ``(n, d)`` or ``(batch,
-    position, d)`` of the activations; without it that is an error.
+    position, d)`` of the activations; without it that is an error. A ``revision`` stands behind the
+    place, and given by itself is an error that says so.
 
     >>> model = isthmus.from_pretrained("hf:google/gemma-scope-2b-pt-res/layer_12/width_16k/average_l0_82")
     """  # noqa: E501
+    if revision is not None:
+        raise IsthmusError(
+            f"revision={revision!r} is no option here: write it behind the place, "
+            f"{HUB}owner/repository/path@{revision}"
+        )
     return opened(
         locate(where), calibrate=calibrate, format=format, ignore=ignore, sha256=sha256, k=k,
         threshold=threshold, device=device,
@@ -75,18 +82,20 @@ def opened(
     device: str = "cpu",
 ) -> Autoencoder:
     """The model that lies at a place, as :func:`from_pretrained` reads it."""
-    if place.only is None and {CONFIG, OWN} <= {*place.names}:
+    is_run = place.only is None and {CONFIG, OWN} <= {*place.names}
+    if is_run and format is None:
+        check_alone(place, [OWN], "Isthmus")
+        _check_settled(place, k, calibrate, threshold)
+        place.used |= {CONFIG, OWN}
+        place.check(sha256)
         return load(place.folder, device=device)
-    dictionary = format_of(place, format).read(place, ignore)
+    _, dictionary = read_at(place, format, ignore)
     record = dictionary.record
     record.source, record.revision = str(place), place.revision
     record.sha256 = place.hashes()
     place.check(sha256)
     if isinstance(dictionary, Several):
-        if k is not None or calibrate is not None or threshold:
-            raise IsthmusError(
-                f"{place} says itself which latents are on: leave out k=, calibrate= and threshold="
-            )
+        _check_settled(place, k, calibrate, threshold)
         several = dictionary.model()
         several.config["published"] = record.to_dict()
         for note in record.notes:
@@ -110,6 +119,16 @@ def opened(
     for note in record.notes:
         say(f"{place}: {note}")
     return model.to(resolve_device(device))
+
+
+def _check_settled(
+    place: Location, k: int | None, calibrate: Array | Source | None, threshold: bool
+) -> None:
+    """An error where something is passed that the files say themselves."""
+    if k is not None or calibrate is not None or threshold:
+        raise IsthmusError(
+            f"{place} says itself which latents are on: leave out k=, calibrate= and threshold="
+        )
 
 
 _LACKING = {

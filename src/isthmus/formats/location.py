@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,14 @@ class Location:
     revision: str | None = None
     used: set[str] = field(default_factory=set)
     """Names of the files that were read."""
+    hidden: frozenset[str] = frozenset()
+    """Names of files that are taken not to be there."""
 
     @cached_property
     def names(self) -> list[str]:
         """The files here, by name; beside a single file its settings are seen, too."""
-        names = sorted(path.name for path in self.folder.iterdir() if path.is_file())
+        files = {path.name for path in self.folder.iterdir() if path.is_file()}
+        names = sorted(files - self.hidden)
         if self.only is None:
             return names
         return [n for n in names if n == self.only or n.endswith(SETTINGS)]
@@ -72,6 +76,10 @@ class Location:
     def _open(self) -> dict[str, TensorFile]:
         return {}
 
+    def without(self, names: Iterable[str]) -> "Location":
+        """The same place as if these files were not there."""
+        return replace(self, used=set(), hidden=self.hidden | {*names})
+
     def hashes(self) -> dict[str, str]:
         """The SHA-256 of each file that was used."""
         checksums = {}
@@ -95,6 +103,10 @@ class Location:
 def locate(where: str | Path) -> Location:
     """The place that ``where`` names: ``hf:owner/repo/path@revision``, a folder or a file."""
     text = str(where)
+    if not text.strip():  # which a path would take for the current folder
+        raise IsthmusError(
+            "an empty name is no place: name a folder or a file, or . for the current folder"
+        )
     if text.startswith(HUB):
         return _from_hub(text)
     path = Path(where).expanduser()

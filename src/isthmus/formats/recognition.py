@@ -1,6 +1,6 @@
 """Whose layout a folder or a file has, by the names of its files and the shapes of its tensors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from isthmus.errors import IsthmusError, unknown
@@ -86,6 +86,40 @@ _ALL = (
 )
 FORMATS = {one[0]: Format(*one) for one in _ALL}
 """All layouts that are read, the more particular ones first."""
+
+
+def read_at(
+    place: Location, asked: str | None = None, ignore: Sequence[str] = ()
+) -> tuple[Format, Found | Several]:
+    """The layout of what lies there, and what its reader finds; no weight is read yet.
+
+    An error where files of another layout lie beside those that it reads, unless it was ``asked``
+    for.
+    """
+    layout = format_of(place, asked)
+    dictionary = layout.read(place, ignore)
+    if asked is None:
+        check_alone(place, place.used & {*place.tensors}, layout.title)
+    return layout, dictionary
+
+
+def check_alone(place: Location, weights: Iterable[str], title: str) -> None:
+    """An error where a folder holds a dictionary besides the one of these files of ``weights``."""
+    weights = sorted(weights)
+    rest = place.without(weights)
+    if place.only is not None or not weights or not rest.tensors:
+        return
+    for one in FORMATS.values():
+        try:
+            also = one.title != title and one.recognises(rest)
+        except IsthmusError:  # what is no file of tensors, such as the state of an optimiser
+            continue
+        if also:
+            others = ", ".join(sorted(rest.used & {*rest.tensors}) or rest.tensors[:4])
+            raise IsthmusError(
+                f"{place} holds two dictionaries, one of {title} ({', '.join(weights)}) and one of "
+                f"{one.title} ({others}): move one into another folder, or say which by format="
+            )
 
 
 def format_of(place: Location, asked: str | None = None) -> Format:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import IsthmusError, unknown
-from isthmus.formats.found import Found, Given, Stored, Weight, linear, needed, only, setting
+from isthmus.formats.found import Found, Given, Stored, Weight, count, linear, needed, only, setting
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
 from isthmus.formats.tensor_file import TensorFile
@@ -255,7 +255,7 @@ def _selection(
     record = dictionary.record
     if record.activation == "matching_pursuit":
         steps = cfg.get("max_iterations")
-        record.k = record.d_in if steps is None else setting(place, cfg, "max_iterations", int)
+        record.k = record.d_in if steps is None else count(place, cfg, "max_iterations")
         record.tolerance = float(cfg.get("residual_threshold", 1e-2))
         record.until_repeat = bool(cfg.get("stop_on_duplicate_support", True))
     if record.activation in ("topk", "abstopk", "batchtopk"):

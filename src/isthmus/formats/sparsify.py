@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import IsthmusError
-from isthmus.formats.found import Found, linear, only, setting
+from isthmus.formats.found import Found, count, linear, only
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
 
@@ -65,7 +65,7 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Found:
     more = {"W_skip": "W_skip"} if skip else {}
     weights = linear(place, file, W_enc=("encoder.weight", False), b_enc="encoder.bias",
                      W_dec=("W_dec", False), b_dec="b_dec", **more)  # fmt: skip
-    d_in, k = setting(place, cfg, "d_in", int), setting(place, cfg, "k", int)
+    d_in, k = count(place, cfg, "d_in"), count(place, cfg, "k")
     d_sae = weights["W_enc"].shape[0]
     stated_latents = cfg.get("num_latents") or d_in * int(cfg.get("expansion_factor") or 0)
     if stated_latents not in (0, d_sae):
