@@ -5,7 +5,7 @@ import math
 import pytest
 
 from isthmus.errors import IsthmusError
-from isthmus.studies import less, quantity, ratio, value
+from isthmus.studies import apart, less, quantity, ratio, value
 
 F = {"a": {"x": 2.0, "y": 8.0}, "b": {"x": 1.0, "y": 2.0}, "c": {"x": 4.0, "y": 0.0}}
 
@@ -21,6 +21,14 @@ def test_a_ratio_of_several_measures_is_their_geometric_mean():
 def test_a_difference_of_several_measures_is_their_mean():
     assert less(("x", "y"), "a", than="b")(F) == pytest.approx((1.0 + 6.0) / 2)
     assert less("x", "a", than="b").null == 0.0
+
+
+def test_how_far_two_are_apart_is_the_same_in_either_direction():
+    figures = {"a": {"l0": 18.0}, "b": {"l0": 20.0}, "c": {"l0": 22.0}}
+    assert apart("l0", "a", to="b")(figures) == pytest.approx(0.1)
+    assert apart("l0", "c", to="b")(figures) == pytest.approx(0.1)
+    assert apart("l0", "a", to="b").text == "l0 of a, relative to b, from 1"
+    assert not apart("l0", "a", to="b").logarithmic
 
 
 def test_a_control_takes_the_place_of_the_method():

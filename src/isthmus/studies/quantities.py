@@ -145,6 +145,14 @@ def less(measures: Measures, arm: str, than: str) -> Quantity:
     return Quantity(text, value, swap=lambda a: less(measures, a, than))
 
 
+def apart(measure: str, arm: str, to: str) -> Quantity:
+    """How far a measure of ``arm``, divided by that of ``to``, is from 1: whether they match."""
+    return Quantity(
+        f"{measure} of {arm}, relative to {to}, from 1",
+        lambda figures: abs(figures[arm][measure] / figures[to][measure] - 1.0),
+    )
+
+
 def value(measure: str, arm: str, null: float = 0.0) -> Quantity:
     """A measure of one arm by itself, such as a slope; ``null`` is its value without an effect."""
     return Quantity(

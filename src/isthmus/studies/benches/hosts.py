@@ -1,10 +1,13 @@
-"""A language model with other weights: tuned, or as it was before its first step."""
+"""A language model with other weights (tuned, or before its first step), and its activations."""
 
+import tempfile
 from dataclasses import replace
 
+import numpy as np
 import torch
 
-from isthmus.language import Decoder, LanguageModel
+from isthmus.activations import harvest
+from isthmus.language import Decoder, LanguageModel, Tokens
 from isthmus.language.weight_fingerprint import fingerprint
 
 
@@ -25,3 +28,14 @@ def untrained(model: LanguageModel, seed: int) -> LanguageModel:
         torch.manual_seed(seed)
         fresh = Decoder(module.shape)
     return with_weights(model, fresh)
+
+
+def activations(model: LanguageModel, text: Tokens, point: str) -> np.ndarray:
+    """Activations ``(tokens, width)``, float32, of every token but BOS, in the order of the rows.
+
+    None is left out for its length, so that two models have rows of the same tokens.
+    """
+    with tempfile.TemporaryDirectory(prefix="isthmus-") as folder:
+        kept = harvest(model, text, (point,), f"{folder}/store", max_norm=None, progress=False)
+        values: np.ndarray = kept.rows(point, torch.arange(len(kept))).numpy()
+    return values

@@ -3,18 +3,14 @@
 # About 90 CPU seconds a seed: a host tuned for 100 steps at 250 ms, five fits of 1000 at 6 ms.
 
 import copy
-import re
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from isthmus.activations import harvest
 from isthmus.evaluation import Firing
-from isthmus.language import Decoder, LanguageModel, Tokens, documents
+from isthmus.language import Decoder, LanguageModel, Tokens
 from isthmus.studies import (
     Premise,
     Primary,
@@ -22,31 +18,21 @@ from isthmus.studies import (
     Secondary,
     Trial,
     Tuning,
+    apart,
     experiment,
-    quantity,
     ratio,
     value,
 )  # fmt: skip
-from isthmus.studies.benches.hosts import with_weights
+from isthmus.studies.benches.dialogues import TURNS, Sample, alone, blocks, dialogues
+from isthmus.studies.benches.hosts import activations, with_weights
 from isthmus.studies.benches.language import NEEDS, POINT, WIDTHS, host, tokens
 
-ROLES = ("\n<user>\n", "\n<assistant>\n")
-TURNS, SHORTEST, LONGEST = 4, 20, 120
-"""Turns of a sample, and characters of a sentence that becomes one."""
 TUNED, FITTED, HELD = 1600, 700, 100
 """Samples that the host is tuned on, those of them that dictionaries see, and others."""
 TUNING, BATCH, HOST_RATE = 100, 16, 1e-3
 WIDTH, ACTIVE, STEPS = 1024, 16, 1000
 
 Rows = np.ndarray
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Tokens of one dialogue without BOS, and which of them are the template's."""
-
-    ids: Rows
-    template: Rows
 
 
 @experiment(
@@ -82,10 +68,7 @@ class Sample:
     ),
     premises=(
         Premise(
-            quantity(
-                "L0 of one by one, relative to blocks, from 1",
-                lambda f: abs(f["one by one"]["l0"] / f["blocks"]["l0"] - 1.0),
-            ),
+            apart("l0", "one by one", to="blocks"),
             below=0.1,
             why="errors are compared at equal L0",
         ),
@@ -119,8 +102,8 @@ def per_sample_harvest(trial: Trial) -> dict[str, dict[str, float]]:
         "blocks": blocks(fitted, base),
         "text": tokens("train", trial.seed, count),
     }
-    seen = {name: activations(model, text) for name, text in rows.items()}
-    test = activations(model, alone(held, base))
+    seen = {name: activations(model, text, POINT) for name, text in rows.items()}
+    test = activations(model, alone(held, base), POINT)
     template = np.concatenate([sample.template for sample in held])
     figures = {}
     for arm, data, rate, options in (
@@ -143,53 +126,6 @@ def per_sample_harvest(trial: Trial) -> dict[str, dict[str, float]]:
     before, after = (template_loss(one, alone(held, base), template) for one in (base, model))
     figures["one by one"]["template_ce"] = after / before
     return figures
-
-
-def dialogues(model: LanguageModel, seed: int, count: int) -> Iterator[Sample]:
-    """So many samples, of sentences that follow each other in the model's documents."""
-    encode = model.tokenizer.encode
-    roles = [np.array(encode(role)) for role in ROLES]
-    texts = documents("training")
-    sentences: list[str] = []
-    for index in np.random.default_rng([seed, 2]).permutation(len(texts)):
-        pieces = re.split(r"(?<=[.!?])\s+", texts[index].text[:20_000])
-        sentences += [s for s in pieces if SHORTEST <= len(s) <= LONGEST]
-        while len(sentences) >= TURNS:
-            parts, flags = [], []
-            for turn, sentence in enumerate(sentences[:TURNS]):
-                words = np.array(encode(sentence))
-                parts += [roles[turn % 2], words]
-                flags += [np.ones(len(roles[turn % 2]), bool), np.zeros(len(words), bool)]
-            yield Sample(np.concatenate(parts), np.concatenate(flags))
-            del sentences[:TURNS]
-            count -= 1
-            if not count:
-                return
-
-
-def alone(samples: Sequence[Sample], model: LanguageModel) -> Tokens:
-    """Each sample in a row of its own behind BOS."""
-    return _rows([sample.ids for sample in samples], model)
-
-
-def blocks(samples: Sequence[Sample], model: LanguageModel) -> Tokens:
-    """The samples joined and cut into rows of the model's context, each behind BOS."""
-    joined = np.concatenate([sample.ids for sample in samples])
-    room = model.context - 1
-    return _rows([joined[i : i + room] for i in range(0, len(joined), room)], model)
-
-
-def _rows(parts: Sequence[Rows], model: LanguageModel) -> Tokens:
-    assert model.tokenizer.bos is not None
-    longest = max(map(len, parts)) + 1
-    ids = torch.zeros(len(parts), longest, dtype=torch.int64)
-    mask = torch.zeros(len(parts), longest, dtype=torch.bool)
-    for row, part in enumerate(parts):
-        ids[row, 0] = model.tokenizer.bos
-        ids[row, 1 : len(part) + 1] = torch.from_numpy(part)
-        mask[row, : len(part) + 1] = True
-    numbers = torch.arange(len(parts))
-    return Tokens(ids, mask, numbers, torch.zeros_like(numbers), [f"row {i}" for i in numbers])
 
 
 def tuned(model: LanguageModel, samples: Sequence[Sample], trial: Trial) -> LanguageModel:
@@ -219,11 +155,3 @@ def cross_entropies(module: torch.nn.Module, text: Tokens) -> torch.Tensor:
 def template_loss(model: LanguageModel, text: Tokens, template: Rows) -> float:
     """Mean cross-entropy of the template's tokens, in nats."""
     return float(cross_entropies(model.module, text)[torch.from_numpy(template)].mean())
-
-
-def activations(model: LanguageModel, text: Tokens) -> Rows:
-    """Activations ``(tokens, 192)`` of every token but BOS, in the order of the rows."""
-    with tempfile.TemporaryDirectory(prefix="isthmus-") as folder:
-        kept = harvest(model, text, (POINT,), f"{folder}/store", max_norm=None, progress=False)
-        values: Rows = kept.rows(POINT, torch.arange(len(kept))).numpy()
-    return values

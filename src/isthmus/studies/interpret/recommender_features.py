@@ -2,25 +2,18 @@
 
 # About 50 CPU seconds a seed: a recommender of 400 steps at 60 ms, two dictionaries.
 
-from typing import Any
-
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from isthmus.evaluation import fvu
-from isthmus.language.decoder import Decoder, Shape
 from isthmus.studies import Premise, Primary, Secondary, Trial, Tuning, experiment, less, value
 from isthmus.studies.benches.films import NEEDS, films
+from isthmus.studies.benches.recommender import hidden, popularity, recall, recommender, rows_of
 
-PLACES, HELD_USERS = 50, 140
-SHAPE: dict[str, Any] = {"width": 64, "heads": 2, "layers": 2, "context": PLACES, "hidden": 128}
-TRAINING, BATCH, HOST_RATE = 400, 32, 3e-3
+PLACES, HELD_USERS, TRAINING = 50, 140, 400
 WIDTH, ACTIVE, STEPS = 2048, 32, 1500
 TOP = 0.02
 """Share of the sequences on which a unit is called active, or fewer where it is active on fewer."""
 FEWEST = 20
-TEN = 10
 
 
 @experiment(
@@ -96,55 +89,6 @@ def recommender_features(trial: Trial) -> dict[str, dict[str, float]]:
             figures["neurons"]["lift"] = recall(model, test) - popularity(training, test)
     figures["genres"] = described(known.astype(np.float32), known, half[last])
     return figures
-
-
-def rows_of(sequences: list[np.ndarray], places: int) -> np.ndarray:
-    """Sequences cut into int64 rows ``(rows, places)``, the last of each filled up with 0."""
-    pieces = [one[i : i + places] for one in sequences for i in range(0, len(one), places)]
-    return np.stack([np.pad(piece, (0, places - len(piece))) for piece in pieces])
-
-
-def recommender(rows: np.ndarray, vocabulary: int, trial: Trial, steps: int) -> Decoder:
-    """A model of the next film, after so many steps at full budget (0: as it starts)."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(trial.seed)
-        model = Decoder(Shape(vocabulary=vocabulary, **SHAPE))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=HOST_RATE, weight_decay=0.1)
-    rng = np.random.default_rng([trial.seed, 1])
-    for _ in range(trial.steps(steps) if steps else 0):
-        batch = torch.from_numpy(rows[rng.integers(len(rows), size=BATCH)])
-        loss = F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten(),
-                               ignore_index=0)  # fmt: skip
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    return model.eval()
-
-
-@torch.no_grad()
-def hidden(model: Decoder, rows: np.ndarray) -> np.ndarray:
-    """Last hidden vectors ``(films watched, 64)`` of rows of films, at every film."""
-    parts = torch.from_numpy(rows).split(256)
-    vectors = torch.cat([model.hidden(part)[part > 0] for part in parts])
-    return vectors.numpy()
-
-
-@torch.no_grad()
-def recall(model: Decoder, rows: np.ndarray) -> float:
-    """Share of the next films that are among the model's ten."""
-    hits = []
-    for part in torch.from_numpy(rows).split(64):
-        logits, target = model(part[:, :-1]), part[:, 1:]
-        logits[..., 0] = -torch.inf
-        hits.append((logits.topk(TEN).indices == target[..., None]).any(-1)[target > 0])
-    return float(torch.cat(hits).double().mean())
-
-
-def popularity(training: np.ndarray, rows: np.ndarray) -> float:
-    """The same of the ten films that were watched most."""
-    favourites = np.bincount(training[training > 0]).argsort()[-TEN:]
-    target = rows[:, 1:][rows[:, 1:] > 0]
-    return float(np.isin(target, favourites).mean())
 
 
 def described(units: np.ndarray, known: np.ndarray, half: np.ndarray) -> dict[str, float]:

@@ -2,18 +2,13 @@
 
 # About 70 CPU seconds a seed: four fits of 1000 steps at 8 ms, activations of three models.
 
-import tempfile
-
 import numpy as np
-import torch
 
-from isthmus.activations import harvest
 from isthmus.evaluation import fvu
 from isthmus.evaluation.similarity import matched_units, rsa, svcca, unit_pairs
-from isthmus.language import LanguageModel, Tokens
 from isthmus.studies import Premise, Primary, Secondary, Trial, experiment, less, value
 from isthmus.studies.benches.atoms import atoms_of
-from isthmus.studies.benches.hosts import untrained
+from isthmus.studies.benches.hosts import activations, untrained
 from isthmus.studies.benches.language import NEEDS, host, tokens
 
 FIRST, SECOND = "resident", "circuits"
@@ -101,14 +96,6 @@ def universality(trial: Trial) -> dict[str, dict[str, float]]:
     best = matched_units(held["first"], held["second"], matching="semi", absolute=True)
     figures["elements"] = {"correlation": float(best.value)}
     return figures
-
-
-def activations(model: LanguageModel, text: Tokens, point: str) -> Rows:
-    """Activations ``(tokens, width)`` of every token but BOS: the same tokens for every model."""
-    with tempfile.TemporaryDirectory(prefix="isthmus-") as folder:
-        kept = harvest(model, text, (point,), f"{folder}/store", max_norm=None, progress=False)
-        values: Rows = kept.rows(point, torch.arange(len(kept))).numpy()
-    return values
 
 
 def alike(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from isthmus.studies import Premise, Primary, Secondary, Trial, Tuning, experiment
 from isthmus.studies.arms import Fit
 from isthmus.studies.benches.language import NEEDS, WIDTHS, language
-from isthmus.studies.quantities import less, quantity, ratio, value
+from isthmus.studies.quantities import apart, less, ratio, value
 
 BENCH = language(fitted=100_000)
 MEASURES = ("fvu", "l0", "dead_share", "losses")
@@ -45,10 +45,7 @@ SHARED = {
     ),
     premises=(
         Premise(
-            quantity(
-                "L0 of topk, relative to top-afa, from 1",
-                lambda f: abs(f["topk"]["l0"] / f["top-afa"]["l0"] - 1.0),
-            ),
+            apart("l0", "topk", to="top-afa"),
             below=0.05,
             why="the errors are compared at equal L0",
         ),

@@ -7,7 +7,6 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from isthmus import data
 from isthmus.evaluation import fvu
 from isthmus.evaluation.anomaly import auroc
 from isthmus.studies import (
@@ -24,10 +23,12 @@ from isthmus.studies import (
     value,
 )
 from isthmus.studies.benches.classifier import FEATURES, accuracy, classifier, features
-from isthmus.studies.benches.images import prepared
+from isthmus.studies.benches.images import images
 
-INSIDE, OUTSIDE = "fashion-mnist", "mnist"
 ROWS, HELD, STEPS = 20_000, 2000, 500
+INSIDE, OUTSIDE = (
+    images(name, rows=ROWS, held=HELD, side=14) for name in ("fashion-mnist", "mnist")
+)
 WIDTH, ACTIVE = 1024, 16
 KINDS = (0, 1, 0, 2, 0, 3, 0, 3, 4, 3)
 """Tops, trousers, dresses, shoes and bags: a class's branch in the tree of clothes."""
@@ -44,7 +45,7 @@ KINDS = (0, 1, 0, 2, 0, 3, 0, 3, 4, 3)
     headline="Vision embedding models, multimodal and diffusion models; features serve detection "
     "out of distribution and recover the ontology of the model; no number in the abstract.",
     recipes=("topk",),
-    needs=("fashion_mnist", "mnist"),
+    needs=(*INSIDE.needs, *OUTSIDE.needs),
     setting=f"A convolutional classifier of Fashion-MNIST at 14 x 14 pixels, {ROWS:,} images, "
     f"{STEPS} steps; a TopK dictionary of {WIDTH} latents, k = {ACTIVE}, on its {FEATURES} "
     f"penultimate features. A class's profile is the mean code of its images; a test image is as "
@@ -82,11 +83,12 @@ KINDS = (0, 1, 0, 2, 0, 3, 0, 3, 4, 3)
 )  # fmt: skip
 def vision_dictionaries(trial: Trial) -> dict[str, dict[str, float]]:
     """One seed: a classifier, its dictionary, and both kinds of test images."""
-    rng = np.random.default_rng(trial.seed)
-    images, classes, inside, truth = _images(INSIDE, trial, rng)
-    other, _, outside, _ = _images(OUTSIDE, trial, rng)
-    trunk, head = classifier(images, classes, trial, STEPS)
-    seen, unseen, foreign = (features(trunk, part) for part in (images, inside, outside))
+    inside, outside = (bench.open(trial) for bench in (INSIDE, OUTSIDE))
+    classes, truth = inside.known["classes"], inside.known["truth"]
+    trunk, head = classifier(inside.rows, classes, trial, STEPS)
+    seen, unseen, foreign = (
+        features(trunk, part) for part in (inside.rows, inside.held, outside.held)
+    )
     model = trial.fit("topk", seen, steps=1500, k=ACTIVE, latent_dim=WIDTH, batch_size=512,
                       average=None, lr=trial.rate("codes", 2.4e-3))  # fmt: skip
     ground = Ground(seen, unseen, trial.seed)
@@ -111,25 +113,13 @@ def vision_dictionaries(trial: Trial) -> dict[str, dict[str, float]]:
         "accuracy": accuracy(head, unseen, truth),
     }
     some = slice(HELD)
-    both = np.concatenate([seen[some], features(trunk, other[some])])
+    both = np.concatenate([seen[some], features(trunk, outside.rows[some])])
     kind = np.arange(len(both)) < len(seen[some])
     probe = LogisticRegression(max_iter=500).fit(both, kind)
     figures["labelled"] = {
         "auroc": area(probe.decision_function(unseen), probe.decision_function(foreign))
     }
     return figures
-
-
-def _images(name: str, trial: Trial, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Training images and classes, test images and classes, drawn by the seed."""
-    dataset = data.load(name)
-    assert dataset.test is not None
-    assert dataset.train_labels is not None
-    assert dataset.test_labels is not None
-    seen = rng.permutation(len(dataset.train))[: trial.rows(ROWS)]
-    held = rng.permutation(len(dataset.test))[: trial.rows(HELD)]
-    return (prepared(dataset.train[seen], 14), dataset.train_labels[seen],
-            prepared(dataset.test[held], 14), dataset.test_labels[held])  # fmt: skip
 
 
 def profiles(codes: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@
 
 from isthmus.studies import Fit, Premise, Primary, Secondary, Tuning, claim, control, less
 from isthmus.studies.benches.language import language
-from isthmus.studies.quantities import quantity, ratio, value
+from isthmus.studies.quantities import apart, ratio, value
 
 ACTIVE = 16
 TOPK = Fit("topk", k=ACTIVE)
@@ -40,10 +40,7 @@ claim(
     ),
     premises=(
         Premise(
-            quantity(
-                "L0 of vsae, relative to topk, from 1",
-                lambda f: abs(f["vsae"]["l0"] / f["topk"]["l0"] - 1.0),
-            ),
+            apart("l0", "vsae", to="topk"),
             below=0.05,
             why="the dictionaries are compared at equal k",
         ),
