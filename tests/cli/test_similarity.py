@@ -53,6 +53,8 @@ def test_the_codes_of_two_runs(folder):
     )
     assert "run0 (90, 5) and run1 (90, 5)" in text
     assert 0.0 < value(text, "matched-units") <= 1.0
+    text = run("similarity", "run0", "run1", cwd=folder, code=2)
+    assert "run0 is a run: add --data DATA for the codes" in text
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,9 @@
 """Dictionaries in whole numbers: roundings by hand, codes of the rounded weights, files."""
 
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -102,8 +106,40 @@ def test_it_is_saved_loaded_and_smaller(bits, tmp_path):
     text = command(
         "quantise", str(tmp_path / "run"), "-o", str(tmp_path / "by"), "--bits", str(bits)
     )
-    assert "MiB before" in text
+    assert re.search(r": [1-9]\d* kB of weights, [1-9]\d* kB before", text)
     np.testing.assert_array_equal(isthmus.load(tmp_path / "by").encode(X), small.encode(X))
+
+
+@pytest.mark.parametrize("recipe", ["mp-sae", "k-means"])
+def test_a_tied_dictionary_is_held_once(recipe, tmp_path):
+    model = fitted(recipe)
+    small = quantised(model)
+    isthmus.save(small, tmp_path / "small")
+    loaded = isthmus.load(tmp_path / "small")
+    np.testing.assert_array_equal(loaded.encode(X), small.encode(X))
+    weights = {name: t for name, t in loaded.state_dict().items() if t.ndim == 2}
+    assert [*weights] == ["decoder.quantised.numbers", "decoder.quantised.scales"]
+    assert sum(t.nbytes for t in weights.values()) < 0.3 * model.decoder.weight.nbytes
+
+
+def test_what_is_in_the_folder_stays(tmp_path):
+    fitted(out=tmp_path / "run")
+    for name, content in {"notes.txt": "mine", "config.json": "{}"}.items():
+        place = tmp_path / name.partition(".")[0]
+        place.mkdir()
+        (place / name).write_text(content)
+        said = run("quantise", tmp_path / "run", "-o", place, code=2)
+        assert "is there already: name a folder that is new or empty" in " ".join(said.split())
+        assert [path.name for path in place.iterdir()] == [name]
+    (tmp_path / "empty").mkdir()
+    command("quantise", str(tmp_path / "run"), "-o", str(tmp_path / "empty"))
+    assert isthmus.load(tmp_path / "empty").config["quantised"] == 8
+
+
+def test_a_folder_in_the_place_of_a_model_is_one_sentence():
+    code = "from isthmus.networks import quantised; quantised('run', 8)"  # types are not checked
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "a str cannot be quantised: pass a model, isthmus.load(folder)" in done.stderr
 
 
 def test_what_cannot_be_is_one_sentence(tmp_path):
@@ -118,6 +154,7 @@ def test_what_cannot_be_is_one_sentence(tmp_path):
     with pytest.raises(IsthmusError, match="for inference alone"):
         isthmus.fit("topk", X, start=small, steps=1, progress=False)
     assert "bits=5" in run("quantise", tmp_path / "run", "-o", tmp_path / "x", "--bits", 5, code=2)
+    assert not (tmp_path / "x").exists()
     plain = isthmus.fit("plain", X, steps=1, progress=False)
     with pytest.raises(IsthmusError, match="linear dictionary"):
         quantised(plain)

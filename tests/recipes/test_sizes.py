@@ -1,5 +1,7 @@
 """Sizes that follow the data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -144,7 +146,8 @@ def test_sizes_that_are_chosen_build_a_model():
         with notices.collected(quiet=True):
             options, _ = recipe.parse(sized(recipe, {}, source))
         if name not in ("depict", "vq-vae", "mae"):
-            recipe.build(source.signal, options)
+            solver = recipe.build(source.signal, options).solver
+            assert recipe.solved == (solver is not None), name
 
 
 def test_ramps_shrink():
@@ -155,9 +158,20 @@ def test_ramps_shrink():
     assert ramped(recipe, options, {}, 1.0) == options
 
 
+def test_no_batch_is_chosen_where_nothing_is_trained_by_steps():
+    assert chosen("k-means", 60, 9) == {"latent_dim": 64}
+    assert lengths(as_recipe("k-means")) == (
+        "A solver reads the rows: nothing is trained by steps or held out. By default "
+        "(length=auto) latent_dim follows the data."
+    )
+    assert "latent_dim and k follow the data" in lengths(as_recipe("sparse-coding"))
+
+
 def test_the_page_says_both_lengths():
     said = lengths(as_recipe("jumprelu"))
     assert said.startswith("Published: 100,000 steps of batches of 4,096 (length=published).")
     assert "sparsity_steps shrinks" in said
     assert lengths(as_recipe("plain")).startswith("Published: 20 passes of batches of 128")
-    assert lengths(as_recipe("daef")).startswith("The page states no length.")
+    assert lengths(replace(as_recipe("plain"), defaults={})).startswith(
+        "The page states no length."
+    )

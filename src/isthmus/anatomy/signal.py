@@ -274,7 +274,7 @@ class Signal:
             bad = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
             raise IsthmusError(
                 f"the data contain NaN or infinity (first in row {bad}): drop or fill these "
-                "values first, or pass mask= where none was observed"
+                "values first, or pass mask= (in Python) where none was observed"
             )
         if check and mask is None:
             check_range(x, self)

@@ -2,6 +2,8 @@
 
 import sys
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,6 +50,9 @@ class WideSparseCode(SparseCode):
 class TopK(Ruled, Part):
     """Keeps the k largest pre-activations of each row, rectified; counts who fires in training.
 
+    ``k`` may be set at any time, to a number from 1 to the width. A model is loaded with the k that
+    it was fitted with.
+
     magnitude
         The k largest by absolute value, their sign kept (AbsTopK).
     wide
@@ -91,6 +96,21 @@ class TopK(Ruled, Part):
         self.annealing = Linear(k if start is None else start, k, sys.maxsize, fit=ANNEALED)
         self.weigh = weigh
         self.counter = FiringCounter(width, dead_after)
+
+    @property
+    def k(self) -> int:
+        """The latents of each row."""
+        return self._k
+
+    @k.setter
+    def k(self, count: Any) -> None:
+        whole = isinstance(count, Integral) and not isinstance(count, bool)
+        if not (whole and 0 < count <= self.width):
+            raise IsthmusError(
+                f"k={count} is no number of latents to keep: choose a whole one from 1 to "
+                f"{self.width}"
+            )
+        self._k = int(count)
 
     def forward(
         self,

@@ -87,16 +87,24 @@ def all_measures() -> "dict[str, Callable[[np.ndarray, np.ndarray], Result]]":
 
 def representation(spec: str, data: str | None) -> "np.ndarray":
     """Rows ``(n, elements)`` of the data of that name, or what a run's codes of ``data`` are."""
+    from pathlib import Path
+
     import torch
 
     from isthmus import runs
     from isthmus.data import as_source
     from isthmus.runs import kind_of, opened
+    from isthmus.training.checkpoint import CONFIG
+    from isthmus.training.journal import located
 
     if data is not None:
         model = runs.load(spec)
         source, _ = opened(data, None, None, model.config, kind=kind_of(model))
         return model.encode(source, code=True).z.flatten(1).double().numpy()
+    if located(Path(spec), CONFIG).exists():
+        raise IsthmusError(
+            f"{spec} is a run: add --data DATA for the codes that it gives to these data"
+        )
     source = as_source(spec)
     x = source.batch(torch.arange(len(source))).x
     if not isinstance(x, torch.Tensor) or not source.signal.is_real:

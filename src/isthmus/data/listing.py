@@ -39,7 +39,7 @@ def rows() -> list[tuple[str, str, str, str]]:
             assert one is not None
             place, licence = ("to fetch" if one.can_be_fetched else "not here"), one.licence
         short = licence if len(licence) <= SHORT else licence[: SHORT - 3] + "..."
-        others.append((name, place, "" if one is None else _size(one.size), short))
+        others.append((name, place, "" if one is None else readable_size(one.size), short))
     return sorted([*builtin, *others], key=lambda row: row[0].lower())
 
 
@@ -75,7 +75,7 @@ def shown(name: str) -> str:
         raise unknown("data set", name, [*public.sets(), *catalogue.entries(), *bundled.BUNDLED])
     return _lines(one.name, {
         "what": f"{one.title}: {one.what}", "rows": one.rows, "read as": _read_as(one),
-        "size": _size(one.size), "licence": one.licence, "cite": one.citation,
+        "size": readable_size(one.size), "licence": one.licence, "cite": one.citation,
         "source": one.source, "where": _where(one.name), "originals": _originals(one),
     })  # fmt: skip
 
@@ -99,7 +99,7 @@ def _where(name: str) -> str:
     assert one is not None
     if not one.can_be_fetched:
         return f"not here, and cannot be fetched: {one.why}"
-    size = f", {_size(one.download)} to download" if one.download else ""
+    size = f", {readable_size(one.download)} to download" if one.download else ""
     return f"not here: isthmus data fetch {one.name}{size}"
 
 
@@ -126,7 +126,8 @@ def _lines(name: str, about: dict[str, str]) -> str:
     )
 
 
-def _size(of: int) -> str:
+def readable_size(of: int) -> str:
+    """So many bytes, in kB or MB."""
     return f"{of / 1e6:.1f} MB" if of >= 1e5 else f"{of / 1e3:.0f} kB"
 
 

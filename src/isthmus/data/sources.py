@@ -124,7 +124,7 @@ class ArraySource(Source):
             where += f", column {self.columns[column]!r}"
         return IsthmusError(
             f"{self.what} contain NaN or infinity ({where}): drop or fill these values first, "
-            "or pass mask= where none was observed"
+            "or pass mask= (in Python) where none was observed"
         )
 
 

@@ -2,15 +2,15 @@
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from isthmus import notices, runs
-from isthmus.anatomy import Autoencoder, Code, Signal
+from isthmus.anatomy import Autoencoder, Signal
 from isthmus.anatomy.randomness import drawing
+from isthmus.bottlenecks import Identity
 from isthmus.data import as_source
 from isthmus.dictionary_benchmark.examined import Examined
 from isthmus.dictionary_benchmark.ground import Ground
-from isthmus.networks import Dictionary
+from isthmus.networks import Dictionary, LinearProjection
 from isthmus.objectives import MSE
 from isthmus.recipes import get_recipe
 
@@ -74,33 +74,16 @@ def components(x: np.ndarray) -> Autoencoder:
 def projection(axes: np.ndarray, centre: np.ndarray) -> Autoencoder:
     """Orthonormal ``axes`` ``(latents, width)`` as a dictionary: codes ``(x - centre) axes^T``."""
     atoms = torch.from_numpy(axes).float()
+    encoder = LinearProjection(*atoms.shape)
     decoder = Dictionary(len(atoms), (atoms.shape[1],), unit=False)
     with torch.no_grad():
+        encoder.weight.copy_(atoms)
         decoder.weight.copy_(atoms)
         decoder.bias.copy_(torch.from_numpy(centre))
     return Autoencoder(
         Signal("vector", (atoms.shape[1],)),
-        encoder=_Projection(atoms, decoder.bias.detach().clone()),
-        bottleneck=_Dense(),
+        encoder=encoder,
+        bottleneck=Identity(),
         decoder=decoder,
         objective=MSE(),
     ).eval()
-
-
-class _Projection(nn.Module):
-    def __init__(self, axes: Tensor, centre: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("axes", axes)
-        self.register_buffer("centre", centre)
-        self.axes: Tensor
-        self.centre: Tensor
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x - self.centre) @ self.axes.T
-
-
-class _Dense(nn.Module):
-    """Every latent is active."""
-
-    def forward(self, h: Tensor, *, sample: bool = False) -> Code:
-        return Code(h)

@@ -26,9 +26,18 @@ def need_rows(values: Array, what: str) -> None:
         raise IsthmusError(f"the {what} are empty: pass at least one row")
 
 
+def _need_real(values: Array, what: str) -> None:
+    if values.is_complex() if isinstance(values, Tensor) else np.iscomplexobj(values):
+        raise IsthmusError(
+            f"the {what} are complex: pass real and imaginary parts as columns of their own, or "
+            "their sizes"
+        )
+
+
 def flat_rows(values: Array, what: str) -> Tensor:
-    """Float64 ``(rows, elements)``; an error where there is no row."""
+    """Float64 ``(rows, elements)``; an error where there is no row, or of complex numbers."""
     need_rows(values, what)
+    _need_real(values, what)
     return float64(values).reshape(len(values), -1)
 
 
@@ -69,6 +78,7 @@ def vector(values: Array, what: str) -> np.ndarray:
 
 
 def _finite(rows: np.ndarray, what: str) -> np.ndarray:
+    _need_real(rows, what)
     try:
         numbers = rows.astype(np.float64)
     except (TypeError, ValueError):

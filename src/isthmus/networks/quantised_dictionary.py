@@ -134,26 +134,36 @@ class QuantisedPreactivations(Preactivations):
 
 
 class QuantisedEncoder(LinearEncoder, nn.Module):
-    """The linear encoder of a dictionary, its weight in whole numbers."""
+    """The linear encoder of a dictionary, its weight in whole numbers.
+
+    Without a ``weight`` it is tied: it reads with the atoms of the :class:`QuantisedDictionary`.
+    """
 
     bias: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor, bits: int, *, subtract_bias: bool) -> None:
+    def __init__(
+        self, weight: Tensor | None, bias: Tensor, bits: int, *, subtract_bias: bool
+    ) -> None:
         super().__init__()
         self.subtract_bias = subtract_bias
-        self.quantised = QuantisedWeight(weight, bits)
+        self.own = None if weight is None else QuantisedWeight(weight, bits)
         self.register_buffer("bias", bias.detach().clone())
 
     def forward(self, x: Tensor, *, model: Autoencoder) -> Preactivations:
         centre = linear_decoder(model).offset if self.subtract_bias else None
-        return QuantisedPreactivations(x.flatten(1), self.quantised, self.bias, centre)
+        return QuantisedPreactivations(x.flatten(1), self._weight(model), self.bias, centre)
 
     def read_rows(self, model: Autoencoder) -> tuple[Tensor, Tensor]:
         """The weight in single precision and the bias, with the centre multiplied in."""
-        weight = self.quantised.rows()
+        weight = self._weight(model).rows()
         if not self.subtract_bias:
             return weight, self.bias
         return weight, self.bias - weight @ linear_decoder(model).offset
+
+    def _weight(self, model: Autoencoder) -> QuantisedWeight:
+        if self.own is not None:
+            return self.own
+        return model.part_as("decoder", QuantisedDictionary, self).quantised
 
 
 class QuantisedDictionary(LinearDecoder, nn.Module):
@@ -192,7 +202,7 @@ class QuantisedDictionary(LinearDecoder, nn.Module):
 
 @torch.no_grad()
 def quantised(model: Autoencoder, bits: int = 8) -> Autoencoder:
-    """A copy of a trained dictionary for inference, its two weights in ``bits`` of 8 or 4.
+    """A copy of a trained dictionary for inference, its weights in ``bits`` of 8 or 4.
 
     Codes and reconstructions are those of the rounded weights, computed in single precision: in
     memory and in the files the weights are a quarter or an eighth, time is not gained. Biases,
@@ -200,6 +210,10 @@ def quantised(model: Autoencoder, bits: int = 8) -> Autoencoder:
     as any model, and is not trained. What is no dictionary of one part is an
     :class:`~isthmus.errors.IsthmusError`.
     """
+    if not isinstance(model, Autoencoder):
+        raise IsthmusError(
+            f"a {type(model).__name__} cannot be quantised: pass a model, isthmus.load(folder)"
+        )
     encoder, decoder = model.encoder, model.decoder
     if not isinstance(encoder, (DictionaryEncoder, TiedEncoder)) or not isinstance(
         decoder, Dictionary
@@ -209,7 +223,7 @@ def quantised(model: Autoencoder, bits: int = 8) -> Autoencoder:
             "a linear dictionary of one part that is not quantised yet can"
         )
     tied = isinstance(encoder, TiedEncoder)
-    reading = decoder.weight if tied else encoder.get_parameter("weight")
+    reading = None if tied else encoder.get_parameter("weight")
     small = copy.deepcopy(model)
     small.encoder = QuantisedEncoder(
         reading, encoder.bias, bits, subtract_bias=encoder.subtract_bias

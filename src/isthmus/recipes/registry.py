@@ -65,6 +65,7 @@ class Recipe:
     ``reads_signal`` says that ``build_function`` takes the signal; without, it knows its own.
     ``kinds`` are the kinds of signal that it reads, ``ragged`` among them where rows of real
     numbers may differ in length; ``given`` what it wants beside the examples, such as a label.
+    ``solved`` says that its models have a solver, which no option of training by steps concerns.
     ``source`` is ``package.module:function``. ``model`` is set where the recipe is an autoencoder
     that somebody passed: it builds copies of that.
     """
@@ -84,6 +85,7 @@ class Recipe:
     model: Autoencoder | None = None
     kinds: tuple[str, ...] = REAL
     given: tuple[str, ...] = ()
+    solved: bool = False
 
     @property
     def doc(self) -> str:
@@ -241,13 +243,15 @@ def recipe(
     scaling: Scaling = "columns",
     kinds: tuple[str, ...] = REAL,
     given: tuple[str, ...] = (),
+    solved: bool = False,
 ) -> Callable[[Build], Build]:
     """Register the decorated function, ``(signal, *, options...) -> Autoencoder``, as a recipe.
 
     Its keyword arguments, with their annotations and defaults, are the recipe's options;
     ``training`` holds the published training options, ``kinds`` the kinds of signal that it reads
     (by default those of real numbers; a collection, tokens, graphs and ``ragged`` rows have to be
-    named), ``given`` what it asks for beside the examples. A name that another function has already
+    named), ``given`` what it asks for beside the examples, and ``solved`` that its models have a
+    solver. A name that another function has already
     is an :class:`IsthmusError`; defining the same function anew replaces it.
     """
 
@@ -255,7 +259,7 @@ def recipe(
         entry = _of_function(
             function, name, family=family, paper=paper, formula=formula, claim=claim,
             catalogue=catalogue, defaults=dict(training or {}), scaling=scaling, kinds=kinds,
-            given=given,
+            given=given, solved=solved,
         )  # fmt: skip
         _BY_FUNCTION[function] = entry
         _register(entry)

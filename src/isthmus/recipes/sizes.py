@@ -59,6 +59,12 @@ def meant(recipe: Recipe) -> dict[str, Meant]:
 
 def lengths(recipe: Recipe) -> str:
     """A sentence or two for a recipe's page: its published length, and what ``auto`` does."""
+    marks = meant(recipe)
+    if recipe.solved:
+        names = [name for name, mark in marks.items() if mark.role != "ramp"]
+        verb = "follows" if len(names) == 1 else "follow"
+        sizes = f" By default (length=auto) {' and '.join(names)} {verb} the data." if names else ""
+        return f"A solver reads the rows: nothing is trained by steps or held out.{sizes}"
     steps, epochs = recipe.defaults.get("steps"), recipe.defaults.get("epochs")
     batch = recipe.defaults.get("batch_size", TrainingOptions.model_fields["batch_size"].default)
     if steps is None and epochs is None:
@@ -66,7 +72,6 @@ def lengths(recipe: Recipe) -> str:
     else:
         long = f"{steps:,} steps" if steps else f"{epochs:,} passes"
         published = f"Published: {long} of batches of {batch:,} (length=published)."
-    marks = meant(recipe)
     names = [f"{n}" for n, mark in marks.items() if mark.role != "ramp"] + ["batch_size", "lr"]
     ramps = [n for n, mark in marks.items() if mark.role == "ramp"]
     shrink = f" {' and '.join(ramps)} shrinks with the length." if ramps else ""
@@ -111,7 +116,7 @@ def sized(
                 f"{name}={value} (the page has {published or 'a multiple of the input'})"
             )
     stated = bool({"steps", "epochs"} & set(asked))  # whose arithmetic is of the page's batches
-    if batch or not stated:
+    if not recipe.solved and (batch or not stated):
         changes += _batch(options, asked, training, rows, width, batch)
     if changes:
         notices.say(

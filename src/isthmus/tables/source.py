@@ -105,6 +105,6 @@ def plain(table: Table) -> np.ndarray:
             raise IsthmusError(
                 f"the data of {table.where} contain NaN or infinity (first in row {odd[0]}, column "
                 f"{name!r}): drop or fill these values first, fit a model to the table, which "
-                "learns to fill them, or pass mask= where none was observed"
+                "learns to fill them, or pass mask= (in Python) where none was observed"
             )
     return rows

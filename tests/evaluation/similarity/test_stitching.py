@@ -44,5 +44,7 @@ def test_what_cannot_be_is_one_sentence():
     a, b = arrays()
     with pytest.raises(IsthmusError, match="always the same"):
         stitching(a, b, lambda rows: np.zeros(len(rows)))
+    with pytest.raises(IsthmusError, match="head=3 cannot be called: pass a function"):
+        stitching(a, b, 3)
     with pytest.raises(IsthmusError, match="20 or more rows"):
         stitching(a[:10], b[:10])

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import isthmus
+from isthmus import notices
 from isthmus.anatomy import Clock
 from isthmus.errors import IsthmusError
 from isthmus.recipes.sparse.gba import LEAST, GroupBiases
@@ -105,3 +106,15 @@ def test_it_starts_where_each_latent_fires_as_often_as_its_group_may():
 def test_what_cannot_be_is_one_sentence():
     with pytest.raises(IsthmusError, match=r"lowest=0\.5 is above highest=0\.1"):
         fitted(lowest=0.5)
+
+
+def test_fewer_latents_than_rates_are_said():
+    with notices.collected(quiet=True) as said:
+        fitted(latent_dim=8, rates=10, steps=1)
+    assert (
+        "gba: 8 latents have one rate each, and 2 of 10 are left out: set rates=8 or less" in said
+    )
+    with notices.collected(quiet=True) as said:
+        model = fitted(latent_dim=8, rates=8, steps=1)
+    assert len(model.bottleneck.target.unique()) == 8
+    assert not [sentence for sentence in said if sentence.startswith("gba")]

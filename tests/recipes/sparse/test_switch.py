@@ -79,5 +79,5 @@ def test_an_even_load_is_one_and_balance_evens_it():
 def test_experts_that_do_not_divide_the_latents_are_refused():
     with pytest.raises(IsthmusError, match="cannot be divided among 5"):
         fitted(experts=5)
-    with pytest.raises(IsthmusError, match="k=9 is more than latent_dim=8"):
+    with pytest.raises(IsthmusError, match=r"k=9 is more than the 8 latents .* of latent_dim=64"):
         fitted(experts=8, k=9)

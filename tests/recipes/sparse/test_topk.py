@@ -339,3 +339,19 @@ def test_options_that_mean_nothing(options, message):
     X = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
     with pytest.raises(IsthmusError, match=message):
         isthmus.fit("topk", X, latent_dim=12, k=4, steps=2, progress=False, **options)
+
+
+def test_k_may_be_set_to_what_there_is():
+    fitted = model()
+    fitted.bottleneck.k = np.int64(24)
+    assert fitted.encode(X, code=True).values.shape == (300, 24)
+    for k in (25, 0, -1, 2.0, True, None):
+        with pytest.raises(IsthmusError, match=f"k={k} is no number .* from 1 to 24"):
+            fitted.bottleneck.k = k
+    assert fitted.bottleneck.k == 24
+
+
+@pytest.mark.parametrize("options", [{"grouped": True}, {"threshold": True}])
+def test_k_of_its_variants_is_checked_too(options):
+    with pytest.raises(IsthmusError, match="from 1 to 24"):
+        model(**options).bottleneck.k = 25

@@ -11,14 +11,24 @@ MOST_ROWS = 10_000
 
 
 def paired(a: Array, b: Array, *, least: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64 ``(rows, elements)``, the means of the columns taken off.
+    """Both as float64 ``(rows, elements)`` and :func:`scaled`, the means of the columns taken off.
 
-    Fewer than ``least`` rows, other numbers of rows, NaN, or an array whose rows are all alike are
-    an :class:`~isthmus.errors.IsthmusError`.
+    No measure depends on the unit of either array. Fewer than ``least`` rows, other numbers of
+    rows, NaN, complex numbers, or an array whose rows are all alike are an
+    :class:`~isthmus.errors.IsthmusError`.
     """
     first, second = matrix(a, "first rows", least), matrix(b, "second rows", least)
     same_rows(first, "first rows", second, "second rows")
-    return _centred(first, "first"), _centred(second, "second")
+    return _centred(scaled(first)[0], "first"), _centred(scaled(second)[0], "second")
+
+
+def scaled(rows: np.ndarray) -> tuple[np.ndarray, int]:
+    """The rows over the power of two just above their largest element, and its exponent.
+
+    No digit changes, and squares of numbers of any size can be added up.
+    """
+    exponent = int(np.frexp(np.abs(rows).max())[1])
+    return np.ldexp(rows, -exponent), exponent
 
 
 def few_enough(rows: int, measure: str) -> None:

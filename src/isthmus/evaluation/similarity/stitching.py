@@ -8,7 +8,7 @@ from isthmus.anatomy import Array
 from isthmus.errors import IsthmusError
 from isthmus.evaluation.arrays import matrix, same_rows
 from isthmus.evaluation.result import Result
-from isthmus.evaluation.similarity.paired_rows import paired
+from isthmus.evaluation.similarity.paired_rows import paired, scaled
 
 Head = Callable[[np.ndarray], Array]
 """What is computed from rows of the second array: the rest of its model, say."""
@@ -31,8 +31,13 @@ def stitching(a: Array, b: Array, head: Head | None = None, *, seed: int = 0) ->
     |head(b) - mean|^2`` on the other half: 1 where nothing is lost, 0 where nothing is kept but the
     mean, and less where it is worse than that. Not symmetric. Twenty rows at least.
     """
+    if head is not None and not callable(head):
+        raise IsthmusError(
+            f"head={head!r} cannot be called: pass a function of rows like the second, or none"
+        )
     paired(a, b, least=20)  # the checks alone: means are those of the rows that are fitted
-    x, y = matrix(a, "first rows"), matrix(b, "second rows")
+    x, _ = scaled(matrix(a, "first rows"))
+    y, unit = scaled(matrix(b, "second rows"))
     order = np.random.default_rng(seed).permutation(len(x))
     fitted, held = order[: len(x) // 2], order[len(x) // 2 :]
     fifth, y_fitted = len(fitted) // 5, y[fitted]
@@ -43,8 +48,10 @@ def stitching(a: Array, b: Array, head: Head | None = None, *, seed: int = 0) ->
     ]
     penalties = PENALTIES[np.argmin(errors, axis=0)]
     stitched, expected = _Ridge(x[fitted], y_fitted)(x[held], penalties), y[held]
-    outputs, expected = (_outputs(head, rows) for rows in (stitched, expected))
+    outputs, expected = (_outputs(head, np.ldexp(rows, unit)) for rows in (stitched, expected))
     same_rows(outputs, "outputs of stitched rows", expected, "outputs of the rows themselves")
+    expected, unit = scaled(expected)
+    outputs = np.ldexp(outputs, -unit)
     spread = float(np.square(expected - expected.mean(0)).sum())
     if not spread > 0.0:
         raise IsthmusError("what head makes of the second rows is always the same: nothing is lost")

@@ -3,10 +3,11 @@
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import torch
 
 from isthmus.anatomy import Array
 from isthmus.errors import unknown
+from isthmus.evaluation.cosines import assigned, nearest
 from isthmus.evaluation.result import Result
 from isthmus.evaluation.similarity.paired_rows import paired
 
@@ -30,16 +31,21 @@ def unit_pairs(
         raise unknown("matching", matching, tuple(_HOW))
     first, second = paired(a, b)
     units, others = (np.flatnonzero(np.square(rows).sum(0) > 0) for rows in (first, second))
-    left, right = first[:, units], second[:, others]
-    correlations = (left / np.linalg.norm(left, axis=0)).T @ (right / np.linalg.norm(right, axis=0))
-    worth = np.abs(correlations) if absolute else correlations
-    partners, values = np.full(first.shape[1], -1), np.full(first.shape[1], np.nan)
+    left, right = (_unit_columns(rows) for rows in (first[:, units], second[:, others]))
     if matching == "one-to-one":
-        rows, columns = linear_sum_assignment(worth, maximize=True)
+        columns, _ = assigned(left, right, absolute=absolute)
     else:
-        rows, columns = np.arange(len(units)), worth.argmax(1)
-    partners[units[rows]], values[units[rows]] = others[columns], correlations[rows, columns]
-    return partners, values.clip(-1.0, 1.0)
+        _, columns = nearest(left, right, absolute=absolute)
+    has = columns >= 0
+    partners, values = np.full(first.shape[1], -1), np.full(first.shape[1], np.nan)
+    partners[units[has]] = others[columns[has]]
+    values[units[has]] = (left[has] * right[columns[has]]).sum(1).clamp(-1.0, 1.0).numpy()
+    return partners, values
+
+
+def _unit_columns(rows: np.ndarray) -> torch.Tensor:
+    """The columns as rows of norm 1: products of those of centred arrays are correlations."""
+    return torch.from_numpy((rows / np.linalg.norm(rows, axis=0)).T.copy())
 
 
 def matched_units(

@@ -249,6 +249,7 @@ class Flat(nn.Module):
     claim="A linear variational autoencoder has no other optimum than probabilistic PCA, where its "
     "bound is the log-likelihood.",
     kinds=("vector",),
+    solved=True,
 )
 def trimmed_linear_vae(
     signal: Signal,

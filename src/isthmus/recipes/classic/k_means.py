@@ -22,6 +22,7 @@ from isthmus.training.sklearn_solver import SklearnSolver
     formula="z_j = 1 for j = argmin |x - w_j|, else 0,  x^ = w_j,  min |x - x^|^2",
     claim="One prototype an example; the seeding is within O(log k) of the best clustering.",
     scaling="global",
+    solved=True,
 )
 def k_means(
     signal: Signal,

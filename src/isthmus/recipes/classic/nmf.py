@@ -23,6 +23,7 @@ from isthmus.training.sklearn_solver import SklearnSolver, negative
     formula="x^ = z W,  z >= 0,  W >= 0,  min |x - x^|^2",
     claim="Where nothing can be subtracted the atoms are parts of the examples.",
     scaling="none",
+    solved=True,
 )
 def nmf(
     signal: Signal,

@@ -35,6 +35,7 @@ NEVER = 2**62
     claim="Codes that are solved for each example, not guessed by a network, and a dictionary "
     "fitted to them, find the sources of natural images.",
     scaling="global",
+    solved=True,
 )
 def sparse_coding(
     signal: Signal,

@@ -276,6 +276,7 @@ def _stack(widths: Sequence[int]) -> list[SolvedLayer]:
     "X F = U S V', M = X F F f^-1(d), w = U (S^2 + penalty I)^-1 U' M, F = diag(f'(f^-1(d)))",
     claim="A deep autoencoder solved layer by layer without iterations detects anomalies as well "
     "as gradient training, is much faster, and partial models merge without raw data.",
+    solved=True,
 )
 def daef(
     signal: Signal,

@@ -27,6 +27,7 @@ from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
 from isthmus.kernels.preactivations import take_at
 from isthmus.networks import Dictionary, TiedEncoder
+from isthmus.notices import say
 from isthmus.objectives import MSE
 from isthmus.recipes.options import DeadAfter, DictionaryDim, Positive
 from isthmus.recipes.registry import recipe
@@ -45,7 +46,8 @@ class GroupBiases(Part):
     """``z = a max(u, 0)`` with lengths ``a`` ``(width,)`` that are trained, and biases that a rule
     sets (paper, algorithm 1).
 
-    Latents are dealt into groups of equal size, the m-th with a target rate ``rates[m]``. Every
+    Latents are dealt into groups of equal size, the m-th with a target rate ``rates[m]``; fewer
+    latents than rates leave some of them out, which is said before training. Every
     ``every`` steps (at most a 200th of the run), from what was counted since: a latent that fires
     more often than its target has ``fall`` times its largest pre-activation taken off its bias,
     down to -1; a latent that is silent gets ``rise`` times the mean of those maxima over the
@@ -70,7 +72,8 @@ class GroupBiases(Part):
         super().__init__()
         self.every, self.fall, self.rise = every, fall, rise
         self.length = nn.Parameter(torch.ones(width))
-        group = torch.arange(width) * len(rates) // width
+        self.rates = len(rates)
+        group = torch.arange(width) * self.rates // width
         self.register_buffer("target", torch.tensor(rates)[group])
         self.register_buffer("fired", torch.zeros(width, dtype=torch.int64))
         self.register_buffer("largest", torch.zeros(width))
@@ -135,7 +138,13 @@ class GroupBiases(Part):
         """
         start_at_median(model, look.x)
         encoder = model.part_as("encoder", TiedEncoder, "group bias adaptation")
-        some = sample_of(look.tensor, max(64, _LOOKED_AT // len(encoder.bias)))
+        width = len(encoder.bias)
+        if width < self.rates:
+            say(
+                f"gba: {width} latents have one rate each, and {self.rates - width} of "
+                f"{self.rates} are left out: set rates={width} or less"
+            )
+        some = sample_of(look.tensor, max(64, _LOOKED_AT // width))
         u = model.encode_view(View(some)).dense()
         place = ((1.0 - self.target.double()) * (len(u) - 1)).round().long()
         cutoffs = u.sort(0).values.gather(0, place[None, :])[0]

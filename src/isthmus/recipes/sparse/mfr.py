@@ -176,11 +176,10 @@ class Disagreement(Term):
         assert model is not None
         if step.clock.step % self.every:
             return
-        from scipy.optimize import linear_sum_assignment
+        from isthmus.evaluation.cosines import assigned  # it loads scipy
 
         for place, (a, b) in enumerate(self._pairs(model)):
-            _, columns = linear_sum_assignment((a @ b.T).double().cpu().numpy(), maximize=True)
-            self.partners[place] = torch.from_numpy(columns).to(self.partners)
+            self.partners[place] = torch.from_numpy(assigned(a, b)[0]).to(self.partners)
 
     def forward(self, model: Autoencoder, out: Output) -> Tensor:
         cosines = [

@@ -35,7 +35,6 @@ from isthmus.recipes.options import (
     Revive,
     SubtractBias,
     UnitRows,
-    check_active,
 )
 from isthmus.recipes.registry import recipe
 from isthmus.recipes.sparse.topk import TRAINING
@@ -164,7 +163,12 @@ def switch(
             f"latent_dim={latent_dim} cannot be divided among {experts} experts: choose a "
             f"multiple of {experts}"
         )
-    check_active(latent_dim // experts, k=k)
+    size = latent_dim // experts
+    if k > size:
+        raise IsthmusError(
+            f"k={k} is more than the {size} latents that each of {experts} experts has of "
+            f"latent_dim={latent_dim}: choose a smaller k, or fewer experts"
+        )
     dictionary = Dictionary(latent_dim, signal.shape, unit=unit)
     elements = torch.Size(signal.shape).numel()
     objective = MSE() * 1.0

@@ -159,8 +159,9 @@ def topk(
 
     ``budgets`` has the strongest latents of a row rebuild it at several numbers of them, not at k
     alone: HierarchicalTopK (Balagansky et al. 2025, arXiv:2505.24473), which is good at any smaller
-    k, to be set as ``model.bottleneck.k``. The paper takes all of 1 to k (``budgets=k``); eight of
-    them are nearly as good and make a step twice as long. (``msae`` does the same from k upwards.)
+    k, to be set as ``model.bottleneck.k`` (no file keeps it). The paper takes all of 1 to k
+    (``budgets=k``); eight of them are nearly as good and make a step twice as long. (``msae`` does
+    the same from k upwards.)
 
     ``archetypal`` keeps atoms among the data (Fel et al. 2025, arXiv:2502.12892): each is a convex
     combination of rows, plus a vector of bounded length where that is above 0 (relaxed archetypal),
