@@ -7,6 +7,7 @@ import math
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import get_args
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -14,9 +15,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 import evaluated  # noqa: E402
 import peers  # noqa: E402
 import traced  # noqa: E402
+from isthmus.anatomy import Ruled, Signal  # noqa: E402
+from isthmus.anatomy.rule import Activation  # noqa: E402
 from isthmus.errors import IsthmusError  # noqa: E402
 from isthmus.formats import FORMATS, WRITERS  # noqa: E402
+from isthmus.formats.sayable import WORDS  # noqa: E402
 from isthmus.notices import collected  # noqa: E402
+from isthmus.recipes import Recipe, list_recipes  # noqa: E402
 
 SETS = ("circuit-tracer", "circuit-tracer-layers")
 """Layouts that ``write_layers`` writes."""
@@ -67,6 +72,39 @@ def rows() -> list[str]:
         lines.append(f"| {layout.title} | {kinds} | {readable} | {written} | {far} |")
     lines.append("| Isthmus | all recipes | yes | yes | 0 |")
     return lines
+
+
+def rule_rows() -> list[str]:
+    """Which rule of latents each layout has a word for, and the recipes that have it as they are."""
+    recipes: dict[str, list[str]] = defaultdict(list)
+    for name, recipe in list_recipes().items():
+        rule = _rule(recipe) if recipe.builtin else None
+        if rule is not None:
+            recipes[rule].append(f"`{name}`")
+    titles = " | ".join(words.title for words in WORDS.values())
+    lines = [f"| rule | recipes | {titles} |", f"| --- | --- |{' --- |' * len(WORDS)}"]
+    for rule in get_args(Activation):
+        cells = []
+        for words in WORDS.values():
+            kinds = [("dictionaries", words.dictionaries), ("transcoders", words.transcoders)]
+            cells.append(", ".join(kind for kind, rules in kinds if rule in rules) or "no")
+        lines.append(f"| {rule} | {', '.join(recipes[rule])} | {' | '.join(cells)} |")
+    return lines
+
+
+def _rule(recipe: Recipe) -> str | None:
+    """The rule of a linear dictionary that a recipe makes where nothing but sizes is asked for."""
+    asked = {"latent_dim": 16, "k": 4, "scaling": "none"}
+    known = {name: asked[name] for name in asked if name in recipe.model_options.model_fields}
+    part = Signal("vector", (8,))
+    both = Signal("collection", parts={"in": part, "out": part})
+    try:
+        signal = part if "vector" in recipe.kinds else both
+        model = recipe.build(signal, recipe.parse(known)[0])
+        model.cfg  # noqa: B018  what is no linear dictionary has none
+    except (IsthmusError, AttributeError):
+        return None
+    return model.bottleneck.rule().activation if isinstance(model.bottleneck, Ruled) else None
 
 
 def _layout(case: str) -> str:
@@ -132,6 +170,7 @@ def write(page: Path, name: str, lines: list[str]) -> None:
 
 def main() -> None:
     write(PAGE, "formats", rows())
+    write(PAGE, "rules", rule_rows())
     write(TOOLS, "evaluations", evaluation_rows())
     write(TOOLS, "graphs", graph_rows())
 

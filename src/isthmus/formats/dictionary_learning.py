@@ -16,6 +16,7 @@ from isthmus.errors import IsthmusError, unknown
 from isthmus.formats.found import UNUSED, Found, Stored, count, linear, only
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
+from isthmus.formats.sayable import check_sayable
 from isthmus.formats.tensor_file import TensorFile
 
 CONFIG = "config.json"
@@ -208,12 +209,8 @@ def _agree(place: Location, settings: Mapping[str, Any], known: Mapping[str, int
 
 def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
     """Write ``ae.pt`` and ``config.json`` as the library does."""
-    class_name = _WRITTEN.get(found.activation)
-    if class_name is None or found.transcoder:
-        raise IsthmusError(
-            f"dictionary_learning has no class for a {found.activation} dictionary like this one: "
-            "write it for SAELens or sparsify, or keep it as a run (isthmus.save)"
-        )
+    check_sayable(found, "dictionary_learning")
+    class_name = _WRITTEN[found.activation]
     if found.activation == "relu" and not found.subtract_bias:
         class_name = "AutoEncoderNew"
     kind = KINDS[class_name]

@@ -15,6 +15,7 @@ from isthmus.errors import IsthmusError, unknown
 from isthmus.formats.found import Found, Given, Stored, Weight, count, linear, needed, only, setting
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
+from isthmus.formats.sayable import check_sayable
 from isthmus.formats.tensor_file import TensorFile
 
 CONFIG, WEIGHTS, SCALER = "cfg.json", "sae_weights.safetensors", "activation_scaler.json"
@@ -275,19 +276,9 @@ def described(
     found: Record, tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The settings and the tensors by SAELens 6's names; ``tensors`` are by latents' rows."""
-    if found.activation not in _OWN:
-        other = "keep it as a run (isthmus.save), or convert it"
-        raise IsthmusError(
-            f"SAELens has no {found.activation} dictionary: "
-            + ("write it for sparsify" if found.activation == "groupmax" else other)
-        )
+    check_sayable(found, "saelens")
     architecture = _OWN[found.activation]
     if found.transcoder:
-        if architecture not in _TRANSCODERS:
-            raise IsthmusError(
-                f"SAELens has no {found.activation} transcoder: convert it to one threshold first, "
-                "or write it for sparsify"
-            )
         architecture = _TRANSCODERS[architecture][found.skip]
     content = {
         "W_enc": tensors["W_enc"].T,

@@ -15,6 +15,7 @@ from isthmus.errors import IsthmusError
 from isthmus.formats.found import Found, count, linear, only
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
+from isthmus.formats.sayable import check_sayable
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 KNOWN = {"activation", "expansion_factor", "normalize_decoder", "num_latents", "k", "multi_topk",
@@ -113,11 +114,7 @@ def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
     """Write ``cfg.json`` and ``sae.safetensors`` as the library does."""
     from safetensors.torch import save_file
 
-    if found.activation not in ("topk", "groupmax"):
-        raise IsthmusError(
-            f"sparsify computes TopK and groupmax alone, and not {found.activation}: write it for "
-            "SAELens, or keep it as a run (isthmus.save)"
-        )
+    check_sayable(found, "sparsify")
     if found.activation == "groupmax" and found.d_sae % (found.k or 1):
         raise IsthmusError(
             f"sparsify's groups are of one size, and {found.d_sae} latents cannot be cut into "

@@ -35,11 +35,6 @@ def write(model: Autoencoder, folder: str | Path, format: str = "saelens") -> Re
     if format not in WRITERS:
         raise unknown("format that is written", format, WRITERS)
     record, tensors = taken_apart(model)
-    if record.row_norm != "none" and format != "saelens":
-        raise IsthmusError(
-            f"each row is normalised by itself ({record.row_norm}), which files of {format} "
-            "have no word for: write it for SAELens"
-        )
     path = new_folder(folder)
     WRITERS[format](record, tensors, path)
     for note in record.notes:
