@@ -6,20 +6,17 @@ from unittest import mock
 import torch
 from hypothesis import strategies as st
 
-from isthmus.kernels import library, native_backend, preactivations, using
+from isthmus.kernels import library, preactivations, using
 
 LEVELS = [] if library.native() is None else list(range(library.native().best_level() + 1))
 NATIVE = [f"native {level}" for level in LEVELS]
-ROUNDED = [f"bf16 {level}" for level in LEVELS if level < 4]
-"""``bf16 n``: the products that processors with AMX take where they cannot take 8 bits, at
-instruction level n."""
-ENGINES = ["torch", *NATIVE, *ROUNDED]
+ENGINES = ["torch", *NATIVE]
 FLAVOURS = ["normal", "integers", "repeated", "zeros", "huge", "tiny", "outlier", "aligned"]
 
 
 @contextlib.contextmanager
 def engine(name):
-    """``torch``, ``reference``, ``native n`` or ``bf16 n`` for a while."""
+    """``torch``, ``reference`` or ``native n`` for a while."""
     kind, _, level = name.partition(" ")
     if not level:
         with using(kind):
@@ -29,10 +26,7 @@ def engine(name):
     before = native.level
     native.set_level(int(level))
     try:
-        with (
-            mock.patch.object(native_backend, "has_bf16_tiles", return_value=kind == "bf16"),
-            using("native"),
-        ):
+        with using(kind):
             yield
     finally:
         native.set_level(before)

@@ -79,15 +79,11 @@ def selections(lib: Watched, level: int, kind: str, shape: tuple[int, ...], thre
             indices.fill_(-9)
             counts.fill_(-9)
 
-        products = x @ weight.T
-        norm = weight.norm(dim=1)
-        lib.select_products(ctypes.byref(job), products, 0, None)
-        check()
-        lib.select_products(ctypes.byref(job), products.bfloat16(), 1, norm)
+        lib.select_products(ctypes.byref(job), x @ weight.T)
         check()
         if level >= 3:
             packed = torch.empty(lib.packed_bytes(width, d), dtype=torch.uint8)
-            step, rounding = torch.empty(width), torch.empty(width)
+            step, norm, rounding = (torch.empty(width) for _ in range(3))
             lib.pack(weight, width, d, packed, step, norm, rounding, threads)
             lib.select_int8(ctypes.byref(job), packed, step, norm, rounding)
             check()

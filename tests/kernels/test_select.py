@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from isthmus.kernels.select import select_above, select_top
 
-from .cases import ENGINES, FLAVOURS, NATIVE, ROUNDED, engine, linear, problems, truth
+from .cases import ENGINES, FLAVOURS, NATIVE, engine, linear, problems, truth
 
 TOLERANCE = 1e-5
 
@@ -176,7 +176,7 @@ def test_no_rows(name):
     assert above is None or len(above[0]) == 0
 
 
-@pytest.mark.parametrize("name", NATIVE + ROUNDED)
+@pytest.mark.parametrize("name", NATIVE)
 def test_two_threads_give_the_bits_of_one(name):
     x, weight, bias, _ = linear("normal", 230, 40, 900, 9)
     found = []
@@ -214,7 +214,7 @@ def test_what_lies_below_the_step_of_a_row_with_an_outlier_is_found(name, outlie
     assert indices[:, 0].tolist() == [395, 396, 397, 398, 399]
 
 
-@pytest.mark.parametrize("name", NATIVE + ROUNDED)
+@pytest.mark.parametrize("name", NATIVE)
 def test_strided_inputs(name):
     x, weight, bias, priority = linear("normal", 9, 12, 80, 10)
     with engine(name):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isthmus.kernels.native.build import LIBRARY, BuildError, build
 
-ABI = 3
+ABI = 4
 LEVELS = ("portable", "AVX2", "AVX-512", "AVX-512 with VNNI", "AMX with int8")
 TOP, TOP_MAGNITUDE, ABOVE = 0, 1, 2
 
@@ -57,7 +57,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "packed_bytes": (_I64, [_I64, _I64]),
     "pack": (None, [_P, _I64, _I64, _P, _P, _P, _P, _I32]),
     "select_int8": (_I64, [ctypes.POINTER(Selection), _P, _P, _P, _P]),
-    "select_products": (None, [ctypes.POINTER(Selection), _P, _I32, _P]),
+    "select_products": (None, [ctypes.POINTER(Selection), _P]),
     "decode": (None, [_P, _P, _P, _I64, _I64, _I64, _P, _I32]),
     "decode_error": (None, [_P, _P, _P, _P, _P, _I64, _I64, _I64, _P, _P, _P, _I32]),
     "at_places": (None, [_P, _P, _P, _I64, _I64, _I64, _P, _I32]),

@@ -33,8 +33,8 @@ _local = threading.local()
 class NativeBackend(Backend):
     """The library's functions. Latents ascend in a row, and the number of threads changes no bit.
 
-    With the products in 8 bits or in bfloat16 latents are screened, and what may be active is
-    computed again in float32.
+    With products in 8 bits latents are screened, and what may be active is computed again in
+    float32.
     """
 
     name = "native"
@@ -190,7 +190,7 @@ class NativeBackend(Backend):
             )  # fmt: skip
 
         fits_int8 = 4 * k <= width and x.shape[1] <= _LONGEST_IN_INT8
-        if self._by_int8() and fits_int8:
+        if library.level >= _WITH_VNNI and fits_int8:
             packed = _scratch("packed", library.packed_bytes(width, x.shape[1]), torch.uint8)
             step, norm, rounding = (_scratch(name, width) for name in ("step", "norm", "rounding"))
             library.pack(
@@ -205,39 +205,21 @@ class NativeBackend(Backend):
                 pointer(rounding),
             )
             return values, indices, counts
-        rounded = has_bf16_tiles()
-        dtype = torch.bfloat16 if rounded else torch.float32
-        norms = weight.norm(dim=1) if rounded else None
-        factor = weight.to(dtype).T
         block = max(1, min(rows, BLOCK // width))
-        buffer = _scratch("products", block * width, dtype).view(block, width)
+        buffer = _scratch("products", block * width).view(block, width)
         for start in range(0, rows, block):
             stop = min(rows, start + block)
             products = buffer[: stop - start]
-            torch.mm(x[start:stop].to(dtype), factor, out=products)
-            library.select_products(
-                ctypes.byref(job(start, stop)), pointer(products), int(rounded), pointer(norms)
-            )
+            torch.mm(x[start:stop], weight.T, out=products)
+            library.select_products(ctypes.byref(job(start, stop)), pointer(products))
         return values, indices, counts
-
-    def _by_int8(self) -> bool:
-        level = self.library.level
-        return level >= _WITH_TILES or (level >= _WITH_VNNI and not has_bf16_tiles())
 
     def screening(self) -> str:
         """How active latents are found on this processor."""
-        if self._by_int8():
-            units = "AMX" if self.library.level >= _WITH_TILES else "VNNI"
-            return f"products in 8 bits ({units}), what may be active again in float32"
-        if has_bf16_tiles():
-            return "products in bfloat16 (AMX), what may be active again in float32"
-        return "products in float32"
-
-
-def has_bf16_tiles() -> bool:
-    """Whether the processor multiplies bfloat16 matrices in hardware (AMX)."""
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(supported and supported())
+        if self.library.level < _WITH_VNNI:
+            return "products in float32"
+        units = "AMX" if self.library.level >= _WITH_TILES else "VNNI"
+        return f"products in 8 bits ({units}), what may be active again in float32"
 
 
 def _scratch(name: str, size: int, dtype: torch.dtype = torch.float32) -> Tensor:

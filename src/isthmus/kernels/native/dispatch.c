@@ -78,9 +78,8 @@ int64_t isthmus_select_int8(const isthmus_selection *j, const uint8_t *p, const 
 }
 #endif
 
-void isthmus_select_products(const isthmus_selection *job, const void *products, int32_t bfloat16,
-                             const float *norm) {
-    CALL(select_products, job, products, bfloat16, norm);
+void isthmus_select_products(const isthmus_selection *job, const float *products) {
+    CALL(select_products, job, products);
 }
 
 void isthmus_decode(const float *values, const int64_t *indices, const float *atoms, int64_t rows,

@@ -306,19 +306,16 @@ static void int8_task(void *argument, int64_t task, int slot) {
         state[r].c = (interval_list){own, own + room, (int32_t *)(own + 2 * room), 0};
         start_row(p, first + r, bytes + r * quads * 4, &state[r]);
     }
-    /* Of the next panel, what is fetched while one of the passes over TILED rows is made. */
-    const int64_t panel_bytes = PANEL * quads * 4, share = panel_bytes / (p->task_rows / TILED);
     product_block blocks[2] = {{.rows = 0}, {.rows = 0}}, *block = blocks, *before = blocks + 1;
     if (tiles) start_tiles();
     for (int64_t panel = 0; panel < panels; panel++) {
-        const uint8_t *weights = p->packed + panel * panel_bytes;
+        const uint8_t *weights = p->packed + panel * PANEL * quads * 4;
         for (int64_t r = 0; r < rows; r += at_once) {
             block->panel = panel;
             block->first = r;
             block->rows = rows - r < at_once ? rows - r : at_once;
             block->seen = 0;
             if (tiles) {
-                fetch_row((const float *)(weights + panel_bytes + r / TILED * share), share / 4);
                 tiled(weights, bytes + r * quads * 4, quads, block, p, before, state);
                 product_block *other = before;
                 before = block;

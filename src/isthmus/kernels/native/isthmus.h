@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#define ISTHMUS_ABI 3
+#define ISTHMUS_ABI 4
 
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
@@ -74,10 +74,8 @@ EXPORT void isthmus_pack(const float *weight, int64_t width, int64_t d, uint8_t 
  * in full. */
 EXPORT int64_t isthmus_select_int8(const isthmus_selection *job, const uint8_t *packed,
                                    const float *step, const float *norm, const float *rounding);
-/* Select from given products (job->rows, width) without bias: float32, or bfloat16 (as uint16_t),
- * whose rounding is bridged by computing the candidates again in float32 (`norm` as above). */
-EXPORT void isthmus_select_products(const isthmus_selection *job, const void *products,
-                                    int32_t bfloat16, const float *norm);
+/* Select from given products (job->rows, width) without bias. */
+EXPORT void isthmus_select_products(const isthmus_selection *job, const float *products);
 
 /* out[n] = sum_j values[n, j] atoms[indices[n, j]]. */
 EXPORT void isthmus_decode(const float *values, const int64_t *indices, const float *atoms,

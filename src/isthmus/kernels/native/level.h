@@ -24,8 +24,7 @@ int isthmus_has_tiles(void);
                                       const float *, const float *, int64_t, int64_t, int64_t,   \
                                       float *, float *, float *, int32_t);                       \
     void isthmus_row_update_##level(const isthmus_row_update *, float *, float *);               \
-    void isthmus_select_products_##level(const isthmus_selection *, const void *, int32_t,       \
-                                         const float *);
+    void isthmus_select_products_##level(const isthmus_selection *, const float *);
 
 DECLARE(portable)
 DECLARE(avx2)

@@ -11,38 +11,19 @@
 
 #define ROW_TASK 16
 
-/* The rounding of bfloat16 is at most 2^-9 of a number. For a product of vectors whose roundings
- * are independent the error is below 2^-9 c |x| |w| / sqrt(d) but for a chance of exp(-c^2 / 4). */
-#define BF16_HALF_STEP 0.001953125f
-#define BF16_SIGMAS 8.0f
-
 typedef struct {
     const isthmus_selection *job;
-    const void *products;
-    int bfloat16;
-    float largest_norm, largest_offset; /* of the latents, in units of what is compared */
+    const float *products;
     char *scratch;
     int64_t scratch_bytes, groups;
 } products_job;
 
-INLINE vec widened(const uint16_t *p, int64_t n) {
-    uint16_t half[LANES] = {0};
-    uint32_t bits[LANES];
-    memcpy(half, p, (size_t)n * sizeof *p);
-    for (int l = 0; l < LANES; l++) bits[l] = (uint32_t)half[l] << 16;
-    vec v;
-    memcpy(&v, bits, sizeof v);
-    return v;
-}
-
 INLINE vec magnitude(vec v) { return (vec)((ivec)v & 0x7FFFFFFF); }
 
 /* What is compared, for n <= LANES latents from `first`; inlined with constant flags. */
-INLINE vec keys_at(const isthmus_selection *job, const void *row, int bfloat16, int above,
-                   int64_t first, int64_t n) {
-    vec u = bfloat16 ? widened((const uint16_t *)row + first, n)
-                     : load_part((const float *)row + first, n);
-    u += load_part(job->bias + first, n);
+INLINE vec keys_at(const isthmus_selection *job, const float *row, int above, int64_t first,
+                   int64_t n) {
+    vec u = load_part(row + first, n) + load_part(job->bias + first, n);
     if (above) return u - load_part(job->cutoff + first, n);
     if (job->mode == SELECT_TOP_MAGNITUDE) u = magnitude(u);
     return job->priority ? u * load_part(job->priority + first, n) : u;
@@ -57,19 +38,19 @@ INLINE int any(ivec a) {
 }
 
 /* The keys of one row; for the largest also their maxima over `groups` strided groups. */
-INLINE void read_row(const products_job *p, const void *row, int bfloat16, int above, float *keys,
+INLINE void read_row(const products_job *p, const float *row, int above, float *keys,
                      float *maxima) {
     const int64_t width = p->job->width, groups = p->groups;
     for (int64_t g = 0; g < groups; g++) maxima[g] = -INFINITY;
     int64_t g = 0, i = 0;
     for (; i + LANES <= width; i += LANES) {
-        vec key = keys_at(p->job, row, bfloat16, above, i, LANES);
+        vec key = keys_at(p->job, row, above, i, LANES);
         store(keys + i, key);
         if (above || !groups) continue;
         store(maxima + g, larger(key, load(maxima + g)));
         g = g + LANES == groups ? 0 : g + LANES;
     }
-    if (i < width) store(keys + i, keys_at(p->job, row, bfloat16, above, i, width - i));
+    if (i < width) store(keys + i, keys_at(p->job, row, above, i, width - i));
     for (; i < width && !above && groups; i++, g++)
         if (keys[i] > maxima[g]) maxima[g] = keys[i];
 }
@@ -84,21 +65,11 @@ static void products_task(void *argument, int64_t task, int slot) {
     int32_t *latent = (int32_t *)(scratch + padded);
     int64_t stop = (task + 1) * ROW_TASK < job->rows ? (task + 1) * ROW_TASK : job->rows;
     for (int64_t n = task * ROW_TASK; n < stop; n++) {
-        const char *row = (const char *)p->products + n * width * (p->bfloat16 ? 2 : 4);
-        if (p->bfloat16)
-            above ? read_row(p, row, 1, 1, keys, maxima) : read_row(p, row, 1, 0, keys, maxima);
-        else
-            above ? read_row(p, row, 0, 1, keys, maxima) : read_row(p, row, 0, 0, keys, maxima);
+        const float *row = p->products + n * width;
+        above ? read_row(p, row, 1, keys, maxima) : read_row(p, row, 0, keys, maxima);
         float reach = above                ? 0.0f
                       : job->k < p->groups ? nearly_kth(maxima, p->groups, job->k, 16)
                                            : -INFINITY;
-        if (p->bfloat16) {
-            const float *x = job->x + n * d;
-            float spread = BF16_SIGMAS / sqrtf((float)d);
-            float unit = BF16_HALF_STEP * sqrtf(dot(x, x, d)) * (spread < 2.0f ? spread : 2.0f);
-            float size = fabsf(reach) + p->largest_offset;
-            reach -= 2.0f * (unit * p->largest_norm + 2.0f * BF16_HALF_STEP * size);
-        }
         candidates c = {score, scratch, latent, 0};
         vec limit = splat(reach);
         for (int64_t i = 0; i < width; i += LANES) {
@@ -110,14 +81,13 @@ static void products_task(void *argument, int64_t task, int slot) {
                 c.count += in[l] != 0;
             }
         }
-        /* Also for float32: a product's last bits depend on how many rows were multiplied. */
+        /* A product's last bits depend on how many rows were multiplied. */
         recompute(job, n, &c);
         write_row(job, n, &c);
     }
 }
 
-void LEVEL(select_products)(const isthmus_selection *job, const void *products, int32_t bfloat16,
-                            const float *norm) {
+void LEVEL(select_products)(const isthmus_selection *job, const float *products) {
     int64_t groups = 4 * job->k > 128 ? 4 * job->k : 128;
     groups = (groups + LANES - 1) / LANES * LANES;
     while (groups > job->width) groups = groups > LANES ? groups / 2 / LANES * LANES : 0;
@@ -125,15 +95,8 @@ void LEVEL(select_products)(const isthmus_selection *job, const void *products, 
     bytes = (bytes + 127) / 64 * 64;
     const int threads = job->threads > 1 ? job->threads : 1;
     char *scratch = aligned_alloc(64, (size_t)(bytes * threads));
-    products_job p = {.job = job, .products = products, .bfloat16 = bfloat16, .scratch = scratch,
+    products_job p = {.job = job, .products = products, .scratch = scratch,
                       .scratch_bytes = bytes, .groups = groups};
-    for (int64_t i = 0; i < job->width && bfloat16; i++) {
-        int above = job->mode == SELECT_ABOVE;
-        float scale = job->priority && !above ? job->priority[i] : 1.0f;
-        float offset = fabsf(job->bias[i]) * scale + (above ? fabsf(job->cutoff[i]) : 0.0f);
-        if (norm[i] * scale > p.largest_norm) p.largest_norm = norm[i] * scale;
-        if (offset > p.largest_offset) p.largest_offset = offset;
-    }
     run_tasks(products_task, &p, (job->rows + ROW_TASK - 1) / ROW_TASK, threads);
     free(scratch);
 }

@@ -63,7 +63,6 @@ static void decode_task(void *argument, int64_t task, int slot) {
             float value = job->values[n * k + j];
             if (value == 0.0f) continue;
             const float *row = job->atoms + job->indices[n * k + j] * d;
-            fetch_start(row, d);
             terms[count++] = (weighted){row, value};
             if (count == BATCH) {
                 weighted_sum(out, terms, count, d);
@@ -166,7 +165,6 @@ static void row_gradient(const isthmus_row_update *u, int64_t latent, float *g) 
             float value = factor->values[entry];
             if (value == 0.0f) continue;
             const float *row = factor->dense + entry / factor->k * d;
-            fetch_start(row, d);
             terms[count++] = (weighted){row, value};
             if (count == BATCH) {
                 weighted_sum(g, terms, count, d);

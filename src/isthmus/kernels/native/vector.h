@@ -63,8 +63,4 @@ INLINE void fetch_row(const float *row, int64_t d) {
     for (int64_t i = 0; i < d; i += LANES) __builtin_prefetch(row + i, 0, 2);
 }
 
-/* The start of a row that is soon read in full: the processor sees by itself how it goes on, and more
- * requests than it keeps at once would wait for each other. */
-INLINE void fetch_start(const float *row, int64_t d) { fetch_row(row, d < 128 ? d : 128); }
-
 #endif
