@@ -75,7 +75,7 @@ def rows() -> list[str]:
 
 
 def rule_rows() -> list[str]:
-    """Which rule of latents each layout has a word for, and the recipes that have it as they are."""
+    """Which rule of latents each layout has a word for, and the recipes that have it by default."""
     recipes: dict[str, list[str]] = defaultdict(list)
     for name, recipe in list_recipes().items():
         rule = _rule(recipe) if recipe.builtin else None
