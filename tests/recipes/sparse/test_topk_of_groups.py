@@ -36,7 +36,7 @@ def test_written_for_sparsify_and_read_again(tmp_path):
     assert again.config["recipe"] == "topk"
     assert again.config["options"]["grouped"]
     np.testing.assert_allclose(again.encode(X), model.encode(X), atol=1e-4)
-    with pytest.raises(IsthmusError, match="SAELens has no groupmax dictionary"):
+    with pytest.raises(IsthmusError, match="SAELens has no dictionary of the rule groupmax"):
         write(model, tmp_path / "saelens", format="saelens")
 
 
