@@ -53,6 +53,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     headline="MNIST, all 70,000 images at 28x28: accuracy 0.965, NMI 0.917; USPS 0.964 and 0.927 "
     "(table 2, means of 5 runs, no labels used for tuning). k-means on MNIST's pixels: 0.534 and "
     "0.500 (table 2). Elsewhere, MNIST: autoencoder and k-means 0.760 and 0.667.",
+    reading="At 5,000 images and 10 feature maps k-means of the autoencoder's codes (0.40) does "
+    "worse than of the pixels (0.51), so that the 0.07 that DEPICT gains on it, positive as they "
+    "are, are gained on nothing that one would use. Without the sizes in its targets, or with "
+    "nothing rebuilt, it puts nearly all rows into one cluster, as the paper says.",
     setting=f"MNIST at 14x14, {ROWS:,} images, all of them clustered; {MAPS[0]} feature maps a "
     f"layer (paper: 50), {STEPS:,} steps of 100 (60 passes) for every network, of which 30 % "
     "pretrain. All arms have the same architecture and the same start. The rates of DEPICT and of "
