@@ -105,6 +105,7 @@ SETTINGS: dict[str, Setting] = {
     "sparse-coding": Setting("digits", {"latent_dim": 128, "k": 8}),
     "swae": Setting("digits", DENSE),
     "switch": Setting("digits", {**TOP, "experts": 4}),
+    "temporal": Setting("walks", {"latent_dim": 32, "k": 2, "steps": 600, "batch_size": 32, "lr": 3e-3}),
     "text-vae": Setting("texts", TEXTS),
     "topk": Setting("digits", TOP),
     "top-afa": Setting("digits", {**ATOMS, "k_aux": 32}),
@@ -125,6 +126,7 @@ ROWS = {
     "all layers": "what all MLPs of the package's language model read and write",
     "in and out": "what an MLP of the package's language model reads and writes",
     "texts": "made sentences",
+    "walks": "made series of four slow walks with a few spikes",
 }
 """What the rows of a setting are."""
 POINTS = {
@@ -142,6 +144,9 @@ def rows_of(name: str) -> tuple[Any, Any, Any]:
     if name in POINTS:
         source = data.as_source(f"lm:resident@{POINTS[name]}?tokens=8000&text=samples")
         return source, source, None
+    if name == "walks":
+        rows = made_walks()
+        return rows[:-40], rows[-40:], None
     if name == "texts":
         texts = made_texts()
         return texts[:-40], texts[-40:], None
@@ -157,6 +162,14 @@ def rows_of(name: str) -> tuple[Any, Any, Any]:
             {"upper": x[:, :, :4], "lower": x[:, :, 4:]} for x in (held.train, held.test)
         ), None
     return held.train, held.test, held.test_labels
+
+
+def made_walks() -> np.ndarray:
+    """Series ``(rows, 32, 4)`` that drift slowly, each with a few sudden spikes."""
+    rng = np.random.default_rng(0)
+    drift = np.cumsum(0.15 * rng.standard_normal((1200, 32, 4)), axis=1)
+    spikes = 2.0 * (rng.random((1200, 32, 1)) < 0.08) * np.eye(4)[rng.integers(4, size=(1200, 32))]
+    return (drift + rng.standard_normal((1200, 1, 4)) + spikes).astype(np.float32)
 
 
 def made_texts() -> list[str]:

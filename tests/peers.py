@@ -53,6 +53,24 @@ CROSSCODERS = sorted(path.name for path in (FIXTURES / "crosscoders").iterdir())
 """Crosscoders that peers wrote."""
 
 
+TEXTS = sorted(path.name for path in (FIXTURES / "temporal").iterdir())
+"""Temporal dictionaries that SAELens wrote, one in the authors' layout."""
+
+
+def temporal(name):
+    """A temporal dictionary, texts for it, and what SAELens made of them."""
+    folder = FIXTURES / "temporal" / name
+    found = load_file(folder / "recorded.safetensors")
+    return isthmus.from_pretrained(folder), found["x"], found
+
+
+def text_differences(model, x, found):
+    """As :func:`differences`, of what is new, of what was predicted and of the outputs."""
+    code = model.encode(x, code=True)
+    pairs = ((code.z, "codes"), (code.predicted, "predicted"), (model.reconstruct(x), "output"))
+    return [float((own - found[n]).abs().max() / found[n].abs().max()) for own, n in pairs]
+
+
 def layer_set(name):
     """A cross-layer set that a peer wrote, rows for it by name, and what that made of them."""
     folder = FIXTURES / "cross-layer" / name

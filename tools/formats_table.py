@@ -57,6 +57,12 @@ def rows() -> list[str]:
         name = model.config["published"]["format"]
         classes[name].add(kind)
         largest[name] = max(largest[name], *peers.several_differences(model, x, found))
+    for case in peers.TEXTS:
+        with collected(quiet=True):
+            model, x, found = peers.temporal(case)
+        name = model.config["published"]["format"]
+        classes[name].add("TemporalSAE")
+        largest[name] = max(largest[name], *peers.text_differences(model, x, found))
     lines = ["| layout | classes of the cases | read | written | largest difference |",
              "| --- | --- | --- | --- | --- |"]  # fmt: skip
     for name, layout in FORMATS.items():

@@ -277,3 +277,18 @@ def test_misspelt_points_and_orders(folder):
         store.source("layers.2", order="block")
     with pytest.raises(IsthmusError, match="name each once"):
         store.pair("layers.2", "layers.2")
+
+
+def test_activations_by_texts_are_those_of_each_row_in_order(tmp_path):
+    from isthmus.language import documents, open_model, pack
+
+    host = open_model("resident")
+    tokens = pack(documents("samples"), host.tokenizer, 24, 200)
+    store = harvest(host, tokens, "layers.1", tmp_path / "store", progress=False)
+    texts = store.texts("layers.1")
+    where = store.where(torch.arange(len(store)))
+    assert sum(map(len, texts)) == len(store)
+    for number in range(len(texts)):
+        index = torch.nonzero(where["row"] == number)[:, 0]
+        assert (where["place"][index].diff() > 0).all()
+        np.testing.assert_array_equal(texts[number], store.rows("layers.1", index).numpy())

@@ -150,6 +150,19 @@ class Store:
         parts = [self._tokens(number) for number in range(len(self.provenance.runs))]
         return _joined(parts, [documents for _, documents in self.provenance.offsets()])
 
+    def texts(self, point: str) -> list[np.ndarray]:
+        """The activations by rows of the text, each float32 ``(tokens, width)``, in their order.
+
+        What models of texts read (``temporal``). Tokens that were left out (special ones, those of
+        an outlying norm) are missing, and close up.
+        """
+        rows = self.where(torch.arange(len(self)))["row"]
+        order = torch.argsort(rows, stable=True)
+        counts = torch.bincount(rows).tolist()
+        return [
+            self.rows(point, index).numpy() for index in order.split([n for n in counts if n])
+        ]
+
     def source(self, points: str | Sequence[str], order: Order = "rows") -> "StoreSource":
         """Training data: the activations of a point, or the collection of those of several."""
         return StoreSource(self, [points] if isinstance(points, str) else points, order)

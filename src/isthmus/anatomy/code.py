@@ -86,6 +86,10 @@ class Code:
         row = torch.arange(rows, device=z.device).repeat_interleave(width)
         return row, torch.arange(width, device=z.device).repeat(rows), z.reshape(-1)
 
+    def by_position(self) -> "Code":
+        """A row for each position, of kinds that have codes of several a row; else the same."""
+        return self
+
     def matrix(self) -> "csr_array":
         """What :meth:`active` says, as a sparse matrix ``(rows, width)``, off the graph.
 

@@ -5,14 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import (
-    Autoencoder,
-    Code,
-    DiscreteCode,
-    GaussianCode,
-    SparseCode,
-    ThresholdCode,
-)
+from isthmus.anatomy import AnySparseCode, Autoencoder, Code, DiscreteCode, GaussianCode
 from isthmus.anatomy.tree import elements, leaves, like
 from isthmus.evaluation.codebook import CodebookCounts
 from isthmus.evaluation.likelihood_bounds import GaussianPosterior
@@ -110,7 +103,7 @@ class _Rank:
         self.spectrum = Spectrum()
 
     def update(self, batch: MeasuredBatch) -> None:
-        self.spectrum.update(batch.code)
+        self.spectrum.update(batch.code.by_position())
 
     def results(self) -> list[Result]:
         return [self.spectrum.effective_rank(), self.spectrum.numerical_rank()]
@@ -149,8 +142,7 @@ def _spread(setting: MeasureOptions) -> _Spread | None:
     return _Spread() if setting.model.decoder is None else None
 
 
-@measures(SparseCode)
-@measures(ThresholdCode)
+@measures(AnySparseCode)
 class _Sparsity:
     def __init__(self, setting: MeasureOptions) -> None:
         self.firing = Firing()

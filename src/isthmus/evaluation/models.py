@@ -23,7 +23,8 @@ def evaluate(
     in the user's units; of tokens instead ``exact_match``, ``token_accuracy``, ``nats_per_token``
     and, of texts, ``bits_per_byte``. A Gaussian code: ``importance_bound`` with ``samples``
     importance samples, ``elbo``, ``bits_per_dim`` where the likelihood is one, ``kl``,
-    ``active_units``. A sparse or thresholded code: ``l0``, ``dead_share``, ``dense_share``. A
+    ``active_units``. A sparse or thresholded code: ``l0``, ``dead_share``, ``dense_share`` (of
+    several positions in a row: of a position). A
     discrete code: ``codebook_use``, ``perplexity``. Any code of at most 4096 latents:
     ``latent_rank`` (effective), ``numerical_rank``. No decoder: ``latent_std``. Kinds of code may
     add to these (:func:`isthmus.evaluation.measures`).

@@ -28,8 +28,10 @@ class Firing:
     def update(self, code: Array | Code) -> "Firing":
         """Take in dense ``(rows, *latent)`` values or a code; a sparse one stays sparse.
 
-        The indices of a :class:`SparseCode` are taken to be distinct within a row.
+        The indices of a :class:`SparseCode` are taken to be distinct within a row. Of codes of
+        several positions (``temporal``) each position is a row.
         """
+        code = code.by_position() if isinstance(code, Code) else code
         if isinstance(code, SparseCode):
             return self._sparse(code)
         z = code.z if isinstance(code, Code) else code

@@ -76,13 +76,15 @@ def filled(
     options, _ = recipe.parse(options)
     with torch.device("meta"):
         model = recipe.build(signal, options)
-    small = {**options, "latent_dim": max(_TWIN, record.k or 0)}
-    with drawing(torch.device("cpu"), 0):
-        twin = recipe.build(signal, small)
     if mode is not None:  # the meta model's scaler has no values yet
         rescale(model, mode)
-        rescale(twin, mode)
-    fresh = twin.state_dict()
+    fresh: dict[str, Tensor] = {}
+    if {*model.state_dict()} - {*tensors}:
+        with drawing(torch.device("cpu"), 0):
+            twin = recipe.build(signal, {**options, "latent_dim": max(_TWIN, record.k or 0)})
+        if mode is not None:
+            rescale(twin, mode)
+        fresh = twin.state_dict()
     state: dict[str, Tensor] = {}
     for key, meta in model.state_dict().items():
         if key in tensors:

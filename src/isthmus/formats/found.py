@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isthmus.anatomy import Autoencoder
 from isthmus.errors import IsthmusError
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
@@ -99,6 +100,20 @@ class Found:
     """One threshold that the file has beside the k by which its class chooses latents."""
     asks_k: bool = False
     """Whether the file does not say how many latents are on."""
+
+
+class Made:
+    """What a reader found of a dictionary of which it makes the model itself.
+
+    ``parameters`` is the number of its weights, which are not read yet.
+    """
+
+    record: Record
+    parameters: int
+
+    def model(self) -> Autoencoder:
+        """The model, in little more memory than it takes itself."""
+        raise NotImplementedError
 
 
 def only(

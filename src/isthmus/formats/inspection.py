@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.formats.found import Found
+from isthmus.formats.found import Found, Made
 from isthmus.formats.header_check import check_headers
 from isthmus.formats.location import Location, locate
 from isthmus.formats.recognition import read_at
 from isthmus.formats.record import NORMS, Record
-from isthmus.formats.several import Several
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def inspect(
     record = dictionary.record
     record.source, record.revision = str(place), place.revision
     place.check(sha256)
-    if isinstance(dictionary, Several):
+    if isinstance(dictionary, Made):
         return Inspection(layout.title, record, (), None, dictionary.parameters)
     check_headers(dictionary)
     count = sum(math.prod(stored.shape) for stored in dictionary.weights.values())

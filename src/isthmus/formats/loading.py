@@ -11,12 +11,11 @@ from torch import Tensor
 from isthmus.anatomy import Array, Autoencoder, Source
 from isthmus.errors import IsthmusError
 from isthmus.formats.assembly import assembled
-from isthmus.formats.found import UNUSED, Found
+from isthmus.formats.found import UNUSED, Found, Made
 from isthmus.formats.header_check import check_headers
 from isthmus.formats.location import HUB, Location, locate
 from isthmus.formats.orientation import check_orientation
 from isthmus.formats.recognition import check_alone, read_at
-from isthmus.formats.several import Several
 from isthmus.notices import say
 from isthmus.recipes.sparse.jumprelu import to_jumprelu
 from isthmus.runs import load
@@ -94,13 +93,13 @@ def opened(
     record.source, record.revision = str(place), place.revision
     record.sha256 = place.hashes()
     place.check(sha256)
-    if isinstance(dictionary, Several):
+    if isinstance(dictionary, Made):
         _check_settled(place, k, calibrate, threshold)
-        several = dictionary.model()
-        several.config["published"] = record.to_dict()
+        model = dictionary.model()
+        model.config["published"] = record.to_dict()
         for note in record.notes:
             say(f"{place}: {note}")
-        return several.to(resolve_device(device))
+        return model.to(resolve_device(device))
     _counted(dictionary, k)
     _chosen(dictionary, threshold)
     check_headers(dictionary)

@@ -20,14 +20,13 @@ from isthmus.formats import (
     qwen_scope,
     saelens,
     sparsify,
-    temporal,
+    temporal_files,
 )
-from isthmus.formats.found import Found
+from isthmus.formats.found import Found, Made
 from isthmus.formats.location import Location
-from isthmus.formats.several import Several
 from isthmus.training.checkpoint import CONFIG, MODEL
 
-Reader = Callable[[Location, Sequence[str]], Found | Several]
+Reader = Callable[[Location, Sequence[str]], Found | Made]
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ _ALL = (
         crosscoders.recognises,
         crosscoders.read,
     ),
-    ("temporal", "temporal", temporal.recognises, temporal.read),
+    ("temporal", "temporal", temporal_files.recognises, temporal_files.read),
     ("qwen-scope", "Qwen Scope", qwen_scope.recognises, qwen_scope.read),
     ("hook-z", "hook_z (Kissane, Krzyzanowski)", hook_z.recognises, hook_z.read),
     ("openai", "OpenAI", openai.recognises, openai.read),
@@ -90,7 +89,7 @@ FORMATS = {one[0]: Format(*one) for one in _ALL}
 
 def read_at(
     place: Location, asked: str | None = None, ignore: Sequence[str] = ()
-) -> tuple[Format, Found | Several]:
+) -> tuple[Format, Found | Made]:
     """The layout of what lies there, and what its reader finds; no weight is read yet.
 
     An error where files of another layout lie beside those that it reads, unless it was ``asked``

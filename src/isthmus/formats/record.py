@@ -38,6 +38,8 @@ class Record:
         How each row is normalised: :data:`NORMS` has the formulas.
     decoder_norm
         ``unit``: atoms have length 1; ``free``; ``folded``: they were made so when it was read.
+    context
+        Layers of attention that predict a position from those before it (temporal dictionaries).
     skip
         Whether a matrix leads from what is read to what is written past the latents.
     dtype
@@ -74,6 +76,7 @@ class Record:
     output_scale: float = 1.0
     row_norm: RowNorm = "none"
     decoder_norm: Literal["unit", "free", "folded"] = "free"
+    context: int = 0
     skip: bool = False
     transcoder: bool = False
     dtype: str = "float32"
@@ -108,6 +111,8 @@ class Record:
         scaled = "" if self.input_scale == 1.0 else f"{self.input_scale:.6g} "
         x = f"({scaled}x - b_dec)" if self.subtract_bias else f"{scaled}x"
         u = f"u = {x} W_enc + b_enc"
+        if self.context:
+            u = f"u = max(({x} - p) W_enc, 0) / {4 * self.d_in}, p what is predicted of {x}"
         lengths = " |W_dec|" if self.weigh else ""
         one = "one for all" if self.threshold == "one" else "each its own"
         codes = {
@@ -126,6 +131,7 @@ class Record:
         }[self.activation]
         back = "" if self.output_scale == 1.0 else f" / {self.output_scale:.6g}"
         written = "f W_dec + b_dec" + (" + x W_skip^T" if self.skip else "")
+        written += " + p" if self.context else ""
         y = f"y = ({written}){back}" if back else f"y = {written}"
         pursuit = self.activation.endswith("pursuit")
         parts = [NORMS[self.row_norm], f"r = {x}" if pursuit else u, codes, y]

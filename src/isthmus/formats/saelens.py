@@ -12,7 +12,19 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import IsthmusError, unknown
-from isthmus.formats.found import Found, Given, Stored, Weight, count, linear, needed, only, setting
+from isthmus.formats import temporal_files
+from isthmus.formats.found import (
+    Found,
+    Given,
+    Made,
+    Stored,
+    Weight,
+    count,
+    linear,
+    needed,
+    only,
+    setting,
+)
 from isthmus.formats.location import Location
 from isthmus.formats.record import Record
 from isthmus.formats.sayable import check_sayable
@@ -51,9 +63,6 @@ _FLAT = {
 """Settings before version 6, when all stood side by side."""
 _TOKENS = ("prepend_bos", "exclude_special_tokens", "context_size", "seqpos_slice",
            "sequence_separator_token", "disable_concat_sequences")  # fmt: skip
-_ABSENT = {
-    "temporal": "attention over positions (temporal)",
-}
 _RULES = {
     "standard": "relu",
     "standard_training": "relu",
@@ -86,18 +95,15 @@ def recognises(place: Location) -> bool:
     return CONFIG in place.names and WEIGHTS in place.names
 
 
-def read(place: Location, ignore: Sequence[str] = ()) -> Found:
+def read(place: Location, ignore: Sequence[str] = ()) -> Found | Made:
     """The dictionary of a folder, its weights not read yet."""
     stored = place.settings(CONFIG)
     old = "metadata" not in stored
     cfg, about = (_of_old(stored)) if old else (stored, dict(stored["metadata"] or {}))
-    only(place, _SHAPE | _TRAINING | (_FLAT if old else set()), cfg, "settings", ignore)
     architecture = str(cfg.get("architecture", "standard" if old else None))
-    if architecture in _ABSENT:
-        raise IsthmusError(
-            f"{place} is a {architecture} dictionary of SAELens, and {_ABSENT[architecture]} has "
-            "no recipe here yet: use SAELens for this one"
-        )
+    if architecture == "temporal":
+        return temporal_files.of_saelens(place, cfg, about, ignore)
+    only(place, _SHAPE | _TRAINING | (_FLAT if old else set()), cfg, "settings", ignore)
     if architecture not in _RULES:
         raise unknown("architecture of SAELens", architecture, _RULES)
     transcoder = "transcoder" in architecture

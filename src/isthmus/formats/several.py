@@ -11,7 +11,7 @@ from isthmus.anatomy import Autoencoder, Batch, Signal
 from isthmus.anatomy.each import EachScaler, key_of
 from isthmus.errors import IsthmusError
 from isthmus.formats.assembly import filled
-from isthmus.formats.found import Weight
+from isthmus.formats.found import Made, Weight
 from isthmus.formats.record import Record
 
 CROSS_LAYER, CROSSCODER = "cross-layer-transcoder", "crosscoder"
@@ -23,7 +23,7 @@ Atoms = Iterator[tuple[int, int, int, Tensor]]
 
 
 @dataclass
-class Several:
+class Several(Made):
     """What a reader found of a dictionary of several places; its weights are not read yet.
 
     widths

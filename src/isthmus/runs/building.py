@@ -90,7 +90,12 @@ def _fixed_deviation(recipe: Recipe, options: Mapping[str, Any]) -> bool | dict[
 
 def reads_features(recipe: Recipe) -> bool:
     """Whether a recipe reads rows of features, in which direction is all that matters."""
-    return recipe.scaling in ("global", "norm")
+    return recipe.scaling in ("global", "norm") and not reads_series(recipe)
+
+
+def reads_series(recipe: Recipe) -> bool:
+    """Whether a recipe reads rows of steps and nothing else."""
+    return "series" in recipe.kinds and "vector" not in recipe.kinds
 
 
 def fitting_batch(training: TrainingOptions, rows: int, *, explicit: bool) -> TrainingOptions:

@@ -15,7 +15,7 @@ from isthmus.data.files import as_chosen
 from isthmus.data.given import Columns, given_source, has_columns
 from isthmus.errors import IsthmusError
 from isthmus.recipes import Recipe
-from isthmus.runs.building import reads_features
+from isthmus.runs.building import reads_features, reads_series
 from isthmus.training import TrainingOptions
 
 DataLike = Any
@@ -26,7 +26,11 @@ def asked_of(options: dict[str, Any], recipe: Recipe | None = None) -> data_opti
     """What options say of the data, taken out of them, for a recipe whose own names win."""
     fields = {} if recipe is None else recipe.model_options.model_fields
     how = data_options.DataOptions.taken(options, fields)
-    return how if recipe is None else how.of_features(_takes_positions(recipe))
+    if recipe is None:
+        return how
+    if reads_series(recipe) and recipe.model is None:
+        return replace(how, reading=how.reading.or_kind("series"))
+    return how.of_features(_takes_positions(recipe))
 
 
 def _takes_positions(recipe: Recipe) -> bool:

@@ -68,6 +68,9 @@ TEXTS = [
 ]
 """Texts of different lengths."""
 
+SERIES = [_rows(96, (9, 4), False)[i, : 5 + i % 5] for i in range(96)]
+"""Series of four channels, of different lengths."""
+
 SmallRows = Any
 """An array of rows, a mapping of names to such arrays, or a list of rows of different lengths."""
 
@@ -115,7 +118,7 @@ def case(
     sizes = {k: v for k, v in SMALL.items() if k in recipe.model_options.model_fields}
     all_options = {**sizes, **(options or {})}
     problems: list[tuple[bool, IsthmusError]] = []
-    candidates: list[SmallRows] = [VECTORS, IMAGES, COLLECTION, LAYERS, TEXTS]
+    candidates: list[SmallRows] = [VECTORS, IMAGES, COLLECTION, LAYERS, TEXTS, SERIES]
     if rows is not None:
         ragged = isinstance(rows, list) and is_ragged(rows)
         candidates = [rows if isinstance(rows, Mapping) or ragged else np.asarray(rows)]
