@@ -56,6 +56,7 @@ TEXTS = {
     "batch_size": 64,
     "lr": 3e-3,
 }
+WALKS = {"latent_dim": 32, "k": 2, "steps": 600, "batch_size": 32, "lr": 3e-3}
 PATCHES = {"latent_dim": 32, "depth": 2, "decoder_depth": 1, "patch": 2, "heads": 2}
 STAGES = {**DENSE, **SHARP, "steps": 2400, "lr": 1e-3, "second_hidden": (64, 64)}
 LAYERS = {"latent_dim": 256, "steps": 400, "batch_size": 256}
@@ -105,7 +106,7 @@ SETTINGS: dict[str, Setting] = {
     "sparse-coding": Setting("digits", {"latent_dim": 128, "k": 8}),
     "swae": Setting("digits", DENSE),
     "switch": Setting("digits", {**TOP, "experts": 4}),
-    "temporal": Setting("walks", {"latent_dim": 32, "k": 2, "steps": 600, "batch_size": 32, "lr": 3e-3}),
+    "temporal": Setting("walks", WALKS),
     "text-vae": Setting("texts", TEXTS),
     "topk": Setting("digits", TOP),
     "top-afa": Setting("digits", {**ATOMS, "k_aux": 32}),

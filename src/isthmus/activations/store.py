@@ -159,9 +159,7 @@ class Store:
         rows = self.where(torch.arange(len(self)))["row"]
         order = torch.argsort(rows, stable=True)
         counts = torch.bincount(rows).tolist()
-        return [
-            self.rows(point, index).numpy() for index in order.split([n for n in counts if n])
-        ]
+        return [self.rows(point, index).numpy() for index in order.split([n for n in counts if n])]
 
     def source(self, points: str | Sequence[str], order: Order = "rows") -> "StoreSource":
         """Training data: the activations of a point, or the collection of those of several."""
