@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from isthmus.interpretation import (
         attribution,
         attribution_graph,
+        circuits,
         encoding,
         features,
         fidelity,
@@ -24,6 +25,19 @@ if TYPE_CHECKING:
     )
     from isthmus.interpretation.attribution import Trace, edges
     from isthmus.interpretation.attribution_graph import AttributionGraph, direct_effects
+    from isthmus.interpretation.circuits import (
+        Ablated,
+        Heads,
+        ablate_heads,
+        answer_odds,
+        attribute_heads,
+        code_scores,
+        discrete_codes,
+        edge_scores,
+        head_dictionary,
+        head_outputs,
+        heads_of,
+    )
     from isthmus.interpretation.encoding import coded, decoded
     from isthmus.interpretation.features import (
         Example,
@@ -68,6 +82,19 @@ if TYPE_CHECKING:
 _NAMES = {
     "attribution": ("Trace", "edges"),
     "attribution_graph": ("AttributionGraph", "direct_effects"),
+    "circuits": (
+        "Ablated",
+        "Heads",
+        "ablate_heads",
+        "answer_odds",
+        "attribute_heads",
+        "code_scores",
+        "discrete_codes",
+        "edge_scores",
+        "head_dictionary",
+        "head_outputs",
+        "heads_of",
+    ),
     "encoding": ("coded", "decoded"),
     "features": (
         "Example",
@@ -130,6 +157,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Ablated",
     "AttributionGraph",
     "Batch",
     "Edit",
@@ -137,6 +165,7 @@ __all__ = [
     "Example",
     "Family",
     "Features",
+    "Heads",
     "Irreducibility",
     "Label",
     "Labelling",
@@ -147,14 +176,21 @@ __all__ = [
     "Splice",
     "Steering",
     "Trace",
+    "ablate_heads",
+    "answer_odds",
+    "attribute_heads",
     "attribution",
     "attribution_graph",
     "behaviour",
+    "circuits",
+    "code_scores",
     "coded",
     "decoded",
     "direct_attribution",
     "direct_effects",
     "direction_clusters",
+    "discrete_codes",
+    "edge_scores",
     "edges",
     "encoding",
     "end_to_end",
@@ -165,8 +201,11 @@ __all__ = [
     "firing_shares",
     "geometry",
     "gradient_pursuit",
+    "head_dictionary",
+    "head_outputs",
     "head_shares",
     "heads",
+    "heads_of",
     "host_training",
     "irreducibility",
     "label",
