@@ -103,6 +103,7 @@ SETTINGS: dict[str, Setting] = {
     "relu-l1": Setting("digits", L0),
     "sign": Setting("digits", {"latent_dim": 64, "steps": 500, "batch_size": 128}),
     "simsiam": Setting("digits", VIEWS),
+    "sparsey": Setting("digits", {"units": 32, "grid": 4}, plane=True),
     "sparse-coding": Setting("digits", {"latent_dim": 128, "k": 8}),
     "swae": Setting("digits", DENSE),
     "switch": Setting("digits", {**TOP, "experts": 4}),

@@ -142,7 +142,8 @@ def test_sizes_that_are_chosen_build_a_model():
         if not recipe.builtin or "vector" not in recipe.kinds:
             continue
         data = np.random.default_rng(0).normal(size=(60, 9)).astype(np.float32)
-        source = as_source(np.abs(data) if name == "nmf" else data)
+        read = {"nmf": np.abs(data), "sparsey": (data > 0).astype(np.float32)}
+        source = as_source(read.get(name, data))
         with notices.collected(quiet=True):
             options, _ = recipe.parse(sized(recipe, {}, source))
         if name not in ("depict", "vq-vae", "mae"):
