@@ -1,6 +1,6 @@
-"""FVU at L0 of the sparse recipes that were mended, before and after, on three sets of rows.
+"""FVU at L0 of the sparse recipes that were mended, before and after, on four sets of rows.
 
-Planted rows, ResNet-18 activations (``ISTHMUS_DATA``) and the resident model's residual stream.
+Planted rows, ResNet-18 activations (``ISTHMUS_DATA``) and both resident models' residual streams.
 What runs is whatever ``isthmus`` is on the path, under the name that ``--tag`` gives: the same
 module fits the old code in a worktree of its own.
 
@@ -19,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 """What is fitted; a training option that is not here is the recipe's own."""
 SHARED = {"latent_dim": 256, "batch_size": 256}
-SETS = ("planted", "resnet18", "resident")
+SETS = ("planted", "resnet18", "resident", "resident-circuits")
 Rows = tuple[np.ndarray, np.ndarray]
 Point = dict[str, Any]
 
@@ -57,18 +58,19 @@ def resnet18(seed: int) -> Rows:
     return rows[order[1000:]], rows[order[:1000]]
 
 
-def resident(seed: int) -> Rows:
-    """The residual stream of the resident model, another place of its text for every seed."""
+def resident(seed: int, name: str = "resident") -> Rows:
+    """The residual stream of a resident model, another place of its text for every seed."""
     from isthmus.activations import harvest
     from isthmus.language import documents, open_model, pack
 
-    host, found = open_model("resident"), []
-    with tempfile.TemporaryDirectory() as name:
+    prefix = "circuits-" if name == "resident-circuits" else ""
+    host, rows = open_model(name), []
+    with tempfile.TemporaryDirectory() as folder:
         for text, count in (("training", 16_384), ("held-out", 2048)):
-            tokens = pack(documents(text)[seed:], host.tokenizer, host.context, count)
-            source = harvest(host, tokens, "layers.1", Path(name) / text).source("layers.1")
-            found.append(source.rows(np.arange(len(source))).numpy())
-    return found[0], found[1]
+            tokens = pack(documents(prefix + text)[seed:], host.tokenizer, host.context, count)
+            source = harvest(host, tokens, "layers.1", Path(folder) / text).source("layers.1")
+            rows.append(np.asarray(source.rows(np.arange(len(source)))))
+    return rows[0], rows[1]
 
 
 def fitted(kind: str, rows: Rows, steps: int, seed: int) -> Point:
@@ -87,6 +89,7 @@ def run(args: argparse.Namespace, kept: dict[str, Point]) -> None:
     """Make the fits that are not there yet."""
     makers: dict[str, Callable[[int], Rows]] = {
         "planted": planted, "resnet18": resnet18, "resident": resident,
+        "resident-circuits": partial(resident, name="resident-circuits"),
     }  # fmt: skip
     for name in args.data.split(","):
         for seed in range(args.seeds):
