@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         host_training,
         labels,
         places,
+        regions,
         selection,
         splice,
         steering,
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
         write_labels,
     )
     from isthmus.interpretation.places import Places
+    from isthmus.interpretation.regions import Concepts, iou, region_concepts, region_scores
     from isthmus.interpretation.selection import firing_shares, ranked_latents, separation
     from isthmus.interpretation.splice import Edit, Splice, spliced
     from isthmus.interpretation.steering import Steering, steered_generate
@@ -132,6 +134,7 @@ _NAMES = {
         "write_labels",
     ),
     "places": ("Places",),
+    "regions": ("Concepts", "iou", "region_concepts", "region_scores"),
     "selection": ("firing_shares", "ranked_latents", "separation"),
     "splice": ("Edit", "Splice", "spliced"),
     "steering": ("Steering", "steered_generate"),
@@ -160,6 +163,7 @@ __all__ = [
     "Ablated",
     "AttributionGraph",
     "Batch",
+    "Concepts",
     "Edit",
     "ErrorParts",
     "Example",
@@ -207,6 +211,7 @@ __all__ = [
     "heads",
     "heads_of",
     "host_training",
+    "iou",
     "irreducibility",
     "label",
     "labels",
@@ -219,6 +224,9 @@ __all__ = [
     "read_features",
     "read_labels",
     "rebuilt_by",
+    "region_concepts",
+    "region_scores",
+    "regions",
     "score_difference",
     "selection",
     "separability",

@@ -1,6 +1,7 @@
 """A model of a small task does it, and heads do it."""
 
 import numpy as np
+import pytest
 import torch
 
 from isthmus.data.made.circuit_tasks import circuit_task
@@ -9,6 +10,7 @@ from isthmus.studies import Trial
 from isthmus.studies.benches.task_hosts import task_host
 
 
+@pytest.mark.slow
 def test_greater_than_is_learnt_by_few_heads():
     model = task_host("greater-than", Trial(1))
     prompts = circuit_task("greater-than").prompts(100, np.random.default_rng(0))
