@@ -65,7 +65,10 @@ def harvest(
     rows for any other module (:class:`~isthmus.activations.row_feed.RowFeed` says what is a token
     then). ``batch`` rows go through at once. ``dtype`` is how they are stored: float32, float16,
     bfloat16 or int8 (with a scale for each row of activations, its largest elements apart); what
-    the model computes in is its own type. ``text`` and ``name`` say for provenance what the text
+    the model computes in is its own type. Beside the activation at ``layers.1``,
+    ``layers.1:gradient`` is the gradient of the next token's loss with respect to it, at the price
+    of a backward pass (:func:`isthmus.activations.gradients.loss_gradients`); it leaves no token
+    out for its norm. ``text`` and ``name`` say for provenance what the text
     and the module are. ``axis`` says on which axis of a module's tensors the features lie, for all
     points or by point, where that is not to be found out (:mod:`isthmus.activations.axes`).
 

@@ -1,12 +1,14 @@
 """What flows through a model at chosen points, taken in one forward pass."""
 
 import contextlib
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from isthmus.activations.points import Point, Side, resolve
 from isthmus.errors import IsthmusError, unknown
@@ -230,3 +232,51 @@ def _tensors(content: Any) -> Iterator[Tensor]:
     elif dataclasses.is_dataclass(content) and not isinstance(content, type):
         for field in dataclasses.fields(content):
             yield from _tensors(getattr(content, field.name))
+
+
+def hooked(point: Point, edit: Callable[[Tensor], Tensor]) -> RemovableHandle:
+    """Replace the activation at a point by ``edit`` of it, until the handle is removed.
+
+    Which tensor counts is decided as :class:`Activations` does.
+    """
+    if point.side == "input":
+
+        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            by_keyword = {key: kwargs[key] for key in ("hidden_states",) if key in kwargs}
+            old = needed_tensor((args, by_keyword, kwargs), point)
+            new = edit(old)
+            return _with(args, old, new), _with(kwargs, old, new)
+
+        return point.module.register_forward_pre_hook(before, with_kwargs=True)
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        old = needed_tensor(output, point)
+        return _with(output, old, edit(old))
+
+    return point.module.register_forward_hook(after)
+
+
+def _with(structure: Any, old: Tensor, new: Tensor) -> Any:
+    """The same structure with one tensor in another's place; what does not hold it is kept."""
+    if structure is old:
+        return new
+    if isinstance(structure, Mapping):
+        changed = {key: _with(value, old, new) for key, value in structure.items()}
+        changed = {key: value for key, value in changed.items() if value is not structure[key]}
+        if not changed:
+            return structure
+        twin: Any = copy.copy(structure)
+        for key, value in changed.items():
+            twin[key] = value
+        return twin
+    if isinstance(structure, (list, tuple)):
+        items = [_with(value, old, new) for value in structure]
+        if all(a is b for a, b in zip(items, structure, strict=True)):
+            return structure
+        return type(structure)(*items) if hasattr(structure, "_fields") else type(structure)(items)
+    if dataclasses.is_dataclass(structure) and not isinstance(structure, type):
+        values = {f.name: getattr(structure, f.name) for f in dataclasses.fields(structure)}
+        fields = {name: _with(value, old, new) for name, value in values.items()}
+        fields = {name: value for name, value in fields.items() if value is not values[name]}
+        return dataclasses.replace(structure, **fields) if fields else structure
+    return structure

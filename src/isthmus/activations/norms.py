@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from isthmus.activations.feed_factory import Feed, Kept, TokenFeed
+from isthmus.activations.points import is_gradient
 from isthmus.errors import IsthmusError
 from isthmus.notices import say
 
@@ -36,8 +37,12 @@ def checked_norm(value: MaxNorm) -> MaxNorm:
 
 
 def medians(kept: Kept) -> dict[str, float]:
-    """The median norm of some tokens at each point."""
-    return {point: float(_norms(values).median()) for point, values in kept.values.items()}
+    """The median norm of some tokens at each point; of gradients, heavy-tailed anyway, none."""
+    return {
+        point: float(_norms(values).median())
+        for point, values in kept.values.items()
+        if not is_gradient(point)
+    }
 
 
 def within(kept: Kept, limits: Mapping[str, float]) -> Tensor:

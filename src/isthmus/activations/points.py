@@ -13,6 +13,9 @@ from isthmus.errors import IsthmusError
 
 Side = Literal["output", "input"]
 
+GRADIENT = "gradient"
+"""The part of a point, ``layers.1:gradient``, that is the loss's gradient there."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -29,9 +32,19 @@ class Point:
     key: str | None = None
 
     @property
+    def is_gradient(self) -> bool:
+        """Whether the loss's gradient with respect to the activation is meant."""
+        return is_gradient(self.name)
+
+    @property
     def module_name(self) -> str:
         """The path without what follows it."""
         return self.name.partition(":")[0]
+
+
+def is_gradient(name: str) -> bool:
+    """Whether a point by that name is a gradient."""
+    return name.endswith(f":{GRADIENT}")
 
 
 def resolve(model: nn.Module, at: str | Sequence[str], side: Side = "output") -> list[Point]:

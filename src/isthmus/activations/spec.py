@@ -7,7 +7,8 @@
 ``store:FOLDER@POINT[,POINT...][?order=blocks]``
     activations on disk: :class:`Store`
 
-Several points make a collection, by their names. In a value ``%26`` is ``&``.
+Several points make a collection, by their names; ``layers.1:gradient`` is the gradient of the next
+token's loss with respect to ``layers.1``. In a value ``%26`` is ``&``.
 """
 
 from collections.abc import Callable, Mapping

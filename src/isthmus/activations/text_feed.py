@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from isthmus.activations.feed import Kept
+from isthmus.activations.gradients import loss_gradients
 from isthmus.activations.hooks import Activations
 from isthmus.activations.points import Side
 from isthmus.activations.text_layout import Layout, layouts
@@ -27,8 +28,10 @@ class TextFeed(TokenFeed):
     Padding is left out, and with ``skip_special`` also the tokens that stand for no text: the
     activations at a beginning-of-sequence token have norms far beyond all others. A token's
     activation is that of its row's tokens alone, wherever padding is and whatever else is in the
-    batch (see :mod:`isthmus.language.calling`). At every point the model must give one vector for
-    each token of each row; on which axes is found in a pass over a few tokens.
+    batch (see :mod:`isthmus.language.calling`). A point that ends in ``:gradient`` gives the loss's
+    gradient with respect to the activation there (:mod:`isthmus.activations.gradients`). At every
+    point the model must give one vector for each token of each row; on which axes is found in a
+    pass over a few tokens.
     """
 
     def __init__(
@@ -44,6 +47,12 @@ class TextFeed(TokenFeed):
         self.model = host.module
         self.acts = Activations(host.module, at, side)
         self.points = self.acts.points
+        self._gradients = any(place.is_gradient for place in self.acts.places)
+        if self._gradients and (not host.causal or is_encoder_decoder(host.module)):
+            raise IsthmusError(
+                f"gradients are those of the next token's loss, and {host.name} predicts none: "
+                "leave out the points that end in :gradient"
+            )
         self._check_numbers()
         # What cannot be told of padding has rows of different lengths go through it apart; whether
         # what is told heeds it is looked at in the first batch that has some.
@@ -102,18 +111,24 @@ class TextFeed(TokenFeed):
         return out
 
     def _pass(self, ids: Tensor, visible: Tensor, keep: Tensor) -> dict[str, Tensor]:
-        device = self.host.device
-        # A mask of nothing but ones would cost attention its fastest path.
-        mask = None if bool(visible.all()) else visible.to(device)
-        args, kwargs = call_arguments(self.model, ids.to(device), mask)
-        with evaluating(self.model, gradients=True):
-            tensors = self.acts(*args, **kwargs)
+        tensors = self._tensors(ids, visible)
         places = keep.flatten().nonzero().flatten()
         values = {}
         for point, tensor in tensors.items():
             flat = self._layouts[point].by_place(point, tensor, *ids.shape).flatten(0, 1)
             values[point] = flat.index_select(0, places.to(flat.device)).cpu()
         return values
+
+    def _tensors(self, ids: Tensor, visible: Tensor) -> dict[str, Tensor]:
+        """What a pass over packed rows holds at each point."""
+        device = self.host.device
+        # A mask of nothing but ones would cost attention its fastest path.
+        mask = None if bool(visible.all()) else visible.to(device)
+        args, kwargs = call_arguments(self.model, ids.to(device), mask)
+        with evaluating(self.model, gradients=True):
+            if self._gradients:
+                return loss_gradients(self.model, self.acts.places, ids, visible, args, kwargs)
+            return self.acts(*args, **kwargs)
 
     def _minds_padding(
         self, ids: Tensor, visible: Tensor, keep: Tensor, tensors: dict[str, Tensor]
@@ -142,10 +157,8 @@ class TextFeed(TokenFeed):
     def _found_layouts(self, row: Tensor) -> dict[str, Layout]:
         def shapes(rows: int, places: int) -> dict[str, tuple[int, ...]]:
             repeated = row.repeat(1 + places // len(row))[:places]
-            ids = repeated.expand(rows, places).contiguous().to(self.host.device)
-            args, kwargs = call_arguments(self.model, ids, None)
-            with evaluating(self.model, gradients=True):
-                tensors = self.acts(*args, **kwargs)
+            ids = repeated.expand(rows, places).contiguous()
+            tensors = self._tensors(ids, torch.ones_like(ids, dtype=torch.bool))
             return {point: tuple(tensor.shape) for point, tensor in tensors.items()}
 
         by_point, self.widths = layouts(shapes, self.places)

@@ -26,8 +26,8 @@ def harvest(
     at: Annotated[
         list[str] | None,
         typer.Option(
-            help="module paths, wildcards allowed: layers.*, layers.1.mlp:in, lstm:0; by "
-            "default a language model's blocks"
+            help="module paths, wildcards allowed: layers.*, layers.1.mlp:in, lstm:0, "
+            "layers.1:gradient (of the next token's loss); by default a language model's blocks"
         ),
     ] = None,
     text: Annotated[
