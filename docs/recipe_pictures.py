@@ -76,6 +76,7 @@ SETTINGS: dict[str, Setting] = {
     "daef": Setting("wine", {"latent_dim": 6}),
     "denoising": Setting("digits", {**DENSE, "latent_dim": 16}),
     "depict": Setting("digits", {"clusters": 10, "steps": 300}, plane=True),
+    "g-sae": Setting("gradients", {**LAYERS, "k": 8}),
     "gated": Setting("digits", L0),
     "gba": Setting("digits", {**ATOMS, "rates": 4, "every": 10, "steps": 800}),
     "gon": Setting("digits", {"latent_dim": 16, "steps": 250, "batch_size": 64}),
@@ -126,6 +127,8 @@ ROWS = {
     "breast-cancer": "scikit-learn's tumours, 30 measurements",
     "layers": "two layers of the language model that the package brings, on text of its own",
     "all layers": "what all MLPs of the package's language model read and write",
+    "gradients": "a layer of the language model that the package brings, and the loss's gradients "
+    "there, on text of its own",
     "in and out": "what an MLP of the package's language model reads and writes",
     "texts": "made sentences",
     "walks": "made series of four slow walks with a few spikes",
@@ -134,6 +137,7 @@ ROWS = {
 POINTS = {
     "layers": "layers.1,layers.2",
     "all layers": "layers.*.mlp:in,layers.*.mlp:out",
+    "gradients": "layers.1,layers.1:gradient",
     "in and out": "layers.1.mlp:in,layers.1.mlp:out",
 }
 """Where rows of the language model are taken."""

@@ -344,3 +344,32 @@ def test_several_added_are_their_sum(name, how, collecting):
         torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
     if collecting and how != "dense" and name != "reference":
         assert all(weight.grad is None for weight in kept)
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("rows", [0, 7])
+def test_the_best_by_a_key_of_each_row_have_the_gradients_of_the_dense_product(
+    name, rows, monkeypatch
+):
+    tensors, upstream, _ = parts("normal", 7, 6, 40, 0)
+    tensors = (tensors[0][:rows], *tensors[1:])
+    factors = torch.rand(rows, 40, generator=torch.Generator().manual_seed(5))
+    monkeypatch.setattr("isthmus.kernels.preactivations._BLOCK", 80)  # two rows at a time
+    chosen = {}
+
+    def mine(x, weight, bias, centre):
+        values, chosen["indices"] = Preactivations(x, weight, bias, centre).best(
+            4, lambda u, part: u * factors[part]
+        )
+        return (values * upstream[:rows].gather(1, chosen["indices"])).sum()
+
+    def wanted(x, weight, bias, centre):
+        u = product(x, weight, bias, centre)
+        indices = (u * factors).topk(4, dim=1).indices
+        if rows:
+            assert torch.equal(indices.sort(1).values, chosen["indices"].sort(1).values)
+        return (u.gather(1, indices) * upstream[:rows].gather(1, indices)).sum()
+
+    with engine(name), always_sparse():
+        got = gradients(mine, tensors)
+    compare(got, gradients(wanted, tensors), FLOAT32)

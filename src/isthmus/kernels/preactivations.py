@@ -1,6 +1,6 @@
 """The pre-activations of a linear encoder, not computed until somebody says which are wanted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -90,17 +90,33 @@ class Preactivations:
 
         Latent i is in group ``floor(i groups / width)``. Of equal ones it is the first.
         """
-        if self._stay_dense(groups):
+        return self._picked(groups, lambda u, _: _best(u, groups))
+
+    def best(
+        self, k: int, key: Callable[[Tensor, slice], Tensor]
+    ) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:
+        """The k of each row with the largest keys, and their latents, in no order.
+
+        ``key(u, rows)`` makes ``(n, width)`` keys of the pre-activations of those rows, which no
+        gradient reaches: for rules that compare latents otherwise in each row. All pre-activations
+        are computed, a block of rows at a time; gradients are those of the k alone.
+        """
+        return self._picked(k, lambda u, rows: key(u, rows).topk(k, dim=1, sorted=False).indices)
+
+    def _picked(self, k: int, pick: Callable[[Tensor, slice], Tensor]) -> tuple[Tensor, Tensor]:
+        """The pre-activations of the ``k`` latents of each row that ``pick`` names, and these."""
+        if self._stay_dense(k):
             u = self.dense()
-            indices = _best(u.detach(), groups)
+            indices = pick(u.detach(), slice(None))
             return u.gather(1, indices), indices
         with torch.no_grad():
             inner, size = self._inner(), max(1, _BLOCK // self.width)
-            parts = [
-                (u.gather(1, latents), latents)
-                for u in (torch.addmm(self.bias, x, self.weight.T) for x in inner.split(size))
-                for latents in (_best(u, groups),)
-            ]
+            parts = []
+            for start in range(0, max(len(inner), 1), size):
+                rows = slice(start, start + size)
+                u = torch.addmm(self.bias, inner[rows], self.weight.T)
+                latents = pick(u, rows)
+                parts.append((u.gather(1, latents), latents))
             values, indices = (torch.cat(column) for column in zip(*parts, strict=True))
         return self._differentiable(values, indices), indices
 

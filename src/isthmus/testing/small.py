@@ -60,6 +60,9 @@ COLLECTION = {"image": _rows(96, (1, 8, 8), True), "vector": VECTORS}
 LAYERS = {f"{i}:{side}": _rows(96, (4,), False) + i for i in range(2) for side in ("in", "out")}
 """What goes into and what comes out of two layers, of the same rows."""
 
+PAIRS = {"first": VECTORS, "second": VECTORS[::-1].copy()}
+"""Two parts of one shape: activations and their gradients, two versions of the same thing."""
+
 TEXTS = [
     f"{one} {two} {one}{end}"
     for one in "abcd"
@@ -118,7 +121,7 @@ def case(
     sizes = {k: v for k, v in SMALL.items() if k in recipe.model_options.model_fields}
     all_options = {**sizes, **(options or {})}
     problems: list[tuple[bool, IsthmusError]] = []
-    candidates: list[SmallRows] = [VECTORS, IMAGES, COLLECTION, LAYERS, TEXTS, SERIES]
+    candidates: list[SmallRows] = [VECTORS, IMAGES, COLLECTION, LAYERS, PAIRS, TEXTS, SERIES]
     if rows is not None:
         ragged = isinstance(rows, list) and is_ragged(rows)
         candidates = [rows if isinstance(rows, Mapping) or ragged else np.asarray(rows)]
