@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from isthmus.interpretation import (
         attribution,
         attribution_graph,
+        blended_models,
         circuits,
         encoding,
         features,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     )
     from isthmus.interpretation.attribution import Trace, edges
     from isthmus.interpretation.attribution_graph import AttributionGraph, direct_effects
+    from isthmus.interpretation.blended_models import BlendedModels, blend_loss, train_blend
     from isthmus.interpretation.circuits import (
         Ablated,
         Heads,
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "attribution": ("Trace", "edges"),
     "attribution_graph": ("AttributionGraph", "direct_effects"),
+    "blended_models": ("BlendedModels", "blend_loss", "train_blend"),
     "circuits": (
         "Ablated",
         "Heads",
@@ -163,6 +166,7 @@ __all__ = [
     "Ablated",
     "AttributionGraph",
     "Batch",
+    "BlendedModels",
     "Concepts",
     "Edit",
     "ErrorParts",
@@ -186,6 +190,8 @@ __all__ = [
     "attribution",
     "attribution_graph",
     "behaviour",
+    "blend_loss",
+    "blended_models",
     "circuits",
     "code_scores",
     "coded",
@@ -238,5 +244,6 @@ __all__ = [
     "steered_generate",
     "steering",
     "text_features",
+    "train_blend",
     "write_labels",
 ]
