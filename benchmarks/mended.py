@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 KINDS: dict[str, dict[str, Any]] = {
     "matryoshka": {"k": 8},
@@ -69,7 +70,7 @@ def resident(seed: int, name: str = "resident") -> Rows:
         for text, count in (("training", 16_384), ("held-out", 2048)):
             tokens = pack(documents(prefix + text)[seed:], host.tokenizer, host.context, count)
             source = harvest(host, tokens, "layers.1", Path(folder) / text).source("layers.1")
-            rows.append(np.asarray(source.rows(np.arange(len(source)))))
+            rows.append(source.rows(torch.arange(len(source))).numpy())
     return rows[0], rows[1]
 
 

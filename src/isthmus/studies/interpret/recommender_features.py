@@ -29,6 +29,10 @@ FEWEST = 20
     "of concepts.",
     recipes=("topk",),
     needs=NEEDS,
+    reading="Elements of the vector follow genres slightly better than latents (0.474, 0.454, on "
+    "every seed), and both a little better than what an untrained recommender gives (0.379). With "
+    "706 users a genre is no concept of its own to this model; neither kind of unit describes one "
+    "well (the mean over genres of the best F1 is 0.28 and 0.30).",
     setting=f"MovieLens (706 users, films with five ratings or more); a causal transformer of "
     f"width 64 and two blocks, {TRAINING} steps on sequences of {PLACES} films, measured on "
     f"{HELD_USERS} users that nothing was fitted to. The dictionary: width {WIDTH}, k = {ACTIVE}, "
