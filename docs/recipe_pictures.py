@@ -71,6 +71,7 @@ SETTINGS: dict[str, Setting] = {
     "bigan": Setting("wine", {"latent_dim": 6, "steps": 1200, "batch_size": 64, "hidden": (32,)}),
     "byol": Setting("digits", VIEWS),
     "ciwae": Setting("digits", DRAWS),
+    "codebook": Setting("digits", {**ATOMS, "k": 4}),
     "cross-layer-transcoder": Setting("all layers", {**LAYERS, "latent_dim": 128, "k": 8}),
     "crosscoder": Setting("layers", {**LAYERS, "k": 8}),
     "daef": Setting("wine", {"latent_dim": 6}),

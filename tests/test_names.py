@@ -13,6 +13,7 @@ FILES = [path for path in sorted(ROOT.rglob("*.py")) if not path.name.startswith
 SHARED = {
     "axes": "which axis of an array is which",
     "batchtopk": "that bottleneck, and its recipe",
+    "codebook": "codes to choose from: how many are in use, the recipe that learns them",
     "code_kinds": "the kinds of codes, and the measures of each",
     "dictionary": "linear dictionaries: what they say, their networks, their measures, pictures",
     "encoding": "codes by a model: of data, of activations",

@@ -1,19 +1,30 @@
-"""The atom that lies nearest, and no amount of it."""
+"""The atoms that lie nearest, and no amount of them."""
 
 import torch
 from torch import nn
 
 from isthmus.anatomy import SparseCode
+from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
 
 
 class NearestAtom(nn.Module):
-    """One latent a row, of the value one: that of the largest pre-activation.
+    """``k`` latents a row, of the value ``1 / k`` each: those of the largest pre-activations.
 
-    With pre-activations ``<x, a> - |a|^2 / 2`` it is the atom ``a`` nearest to ``x``, since
-    ``|x - a|^2 = |x|^2 - 2 (<x, a> - |a|^2 / 2)``. No gradient reaches the choice.
+    With pre-activations ``<x, a> - |a|^2 / 2`` they are the atoms ``a`` nearest to ``x``, since
+    ``|x - a|^2 = |x|^2 - 2 (<x, a> - |a|^2 / 2)``, with ``<x, a> / |a|`` those of the highest
+    cosine. What is rebuilt is their mean. No gradient reaches the choice.
     """
 
+    def __init__(self, k: int = 1) -> None:
+        super().__init__()
+        self.k = k
+
     def forward(self, h: Preactivations, *, sample: bool = False) -> SparseCode:
-        values, indices = h.top(1)
-        return SparseCode(torch.ones_like(values).detach(), indices, h.width, h if sample else None)
+        if not 1 <= self.k <= h.width:
+            raise IsthmusError(
+                f"k={self.k} of {h.width} atoms cannot be chosen: set k from 1 to {h.width}"
+            )
+        values, indices = h.top(self.k)
+        shares = torch.full_like(values, 1.0 / self.k).detach()
+        return SparseCode(shares, indices, h.width, h if sample else None)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         selection,
         splice,
         steering,
+        straight_through,
     )
     from isthmus.interpretation.attribution import Trace, edges
     from isthmus.interpretation.attribution_graph import AttributionGraph, direct_effects
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from isthmus.interpretation.selection import firing_shares, ranked_latents, separation
     from isthmus.interpretation.splice import Edit, Splice, spliced
     from isthmus.interpretation.steering import Steering, steered_generate
+    from isthmus.interpretation.straight_through import StraightThrough, learn_through
 
 _NAMES = {
     "attribution": ("Trace", "edges"),
@@ -141,6 +143,7 @@ _NAMES = {
     "selection": ("firing_shares", "ranked_latents", "separation"),
     "splice": ("Edit", "Splice", "spliced"),
     "steering": ("Steering", "steered_generate"),
+    "straight_through": ("StraightThrough", "learn_through"),
 }
 """Public names by the module that has them."""
 
@@ -183,6 +186,7 @@ __all__ = [
     "Settings",
     "Splice",
     "Steering",
+    "StraightThrough",
     "Trace",
     "ablate_heads",
     "answer_odds",
@@ -221,6 +225,7 @@ __all__ = [
     "irreducibility",
     "label",
     "labels",
+    "learn_through",
     "losses",
     "losses_on",
     "mean_score",
@@ -243,6 +248,7 @@ __all__ = [
     "split_error",
     "steered_generate",
     "steering",
+    "straight_through",
     "text_features",
     "train_blend",
     "write_labels",
