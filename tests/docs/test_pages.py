@@ -76,6 +76,15 @@ def test_what_the_page_of_similarity_shows_is_so():
         exec(block, {"__name__": "__main__"})
 
 
+@pytest.mark.slow
+def test_the_circuit_of_the_page_is_found():
+    """The first block; the second needs a model of elsewhere."""
+    page = {"__name__": "__main__"}
+    exec(blocks("docs/circuits.md")[0], page)
+    assert 5 < page["circuit"].sum() < 24
+    assert page["counts"].shape == page["first_order"].shape == (6, 8)
+
+
 def test_the_claims_that_a_page_tells_to_write_can_be_checked(own_claims):
     """Both are registered and give a word; a bench measures a model that explains its plane."""
     from isthmus.reproduction import judge
