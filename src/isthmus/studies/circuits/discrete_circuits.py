@@ -1,6 +1,6 @@
 """Attention heads by codes that only solvable prompts have, beside the ablation of every head."""
 
-# About 90 CPU seconds a seed: six hosts of 300 to 800 steps at 10 ms, 24 fits of 500 at 2 ms.
+# About 75 CPU seconds a seed: six hosts of 300 to 800 steps at 12 ms, 24 fits of 500 at 2 ms.
 
 from collections.abc import Sequence
 
