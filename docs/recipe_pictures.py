@@ -74,6 +74,7 @@ SETTINGS: dict[str, Setting] = {
     "codebook": Setting("digits", {**ATOMS, "k": 4}),
     "cross-layer-transcoder": Setting("all layers", {**LAYERS, "latent_dim": 128, "k": 8}),
     "crosscoder": Setting("layers", {**LAYERS, "k": 8}),
+    "csae": Setting("mixed halves", {**ATOMS, "l0": 8.0}),
     "daef": Setting("wine", {"latent_dim": 6}),
     "denoising": Setting("digits", {**DENSE, "latent_dim": 16}),
     "depict": Setting("digits", {"clusters": 10, "steps": 300}, plane=True),
@@ -124,6 +125,7 @@ SETTINGS: dict[str, Setting] = {
 ROWS = {
     "digits": "scikit-learn's digits, 8 x 8 pixels",
     "halves": "the upper and lower halves of scikit-learn's digits, as two arrays",
+    "mixed halves": "pairs of scikit-learn's digits, whose second side has another's upper half",
     "wine": "scikit-learn's wines, 13 measurements",
     "breast-cancer": "scikit-learn's tumours, 30 measurements",
     "layers": "two layers of the language model that the package brings, on text of its own",
@@ -163,12 +165,21 @@ def rows_of(name: str) -> tuple[Any, Any, Any]:
         frame = getattr(datasets, f"load_{name.replace('-', '_')}")(as_frame=True).data
         test = np.arange(len(frame)) % 4 == 0
         return frame[~test], frame[test], None
-    held = data.load("digits" if name == "halves" else name)
+    held = data.load("digits" if name in ("halves", "mixed halves") else name)
+    if name == "mixed halves":
+        return made_pairs(held.train), made_pairs(held.test), None
     if name == "halves":
         return *(
             {"upper": x[:, :, :4], "lower": x[:, :, 4:]} for x in (held.train, held.test)
         ), None
     return held.train, held.test, held.test_labels
+
+
+def made_pairs(images: Any) -> dict[str, Any]:
+    """Images, and the same with the upper half of the image that comes next."""
+    x = np.asarray(images)
+    halved = np.concatenate([np.roll(x, 1, axis=0)[:, :, :4], x[:, :, 4:]], axis=2)
+    return {"whole": x, "mixed": halved}
 
 
 def made_walks() -> np.ndarray:

@@ -133,7 +133,7 @@ def test_a_page_is_called_as_the_recipe_that_it_registers():
 
 
 def test_what_lies_among_recipes_registers_one():
-    shared = {"options", "origin", "registry", "scaling", "signature", "sizes"}
+    shared = {"options", "origin", "other_recipe", "registry", "scaling", "signature", "sizes"}
     pages = {recipe.source.partition(":")[0] for recipe in list_recipes().values()}
     for path in FILES:
         parts = path.relative_to(ROOT).with_suffix("").parts

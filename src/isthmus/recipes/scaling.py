@@ -243,12 +243,13 @@ def scale_own(model: Autoencoder, asked: AutoScaling, signal: Signal) -> None:
 def rescale(model: Autoencoder, modes: Modes) -> None:
     """An unfitted scaler of these modes, unless the model has one already."""
     if modes_of(model.scaler) != modes:
-        model.scaler = _made(model.signal, modes)
+        kind = type(model.scaler) if isinstance(model.scaler, EachScaler) else EachScaler
+        model.scaler = _made(model.signal, modes, kind)
 
 
-def _made(signal: Signal, modes: Modes) -> Scaler:
+def _made(signal: Signal, modes: Modes, kind: type[EachScaler] = EachScaler) -> Scaler:
     if isinstance(modes, Mapping):
-        return EachScaler({name: _made(signal.parts[name], part) for name, part in modes.items()})
+        return kind({name: _made(signal.parts[name], part) for name, part in modes.items()})
     return _scaler(signal, modes)  # type: ignore[arg-type]
 
 

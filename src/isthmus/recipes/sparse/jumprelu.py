@@ -7,7 +7,6 @@ from pydantic import Field
 from torch import Tensor
 
 from isthmus.anatomy import Array, Autoencoder, Linear, Signal, Source, View, Watch
-from isthmus.anatomy.randomness import drawing
 from isthmus.bottlenecks import JumpReLUBottleneck, TopK
 from isthmus.errors import IsthmusError
 from isthmus.kernels import Preactivations
@@ -36,7 +35,8 @@ from isthmus.recipes.options import (
     TargetL0,
     UnitRows,
 )
-from isthmus.recipes.registry import get_recipe, recipe
+from isthmus.recipes.other_recipe import as_other
+from isthmus.recipes.registry import recipe
 
 PUBLISHED = 0.001
 """Initial threshold and bandwidth."""
@@ -181,35 +181,24 @@ def to_jumprelu(model: Autoencoder, X: Array | Source, *, batch_size: int = 1024
     if bottleneck.weigh:
         norms = decoder.weight.norm(dim=1)
     theta = _pooled(model, X, bottleneck.k, norms, batch_size)
-    page = get_recipe("jumprelu")
-    options, _ = page.parse(
-        {
-            "latent_dim": bottleneck.width,
-            "threshold": theta,
-            "subtract_bias": encoder.subtract_bias,
-            "unit": decoder.unit,
-            "scaling": model.scaler.mode.removesuffix("-norm"),
-        }
+    options = {
+        "latent_dim": bottleneck.width,
+        "threshold": theta,
+        "subtract_bias": encoder.subtract_bias,
+        "unit": decoder.unit,
+        "scaling": model.scaler.mode.removesuffix("-norm"),
+    }
+    parts = {part: getattr(model, part) for part in ("encoder", "decoder", "scaler")}
+    jumprelu_model = as_other(
+        "jumprelu", model.signal, options, parts, model.device, model.config.get("data")
     )
-    with drawing(torch.device("cpu"), 0):
-        jumprelu_model = page.build(model.signal, options).to(model.device)
-    for part in ("encoder", "decoder", "scaler"):
-        getattr(jumprelu_model, part).load_state_dict(getattr(model, part).state_dict())
     thresholds = jumprelu_model.part_as(
         "bottleneck", JumpReLUBottleneck, "the conversion to JumpReLU"
     )
     least = torch.finfo(norms.dtype).tiny
     thresholds.log_threshold.copy_((theta / norms.double().clamp_min(least)).log())
-    jumprelu_model.signal, jumprelu_model.reference_rows = model.signal, model.reference_rows
-    jumprelu_model.prepared = {0}
-    jumprelu_model.config = {
-        "recipe": page.name,
-        "options": options,
-        "training": {},
-        "signal": model.signal.to_dict(),
-        "data": model.config.get("data"),
-    }
-    return jumprelu_model.eval()
+    jumprelu_model.reference_rows = model.reference_rows
+    return jumprelu_model
 
 
 def _pooled(model: Autoencoder, X: Array | Source, k: int, norms: Tensor, batch_size: int) -> float:
