@@ -111,6 +111,20 @@ def test_a_topk_of_unit_atoms_says_that_their_lengths_may_be_folded(tmp_path):
     torch.testing.assert_close(again.encode(x), model.encode(x), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("layout", sorted(WRITERS))
+def test_latents_weighed_in_units_of_each_column_are_chosen_alike(layout, tmp_path):
+    """One element is much larger, so that atoms have other lengths in the data's own units."""
+    x = rows() * torch.tensor([100.0, 1.0, 1.0, 1.0, 1.0, 0.01])
+    model = isthmus.fit("llama-scope", x, latent_dim=24, k=4, steps=6, batch_size=64, lr=3e-2,
+                        seed=1, progress=False, scaling="columns")  # fmt: skip
+    record = write(model, tmp_path / "out", layout)
+    assert any("units of the scaled columns" in note for note in record.notes)
+    again, codes = isthmus.from_pretrained(tmp_path / "out"), model.encode(x)
+    expected = codes * model.decoder.weight.norm(dim=1)
+    torch.testing.assert_close(again.encode(x), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(again.reconstruct(x), model.reconstruct(x), rtol=1e-4, atol=1e-3)
+
+
 def test_pursuit_that_saelens_does_not_do_is_not_written(tmp_path):
     model = fitted("mp-sae", scaling="columns")
     with pytest.raises(isthmus.IsthmusError, match="each by itself"):

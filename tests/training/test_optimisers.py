@@ -163,3 +163,15 @@ def test_errors_of_optimisers_are_one_sentence(options, message):
 @pytest.mark.parametrize("extra", [{"foreach": True}, {"amsgrad": True}, {"fused": False}])
 def test_implementations_can_be_chosen(extra):
     isthmus.fit("plain", toys.X, steps=2, progress=False, optimiser_options=extra)
+
+
+def test_a_class_that_another_library_has_wrapped_takes_what_it_took(monkeypatch):
+    """As nnsight does to every optimiser of torch when it is imported."""
+    named = [("w", nn.Parameter(torch.zeros(3)))]
+    options = TrainingOptions(optimiser="adamw", lr=0.3, optimiser_options={"eps": 1e-3})
+    before = make_optimiser(named, options).defaults
+    wrapped = lambda cls, *args, **kwargs: object.__new__(cls)  # noqa: E731
+    monkeypatch.setattr(torch.optim.AdamW, "__new__", wrapped)
+    after = make_optimiser(named, options).defaults
+    assert after == before
+    assert (after["lr"], after["eps"], after["fused"]) == (0.3, 1e-3, True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from isthmus.anatomy import Autoencoder, Ruled
+from isthmus.anatomy import Autoencoder, LinearDecoder, Ruled
 from isthmus.errors import IsthmusError, unknown
 from isthmus.formats import dictionary_learning, saelens, sparsify
 from isthmus.formats.assembly import BY_ROW
@@ -92,7 +92,10 @@ def taken_apart(model: Autoencoder) -> tuple[Record, dict[str, Tensor]]:
     }
     tensors = {n: t.detach().cpu().float().clone() for n, t in weights.items() if t is not None}
     if rule.weigh:
-        _unweighed(record, tensors)
+        scaler = model.scaler_of("written")
+        own = model.part_as("decoder", LinearDecoder, "a file of a dictionary").lengths()
+        by_column = not scaler.by_row and scaler.scale.numel() > 1
+        _unweighed(record, tensors, own.detach().cpu().float() if by_column else None)
     if rule.activation == "matching_pursuit" and record.row_norm == "none":
         _unscaled(record, tensors, model.scaler_of("written").scale)
     if rule.activation == "batchtopk":
@@ -132,11 +135,20 @@ def _unscaled(record: Record, tensors: dict[str, Tensor], scale: Tensor) -> None
         )
 
 
-def _unweighed(record: Record, tensors: dict[str, Tensor]) -> None:
-    """Atoms of length 1, so that size is contribution; codes are as many times as large."""
-    lengths = tensors["W_dec"].norm(dim=1).clamp_min(1e-12)
+def _unweighed(record: Record, tensors: dict[str, Tensor], own: Tensor | None) -> None:
+    """Latents multiplied by the lengths that their rule compares them by: their size suffices then.
+
+    These are the lengths of the atoms, or, where each element has a scale of its own, ``own``, those
+    in the model's units. Codes are as many times as large, atoms as many times shorter.
+    """
+    lengths = (tensors["W_dec"].norm(dim=1) if own is None else own).clamp_min(1e-12)
     tensors["W_enc"] *= lengths[:, None]
     tensors["b_enc"] *= lengths
     tensors["W_dec"] /= lengths[:, None]
-    record.weigh, record.decoder_norm = False, "folded"
-    record.notes.append("atoms were given length 1, and latents multiplied by what they had")
+    record.weigh, record.decoder_norm = False, "folded" if own is None else "free"
+    record.notes.append(
+        "atoms were given length 1, and latents multiplied by what they had"
+        if own is None
+        else "latents were multiplied by the lengths of their atoms in units of the scaled columns, "
+        "by which they are compared"
+    )

@@ -52,7 +52,8 @@ def make_optimiser(
     weights in ``rows`` row by row.
     """
     cls = optimiser_class(options.optimiser)
-    accepted = inspect.signature(cls).parameters.keys() - {"params"}
+    # Not of the class: nnsight, once imported, puts a __new__(*args, **kwargs) before it.
+    accepted = inspect.signature(cls.__init__).parameters.keys() - {"self", "params"}
     given: dict[str, Any] = dict(options.optimiser_options)
     for name in given:
         if name in ("lr", "weight_decay"):
