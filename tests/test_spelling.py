@@ -122,3 +122,18 @@ def test_flags_have_both_spellings():
 
     for flag in ("--colour", "--color"):
         assert CliRunner().invoke(own, [flag, "red", "--size", "3"]).output == "red 3\n"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "option"), [("plain", "scaling"), ("topk", "revive"), ("transcoder", "weighting")]
+)
+def test_none_is_a_word_where_an_option_has_it(recipe, option):
+    """The command line and .toml files read it as None, which these options do not take."""
+    assert get_recipe(recipe).parse({option: None})[0][option] == "none"
+
+
+def test_none_is_a_word_on_the_command_line(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    asked = ["plain", str(tmp_path / "x.npy"), "scaling=none", "latent_dim=2", "steps=2", "-q"]
+    command("fit", *asked, "-o", str(tmp_path / "run"))
+    assert isthmus.load(tmp_path / "run").scaler.mode == "none"

@@ -59,8 +59,13 @@ def known_names(given: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any
 
 
 def known_value(given: Any, known: Iterable[Any]) -> Any:
-    """The one of the values that are known which is given in the other spelling, else as given."""
+    """The one of the values that are known which is given in the other spelling, else as given.
+
+    None is the word ``none`` where that is known: the command line reads the word as None.
+    """
     values = [value for value in known if isinstance(value, str)]
+    if given is None and "none" in values:
+        return "none"
     if not isinstance(given, str) or given in values:
         return given
     return next((value for value in values if folded(value) == folded(given)), given)

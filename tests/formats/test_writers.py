@@ -125,6 +125,16 @@ def test_latents_weighed_in_units_of_each_column_are_chosen_alike(layout, tmp_pa
     torch.testing.assert_close(again.reconstruct(x), model.reconstruct(x), rtol=1e-4, atol=1e-3)
 
 
+def test_codes_that_dictionary_learning_changes_as_it_loads_are_said(tmp_path):
+    """Its load_dictionary gives the atoms of an AutoEncoder length 1."""
+    model = fitted("relu-l1")
+    record = write(model, tmp_path / "free", "dictionary_learning")
+    assert any("fold_decoder_norm() before writing" in note for note in record.notes)
+    model.fold_scale()
+    model.fold_decoder_norm()
+    assert not write(model, tmp_path / "unit", "dictionary_learning").notes
+
+
 def test_pursuit_that_saelens_does_not_do_is_not_written(tmp_path):
     model = fitted("mp-sae", scaling="columns")
     with pytest.raises(isthmus.IsthmusError, match="each by itself"):

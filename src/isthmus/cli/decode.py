@@ -29,9 +29,15 @@ def decode(
 def decoded(folder: Path, codes: Path, output: Path) -> str:
     """Write what codes stand for; returns what was written, in words."""
     from isthmus import runs
+    from isthmus.anatomy import decodes_latents
 
     check_ending(output, EXAMPLES, "reconstructions")
     model = runs.load(folder)
+    if model.decoder is not None and not decodes_latents(model):
+        raise IsthmusError(
+            "this model rebuilds from the whole code, not from z alone as a file has it: decode in "
+            "Python, model.decode(model.encode(X, code=True))"
+        )
     return examples_written(model, model.decode(_codes(codes)), output)
 
 

@@ -213,6 +213,13 @@ def written(found: Record, tensors: Mapping[str, Tensor], folder: Path) -> None:
     class_name = _WRITTEN[found.activation]
     if found.activation == "relu" and not found.subtract_bias:
         class_name = "AutoEncoderNew"
+    lengths = tensors["W_dec"].norm(dim=1)
+    if class_name == "AutoEncoder" and not torch.allclose(lengths, torch.ones_like(lengths)):
+        found.notes.append(
+            "load_dictionary gives its atoms length 1 by default, and latents are as many times as "
+            "large there as those are long: fold_scale() and fold_decoder_norm() before writing "
+            "make them alike"
+        )
     kind = KINDS[class_name]
     bias = tensors["b_enc"]
     if kind.subtract and not found.subtract_bias:

@@ -136,9 +136,9 @@ def _unscaled(record: Record, tensors: dict[str, Tensor], scale: Tensor) -> None
 
 
 def _unweighed(record: Record, tensors: dict[str, Tensor], own: Tensor | None) -> None:
-    """Latents multiplied by the lengths that their rule compares them by: their size suffices then.
+    """Latents times the lengths by which their rule compares them, so that size suffices.
 
-    These are the lengths of the atoms, or, where each element has a scale of its own, ``own``, those
+    These are the lengths of the atoms or, where each element has a scale of its own, ``own``, those
     in the model's units. Codes are as many times as large, atoms as many times shorter.
     """
     lengths = (tensors["W_dec"].norm(dim=1) if own is None else own).clamp_min(1e-12)
@@ -149,6 +149,6 @@ def _unweighed(record: Record, tensors: dict[str, Tensor], own: Tensor | None) -
     record.notes.append(
         "atoms were given length 1, and latents multiplied by what they had"
         if own is None
-        else "latents were multiplied by the lengths of their atoms in units of the scaled columns, "
-        "by which they are compared"
+        else "latents were multiplied by the lengths of their atoms in units of the scaled "
+        "columns, by which they are compared"
     )

@@ -23,8 +23,8 @@ class ContextAttention(nn.Module):
         super().__init__()
         if heads < 1 or narrow < 1 or width % (heads * narrow):
             raise IsthmusError(
-                f"{width} latents do not divide into {heads} heads at a {narrow}th of the width: "
-                f"choose a multiple of {max(1, heads * narrow)} latents"
+                f"{width} latents do not divide into heads={heads} with narrow={narrow}: choose a "
+                f"multiple of {max(1, heads * narrow)} latents, or other heads"
             )
         self.heads = heads
         self.k_ctx = nn.Linear(width, width // narrow)

@@ -193,7 +193,7 @@ class Recipe:
                 f"{', '.join(map(repr, signal.parts))}: pass one of them, or choose a recipe that "
                 "reads a collection"
             )
-        given = "rows of different lengths" if signal.ragged else KINDS[signal.kind]
+        given = KINDS["ragged" if signal.ragged and signal.is_real else signal.kind]
         if signal.ragged and signal.is_real:
             raise IsthmusError(
                 f"the recipe {self.name!r} reads {reads}, and the data are {given}: cut or fill "

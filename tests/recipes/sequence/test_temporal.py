@@ -6,6 +6,8 @@ import torch
 
 import isthmus
 from isthmus.errors import IsthmusError
+from isthmus.objectives import MSE
+from isthmus.recipes.sequence.temporal import NoveltyLength, PredictedEnergy
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((64, 10, 6)).astype(np.float32)
@@ -63,11 +65,27 @@ def test_texts_of_different_lengths_are_read_as_each_by_itself():
         alone = model.encode([texts[i]], code=True)
         n = lengths[i]
         torch.testing.assert_close(whole.z[i, :n], alone.z[0], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(whole.predicted[i, :n], alone.predicted[0], rtol=1e-4, atol=1e-6)
         assert not whole.z[i, n:].any()
+        assert not whole.predicted[i, n:].any()
     assert len(whole.by_position()) == lengths.sum()
     assert isthmus.evaluate(model, texts)["l0"].value <= 3.0
     rebuilt = model.reconstruct(texts)
     assert [len(one) for one in rebuilt] == [*lengths]
+
+
+def test_a_text_has_the_same_terms_beside_a_longer_one():
+    model, texts = fitted(), [X[0, :3], X[1]]
+
+    def terms(*chosen):
+        source = isthmus.data.as_source([texts[i] for i in chosen])
+        with torch.no_grad():
+            out = model(source.batch(torch.arange(len(chosen))))
+            return {t.name: t(model, out)[0] for t in (MSE(), PredictedEnergy(), NoveltyLength())}
+
+    alone, beside = terms(0), terms(0, 1)
+    for name, value in alone.items():
+        torch.testing.assert_close(beside[name], value, rtol=1e-4, atol=1e-6)
 
 
 def test_what_follows_from_before_need_not_be_in_the_code():
@@ -97,7 +115,7 @@ def test_l0_is_of_a_position_and_features_of_a_text():
 
 def test_what_cannot_be_is_one_sentence():
     for options, said in (
-        ({"latent_dim": 25}, "25 latents do not divide into 4 heads"),
+        ({"latent_dim": 25}, "25 latents do not divide into heads=4 with narrow=1"),
         ({"k": 25}, "k=25 is more than latent_dim=24"),
         ({"activation": "relu"}, "k is for activation=topk"),
     ):
@@ -105,5 +123,7 @@ def test_what_cannot_be_is_one_sentence():
             fitted(**options)
     with pytest.raises(IsthmusError, match="temporal reads rows of positions"):
         isthmus.fit("temporal", X[:, 0], steps=1, progress=False)
+    with pytest.raises(IsthmusError, match=r"and the data are tokens \(text\)"):
+        isthmus.fit("temporal", ["a text", "another"], steps=1, progress=False)
     with pytest.raises(IsthmusError, match="whole code"):
         fitted(steps=1).decode(np.zeros((2, 10, 24), np.float32))

@@ -38,7 +38,8 @@ class TemporalCode(AnySparseCode):
 
     ``values`` and ``indices`` are ``(texts, positions, most)``, ``predicted`` ``(texts, positions,
     width)`` codes of the same atoms. ``there`` ``(texts, positions)`` says which positions are no
-    filling. ``z`` is what is new, ``(texts, positions, width)``.
+    filling; both kinds are zeros where they are. ``z`` is what is new, ``(texts, positions,
+    width)``.
     """
 
     values: Tensor
@@ -131,12 +132,13 @@ class Novelty(nn.Module):
         u = model.part_as("encoder", Foresight, self).read(
             h.residual, model.part_as("decoder", Atoms, self)
         )
-        presence = torch.ones(u.shape[:2], dtype=torch.bool, device=u.device)
+        presence, predicted = torch.ones(u.shape[:2], dtype=torch.bool, device=u.device), h.codes
         if mask is not None:
             presence = mask.expand(h.residual.shape).any(-1) if mask.ndim == 3 else mask.bool()
+            predicted = predicted * presence[..., None]
         width = u.shape[-1]
         values, indices = u.topk(min(self.k or width, width), dim=-1)
-        return TemporalCode(values * presence[..., None], indices, h.codes, presence, width)
+        return TemporalCode(values * presence[..., None], indices, predicted, presence, width)
 
 
 class Atoms(LinearDecoder, Part):
