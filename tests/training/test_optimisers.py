@@ -170,8 +170,12 @@ def test_a_class_that_another_library_has_wrapped_takes_what_it_took(monkeypatch
     named = [("w", nn.Parameter(torch.zeros(3)))]
     options = TrainingOptions(optimiser="adamw", lr=0.3, optimiser_options={"eps": 1e-3})
     before = make_optimiser(named, options).defaults
-    wrapped = lambda cls, *args, **kwargs: object.__new__(cls)  # noqa: E731
-    monkeypatch.setattr(torch.optim.AdamW, "__new__", wrapped)
+
+    class Wrapped(torch.optim.AdamW):
+        def __new__(cls, *args, **kwargs):
+            return super().__new__(cls)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Wrapped)
     after = make_optimiser(named, options).defaults
     assert after == before
     assert (after["lr"], after["eps"], after["fused"]) == (0.3, 1e-3, True)
