@@ -93,9 +93,9 @@ def taken_apart(model: Autoencoder) -> tuple[Record, dict[str, Tensor]]:
     tensors = {n: t.detach().cpu().float().clone() for n, t in weights.items() if t is not None}
     if rule.weigh:
         scaler = model.scaler_of("written")
-        own = model.part_as("decoder", LinearDecoder, "a file of a dictionary").lengths()
+        sizes = model.part_as("decoder", LinearDecoder, "a file of a dictionary").lengths()
         by_column = not scaler.by_row and scaler.scale.numel() > 1
-        _unweighed(record, tensors, own.detach().cpu().float() if by_column else None)
+        _unweighed(record, tensors, sizes.detach().cpu().float() if by_column else None)
     if rule.activation == "matching_pursuit" and record.row_norm == "none":
         _unscaled(record, tensors, model.scaler_of("written").scale)
     if rule.activation == "batchtopk":
@@ -135,20 +135,20 @@ def _unscaled(record: Record, tensors: dict[str, Tensor], scale: Tensor) -> None
         )
 
 
-def _unweighed(record: Record, tensors: dict[str, Tensor], own: Tensor | None) -> None:
+def _unweighed(record: Record, tensors: dict[str, Tensor], sizes: Tensor | None) -> None:
     """Latents times the lengths by which their rule compares them, so that size suffices.
 
-    These are the lengths of the atoms or, where each element has a scale of its own, ``own``, those
+    These are the lengths of the atoms or, where each element has a scale of its own, ``sizes``, those
     in the model's units. Codes are as many times as large, atoms as many times shorter.
     """
-    lengths = (tensors["W_dec"].norm(dim=1) if own is None else own).clamp_min(1e-12)
+    lengths = (tensors["W_dec"].norm(dim=1) if sizes is None else sizes).clamp_min(1e-12)
     tensors["W_enc"] *= lengths[:, None]
     tensors["b_enc"] *= lengths
     tensors["W_dec"] /= lengths[:, None]
-    record.weigh, record.decoder_norm = False, "folded" if own is None else "free"
+    record.weigh, record.decoder_norm = False, "folded" if sizes is None else "free"
     record.notes.append(
         "atoms were given length 1, and latents multiplied by what they had"
-        if own is None
+        if sizes is None
         else "latents were multiplied by the lengths of their atoms in units of the scaled "
         "columns, by which they are compared"
     )

@@ -132,13 +132,13 @@ class Novelty(nn.Module):
         u = model.part_as("encoder", Foresight, self).read(
             h.residual, model.part_as("decoder", Atoms, self)
         )
-        presence, predicted = torch.ones(u.shape[:2], dtype=torch.bool, device=u.device), h.codes
+        presence, prediction = torch.ones(u.shape[:2], dtype=torch.bool, device=u.device), h.codes
         if mask is not None:
             presence = mask.expand(h.residual.shape).any(-1) if mask.ndim == 3 else mask.bool()
-            predicted = predicted * presence[..., None]
+            prediction = prediction * presence[..., None]
         width = u.shape[-1]
         values, indices = u.topk(min(self.k or width, width), dim=-1)
-        return TemporalCode(values * presence[..., None], indices, predicted, presence, width)
+        return TemporalCode(values * presence[..., None], indices, prediction, presence, width)
 
 
 class Atoms(LinearDecoder, Part):
