@@ -138,8 +138,8 @@ def _unscaled(record: Record, tensors: dict[str, Tensor], scale: Tensor) -> None
 def _unweighed(record: Record, tensors: dict[str, Tensor], sizes: Tensor | None) -> None:
     """Latents times the lengths by which their rule compares them, so that size suffices.
 
-    These are the lengths of the atoms or, where each element has a scale of its own, ``sizes``, those
-    in the model's units. Codes are as many times as large, atoms as many times shorter.
+    These are the lengths of the atoms or, where each element has a scale of its own, ``sizes``,
+    those in the model's units. Codes are as many times as large, atoms as many times shorter.
     """
     lengths = (tensors["W_dec"].norm(dim=1) if sizes is None else sizes).clamp_min(1e-12)
     tensors["W_enc"] *= lengths[:, None]
