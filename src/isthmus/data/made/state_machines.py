@@ -13,7 +13,7 @@ class Machine:
 
     ``following`` int64 ``(states, edges)`` are drawn from the seed, without repetition. A state is
     written as ``digits`` decimal digits, so that a text tells the state only to who reads both and
-    knows where it begins (TokFSM of Tamkin, Taufeeque, Goodman 2023, arXiv:2310.17230, section 3).
+    knows where it begins (TokFSM of Tamkin, Taufeeque, Goodman 2023, arXiv:2310.17230).
     """
 
     def __init__(self, states: int = 100, edges: int = 10, seed: int = 0) -> None:
