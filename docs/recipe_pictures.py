@@ -76,6 +76,7 @@ SETTINGS: dict[str, Setting] = {
     "crosscoder": Setting("layers", {**LAYERS, "k": 8}),
     "csae": Setting("mixed halves", {**ATOMS, "l0": 8.0}),
     "daef": Setting("wine", {"latent_dim": 6}),
+    "deep-dictionary": Setting("digits", {"latent_dim": 32, "hidden": (64,)}),
     "denoising": Setting("digits", {**DENSE, "latent_dim": 16}),
     "depict": Setting("digits", {"clusters": 10, "steps": 300}, plane=True),
     "g-sae": Setting("gradients", {**LAYERS, "k": 8}),

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from isthmus.anatomy import Autoencoder, Source
 from isthmus.errors import IsthmusError
+from isthmus.notices import say
 
 CHUNK = 2**15
 """Rows that are read at once; no result depends on it beyond rounding."""
@@ -29,3 +31,24 @@ def model_rows(
                 "missing, or use a recipe that is trained by gradients"
             )
         yield model.scaler(batch.to(model.device).x).double().cpu().flatten(1)
+
+
+def gathered(model: Autoencoder, source: Source, who: str, most: int) -> np.ndarray:
+    """All rows in the model's units, float64 ``(rows, d)``, or ``most`` of them, drawn at random.
+
+    That others are left out is said.
+    """
+    total = len(source)
+    numbers = None
+    if total > most:
+        say(
+            f"{who} is fitted to {most:,} of {total:,} rows, drawn at random: rows=N for more, "
+            "which are held in memory"
+        )
+        numbers = torch.randperm(total)[:most].sort().values
+    x = np.empty((min(total, most), model.signal.numel), dtype=np.float64)
+    start = 0
+    for some in model_rows(model, source, who, numbers):
+        x[start : start + len(some)] = some.numpy()
+        start += len(some)
+    return x

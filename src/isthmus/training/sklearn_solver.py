@@ -11,7 +11,7 @@ import torch
 from isthmus.anatomy import Autoencoder, ReportProgress, Source
 from isthmus.errors import IsthmusError
 from isthmus.notices import say
-from isthmus.training.model_rows import model_rows
+from isthmus.training.model_rows import gathered
 
 MakeEstimator = Callable[[int, tuple[int, int], ReportProgress], Any]
 """From a seed, the shape of the rows ``(n, d)`` and the progress bar to an unfitted estimator."""
@@ -49,7 +49,7 @@ class SklearnSolver:
         """Set the model's weights; the figures are ``install``'s and the number of rows read."""
         from sklearn.exceptions import ConvergenceWarning
 
-        x = self._gathered(model, source)
+        x = gathered(model, source, self.name, self.rows)
         if len(x) < self.least:
             raise IsthmusError(
                 f"{self.name} needs {self.least} rows for what was asked of it, and has {len(x)}: "
@@ -67,23 +67,6 @@ class SklearnSolver:
             figures = self.install(model, estimator)
         report(1, 1, "done")
         return {**figures, "rows": float(len(x))}
-
-    def _gathered(self, model: Autoencoder, source: Source) -> np.ndarray:
-        total = len(source)
-        numbers = None
-        if total > self.rows:
-            say(
-                f"{self.name} is fitted to {self.rows:,} of {total:,} rows, drawn at random: "
-                "rows=N for more, which are held in memory"
-            )
-            numbers = torch.randperm(total)[: self.rows].sort().values
-        count = min(total, self.rows)
-        x = np.empty((count, model.signal.numel), dtype=np.float64)
-        start = 0
-        for some in model_rows(model, source, self.name, numbers):
-            x[start : start + len(some)] = some.numpy()
-            start += len(some)
-        return x
 
     def _check(self, model: Autoencoder, x: np.ndarray) -> None:
         if self.non_negative and float(x.min()) < 0.0:
