@@ -83,6 +83,18 @@ def test_folding_the_scale_changes_nothing_and_unfolding_takes_it_back(name, sca
     torch.testing.assert_close(model.encode(x), z, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "lengths", [torch.zeros(24), torch.ones(3), torch.ones(()), torch.full((24,), torch.nan)]
+)
+def test_what_is_no_length_takes_nothing_back(lengths):
+    model = fitted("relu-l1")
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    width = model.d_sae
+    with pytest.raises(isthmus.IsthmusError, match=f"are not {width} positive numbers"):
+        model.unfold_decoder_norm(lengths)
+    assert all(torch.equal(weight, before[n]) for n, weight in model.state_dict().items())
+
+
 @pytest.mark.parametrize("name", ["llama-scope", "relu-l1", "gated", "jumprelu"])
 def test_folding_the_norms_makes_unit_atoms_and_unfolding_takes_it_back(name):
     model, x = fitted(name), rows()

@@ -59,10 +59,19 @@ def changed(tmp_path, name, change):
     return folder
 
 
+def wider(text, factor):
+    """The settings with another number of latents for each element."""
+    return text.replace("exp_factor: 4", f"exp_factor: {factor}")
+
+
 DAMAGE = {
     "k": ("authors", lambda w, t: t.replace("kval_topk: 5", "kval_topk: 40"), "of 32 latents"),
     "kind": ("authors", lambda w, t: t.replace("diff_type: topk", "diff_type: batchtopk"), "batch"),
     "width": ("authors", lambda w, t: t.replace("exp_factor: 4", "exp_factor: 2"), "of shape"),
+    "no width": ("authors", lambda w, t: wider(t, "wide"), "exp_factor"),
+    "quoted width": ("authors", lambda w, t: wider(t, '"4"'), "'4'"),
+    "unknown width": ("authors", lambda w, t: wider(t, "null"), "None"),
+    "endless width": ("authors", lambda w, t: wider(t, "1e400"), "inf"),
     "factor": ("authors", lambda w, t: t.replace("scaling_factor: 0.37", ""), "scaling_factor"),
     "no sections": ("authors", lambda w, t: "nothing", "says nothing of sae"),
     "bias": ("authors", lambda w, t: w.pop("attn_layers.0.k_ctx.bias"), "lacks"),

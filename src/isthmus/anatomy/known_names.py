@@ -151,7 +151,16 @@ class KnownNames:
 
     @torch.no_grad()
     def unfold_decoder_norm(self, lengths: Tensor) -> None:
-        """Give atoms of length 1 the ``lengths`` ``(d_sae,)`` that they had."""
+        """Give atoms of length 1 the ``lengths`` ``(d_sae,)`` that they had.
+
+        An :class:`IsthmusError`, and nothing changed, where they are no lengths of these atoms.
+        """
+        width = len(self._decoder().atoms())
+        if lengths.shape != (width,) or not bool((lengths.isfinite() & (lengths > 0)).all()):
+            raise IsthmusError(
+                f"lengths of shape {tuple(lengths.shape)} are not {width} positive numbers: pass "
+                "what fold_decoder_norm() returned"
+            )
         self._multiply(1.0 / lengths)
 
     @torch.no_grad()

@@ -139,7 +139,7 @@ def needed(place: Location, file: TensorFile, names: Iterable[str]) -> None:
         )
 
 
-_KINDS = {int: "whole number", float: "number"}
+_KINDS = {int: "whole number", float: "number", bool: "truth value"}
 
 
 def setting(place: Location, settings: Mapping[str, Any], name: str, kind: type) -> Any:

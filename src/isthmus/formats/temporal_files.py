@@ -109,7 +109,13 @@ def read(place: Location, ignore: Sequence[str] = ()) -> Temporal:
         "tied_weights": sae.get("tied_weights"),
         "factor": setting(place, sae, "scaling_factor", object),
     }
-    about["d_sae"] = int(about["d_in"] * setting(place, sae, "exp_factor", object))
+    wider = setting(place, sae, "exp_factor", object)
+    if isinstance(wider, bool) or not isinstance(wider, int | float) or not 0 < wider < math.inf:
+        raise IsthmusError(
+            f"{place} says exp_factor={wider!r}, which is no number of latents for each element: "
+            "mend it, or fetch it again"
+        )
+    about["d_sae"] = int(about["d_in"] * wider)
     names = {"atoms": "D", "bias": "b", "reading": "E"}
     model = llm.get("model_hf_name")
     dictionary = _found(place, place.opened(WEIGHTS), about, names, "temporal", ignore)
@@ -185,7 +191,7 @@ def _found(
             shapes[f"attn_layers.{layer}.{part}.bias"] = (rows,)
     known = {*shapes, names["bias"]}
     only(place, known, file.entries, "tensors", ignore)
-    needed(place, file, known)
+    needed(place, file, sorted(known))
     for name, shape in shapes.items():
         if file.entries[name].shape != shape:
             raise IsthmusError(
