@@ -1,6 +1,6 @@
 """A dictionary of pairs: what tells the sides apart in one block, what they share in another."""
 
-# About 50 CPU seconds a seed: three fits of 3000 steps at 4 to 5 ms.
+# About 55 CPU seconds a seed: three fits of 3000 steps at 5 to 6 ms, and probes.
 
 from collections.abc import Mapping
 
