@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import IsthmusError
-from isthmus.formats.writers import new_folder
+from isthmus.formats.whole_folder import whole_folder
 
 LEAST = 1e-5
 """Activations up to this size are no firings there."""
@@ -93,16 +93,16 @@ def write_cache(
         raise IsthmusError(
             f"module={module!r} is no name of a module: pass one such as layers.3.mlp"
         )
-    path = new_folder(Path(folder) / module)
-    path.mkdir(parents=True, exist_ok=True)
     text = torch.cat(tokens).contiguous().numpy()
-    _write(path, text, torch.cat(places), torch.cat(values), width, splits)
     about = {
         "dataset_repo": dataset, "dataset_split": "train", "dataset_name": "",
         "dataset_column": column, "batch_size": len(tokens[0]), "cache_ctx_len": text.shape[1],
         "n_tokens": int(text.size), "n_splits": splits, "model_name": model_name,
     }  # fmt: skip
-    (path / "config.json").write_text(json.dumps(about, indent=4))
+    path = Path(folder) / module
+    with whole_folder(path) as partial:
+        _write(partial, text, torch.cat(places), torch.cat(values), width, splits)
+        (partial / "config.json").write_text(json.dumps(about, indent=4))
     return path
 
 

@@ -10,7 +10,8 @@ from isthmus.errors import IsthmusError, MissingExtra, unknown
 from isthmus.evaluation import Result
 from isthmus.formats.card import card
 from isthmus.formats.location import HUB
-from isthmus.formats.writers import WRITERS, new_folder, write
+from isthmus.formats.whole_folder import new_folder
+from isthmus.formats.writers import WRITERS, write
 from isthmus.runs import save, write_atomically
 
 README = "README.md"

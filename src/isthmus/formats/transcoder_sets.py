@@ -13,7 +13,8 @@ from isthmus.bottlenecks.cross_layer import LayersBatchTopK, LayersJumpReLU, Lay
 from isthmus.errors import IsthmusError
 from isthmus.formats.loading import opened
 from isthmus.formats.location import Location, locate
-from isthmus.formats.writers import new_folder, taken_apart
+from isthmus.formats.whole_folder import whole_folder
+from isthmus.formats.writers import taken_apart
 from isthmus.interpretation.replacement import Replacement, is_cross_layer
 
 _NUMBER = re.compile(r"(?:layers?[._]?|blocks\.|[hL][._]?)(\d+)")
@@ -89,19 +90,18 @@ def write_layers(
         kind, files = "cross_layer_transcoder", _across(layers)
     else:
         kind, files = "transcoder_set", _each(layers)
-    path = new_folder(folder)
-    path.mkdir(parents=True, exist_ok=True)
     from safetensors.torch import save_file
 
-    for name, tensors in files.items():
-        save_file({n: t.contiguous().float().cpu() for n, t in tensors.items()}, path / name)
     lines = {
         "model_kind": kind,
         "model_name": model_name,
         "feature_input_hook": input_hook,
         "feature_output_hook": output_hook,
     }
-    (path / CONFIG).write_text("".join(f"{name}: {value}\n" for name, value in lines.items()))
+    with whole_folder(folder) as path:
+        for name, tensors in files.items():
+            save_file({n: t.contiguous().float().cpu() for n, t in tensors.items()}, path / name)
+        (path / CONFIG).write_text("".join(f"{name}: {value}\n" for name, value in lines.items()))
 
 
 def _each(layers: Mapping[int, Autoencoder]) -> dict[str, dict[str, Tensor]]:

@@ -12,6 +12,7 @@ from isthmus.errors import IsthmusError, unknown
 from isthmus.formats import dictionary_learning, saelens, sparsify
 from isthmus.formats.assembly import BY_ROW
 from isthmus.formats.record import Record, RowNorm
+from isthmus.formats.whole_folder import whole_folder
 from isthmus.notices import say
 
 Writer = Callable[[Record, Mapping[str, Tensor], Path], None]
@@ -35,19 +36,11 @@ def write(model: Autoencoder, folder: str | Path, format: str = "saelens") -> Re
     if format not in WRITERS:
         raise unknown("format that is written", format, WRITERS)
     record, tensors = taken_apart(model)
-    path = new_folder(folder)
-    WRITERS[format](record, tensors, path)
+    with whole_folder(folder) as partial:
+        WRITERS[format](record, tensors, partial)
     for note in record.notes:
-        say(f"{path}: {note}")
+        say(f"{folder}: {note}")
     return record
-
-
-def new_folder(folder: str | Path) -> Path:
-    """The path, where nothing lies there yet; else an error."""
-    path = Path(folder)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise IsthmusError(f"{path} is there already: name a folder that is not, or an empty one")
-    return path
 
 
 @torch.no_grad()

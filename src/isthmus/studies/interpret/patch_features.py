@@ -44,6 +44,10 @@ STRENGTH = 2.0
     "scored by the regions that GroundingDINO and SAM find for them; no number in the abstract.",
     needs=NEEDS,
     recipes=("topk",),
+    reading="In the mean over units latents do worse (0.16): most are on for less than a class, "
+    "while any direction, a random one too (0.25), lights up broad parts of every image. The best "
+    "unit of each concept is a latent rather than an element (0.37, 0.28; of twice as many random "
+    "ones 0.36), and clamped to it a class's latent turns 67 % of the scenes.",
     setting="The explainer, LLaVA, and the detectors are not shown: the concept of a unit is "
     "searched among those that are known, the ten digits and ten kinds of clothes, and their "
     "regions are the true ones. Scenes of 3 x 3 images of MNIST and Fashion-MNIST at 14 x 14 "
