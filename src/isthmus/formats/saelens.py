@@ -297,6 +297,8 @@ def described(
             content[name] = tensors[name]
     about = dict(found.metadata) if found.format == "saelens" else {}
     about.update({"hook_name": found.hook_name, "model_name": found.model_name})
+    if found.module is not None:
+        about["hf_hook_name"] = found.module
     if found.hook_name_out is not None:
         about["hook_name_out"] = found.hook_name_out
     about.update(found.tokens)

@@ -11,6 +11,7 @@ from isthmus.anatomy import Autoencoder, LinearDecoder, Ruled
 from isthmus.errors import IsthmusError, unknown
 from isthmus.formats import dictionary_learning, saelens, sparsify
 from isthmus.formats.assembly import BY_ROW
+from isthmus.formats.read_from import note_origin
 from isthmus.formats.record import Record, RowNorm
 from isthmus.formats.whole_folder import whole_folder
 from isthmus.notices import say
@@ -73,6 +74,7 @@ def taken_apart(model: Autoencoder) -> tuple[Record, dict[str, Tensor]]:
         skip=model.W_skip is not None,
         notes=[],
     )
+    note_origin(record, model.config)
     weights = {
         "W_enc": model.W_enc.T,
         "b_enc": model.b_enc,
