@@ -42,7 +42,7 @@ def test_of_a_store_and_of_a_transcoder(tmp_path):
     record = write(model, tmp_path / "other", "sparsify")
     assert (record.module, record.side) == ("layers.1.mlp", "in")
     both = isthmus.fit("transcoder", store + ",".join(points), k=4, **TINY)
-    record = write(both, tmp_path / "both")
+    record = write(both, tmp_path / "both", "sparsify")
     assert (record.module, record.side) == ("layers.1.mlp", "in")
     assert (record.module_out, record.side_out) == ("layers.1.mlp", "out")
 
