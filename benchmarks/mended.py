@@ -133,7 +133,7 @@ PAGE = """# Mended sparse recipes, before and after
 What `python -m benchmarks.mended` measures: held-out FVU, latents active and silent latents of each
 recipe as it comes but for the width ({width}), the batch ({batch}) and {steps} steps, by the code
 of 9bbbcba (before) and by the present one. Short runs on few rows: they say what a change did to a
-start and to its first steps, not which recipe is best, and one seed settles no small difference.
+start and to its first steps, not which recipe is best. The first code had no `resident-circuits`.
 
 Two starts are the authors' and slow here. The encoder of `msae` begins at a hundredth and moves at
 the published rate of 1e-4, which is meant for 30 epochs; `k-sparse` begins at sigma 0.01 whatever
