@@ -17,9 +17,6 @@ from isthmus.training import Callback, Trainer
 LOADED = (runs, data, evaluation)
 """Imported here, so that what modules weigh is in memory before a run begins."""
 
-RECIPES = {kind: kind for kind in ("topk", "relu-l1", "batchtopk", "jumprelu", "gated")}
-"""The recipe of each kind."""
-
 
 class _Stopped(Exception):
     """The worker is done with the run."""
@@ -61,7 +58,7 @@ class Gate(Callback):
 
 
 class Isthmus:
-    """A run of ``isthmus.fit`` on ``data`` ``(rows, d)``, in a thread of its own.
+    """A run of ``isthmus.fit`` of the recipe ``kind`` on ``data``, in a thread of its own.
 
     ``path`` chooses the kernels (auto, native, torch, reference). Other options go to the recipe.
     Batches are drawn by the trainer, within the time that is measured.
@@ -70,7 +67,7 @@ class Isthmus:
     def __init__(
         self,
         kind: str,
-        data: np.ndarray,
+        data: Any,
         width: int,
         k: int,
         batch: int,
@@ -81,7 +78,7 @@ class Isthmus:
         **options: Any,
     ) -> None:
         kernels.use(path)
-        recipe = get_recipe(RECIPES[kind])
+        recipe = get_recipe(kind)
         chosen: dict[str, Any] = {
             "latent_dim": width, "batch_size": batch, "steps": steps, "seed": seed, **options,
         }  # fmt: skip

@@ -114,9 +114,9 @@ class Worker:
             self.run.stop()
             self.run = None
         if peer == "isthmus":
-            from benchmarks.sparse.ours import RECIPES, Isthmus, get_recipe
+            from benchmarks.sparse.ours import Isthmus, get_recipe
 
-            get_recipe(RECIPES[kind])  # imports what recipes need
+            get_recipe(kind)  # imports what recipes need
             Run = Isthmus
         else:
             from benchmarks.sparse.peers import load

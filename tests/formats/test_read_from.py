@@ -7,8 +7,8 @@ import pytest
 
 import isthmus
 from isthmus.activations import harvest
-from isthmus.formats import write
-from isthmus.formats.read_from import _lens
+from isthmus.formats import card, write
+from isthmus.formats.read_from import _lens, host_of
 from isthmus.language import documents, open_model, pack
 
 TINY = {"steps": 2, "latent_dim": 32, "progress": False}
@@ -38,7 +38,8 @@ def test_of_a_store_and_of_a_transcoder(tmp_path):
     model = isthmus.fit("topk", store + points[0], k=4, **TINY)
     isthmus.save(model, tmp_path / "run")
     about = settings(isthmus.load(tmp_path / "run"), tmp_path / "out")
-    assert (about["model_name"], about["hf_hook_name"]) == ("resident", "layers.1.mlp")
+    assert about["model_name"] == "resident"
+    assert "hf_hook_name" not in about  # the path of a module says its output
     record = write(model, tmp_path / "other", "sparsify")
     assert (record.module, record.side) == ("layers.1.mlp", "in")
     both = isthmus.fit("transcoder", store + ",".join(points), k=4, **TINY)
@@ -52,6 +53,28 @@ def test_of_rows_nothing_is_said(tmp_path):
     about = settings(isthmus.fit("topk", rows, k=4, **TINY), tmp_path / "out")
     assert about["model_name"] is None
     assert "hf_hook_name" not in about
+
+
+@pytest.mark.parametrize(
+    ("spec", "host"),
+    [
+        ("lm:google/gemma-2-2b@model.layers.3?tokens=9", "google/gemma-2-2b"),
+        ("lm:/home/me/models/tuned@layers.*", "tuned"),
+        ("store:/nowhere@layers.1", None),
+        ("digits", None),
+        (None, None),
+    ],
+)
+def test_a_host_is_told_and_no_place_of_a_machine(spec, host):
+    assert host_of({"data": {"spec": spec}}) == host
+
+
+def test_a_card_names_a_host_of_the_hub():
+    rows = np.random.default_rng(0).standard_normal((60, 6)).astype(np.float32)
+    model = isthmus.fit("topk", rows, k=4, **TINY)
+    assert "base_model" not in card(model)
+    model.config["data"] = {"spec": "lm:google/gemma-2-2b@model.layers.3"}
+    assert 'base_model: "google/gemma-2-2b"' in card(model)
 
 
 @pytest.mark.parametrize(

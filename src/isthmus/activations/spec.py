@@ -92,6 +92,18 @@ def _opened(model: str, options: Mapping[str, Any]) -> LanguageModel:
     return open_model(model, **{k: options[k] for k in ("dtype", "device") if k in options})
 
 
+def places_named(spec: str) -> tuple[str, tuple[str, ...]] | None:
+    """Model or folder of ``lm:`` or ``store:`` data and the points, as they are written there.
+
+    Nothing is opened, and a pattern stays one; None for other data.
+    """
+    scheme, _, rest = spec.partition(":")
+    place, at, listed = rest.partition("?")[0].rpartition("@")
+    if scheme not in ("lm", "store") or not at:
+        return None
+    return place, tuple(point for point in listed.split(",") if point)
+
+
 def relocated(spec: str, beside: Path) -> str:
     """A spec with the places where its model, text and store are now.
 

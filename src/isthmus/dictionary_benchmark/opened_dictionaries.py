@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import notices, runs
-from isthmus.activations.spec import model_behind, relocated
+from isthmus.activations.spec import model_behind, places_named, relocated
 from isthmus.anatomy import Autoencoder
 from isthmus.dictionary_benchmark.examined import Examined
 from isthmus.errors import IsthmusError
@@ -116,8 +116,8 @@ def _opened(
 
 def _point_in(spec: str) -> str | None:
     """The one point that a spec names, without opening its model; None where it names several."""
-    _, at, points = spec.partition("?")[0].rpartition("@")
-    return points if at and not {",", "*"} & {*points} else None
+    _, points = places_named(spec) or ("", ())
+    return points[0] if len(points) == 1 and "*" not in points[0] else None
 
 
 def _published(record: Mapping[str, Any], look: bool) -> tuple[LanguageModel | None, str | None]:

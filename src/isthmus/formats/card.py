@@ -11,6 +11,7 @@ from typing import Any
 
 from isthmus.anatomy import Autoencoder
 from isthmus.evaluation import Result
+from isthmus.formats.read_from import host_of
 
 SHOWN = (
     "l0", "fvu", "loss_recovered", "added_loss", "dead_share", "dense_share", "shrinkage",
@@ -63,19 +64,12 @@ def card(
 
 def _head(recipe: str, config: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:
     entries: dict[str, Any] = {"library_name": "isthmus", "tags": ["isthmus", recipe]}
-    host = _host(config)
-    if host:
+    host = host_of(config)
+    if host and host.count("/") == 1:  # a name of the hub
         entries["base_model"] = host
     entries.update(about)
     # JSON values are YAML values.
     return ["---", *(f"{name}: {json.dumps(value)}" for name, value in entries.items()), "---", ""]
-
-
-def _host(config: Mapping[str, Any]) -> str | None:
-    """The language model whose activations were read, where it has a name of the hub."""
-    source = config.get("data")
-    name = source.get("model") if isinstance(source, Mapping) else None
-    return name if isinstance(name, str) and name.count("/") == 1 and name[0] != "/" else None
 
 
 def _sentence(model: Autoencoder, recipe: str, config: Mapping[str, Any]) -> str:

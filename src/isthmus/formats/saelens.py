@@ -297,7 +297,7 @@ def described(
             content[name] = tensors[name]
     about = dict(found.metadata) if found.format == "saelens" else {}
     about.update({"hook_name": found.hook_name, "model_name": found.model_name})
-    if found.module is not None:
+    if found.module is not None and found.side != "in":  # the path of a module is its output there
         about["hf_hook_name"] = found.module
     if found.hook_name_out is not None:
         about["hook_name_out"] = found.hook_name_out

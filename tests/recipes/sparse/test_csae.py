@@ -10,7 +10,7 @@ import isthmus
 from isthmus.anatomy import Clock, Code, SparseCode, View
 from isthmus.errors import IsthmusError
 from isthmus.kernels import using
-from isthmus.recipes.sparse.csae import PairCode, side_of, to_dictionary
+from isthmus.recipes.sparse.csae import PairCode, side_of, to_dictionary, values_at
 from steps import step_forward
 
 RNG = np.random.default_rng(0)
@@ -175,3 +175,12 @@ def test_what_is_no_pair_is_refused():
         fitted(common=40)
     with pytest.raises(IsthmusError, match="encoder"):
         to_dictionary(isthmus.fit("topk", A, latent_dim=16, k=2, steps=2, progress=False))
+
+
+def test_values_at_latents_are_those_of_the_dense_code():
+    draw = torch.Generator().manual_seed(0)
+    indices = torch.stack([torch.randperm(12, generator=draw)[:5] for _ in range(40)])
+    values = torch.rand(40, 5, generator=draw) * (torch.rand(40, 5, generator=draw) < 0.6)
+    code = SparseCode(values, torch.where(values > 0, indices, indices[:, :1]), 12)
+    asked = torch.randint(0, 12, (40, 7), generator=draw)
+    assert torch.equal(values_at(code, asked), code.z.gather(1, asked))

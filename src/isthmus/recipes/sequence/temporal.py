@@ -137,7 +137,10 @@ class Novelty(nn.Module):
             presence = mask.expand(h.residual.shape).any(-1) if mask.ndim == 3 else mask.bool()
             prediction = prediction * presence[..., None]
         width = u.shape[-1]
-        values, indices = u.topk(min(self.k or width, width), dim=-1)
+        if self.k is None:
+            values, indices = u, torch.arange(width, device=u.device).expand(u.shape)
+        else:
+            values, indices = u.topk(self.k, dim=-1)
         return TemporalCode(values * presence[..., None], indices, prediction, presence, width)
 
 
@@ -170,6 +173,8 @@ class Atoms(LinearDecoder, Part):
 
     def decode(self, code: TemporalCode) -> Tensor:  # type: ignore[override]
         """The positions, ``(texts, positions, d)``."""
+        if code.values.shape[-1] == code.width:  # all that is positive, with activation=relu
+            return self.size * ((code.z + code.predicted) @ self.weight + self.bias)
         new = adaptive_decode(code.values.flatten(0, 1), code.indices.flatten(0, 1), self.weight)
         flat = new.unflatten(0, code.values.shape[:2]) + code.predicted @ self.weight
         return self.size * (flat + self.bias)

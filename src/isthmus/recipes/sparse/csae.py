@@ -89,6 +89,20 @@ def side_of(code: Code, width: int, second: bool) -> Code:
     return Code(code.z[..., begin : begin + width])
 
 
+def values_at(code: SparseCode, latents: Tensor) -> Tensor:
+    """The code's values at some latents of each row, ``(rows, n)`` as those are; 0 where it is off.
+
+    The code is sorted and searched, so that nothing is as wide as the dictionary.
+    """
+    # Entries that only fill up are zero, and may name a latent that is on.
+    on = torch.where(code.values != 0, code.indices, code.width)
+    order = on.argsort(1)
+    ascending = on.gather(1, order)
+    at = torch.searchsorted(ascending, latents).clamp_max(on.shape[1] - 1)
+    values = code.values.gather(1, order.gather(1, at))
+    return torch.where(ascending.gather(1, at) == latents, values, 0.0)
+
+
 class PairEncoder(Part):
     """One linear encoder for both sides: pre-activations of the firsts, then of the seconds."""
 
@@ -205,7 +219,7 @@ class Contrast(Term):
             return apart + (one.z * other.z)[:, self.common :].sum(1)
         assert isinstance(other, SparseCode)
         # Of the other side at this side's latents: |a - b| = a + b - 2 min(a, b).
-        beside, is_common = other.z.gather(1, one.indices), one.indices < self.common
+        beside, is_common = values_at(other, one.indices), one.indices < self.common
         sums = [torch.where(s.indices < self.common, s.values, 0.0).sum(1) for s in (one, other)]
         shared = torch.where(is_common, torch.minimum(one.values, beside), 0.0).sum(1)
         overlap = torch.where(is_common, 0.0, one.values * beside).sum(1)
