@@ -4,7 +4,7 @@ Planted rows, the same for all; width, batch and active latents alike, options a
 them. Kinds with a penalty hold the same L0. Ratios are pair by pair, in brackets their middle half.
 Run it on a quiet machine; ``isthmus doctor`` says which kernels it has.
 
-    python -m benchmarks.sparse.kind_steps [--kinds mp-sae,csae] [--rounds 7]
+    python -m benchmarks.sparse.kind_steps [--kinds mp-sae "topk, budgets"] [--rounds 7]
 """
 
 import argparse
@@ -22,6 +22,7 @@ from isthmus.data import Planted
 
 KINDS: dict[str, dict[str, Any]] = {
     **BY_STEPS,
+    "topk, 8 budgets": {"recipe": "topk", "budgets": 8},
     **BY_ITSELF,
     "llama-scope": {"recipe": "llama-scope"},
     "mfr": {"recipe": "mfr"},
@@ -57,15 +58,12 @@ def main() -> None:
     for name, default in (("d", 256), ("width", 4096), ("k", 32), ("batch", 1024), ("steps", 5),
                           ("rounds", 7)):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--kinds", nargs="+", default=[*KINDS], choices=KINDS, metavar="KIND")
     args = parser.parse_args()
-    unknown = {*args.kinds.split(",")} - {*KINDS}
-    if unknown:
-        parser.error(f"unknown kinds {', '.join(unknown)}: known are {', '.join(KINDS)}")
     rows = Planted(args.d, 4 * args.d, active=16.0, seed=0).sample(1 << 15, 0)[0]
     threads = torch.get_num_threads()
     print(f"{args.d} -> {args.width}, k = {args.k}, batch {args.batch}, {threads} threads")
-    for name in args.kinds.split(","):
+    for name in args.kinds:
         rng = np.random.default_rng(0)
         pair = {"topk": started("topk", args, rows)}
         recipe = str(KINDS[name]["recipe"])

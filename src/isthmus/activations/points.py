@@ -43,8 +43,8 @@ class Point:
 
 
 def is_gradient(name: str) -> bool:
-    """Whether a point by that name is a gradient."""
-    return name.endswith(f":{GRADIENT}")
+    """Whether a point, or a part of data, by that name is a gradient."""
+    return name.rpartition(":")[2] == GRADIENT
 
 
 def resolve(model: nn.Module, at: str | Sequence[str], side: Side = "output") -> list[Point]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from isthmus.activations.points import is_gradient
 from isthmus.activations.spec import places_named
 from isthmus.activations.store import Store
 from isthmus.errors import IsthmusError
@@ -40,7 +41,7 @@ def note_origin(record: Record, config: Mapping[str, Any]) -> None:
     _, points = places_named(_spec(config)) or ("", ())
     if record.model_name or record.module or len(points) != (2 if record.transcoder else 1):
         return
-    if any("*" in point or point.endswith(":gradient") for point in points):
+    if any("*" in point or is_gradient(point) for point in points):
         return
     record.model_name = host_of(config)
     record.module, record.side = _place(points[0])

@@ -219,8 +219,8 @@ def quantised(model: Autoencoder, bits: int = 8) -> Autoencoder:
         decoder, Dictionary
     ):
         raise IsthmusError(
-            f"a {type(encoder).__name__} with a {type(decoder).__name__} cannot be quantised: only "
-            "a linear dictionary of one part that is not quantised yet can"
+            f"{type(encoder).__name__} and {type(decoder).__name__} cannot be quantised: only a "
+            "linear dictionary of one part that is not quantised yet can"
         )
     tied = isinstance(encoder, TiedEncoder)
     reading = None if tied else encoder.get_parameter("weight")

@@ -103,3 +103,15 @@ def test_what_it_cannot_read_and_what_others_cannot_say_is_refused(tmp_path):
     with pytest.raises(IsthmusError, match="no word"):
         fitted().bottleneck.rule()
     assert fitted(beta=0.0).bottleneck.rule().activation == "topk"
+
+
+def test_a_part_that_is_called_gradient_is_the_gradient_in_either_order():
+    rows = {"layers.1": X, "layers.1:gradient": G}
+    options = {"latent_dim": 24, "k": 3, "steps": 3, "batch_size": 32, "progress": False}
+    models = [
+        isthmus.fit("g-sae", {name: rows[name] for name in names}, **options)
+        for names in (("layers.1", "layers.1:gradient"), ("layers.1:gradient", "layers.1"))
+    ]
+    assert all(model.encoder.names == ("layers.1",) for model in models)
+    with pytest.raises(IsthmusError, match="both parts, 'a:gradient' and 'gradient'"):
+        isthmus.fit("g-sae", {"a:gradient": X, "gradient": G}, **options)

@@ -263,12 +263,13 @@ def temporal(
 ) -> Autoencoder:
     """A dictionary of texts: what of a token's activation those before it predict, and what is new.
 
-    It reads rows of positions, ``(texts, positions, elements)``, of one length or of different
-    ones (a list). Attention over the codes of the positions before predicts a code, whose multiple
-    nearest to the activation is taken off; what is left has a sparse code of its own, of the same
-    atoms. ``encode`` gives what is new, ``(texts, positions, latents)``; ``encode(X, code=True)``
-    has both, as ``decode`` needs them, and ``model.decoder.predicted(code)`` is the slow part.
-    L0 and firing rates are of positions, features those of whole texts.
+    It reads rows of positions, ``(texts, positions, elements)``, of one length or of different ones
+    (a list), such as a store's ``texts("layers.1")`` of a harvest. Attention over the codes of the
+    positions before predicts a code, whose multiple nearest to the activation is taken off; what is
+    left has a sparse code of its own, of the same atoms. ``encode`` gives what is new, ``(texts,
+    positions, latents)``; ``encode(X, code=True)`` has both, as ``decode`` needs them, and
+    ``model.decoder.predicted(code)`` is the slow part. L0 and firing rates are of positions,
+    features those of whole texts.
 
     Published: four latents for each element of Gemma-2-2B's 2304, k 192 (a twelfth), 4 heads, one
     layer, keys as wide as the code, tied weights, atoms drawn from N(0, 1) and never normalised,

@@ -155,7 +155,8 @@ def g_sae(
     to each of them. A language model gives both in one forward and one backward pass:
     ``lm:resident@layers.1,layers.1:gradient`` (the loss of the next token, summed over the text),
     as training data or with ``isthmus harvest --at``; from any other network pass
-    ``{"x": activations, "gradient": gradients}``. The first part is read and rebuilt. Rows to be
+    ``{"x": activations, "gradient": gradients}``. The part that is called no gradient, or else the
+    first, is read and rebuilt. Rows to be
     encoded need their gradients as well; where a reconstruction takes an activation's place inside
     a running model there are none yet, and latents are chosen by size, which is said.
 
@@ -168,16 +169,27 @@ def g_sae(
 
     Each latent's influence differs from row to row, so that no latent can be passed over: two dense
     products choose the latents, in blocks that are never kept, and gradients are those of the k
-    latents alone. A step takes about three times that of ``topk`` at 256 -> 4096 on a processor
-    that screens latents in 8 bits, and half more at 64 -> 512. Training is as in ``topk``.
+    latents alone. A step takes 2.3 times that of ``topk`` at 256 -> 4096 on a processor with AMX
+    and 1.5 times at 64 -> 512 (``python -m benchmarks.sparse.kind_steps``). Training is as in
+    ``topk``.
     """
+    from isthmus.activations.points import is_gradient  # it loads the language models
+
     check_active(latent_dim, k=k)
     if len(signal.parts) != 2:
         raise IsthmusError(
             f"g-sae reads activations and their gradients, and the data have {len(signal.parts)} "
             f"parts ({', '.join(signal.parts)}): pass two, the activations first"
         )
-    (read, reads), (gradient, gradients) = signal.parts.items()
+    first, second = signal.parts.items()
+    if is_gradient(first[0]) and is_gradient(second[0]):
+        raise IsthmusError(
+            f"both parts, {first[0]!r} and {second[0]!r}, are gradients: pass activations and "
+            "their gradients"
+        )
+    if is_gradient(first[0]):  # parts that say what they are may stand in either order
+        first, second = second, first
+    (read, reads), (gradient, gradients) = first, second
     if reads.shape != gradients.shape:
         raise IsthmusError(
             f"the activations {read!r} have the shape {tuple(reads.shape)} and their gradients "
